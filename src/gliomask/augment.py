@@ -1,0 +1,86 @@
+"""Augmentation of training patches: a random draw is made first, then applied, so that each can be tested and repeated alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How far augmentation may go; each value is the largest change, drawn evenly below it. All zero: no augmentation.
+
+    Args:
+        flips: mirror each axis with probability one half.
+        rotation_degrees: in-plane rotation, either way.
+        scaling: relative zoom, 0.15 for 0.85 to 1.15, drawn for each axis.
+        gain: relative change of contrast of each sequence.
+        offset: shift of each sequence, in standard deviations of the brain.
+        gamma: exponent of a monotone contrast curve, as the logarithm.
+        bias: height of a smooth multiplicative field across the patch.
+        noise: standard deviation of added noise.
+    """
+
+    flips: bool = True
+    rotation_degrees: float = 20.0
+    scaling: float = 0.15
+    gain: float = 0.15
+    offset: float = 0.15
+    gamma: float = 0.2
+    bias: float = 0.15
+    noise: float = 0.1
+
+
+NONE = Strength(flips=False, rotation_degrees=0, scaling=0, gain=0, offset=0, gamma=0, bias=0, noise=0)
+"""The paper's published code has no augmentation."""
+
+
+def draw_matrix(strength: Strength, generator: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Returns a (2, 2) map from patch offsets to slice offsets, for `sampling.cut_patch`."""
+    matrix = np.eye(2)
+    if strength.rotation_degrees or strength.scaling:
+        angle = np.deg2rad(generator.uniform(-strength.rotation_degrees, strength.rotation_degrees))
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        matrix = turn @ np.diag(1 + generator.uniform(-strength.scaling, strength.scaling, 2))
+    if strength.flips:
+        matrix = matrix @ np.diag(generator.choice([-1.0, 1.0], 2))
+    return matrix
+
+
+def vary_intensity(
+    patch: npt.NDArray[np.float32], background: float, strength: Strength, generator: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """Changes a patch as another scanner might: contrast curve, gain, offset, bias field and noise, for each sequence on its own.
+
+    Background keeps its value: a scanner adds nothing where the brain was cut out.
+
+    Args:
+        patch: (H, W, C) z-scores.
+        background: their value outside the brain.
+        strength: how far to go.
+        generator: source of randomness.
+
+    Returns:
+        A new (H, W, C) array.
+    """
+    if not (strength.gain or strength.offset or strength.gamma or strength.bias or strength.noise):
+        return patch
+    channels = patch.shape[2]
+    inside = (patch != background).any(axis=2, keepdims=True)
+    exponent = np.exp(generator.uniform(-strength.gamma, strength.gamma, channels)).astype(np.float32)
+    curved = np.sign(patch) * np.abs(patch) ** exponent
+    gain = (1 + generator.uniform(-strength.gain, strength.gain, channels)).astype(np.float32)
+    offset = generator.uniform(-strength.offset, strength.offset, channels).astype(np.float32)
+    field = _bias_field(patch.shape, strength.bias, generator)
+    noise = generator.standard_normal(patch.shape, np.float32) * np.float32(generator.uniform(0, strength.noise))
+    return np.where(inside, (curved * gain) * field + offset + noise, patch)
+
+
+def _bias_field(shape: tuple[int, ...], height: float, generator: np.random.Generator) -> npt.NDArray[np.float32]:
+    """A plane and a saddle of random tilt, 1 in the mean: coils vary slowly over the size of a patch."""
+    i = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None, None]
+    j = np.linspace(-1, 1, shape[1], dtype=np.float32)[None, :, None]
+    a, b, c = generator.uniform(-height, height, (3, shape[2])).astype(np.float32)
+    return 1 + a * i + b * j + c * i * j

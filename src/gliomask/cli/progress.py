@@ -1,0 +1,61 @@
+"""What long work shows: a live bar with the time left on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from gliomask.training.loop import Step
+
+
+def progress_bar(console: Console) -> Progress:
+    """A bar with counts, elapsed and remaining time."""
+    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=console)
+
+
+class TrainingDisplay:
+    """Shows the reading of cases, every step and every epoch of a training."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self.progress = progress_bar(self.console)
+        self.live = self.console.is_terminal
+        self.task = None if not self.live else self.progress.add_task("starting", total=None)
+        self.started = time.monotonic()
+        self.first_step = 0
+        self.left_s = 0.0
+
+    def __enter__(self) -> Self:
+        if self.live:
+            self.progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.progress.stop()
+
+    def read(self, case_id: str, done: int, total: int) -> None:
+        """One case has been read."""
+        if self.task is not None:
+            self.progress.update(self.task, description=f"reading {case_id}", completed=done, total=total)
+        elif done == total:
+            self.console.print(f"read {total} cases", highlight=False)
+
+    def step(self, step: Step) -> None:
+        """One step has been made."""
+        done = (step.epoch - 1) * step.steps + step.step
+        if not self.first_step:
+            self.first_step, self.started = done, time.monotonic()
+        if self.task is not None:
+            description = f"epoch {step.epoch}/{step.epochs}  loss {step.loss:.4f}"
+            self.progress.update(self.task, description=description, completed=done, total=step.epochs * step.steps)
+        self.left_s = (time.monotonic() - self.started) / max(done - self.first_step, 1) * (step.epochs * step.steps - done)
+
+    def epoch(self, history: list[dict[str, float]]) -> None:
+        """One epoch has ended; on a terminal the bar stays below the line."""
+        words = "  ".join(f"{name} {value:g}" for name, value in history[-1].items())
+        self.console.print(f"{words}  left {self.left_s / 60:.1f} min", highlight=False)

@@ -1,0 +1,48 @@
+"""`gliomask train`: labelled cases in, a run folder with weights, log and learning curve out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Train a network on labelled cases.")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="Run folder. If it holds a checkpoint of the same training, that goes on.")
+@click.option("--network", help="sparse, input-sparse or dense (or the paper's names).  [default: sparse]")
+@click.option("--recipe", type=click.Choice(["default", "paper"]), default="default", show_default=True, help="Where the choices start from.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file of choices; --show-config prints one with every field explained.")
+@click.option("--folds", "fold_table", type=click.Path(path_type=Path), help="Table (CSV, TSV) with the columns case and fold.")
+@click.option("--fold", type=int, help="Fold to hold out; needs --folds.")
+@click.option("--epochs", type=int, help="Most epochs.")
+@click.option("--validation-share", type=float, help="Share of the training patients set aside to choose the best epoch.")
+@click.option("--seed", type=int, help="Seed of weights, draws and augmentation.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all]")
+@click.option("--backend", type=click.Choice(["tensorflow", "jax"]), default="tensorflow", show_default=True, help="What Keras runs on.")
+@click.option("--mixed-precision", is_flag=True, default=None, help="Half-precision arithmetic, for a GPU.")
+@click.option("--show-config", is_flag=True, help="Print the configuration with every field explained, and stop.")
+def command(data: Path, folder: Path, recipe: str, config_file: Path | None, fold_table: Path | None, fold: int | None, backend: str, show_config: bool, **choices: object) -> None:
+    """Train a network on the labelled cases in DATA (a BraTS tree or Decathlon Task01) and leave everything in a run folder.
+
+    \b
+    Example:
+      gliomask train cases/ --network sparse --folds folds.csv --fold 0 -o runs/sparse-fold0
+
+    A run that was interrupted, even by a power cut, goes on exactly where its last epoch ended when the same command is given again.
+    """
+    from gliomask.cli.progress import TrainingDisplay
+    from gliomask.training.config import describe_config, make_config
+
+    config = make_config(recipe, config_file, **choices)
+    if show_config:
+        click.echo(describe_config(config))
+        return
+    from gliomask.training.backend import use_backend
+
+    use_backend(backend, config.threads)
+    from gliomask.training.run import run_training
+
+    with TrainingDisplay() as display:
+        run_training(data, folder, config, fold_table, fold, display)
+    click.echo(f"Done: {folder}/weights.npz")

@@ -1,0 +1,64 @@
+"""Every error that gliomask raises on purpose, and the exit code that the command line gives it.
+
+Library code raises these and never prints or exits; `gliomask.cli` turns them into a message and an exit code.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class GliomaskError(Exception):
+    """Base of all errors raised on purpose. The message says what is wrong, with what, what was found and what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(GliomaskError):
+    """The request itself makes no sense: options that contradict each other, a result that exists already."""
+
+    exit_code = 2
+
+
+class InputError(GliomaskError):
+    """The scans or tables that were given cannot be used."""
+
+    exit_code = 3
+
+
+class FileFormatError(InputError):
+    """A file is not what its name promises: not NIfTI, truncated, corrupt, or with the wrong number of dimensions."""
+
+
+class GeometryError(InputError):
+    """A grid is impossible (singular or non-finite affine), or two grids that must agree do not."""
+
+
+class CaseError(InputError):
+    """A case is incomplete, ambiguous or empty."""
+
+
+class LabelError(InputError):
+    """A label map holds values that its label convention does not define."""
+
+
+class ModelError(GliomaskError):
+    """A model is missing, incomplete, altered, or does not reproduce its golden pair."""
+
+    exit_code = 4
+
+
+class EngineUnavailableError(ModelError):
+    """The software that an engine or a command needs is not installed."""
+
+
+class LimitError(GliomaskError):
+    """A limit on size, memory or time would be exceeded."""
+
+    exit_code = 5
+
+
+class QualityError(GliomaskError):
+    """A quality check failed and the caller asked for that to be an error."""
+
+    exit_code = 6

@@ -1,0 +1,123 @@
+"""Where voxels are: the shape and the affine of a grid, and the exact re-ordering of its axes.
+
+World coordinates are RAS millimetres, as in NIfTI. Nothing here resamples: a reorientation permutes and flips whole axes, so it
+loses nothing and can be undone exactly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import nibabel.orientations as orientations
+import numpy as np
+import numpy.typing as npt
+
+from gliomask.arrays import Affine
+from gliomask.errors import GeometryError
+
+SAME_GRID_TOLERANCE_MM = 1e-2
+"""Two grids are the same when no corner voxel lies further apart than this. Rewriting a header through a quaternion in float32
+moves corners by about 1e-4 mm; a real misregistration is a large part of a voxel."""
+
+SINGULAR_DETERMINANT_MM3 = 1e-6
+"""A voxel smaller than this is no voxel: (10 micrometres) cubed is 1e-6 mm3."""
+
+T = TypeVar("T", bound=np.generic)
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """A voxel grid in the world: always three axes of at least one voxel and a finite, invertible affine.
+
+    Args:
+        shape: number of voxels along I, J, K.
+        affine: (4, 4), voxel index to RAS millimetres.
+
+    Raises:
+        GeometryError: the shape is not three positive numbers, or the affine is not finite or not invertible.
+    """
+
+    shape: tuple[int, int, int]
+    affine: Affine
+
+    def __post_init__(self) -> None:
+        affine = np.array(self.affine, np.float64)
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise GeometryError(f"A volume needs three axes of at least one voxel; found the shape {tuple(self.shape)}.")
+        if affine.shape != (4, 4) or not np.isfinite(affine).all():
+            raise GeometryError(f"The affine must be 4 x 4 and finite; found {affine.tolist()}. Repair the header first.")
+        if abs(np.linalg.det(affine[:3, :3])) < SINGULAR_DETERMINANT_MM3:
+            raise GeometryError(f"The affine cannot be inverted (its axes do not span space); found {affine.tolist()}. Repair the header first.")
+        affine.setflags(write=False)
+        object.__setattr__(self, "affine", affine)
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between neighbouring voxels along I, J, K."""
+        i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(i), float(j), float(k)
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel in millilitres."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
+
+    @property
+    def orientation(self) -> str:
+        """Nearest anatomical direction of each axis, as in `LPS`: I grows to the left, J to posterior, K to superior."""
+        return "".join(orientations.aff2axcodes(self.affine))
+
+    def corners_ras(self) -> npt.NDArray[np.float64]:
+        """World positions of the eight corner voxels: (8, 3)."""
+        indices = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij")).reshape(3, 8)
+        return (self.affine[:3, :3] @ indices + self.affine[:3, 3:]).T
+
+    def same_grid(self, other: Geometry) -> bool:
+        """True when the shapes are equal and no corner lies more than `SAME_GRID_TOLERANCE_MM` from its twin."""
+        if self.shape != other.shape:
+            return False
+        distances_mm = np.linalg.norm(self.corners_ras() - other.corners_ras(), axis=1)
+        return bool(distances_mm.max() <= SAME_GRID_TOLERANCE_MM)
+
+    def reorientation_to(self, codes: str) -> Reorientation:
+        """Returns the permutation and flips that bring this grid's axes nearest to `codes`, for example `LPS`."""
+        start = orientations.io_orientation(self.affine)
+        end = orientations.axcodes2ornt(tuple(codes))
+        return Reorientation(self, orientations.ornt_transform(start, end))
+
+    def __str__(self) -> str:
+        """Shape, spacing and orientation, for messages."""
+        spacing = " x ".join(f"{mm:.3g}" for mm in self.spacing_mm)
+        return f"{' x '.join(map(str, self.shape))} voxels of {spacing} mm, {self.orientation}"
+
+
+@dataclass(frozen=True, eq=False)
+class Reorientation:
+    """A permutation and flips of a grid's axes. `apply` and `undo` are each other's exact inverse."""
+
+    source: Geometry
+    transform: npt.NDArray[np.float64]
+
+    def apply(self, volume: npt.NDArray[T]) -> npt.NDArray[T]:
+        """Returns a volume of the source grid, (I, J, K, ...), with its axes re-ordered."""
+        return np.asarray(orientations.apply_orientation(volume, self.transform))
+
+    def undo(self, volume: npt.NDArray[T]) -> npt.NDArray[T]:
+        """Returns a re-ordered volume, (I, J, K, ...), in the source grid again."""
+        axes = self.transform[:, 0].astype(int)
+        back = np.empty_like(self.transform)
+        back[axes, 0] = range(3)
+        back[axes, 1] = self.transform[:, 1]
+        return np.ascontiguousarray(orientations.apply_orientation(volume, back))
+
+    @property
+    def target(self) -> Geometry:
+        """The grid after re-ordering: the same voxels at the same places in the world."""
+        axes = self.transform[:, 0].astype(int)
+        shape = [0, 0, 0]
+        for axis, size in zip(axes, self.source.shape, strict=True):
+            shape[axis] = size
+        inverse = orientations.inv_ornt_aff(self.transform, self.source.shape)
+        return Geometry((shape[0], shape[1], shape[2]), self.source.affine @ inverse)

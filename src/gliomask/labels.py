@@ -1,0 +1,116 @@
+"""Labels, the nested regions made of them, and how each BraTS year writes them on disk.
+
+Inside gliomask a label map holds 0, 1, 2 and 3 (`Label`). A convention is always named by its user or by the layout of the data
+set, never guessed from the values: 4 is enhancing tumour until 2021 and a resection cavity from 2024 on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from gliomask.errors import LabelError, UsageError
+
+
+class Label(IntEnum):
+    """Value of a voxel in a label map inside gliomask."""
+
+    BACKGROUND = 0
+    NECROTIC = 1
+    OEDEMA = 2
+    ENHANCING = 3
+
+
+class Region(StrEnum):
+    """A nested region of the tumour, scored as BraTS does: ET lies in TC, TC lies in WT."""
+
+    WT = "WT"
+    TC = "TC"
+    ET = "ET"
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """The labels that make up the region."""
+        return _REGION_LABELS[self]
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        """The region's name in words."""
+        return _REGION_TITLES[self]
+
+    def mask(self, label_map: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+        """Returns the boolean mask of the region in a label map of any shape."""
+        return np.isin(label_map, [int(label) for label in self.labels])
+
+
+_REGION_LABELS = {
+    Region.WT: (Label.NECROTIC, Label.OEDEMA, Label.ENHANCING),
+    Region.TC: (Label.NECROTIC, Label.ENHANCING),
+    Region.ET: (Label.ENHANCING,),
+}
+_REGION_TITLES = {Region.WT: "whole tumour", Region.TC: "tumour core", Region.ET: "enhancing tumour"}
+
+
+@dataclass(frozen=True)
+class LabelConvention:
+    """How label maps are written on disk: `codes[label]` is the number that stands for each `Label`."""
+
+    name: str
+    codes: tuple[int, int, int, int]
+    description: str
+
+    def to_disk(self, label_map: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+        """Returns the label map with the numbers of this convention, as uint8.
+
+        Raises:
+            LabelError: a value is not a `Label`.
+        """
+        _refuse_unknown(label_map, range(len(Label)), self.name)
+        return np.asarray(self.codes, np.uint8)[label_map]
+
+    def from_disk(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
+        """Returns the label map with the numbers of `Label`, as uint8.
+
+        Raises:
+            LabelError: a value is not one of this convention's codes.
+        """
+        _refuse_unknown(values, self.codes, self.name)
+        lookup = np.zeros(max(self.codes) + 1, np.uint8)
+        lookup[list(self.codes)] = range(len(Label))
+        return lookup[values.astype(np.uint8)]
+
+
+def _refuse_unknown(values: npt.NDArray[np.generic], allowed: range | tuple[int, ...], convention: str) -> None:
+    found = np.unique(values)
+    unknown = [value for value in found.tolist() if value not in allowed]
+    if unknown:
+        raise LabelError(
+            f"Label map holds the values {unknown[:8]}, which '{convention}' does not define (it has {list(allowed)}). "
+            f"Name the right convention; known ones: {', '.join(CONVENTIONS)}."
+        )
+
+
+CONVENTIONS: dict[str, LabelConvention] = {
+    convention.name: convention
+    for convention in (
+        LabelConvention("brats2021", (0, 1, 2, 4), "BraTS 2017 to 2021: 1 necrotic and non-enhancing, 2 oedema, 4 enhancing"),
+        LabelConvention("brats2023", (0, 1, 2, 3), "BraTS 2023: 1 necrotic and non-enhancing, 2 oedema, 3 enhancing"),
+        LabelConvention("decathlon", (0, 2, 1, 3), "Medical Segmentation Decathlon Task01: 1 oedema, 2 non-enhancing, 3 enhancing"),
+    )
+}
+"""Every label convention, by name."""
+
+
+def convention(name: str) -> LabelConvention:
+    """Returns the label convention of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    try:
+        return CONVENTIONS[name]
+    except KeyError:
+        raise UsageError(f"There is no label convention '{name}'. Known ones: {', '.join(CONVENTIONS)}.") from None

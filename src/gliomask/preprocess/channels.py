@@ -1,0 +1,54 @@
+"""From a case to the array a network sees: canonical axes, normalised sequences, channels last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Ordered
+from dataclasses import dataclass
+
+import numpy as np
+
+from gliomask.arrays import Channels, Mask
+from gliomask.case import Case
+from gliomask.geometry import Reorientation
+from gliomask.preprocess.normalise import normalisation
+from gliomask.sequences import Sequence
+
+NETWORK_ORIENTATION = "LPS"
+"""Axes of every network input: I to the left, J to posterior, K to superior, as BraTS stores its volumes. Axial slices lie along K."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A case in the form networks take.
+
+    Args:
+        channels: (I, J, K, C) float32, axes as `NETWORK_ORIENTATION`, channels in the order that was asked for.
+        brain: (I, J, K), True inside the brain.
+        background: the value that channels have outside the brain.
+        reorientation: the way back to the case's own grid.
+    """
+
+    channels: Channels
+    brain: Mask
+    background: float
+    reorientation: Reorientation
+
+
+def prepare(case: Case, order: Ordered[Sequence], method: str) -> Prepared:
+    """Re-orders the axes of a case, normalises its sequences and stacks them.
+
+    Args:
+        case: the scans.
+        order: which sequence goes into which channel.
+        method: `slice` or `volume`, see `normalise`.
+
+    Raises:
+        UsageError: there is no such method.
+    """
+    normalise, background = normalisation(method)
+    reorientation = case.geometry.reorientation_to(NETWORK_ORIENTATION)
+    brain = np.ascontiguousarray(reorientation.apply(case.brain_mask))
+    channels = np.empty((*brain.shape, len(order)), np.float32)
+    for c, sequence in enumerate(order):
+        channels[..., c] = normalise(reorientation.apply(case.volumes[sequence]), brain)
+    return Prepared(channels, brain, background, reorientation)

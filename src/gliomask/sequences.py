@@ -1,0 +1,59 @@
+"""The four MR sequences and every name under which they travel."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+from gliomask.errors import UsageError
+
+
+class Sequence(StrEnum):
+    """One of the four MR sequences of a glioma examination; the value is the name used in files and options."""
+
+    FLAIR = "flair"
+    T1 = "t1"
+    T1CE = "t1ce"
+    T2 = "t2"
+
+
+PAPER_ORDER = (Sequence.FLAIR, Sequence.T1, Sequence.T1CE, Sequence.T2)
+"""Channel order of the paper's networks (authors' `prediction.py`)."""
+
+ALIASES: dict[str, Sequence] = {
+    # BraTS 2017 to 2021, BraTS 2023 and later, and the names seen in local archives.
+    "t1": Sequence.T1,
+    "t1n": Sequence.T1,
+    "t1w": Sequence.T1,
+    "t1ce": Sequence.T1CE,
+    "t1c": Sequence.T1CE,
+    "t1gd": Sequence.T1CE,
+    "ct1": Sequence.T1CE,
+    "t2": Sequence.T2,
+    "t2w": Sequence.T2,
+    "flair": Sequence.FLAIR,
+    "fla": Sequence.FLAIR,
+    "t2f": Sequence.FLAIR,
+}
+"""Lower-case name to sequence."""
+
+
+def parse_sequence(name: str) -> Sequence:
+    """Returns the sequence that `name` stands for, in any of its spellings and cases.
+
+    Raises:
+        UsageError: the name is not an alias of a sequence.
+    """
+    try:
+        return ALIASES[name.strip().lower()]
+    except KeyError:
+        known = ", ".join(sorted(ALIASES))
+        raise UsageError(f"'{name}' is not the name of a sequence. Known names: {known}.") from None
+
+
+def sequence_of_file_name(stem: str) -> Sequence | None:
+    """Returns the sequence named by the last word of a file's stem, or None.
+
+    Words are separated by `_`, `-`, `.` or a space: `BraTS-GLI-00008-000-t1c` ends in `t1c`, and `patient_t1ce` in `t1ce`.
+    """
+    return ALIASES.get(re.split(r"[_\-. ]", stem.lower())[-1])

@@ -1,0 +1,66 @@
+"""What is left on disk after every epoch: enough to go on exactly as if nothing had happened.
+
+A checkpoint is one `.npz` file of plain arrays, read without pickle: weights, optimiser state, best weights, and the history as JSON bytes.
+The data of an epoch depend on the seed and the epoch's number alone, so nothing else has to be kept.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gliomask.errors import FileFormatError
+from gliomask.io.nifti import write_bytes
+
+Arrays = list[npt.NDArray[Any]]
+
+
+@dataclass
+class Checkpoint:
+    """State after an epoch.
+
+    Args:
+        weights: the network's variables as the optimiser left them.
+        optimiser: the optimiser's variables, moving averages included.
+        best: the weights to keep: of the best validation loss, or the last (averaged) ones.
+        history: one row per finished epoch.
+        config: the configuration as JSON values; a run is only resumed with the same one.
+        cases: ids of the training cases; likewise.
+    """
+
+    weights: Arrays
+    optimiser: Arrays
+    best: Arrays
+    history: list[dict[str, float]]
+    config: dict[str, Any]
+    cases: list[str] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """Writes the file whole or not at all."""
+        arrays = {f"{kind}_{n:04d}": array for kind in ("weights", "optimiser", "best") for n, array in enumerate(getattr(self, kind))}
+        notes = json.dumps({"history": self.history, "config": self.config, "cases": self.cases}).encode()
+        stream = io.BytesIO()
+        np.savez(stream, notes=np.frombuffer(notes, np.uint8), **arrays)
+        write_bytes(path, stream.getvalue())
+
+    @classmethod
+    def load(cls, path: Path) -> Checkpoint:
+        """Reads a checkpoint.
+
+        Raises:
+            FileFormatError: the file cannot be read or is no checkpoint.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                notes = json.loads(file["notes"].tobytes())
+                kinds = {kind: [file[name] for name in sorted(file.files) if name.startswith(kind)] for kind in ("weights", "optimiser", "best")}
+            return cls(**kinds, history=notes["history"], config=notes["config"], cases=notes["cases"])
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise FileFormatError(f"{path}: not a checkpoint that can be read ({error}). Start the training anew in another folder.") from error

@@ -1,0 +1,125 @@
+"""From labelled cases to batches: cases are read and normalised once and kept in memory, patches are drawn in a thread of their own."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gliomask import augment
+from gliomask.io.brats import CaseFiles, read_case, read_reference
+from gliomask.preprocess.channels import prepare
+from gliomask.sampling import SAMPLERS, SliceStack, cut_patch
+from gliomask.training.config import TrainConfig
+
+QUEUED_BATCHES = 8
+"""Batches kept ready; enough to ride out a slow draw, and small against the cases themselves."""
+
+VALIDATION_EPOCH = 2**31
+"""Epoch number that seeds the validation patches: the same ones every time, and none of a training epoch's."""
+
+Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]
+"""(N, H, W, C) float32 sequences and (N, H, W) uint8 labels."""
+
+
+def load_case(files: CaseFiles, config: TrainConfig) -> SliceStack:
+    """Reads one labelled case and lays it out for drawing patches. Raises what `read_case` and `read_reference` raise."""
+    case = read_case(files)
+    label_map = read_reference(files, case.geometry)
+    prepared = prepare(case, config.sequences, config.normalisation)
+    return SliceStack.of(case.case_id, prepared.channels, prepared.reorientation.apply(label_map), prepared.brain, prepared.background)
+
+
+def load_cases(files: list[CaseFiles], config: TrainConfig, progress: Callable[[str], None]) -> list[SliceStack]:
+    """Reads all cases; calls `progress` with each case's id when it has been read."""
+    stacks = []
+    for one in files:
+        stacks.append(load_case(one, config))
+        progress(one.case_id)
+    return stacks
+
+
+def epoch_batches(cases: list[SliceStack], config: TrainConfig, epoch: int, *, vary: bool = True) -> Iterator[Batch]:
+    """Yields the batches of one epoch. The epoch's number and the seed decide everything, so an epoch can be repeated alone.
+
+    Args:
+        cases: the patients.
+        config: patch size, batch size, sampler, augmentation and seed.
+        epoch: its number.
+        vary: apply the augmentation; False for validation.
+    """
+    generator = np.random.default_rng([config.seed, epoch])
+    strength = config.augmentation.strength() if vary else augment.NONE
+    images, labels = [], []
+    for draw in SAMPLERS[config.sampling](cases, config.patches_per_class, generator):
+        case = cases[draw.case]
+        patch, target = cut_patch(case, draw.centre, config.patch_size, augment.draw_matrix(strength, generator))
+        images.append(augment.vary_intensity(patch, case.background, strength, generator))
+        labels.append(target)
+        if len(images) == config.batch_size:
+            yield np.stack(images), np.stack(labels)
+            images, labels = [], []
+    # A last batch that is not full is left out: JAX compiles for each new shape, and its patches come again in other epochs.
+
+
+def steps_per_epoch(cases: list[SliceStack], config: TrainConfig) -> int:
+    """Number of full batches that `epoch_batches` yields."""
+    patches = sum(config.patches_per_class for case in cases for centres in case.centres if len(centres))
+    return patches // config.batch_size
+
+
+@dataclass
+class Waiting:
+    """Seconds that the consumer spent waiting for batches."""
+
+    seconds: float = 0.0
+
+
+@contextmanager
+def prefetched(batches: Iterator[Batch], waiting: Waiting) -> Iterator[Iterator[Batch]]:
+    """Runs an iterator of batches in a thread, some batches ahead. An error in the thread is raised in the consumer."""
+    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(QUEUED_BATCHES)
+    stop = threading.Event()
+
+    def offer(item: Batch | BaseException | None) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def produce() -> None:
+        try:
+            for batch in batches:
+                if not offer(batch):
+                    return
+            offer(None)
+        except BaseException as error:  # noqa: BLE001 - handed to the consumer, which raises it
+            offer(error)
+
+    def consume() -> Iterator[Batch]:
+        while True:
+            start = time.perf_counter()
+            item = ready.get()
+            waiting.seconds += time.perf_counter() - start
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    thread = threading.Thread(target=produce, name="patches", daemon=True)
+    thread.start()
+    try:
+        yield consume()
+    finally:
+        stop.set()
+        thread.join()

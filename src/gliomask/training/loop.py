@@ -1,0 +1,183 @@
+"""The training itself: epochs of steps, a checkpoint after each epoch, exact resumption, and the weights worth keeping."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from gliomask.errors import UsageError
+from gliomask.labels import Label
+from gliomask.networks.catalogue import network
+from gliomask.sampling import SliceStack
+from gliomask.training.checkpoint import Arrays, Checkpoint
+from gliomask.training.config import PAPER_WEIGHTS, TrainConfig
+from gliomask.training.dataset import VALIDATION_EPOCH, Waiting, epoch_batches, prefetched, steps_per_epoch
+from gliomask.training.losses import SegmentationLoss, class_weights
+
+CHECKPOINT_NAME = "checkpoint.npz"
+
+WARM_UP_SHARE = 0.03
+"""Share of all steps over which the learning rate rises to its peak; adaptive optimisers start with poor estimates of scale."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What the loop tells about each step, for a progress display."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A finished training: the model, and one row per epoch."""
+
+    model: keras.Model
+    history: list[dict[str, float]]
+
+
+OnStep = Callable[[Step], None]
+OnEpoch = Callable[[list[dict[str, float]]], None]
+
+
+def train(
+    training: list[SliceStack],
+    validation: list[SliceStack],
+    config: TrainConfig,
+    folder: Path,
+    on_step: OnStep = lambda step: None,
+    on_epoch: OnEpoch = lambda history: None,
+) -> Trained:
+    """Trains a network, or goes on with a training that `folder` holds a checkpoint of.
+
+    Args:
+        training: patients to learn from.
+        validation: patients, none of them in `training`, on whose loss the best epoch is chosen; may be empty.
+        config: all choices.
+        folder: an existing folder for the checkpoint.
+        on_step: called after every step.
+        on_epoch: called with the whole history after every epoch and its checkpoint; the newest row is last.
+
+    Returns:
+        The model with the weights to keep (of the epoch with the least validation loss, or, without validation, of the last epoch) and
+        the history.
+
+    Raises:
+        UsageError: the patients are too few for one batch, or the checkpoint belongs to another configuration or other cases.
+        FileFormatError: the checkpoint cannot be read.
+    """
+    run = _Run(training, validation, config, folder)
+    for epoch in range(len(run.history), config.epochs):
+        if run.stopped_early():
+            break
+        run.epoch(epoch, on_step)
+        on_epoch(run.history)
+    _assign(run.model.variables, run.best)
+    return Trained(run.model, run.history)
+
+
+class _Run:
+    """The moving parts of one training."""
+
+    def __init__(self, training: list[SliceStack], validation: list[SliceStack], config: TrainConfig, folder: Path) -> None:
+        self.training, self.validation, self.config = training, validation, config
+        self.steps = steps_per_epoch(training, config)
+        if not self.steps:
+            raise UsageError(f"{len(training)} training cases do not fill one batch of {config.batch_size} patches. Lower batch_size or raise patches_per_class.")
+        self.checkpoint_path = folder / CHECKPOINT_NAME
+        self.cases = [case.case_id for case in training]
+        self.history: list[dict[str, float]] = []
+        self.best: Arrays = []
+
+        keras.utils.set_random_seed(config.seed)
+        if config.mixed_precision:
+            keras.mixed_precision.set_global_policy("mixed_float16" if keras.backend.backend() == "tensorflow" else "mixed_bfloat16")
+        self.model = network(config.network).build(channels=len(config.sequences))
+        counts = np.array([sum(len(case.centres[label]) for case in training) for label in Label])
+        self.trainee = keras.Model(self.model.input, self.model.get_layer("logits").output)
+        self.trainee.compile(
+            optimizer=_optimiser(config, self.steps),
+            loss=SegmentationLoss(class_weights(config.class_weights, counts, PAPER_WEIGHTS), config.dice_weight),
+            jit_compile=keras.backend.backend() == "jax",
+        )
+        self.trainee.optimizer.build(self.trainee.trainable_variables)
+        if self.checkpoint_path.exists():
+            self._resume()
+
+    def _resume(self) -> None:
+        saved = Checkpoint.load(self.checkpoint_path)
+        changed = [name for name, value in self.config.model_dump(mode="json").items() if saved.config.get(name) != value]
+        if changed:
+            raise UsageError(f"{self.checkpoint_path} was made with other values of {', '.join(changed)}. Give the same ones, or another folder.")
+        if saved.cases != self.cases:
+            raise UsageError(f"{self.checkpoint_path} was made with other training cases ({len(saved.cases)}, now {len(self.cases)}). Give the same ones, or another folder.")
+        _assign(self.trainee.variables, saved.weights)
+        _assign(self.trainee.optimizer.variables, saved.optimiser)
+        self.history, self.best = saved.history, saved.best
+
+    def stopped_early(self) -> bool:
+        """True when the validation loss has not improved for `patience` epochs."""
+        if self.config.patience is None or not self.history:
+            return False
+        losses = [row["validation_loss"] for row in self.history]
+        return len(losses) - 1 - int(np.argmin(losses)) >= self.config.patience
+
+    def epoch(self, epoch: int, on_step: OnStep) -> None:
+        """Runs one epoch, validates, adds a row to the history, checkpoints."""
+        start = time.perf_counter()
+        waiting = Waiting()
+        loss = float("nan")
+        self.trainee.reset_metrics()
+        with prefetched(epoch_batches(self.training, self.config, epoch), waiting) as batches:
+            for step, (images, labels) in enumerate(batches, start=1):
+                # Keras returns the mean over the epoch so far, not this batch's loss.
+                loss = float(self.trainee.train_on_batch(images, labels))
+                on_step(Step(epoch + 1, self.config.epochs, step, self.steps, loss))
+        seconds = time.perf_counter() - start
+        row = {"epoch": epoch + 1, "loss": loss, "seconds": round(seconds, 2), "waiting_share": round(waiting.seconds / seconds, 4)}
+        raw = [np.asarray(value) for value in self.trainee.variables]
+        if self.config.average:
+            self.trainee.optimizer.finalize_variable_values(self.trainee.trainable_variables)
+        if self.validation:
+            row["validation_loss"] = self._validation_loss()
+        if not self.validation or row["validation_loss"] <= min((r["validation_loss"] for r in self.history), default=np.inf):
+            self.best = [np.asarray(value) for value in self.trainee.variables]
+        _assign(self.trainee.variables, raw)
+        self.history.append(row)
+        optimiser = [np.asarray(value) for value in self.trainee.optimizer.variables]
+        Checkpoint(raw, optimiser, self.best, self.history, self.config.model_dump(mode="json"), self.cases).save(self.checkpoint_path)
+
+    def _validation_loss(self) -> float:
+        self.trainee.reset_metrics()
+        loss = float("nan")
+        for images, labels in epoch_batches(self.validation, self.config, VALIDATION_EPOCH, vary=False):
+            loss = float(self.trainee.test_on_batch(images, labels))
+        return loss
+
+
+def _optimiser(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
+    schedules = keras.optimizers.schedules
+    if config.decay_per_epoch is not None:
+        rate = schedules.ExponentialDecay(config.learning_rate, steps, config.decay_per_epoch, staircase=True)
+    else:
+        total = steps * config.epochs
+        warm_up = max(1, round(WARM_UP_SHARE * total))
+        rate = schedules.CosineDecay(0.0, max(1, total - warm_up), warmup_target=config.learning_rate, warmup_steps=warm_up)
+    averaging: dict[str, Any] = {"use_ema": True, "ema_momentum": config.average} if config.average else {}
+    if config.optimiser == "sgd":
+        return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **averaging)
+    return keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, **averaging)
+
+
+def _assign(variables: list[keras.Variable], values: Arrays) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
