@@ -1,0 +1,206 @@
+"""Post-processing of label maps: what is done, by name, between the network's answer and the file.
+
+Label maps come on network axes (`preprocess.channels.NETWORK_ORIENTATION`): axial slices lie along K. Post-processing 1 and 2 are
+Ben Naceur et al. 2020's, `legacy` is what the authors' published `prediction.py` does to the letter, and `3d` is ours. See docs/postprocessing.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from gliomask.arrays import LabelMap, Mask
+from gliomask.errors import UsageError
+from gliomask.labels import Label, Region
+
+MIN_COMPONENT_PIXELS = 110
+"""Smallest component that post-processing 1 keeps (authors' `prediction.py`; its docstring says 100, its default and its call 110)."""
+
+MIN_COMPONENT_MM2 = 110.0
+"""The same as an area: the authors' slices have pixels of 1 mm2."""
+
+NEIGHBOURS_IN_SLICE = np.zeros((3, 3, 3), np.bool_)
+NEIGHBOURS_IN_SLICE[:, :, 1] = True
+"""8-connected within an axial slice, not connected between slices."""
+
+CROSS_IN_SLICE = ndimage.generate_binary_structure(2, 1)[:, :, None]
+"""(3, 3, 1): OpenCV's `MORPH_ELLIPSE` of 3 x 3 pixels, which is a plus."""
+
+NEIGHBOURS_IN_VOLUME = np.ones((3, 3, 3), np.bool_)
+"""26-connected."""
+
+Spacing = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """The choices of chain `3d`; benchmarks/choose_postprocess.py makes them by cross-validation.
+
+    Args:
+        min_share: components of the whole tumour below this share of the largest become background; 0 keeps all.
+        min_enhancing_ml: enhancing tumour of less than this in all becomes core, label 1: networks find specks of enhancement in
+            tumours that have none.
+        min_enhancing_share: likewise, below this share of the whole tumour.
+        fill_holes: background enclosed by tumour core becomes label 1, by the whole tumour oedema.
+    """
+
+    min_share: float = 0.1
+    min_enhancing_ml: float = 0.0
+    min_enhancing_share: float = 0.0
+    fill_holes: bool = False
+
+
+CHOSEN_CLEANING = Cleaning()
+"""What chain `3d` does: components of less than a tenth of the largest are dropped. A starting value, from the trial that set this
+project's floor; docs/tables/postprocess.tsv is where cross-validated choices go."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One way of post-processing.
+
+    Args:
+        name: as typed after `--postprocess` and written in a model file.
+        description: what it does, in a line.
+        steps: applied in order; each takes a label map (I, J, K) and the spacing and returns a new one.
+    """
+
+    name: str
+    description: str
+    steps: tuple[Callable[[LabelMap, Spacing], LabelMap], ...]
+
+
+def postprocess(label_map: LabelMap, chain: str, spacing_mm: Spacing) -> LabelMap:
+    """Returns a label map after post-processing; the one given is left as it is.
+
+    Args:
+        label_map: (I, J, K), axial slices along K.
+        chain: a name in `CHAINS`.
+        spacing_mm: distance between voxels along I, J, K.
+
+    Returns:
+        A new (I, J, K) array. A label map without tumour comes back unchanged.
+
+    Raises:
+        UsageError: there is no such chain.
+    """
+    if chain not in CHAINS:
+        raise UsageError(f"There is no post-processing '{chain}'. Known ones: {', '.join(CHAINS)}.")
+    result = label_map.copy()
+    if not label_map.any():
+        return result
+    box = tumour_box(label_map)
+    cropped = result[box]
+    for step in CHAINS[chain].steps:
+        cropped = step(cropped, spacing_mm)
+    result[box] = cropped
+    return result
+
+
+def tumour_box(label_map: LabelMap) -> tuple[slice, slice, slice]:
+    """Returns the box of all tumour with one voxel around it where the volume goes on, so that its border is background or the volume's own."""
+    low_high = []
+    for axis in range(3):
+        found = np.flatnonzero(label_map.any(axis=tuple({0, 1, 2} - {axis})))
+        low_high.append(slice(max(int(found[0]) - 1, 0), int(found[-1]) + 2))
+    return low_high[0], low_high[1], low_high[2]
+
+
+def drop_small_in_slices(label_map: LabelMap, spacing_mm: Spacing) -> LabelMap:
+    """Post-processing 1: components of the whole tumour below `MIN_COMPONENT_MM2` in an axial slice become background.
+
+    The area is rounded to whole pixels, so that 1 mm pixels give the authors' 110 whatever the last digits of the header.
+    """
+    pixels = round(MIN_COMPONENT_MM2 / (spacing_mm[0] * spacing_mm[1]))
+    return _drop_components(label_map, NEIGHBOURS_IN_SLICE, pixels)
+
+
+def drop_small_in_slices_literally(label_map: LabelMap, spacing_mm: Spacing) -> LabelMap:  # noqa: ARG001 - every step takes a spacing
+    """Post-processing 1 as published: `MIN_COMPONENT_PIXELS`, whatever a pixel measures."""
+    return _drop_components(label_map, NEIGHBOURS_IN_SLICE, MIN_COMPONENT_PIXELS)
+
+
+def smooth_border(label_map: LabelMap, spacing_mm: Spacing) -> LabelMap:  # noqa: ARG001 - every step takes a spacing
+    """Post-processing 2, as the paper means it: the whole tumour's mask is opened in every axial slice; labels within it stay as they are.
+
+    What lies beyond the image neither erodes nor dilates, as in OpenCV.
+    """
+    eroded = ndimage.binary_erosion(label_map > 0, CROSS_IN_SLICE, border_value=1)
+    return np.where(ndimage.binary_dilation(eroded, CROSS_IN_SLICE), label_map, np.uint8(Label.BACKGROUND))
+
+
+def open_grey_levels(label_map: LabelMap, spacing_mm: Spacing) -> LabelMap:  # noqa: ARG001 - every step takes a spacing
+    """Post-processing 2 as published: a grey-scale opening of the labels themselves, as if they were intensities.
+
+    A line of enhancing tumour in oedema becomes oedema, while a line of oedema in enhancing tumour stays. The authors' labels are 0, 1, 2, 4;
+    ours have the same order, on which alone minimum and maximum depend. Borders as in OpenCV's `morphologyEx`.
+    """
+    highest = np.iinfo(np.uint8).max
+    eroded = ndimage.minimum_filter(label_map, footprint=CROSS_IN_SLICE, mode="constant", cval=highest)
+    return np.asarray(ndimage.maximum_filter(eroded, footprint=CROSS_IN_SLICE, mode="constant", cval=0), np.uint8)
+
+
+def clean(label_map: LabelMap, spacing_mm: Spacing, cleaning: Cleaning = CHOSEN_CLEANING) -> LabelMap:
+    """Drops small components of the whole tumour in three dimensions, then applies the rules against holes and phantom enhancement.
+
+    Args:
+        label_map: (I, J, K).
+        spacing_mm: distance between voxels along I, J, K.
+        cleaning: the choices.
+    """
+    result = drop_small_in_volume(label_map, cleaning.min_share)
+    if cleaning.fill_holes:
+        result = fill_holes(result)
+    return distrust_little_enhancement(result, spacing_mm, cleaning)
+
+
+def drop_small_in_volume(label_map: LabelMap, min_share: float) -> LabelMap:
+    """Components of the whole tumour, 26-connected, with fewer voxels than `min_share` of the largest become background."""
+    return _drop_components(label_map, NEIGHBOURS_IN_VOLUME, lambda sizes: min_share * sizes.max(initial=0))
+
+
+def fill_holes(label_map: LabelMap) -> LabelMap:
+    """Background that the tumour core encloses becomes label 1, and what the whole tumour encloses becomes oedema."""
+    result = label_map.copy()
+    for region, label in ((Region.TC, Label.NECROTIC), (Region.WT, Label.OEDEMA)):
+        filled: Mask = ndimage.binary_fill_holes(region.mask(result))
+        result[filled & (result == Label.BACKGROUND)] = label
+    return result
+
+
+def distrust_little_enhancement(label_map: LabelMap, spacing_mm: Spacing, cleaning: Cleaning) -> LabelMap:
+    """Enhancing tumour below the volume, or the share of the whole tumour, that `cleaning` asks for becomes label 1."""
+    enhancing = label_map == Label.ENHANCING
+    count = int(enhancing.sum())
+    needed = max(cleaning.min_enhancing_ml * 1000 / float(np.prod(spacing_mm)), cleaning.min_enhancing_share * np.count_nonzero(label_map))
+    return np.where(enhancing, np.uint8(Label.NECROTIC), label_map) if count < needed else label_map.copy()
+
+
+Threshold = Callable[[npt.NDArray[np.int64]], float]
+
+
+def _drop_components(label_map: LabelMap, neighbours: Mask, min_voxels: int | Threshold) -> LabelMap:
+    """Components of non-zero voxels below a size become background; the size may depend on the sizes of all components."""
+    components, _ = ndimage.label(label_map, neighbours)
+    sizes = np.bincount(components.ravel())
+    threshold = min_voxels if isinstance(min_voxels, int) else min_voxels(sizes[1:])
+    keep = sizes >= threshold
+    keep[0] = False
+    return np.where(keep[components], label_map, np.uint8(Label.BACKGROUND))
+
+
+CHAINS: dict[str, Chain] = {
+    chain.name: chain
+    for chain in (
+        Chain("none", "the network's answer as it is", ()),
+        Chain("1", "components of under 110 mm2 in an axial slice dropped (the paper's post-processing 1)", (drop_small_in_slices,)),
+        Chain("1+2", "the same, then the tumour's outline smoothed by a 3 x 3 opening (the paper's 1 and 2)", (drop_small_in_slices, smooth_border)),
+        Chain("3d", "components of under a tenth of the largest dropped, in three dimensions", (clean,)),
+        Chain("legacy", "the authors' published code to the letter, for comparison", (drop_small_in_slices_literally, open_grey_levels)),
+    )
+}
+"""Every way of post-processing, by name."""
