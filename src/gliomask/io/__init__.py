@@ -1,0 +1,1 @@
+"""Disk to case and back: the only readers and writers of scans."""

@@ -1,0 +1,1 @@
+"""Scores of a prediction against a reference; arrays in, numbers out."""

@@ -1,0 +1,1 @@
+"""The models: what a model file says, which ones there are, and the shipped weights."""

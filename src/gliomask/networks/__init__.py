@@ -1,0 +1,1 @@
+"""The networks, in Keras: one file per family, and a catalogue that knows them without importing Keras."""

@@ -1,0 +1,1 @@
+"""From labelled cases to weights and a model file: the only part that trains."""
