@@ -14,6 +14,8 @@ from gliomask import __version__
 from gliomask.errors import GliomaskError
 
 COMMANDS = {
+    "demo": "Segment a sample that comes with the package.",
+    "segment": "Segment one case or a folder of cases.",
     "train": "Train a network on labelled cases.",
 }
 """Every command with its one line of help; module `gliomask.cli.<command>` holds `command`."""

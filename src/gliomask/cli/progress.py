@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -59,3 +61,15 @@ class TrainingDisplay:
         """One epoch has ended; on a terminal the bar stays below the line."""
         words = "  ".join(f"{name} {value:g}" for name, value in history[-1].items())
         self.console.print(f"{words}  left {self.left_s / 60:.1f} min", highlight=False)
+
+
+@contextmanager
+def brain_progress(case_id: str) -> Iterator[Callable[[int, int], None]]:
+    """Shows how much of a brain the network has seen, on a terminal; elsewhere it stays silent, for the work takes seconds."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done, total: None
+        return
+    with progress_bar(console) as progress:
+        task = progress.add_task(case_id, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

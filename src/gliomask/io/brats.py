@@ -39,6 +39,10 @@ class CaseFiles:
     labels: LabelConvention
     channels: Path | None = None
 
+    def paths(self) -> tuple[Path, ...]:
+        """The files that hold the scans."""
+        return (self.channels,) if self.channels is not None else tuple(self.sequences[sequence] for sequence in PAPER_ORDER)
+
     def describe(self) -> str:
         """The mapping that was found, one line a sequence, for people to check."""
         if self.channels is not None:

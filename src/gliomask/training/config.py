@@ -51,8 +51,9 @@ class TrainConfig(BaseModel):
     epochs: int = Field(25, ge=1, description="most epochs")
     batch_size: int = Field(8, ge=1, description="patches per step")
     optimiser: Literal["sgd", "adamw"] = Field("adamw", description="sgd: Nesterov momentum 0.9; adamw: decoupled weight decay")
-    learning_rate: float = Field(1.5e-3, gt=0, description="at the start (sgd) or at its peak (adamw)")
+    learning_rate: float = Field(1e-3, gt=0, description="at the start (sgd) or at its peak (adamw)")
     decay_per_epoch: float | None = Field(None, gt=0, le=1, description="factor per epoch; null: warm-up, then a cosine to zero over all epochs")
+    clip_norm: float = Field(1.0, ge=0, description="largest norm of the whole gradient; 0: no clipping")
     weight_decay: float = Field(1e-4, ge=0, description="adamw only")
     class_weights: Literal["uniform", "paper", "inverse-frequency"] | Annotated[tuple[float, ...], Field(min_length=4, max_length=4)] = Field(
         "uniform", description="weights of the cross-entropy by class (background, 1, 2, enhancing); rescaled to a mean of one"
@@ -85,6 +86,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "optimiser": "sgd",
         "learning_rate": 1e-3,
         "decay_per_epoch": 0.99,
+        "clip_norm": 0.0,
         "class_weights": "paper",
         "dice_weight": 0.0,
         "average": 0.0,

@@ -172,10 +172,13 @@ def _optimiser(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
         total = steps * config.epochs
         warm_up = max(1, round(WARM_UP_SHARE * total))
         rate = schedules.CosineDecay(0.0, max(1, total - warm_up), warmup_target=config.learning_rate, warmup_steps=warm_up)
-    averaging: dict[str, Any] = {"use_ema": True, "ema_momentum": config.average} if config.average else {}
+    extras: dict[str, Any] = {"use_ema": True, "ema_momentum": config.average} if config.average else {}
+    if config.clip_norm:
+        # The networks have no normalisation layer: without a limit, one odd batch can undo an epoch.
+        extras["global_clipnorm"] = config.clip_norm
     if config.optimiser == "sgd":
-        return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **averaging)
-    return keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, **averaging)
+        return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **extras)
+    return keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, **extras)
 
 
 def _assign(variables: list[keras.Variable], values: Arrays) -> None:

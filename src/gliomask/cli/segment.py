@@ -1,0 +1,132 @@
+"""`gliomask segment`: one case or a folder of cases in, label maps with volumes, picture and run record out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from gliomask.cohort import CohortResult, Row, Writing
+    from gliomask.io.brats import CaseFiles
+    from gliomask.segmentation import Segmentation, Segmenter
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command(short_help="Segment one case or a folder of cases.")
+@click.argument("case", type=_FILE, required=False)
+@click.option("-o", "--output", type=_FILE, required=True, help="Folder for the results; for one case also the label map's own name (.nii.gz).")
+@click.option("--flair", type=_FILE, help="FLAIR file; with --t1, --t1ce and --t2 instead of CASE.")
+@click.option("--t1", type=_FILE, help="T1 file, without contrast agent.")
+@click.option("--t1ce", type=_FILE, help="T1 file, with contrast agent.")
+@click.option("--t2", type=_FILE, help="T2 file.")
+@click.option("--network", "--model", "model", help="A network of the paper (sparse, input-sparse, dense), a shipped model, or a model folder.")
+@click.option("--engine", type=click.Choice(["openvino", "onnxruntime", "keras"]), default="openvino", show_default=True, help="What runs the network.")
+@click.option("--patches", type=click.Choice(["whole", "adjacent", "overlapping"]), default="whole", show_default=True, help="How slices are cut.")
+@click.option("--patch-size", type=int, default=64, show_default=True, help="Side of a patch, pixels.")
+@click.option("--stride", type=int, help="Distance between overlapping patches.  [default: the paper's half-patch offset]")
+@click.option("--postprocess", help="none, 1, 1+2, legacy or 3d.  [default: the one the model was chosen with]")
+@click.option("--n4", "bias_correction", is_flag=True, help="Correct the bias field first (needs the extra n4; adds minutes).")
+@click.option("--labels", default="brats2021", show_default=True, help="brats2021 writes 4 for enhancing tumour, brats2023 writes 3.")
+@click.option("--probabilities", is_flag=True, help="Also write the probability of each label, 4-D.")
+@click.option("--no-preview", is_flag=True, help="Do not draw the picture.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all that the process may use]")
+@click.option("--strict", is_flag=True, help="Refuse input that looks wrong (exit code 6) instead of warning.")
+@click.option("--overwrite", is_flag=True, help="Replace results that exist.")
+def command(
+    case: Path | None,
+    output: Path,
+    flair: Path | None,
+    t1: Path | None,
+    t1ce: Path | None,
+    t2: Path | None,
+    model: str | None,
+    labels: str,
+    probabilities: bool,
+    no_preview: bool,
+    strict: bool,
+    overwrite: bool,
+    **options: object,
+) -> int:
+    """Segment the tumour in CASE: a folder with the four sequences of one patient, a folder of such folders, or Decathlon Task01.
+
+    \b
+    Examples:
+      gliomask segment BraTS2021_00000/ -o results/
+      gliomask segment --flair f.nii.gz --t1 a.nii.gz --t1ce b.nii.gz --t2 c.nii.gz -o tumour.nii.gz
+      gliomask segment cohort/ -o results/ --network dense --labels brats2023
+
+    Scans must be co-registered, skull-stripped and at 1 mm, as BraTS prepares them. The label map comes back in the grid of the input.
+    Beside it are written volumes (TSV, JSON), a picture and a run record. Research software, not a medical device.
+    """
+    from gliomask.cohort import Writing
+    from gliomask.labels import convention
+    from gliomask.models.registry import DEFAULT_MODEL
+    from gliomask.segmentation import Options, Segmenter
+
+    writing = Writing(convention(labels), probabilities, not no_preview, overwrite, strict)
+    explicit = {name: path for name, path in {"flair": flair, "t1": t1, "t1ce": t1ce, "t2": t2}.items() if path is not None}
+    cases = _cases(case, explicit, output)
+    with Segmenter(Options(model=model or DEFAULT_MODEL, **options)) as segmenter:  # type: ignore[arg-type]
+        if len(cases) == 1 and not isinstance(cases[0], tuple):
+            _segment_one(segmenter, cases[0], output, writing)
+            return 0
+        return _segment_many(segmenter, cases, output, writing)
+
+
+def _cases(case: Path | None, explicit: dict[str, Path], output: Path) -> list[CaseFiles | tuple[str, Exception]]:
+    from gliomask.errors import UsageError
+    from gliomask.io.brats import explicit_case, find_cases
+    from gliomask.io.nifti import is_nifti_name, stem
+    from gliomask.sequences import Sequence
+
+    if (case is None) == (not explicit):
+        raise UsageError("Give either a CASE folder or the four files by --flair, --t1, --t1ce and --t2.")
+    if case is None:
+        name = stem(output).removesuffix("_seg") if is_nifti_name(output) else "case"
+        return [explicit_case(name, {Sequence(key): path for key, path in explicit.items()})]
+    cases = find_cases(case)
+    if len(cases) > 1 and is_nifti_name(output):
+        raise UsageError(f"{case} holds {len(cases)} cases; -o must then be a folder, not {output}.")
+    return list(cases)
+
+
+def _segment_one(segmenter: Segmenter, files: CaseFiles, output: Path, writing: Writing) -> None:
+    from gliomask.cli.progress import brain_progress
+    from gliomask.cohort import ResultFiles, segment_to_files
+
+    results = ResultFiles.of(output, files.case_id)
+    click.echo(files.describe())
+    with brain_progress(files.case_id) as progress:
+        result = segment_to_files(segmenter, files, results, writing, progress)
+    _warn(files.case_id, result)
+    click.echo(results.volumes_tsv.read_text().rstrip())
+    click.echo(f"Written to {results.label_map} and beside it. Research use only, not a medical device.")
+
+
+def _segment_many(segmenter: Segmenter, cases: list[CaseFiles | tuple[str, Exception]], output: Path, writing: Writing) -> int:
+    from gliomask.cohort import segment_cohort
+
+    def tell(row: Row) -> None:
+        done.append(row)
+        words = f"WT {row.wt_ml:.1f} ml, TC {row.tc_ml:.1f} ml, ET {row.et_ml:.1f} ml" if row.wt_ml is not None else row.message
+        flags = f"  flags: {row.flags}" if row.flags else ""
+        click.echo(f"[{len(done)}/{len(cases)}] {row.case}: {row.status} in {row.seconds:.1f} s  {words}{flags}", err=row.status == "failed")
+
+    done: list[Row] = []
+    for files in cases:
+        click.echo(files[0] + ": incomplete, see below" if isinstance(files, tuple) else files.describe())
+    result: CohortResult = segment_cohort(segmenter, cases, output, writing, tell)  # type: ignore[arg-type]
+    failed = [row.case for row in result.rows if row.status == "failed"]
+    click.echo(f"{len(result.rows) - len(failed)} of {len(result.rows)} cases done; table: {output / 'cohort.tsv'}")
+    if failed:
+        click.echo(f"Failed: {', '.join(failed)}. The table says why.", err=True)
+        return int(getattr(result.first_error, "exit_code", 1))
+    return 0
+
+
+def _warn(case_id: str, result: Segmentation) -> None:
+    for flag in result.flags:
+        click.echo(f"Warning: {case_id}: {flag.message}", err=True)

@@ -1,0 +1,226 @@
+"""Many cases, one after the other: each case's results on disk, each failure a row, none of them hidden.
+
+One case that cannot be segmented does not stop the others, and the table accounts for every case that was found.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gliomask.errors import GliomaskError, QualityError, UsageError
+from gliomask.io import nifti
+from gliomask.io.brats import CaseFiles, read_case
+from gliomask.labels import LabelConvention, Region
+from gliomask.report.preview import draw_preview
+from gliomask.report.run_record import input_hashes, usable_processors, write_record
+from gliomask.report.volumes import measure
+from gliomask.segmentation import Segmentation, Segmenter
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ResultFiles:
+    """Where the results of one case go.
+
+    Args:
+        label_map: the main result; the others are named after it.
+    """
+
+    label_map: Path
+
+    @classmethod
+    def of(cls, output: Path, case_id: str) -> ResultFiles:
+        """`output` is a folder, or, when it ends in `.nii` or `.nii.gz`, the label map itself."""
+        return cls(output if nifti.is_nifti_name(output) else output / f"{case_id}_seg.nii.gz")
+
+    def _beside(self, ending: str) -> Path:
+        return self.label_map.with_name(nifti.stem(self.label_map).removesuffix("_seg") + ending)
+
+    @property
+    def probabilities(self) -> Path:
+        """4-D float32: background, necrotic, oedema, enhancing."""
+        return self._beside("_probabilities.nii.gz")
+
+    @property
+    def volumes_tsv(self) -> Path:
+        """Volumes by label and region, as a table."""
+        return self._beside("_volumes.tsv")
+
+    @property
+    def volumes_json(self) -> Path:
+        """The same, for programs."""
+        return self._beside("_volumes.json")
+
+    @property
+    def preview(self) -> Path:
+        """The picture."""
+        return self._beside("_preview.png")
+
+    @property
+    def record(self) -> Path:
+        """The run record; written last, so a result with a record is complete."""
+        return self._beside("_run.json")
+
+    def all(self) -> tuple[Path, ...]:
+        """Every file that a case can leave, in the order of writing."""
+        return (self.label_map, self.probabilities, self.volumes_tsv, self.volumes_json, self.preview, self.record)
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What is written for each case, and how.
+
+    Args:
+        labels: convention of the label map on disk.
+        probabilities: also write the probabilities.
+        preview: also write the picture.
+        overwrite: replace results that exist.
+        strict: a quality flag is an error.
+    """
+
+    labels: LabelConvention
+    probabilities: bool = False
+    preview: bool = True
+    overwrite: bool = False
+    strict: bool = False
+
+
+def segment_to_files(segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing, progress: Progress = lambda done, total: None) -> Segmentation:
+    """Segments one case and writes its results: all of them, or, after an error, none.
+
+    Raises:
+        UsageError: a result exists and may not be overwritten; found out before any work.
+        QualityError: a quality flag was raised and `writing.strict` is set.
+        InputError: the scans cannot be segmented.
+    """
+    existing = [path for path in results.all() if path.exists()]
+    if existing and not writing.overwrite:
+        raise UsageError(f"{existing[0]} exists. Give --overwrite to replace the results of case {files.case_id}, or another output folder.")
+    hashes = input_hashes(files.paths())
+    start = time.perf_counter()
+    case = read_case(files)
+    read_seconds = round(time.perf_counter() - start, 3)
+    result = segmenter.run(case, progress)
+    if result.flags and writing.strict:
+        raise QualityError(f"Case {case.case_id}: {result.flags[0].message} Nothing was written, because --strict was given.")
+    results.label_map.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _write(result, results, writing)
+        fields = _record_fields(segmenter, result, writing, hashes)
+        fields["seconds"] = {"read": read_seconds, **fields["seconds"], "total": round(time.perf_counter() - start, 3)}
+        write_record(results.record, "segment", fields)
+    except BaseException:
+        for path in set(results.all()) - set(existing):
+            path.unlink(missing_ok=True)
+        raise
+    return result
+
+
+def _write(result: Segmentation, results: ResultFiles, writing: Writing) -> None:
+    case, overwrite = result.case, writing.overwrite
+    nifti.write_volume(results.label_map, writing.labels.to_disk(result.label_map), case.geometry, case.header, overwrite=overwrite)
+    if writing.probabilities:
+        nifti.write_volume(results.probabilities, result.probabilities, case.geometry, case.header, overwrite=overwrite)
+    volumes = measure(result.label_map, case.geometry)
+    nifti.write_bytes(results.volumes_tsv, volumes.to_tsv().encode())
+    nifti.write_bytes(results.volumes_json, (json.dumps({"case": case.case_id, **volumes.to_dict()}, indent=1) + "\n").encode())
+    if writing.preview:
+        draw_preview(case, result.label_map, results.preview)
+
+
+def _record_fields(segmenter: Segmenter, result: Segmentation, writing: Writing, hashes: dict[str, str]) -> dict[str, Any]:
+    options = segmenter.options
+    return {
+        "case": result.case.case_id,
+        "inputs": hashes,
+        "sequences": {sequence.value: str(path) for sequence, path in result.case.sources.items()},
+        "grid": str(result.case.geometry),
+        "model": {"name": segmenter.model.spec.name, "sha256": segmenter.model.sha256},
+        "options": {**asdict(options), "postprocess": result.postprocess, "labels": writing.labels.name},
+        "threads": options.threads or usable_processors(),
+        "quality_flags": [asdict(flag) for flag in result.flags],
+        "seconds": result.seconds,
+    }
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case of a cohort: what became of it."""
+
+    case: str
+    status: str
+    seconds: float
+    flags: str
+    message: str
+    wt_ml: float | None = None
+    tc_ml: float | None = None
+    et_ml: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class CohortResult:
+    """The rows of a cohort, and the first error, whose exit code is the cohort's."""
+
+    rows: tuple[Row, ...]
+    first_error: BaseException | None
+
+
+def segment_cohort(
+    segmenter: Segmenter,
+    cases: Iterable[CaseFiles | tuple[str, GliomaskError]],
+    output: Path,
+    writing: Writing,
+    on_row: Callable[[Row], None] = lambda row: None,
+    progress: Progress = lambda done, total: None,
+) -> CohortResult:
+    """Segments cases into one folder and writes `cohort.tsv` after each, a row per case.
+
+    Args:
+        segmenter: the model, opened once.
+        cases: files of each case, or (id, error) of one that was found to be incomplete.
+        output: the folder.
+        writing: what to write.
+        on_row: called as each case ends.
+        progress: within the case at work.
+    """
+    rows: list[Row] = []
+    first_error: BaseException | None = None
+    output.mkdir(parents=True, exist_ok=True)
+    for files in cases:
+        start = time.perf_counter()
+        case_id = files.case_id if isinstance(files, CaseFiles) else files[0]
+        try:
+            if not isinstance(files, CaseFiles):
+                raise files[1]
+            result = segment_to_files(segmenter, files, ResultFiles.of(output, case_id), writing, progress)
+            row = _done(result, time.perf_counter() - start)
+        except Exception as error:  # noqa: BLE001 - one case must not stop a cohort; the error becomes its row and the exit code
+            first_error = first_error or error
+            text = str(error) if isinstance(error, GliomaskError) else f"{type(error).__name__}: {error}"
+            row = Row(case_id, "failed", round(time.perf_counter() - start, 2), "", text)
+        rows.append(row)
+        nifti.write_bytes(output / "cohort.tsv", _table(rows))
+        on_row(row)
+    return CohortResult(tuple(rows), first_error)
+
+
+def _done(result: Segmentation, seconds: float) -> Row:
+    volumes = measure(result.label_map, result.case.geometry)
+    wt, tc, et = (volumes.region_ml(region) for region in Region)
+    return Row(result.case.case_id, "done", round(seconds, 2), " ".join(flag.name for flag in result.flags), "", wt, tc, et)
+
+
+def _table(rows: list[Row]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(Row.__dataclass_fields__), delimiter="\t", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    return text.getvalue().encode()

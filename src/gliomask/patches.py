@@ -1,0 +1,161 @@
+"""Grids of patches that cover a slice or a volume, and the fusing of what a network says of each patch.
+
+The same code serves planes and volumes: a grid has as many axes as the network's input has. All starts are even, because the networks
+pool by two and see another image when it is shifted by one pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gliomask.errors import UsageError
+
+Predict = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+"""A network: (N, *size, C) float32 to probabilities (N, *size, classes)."""
+
+
+@dataclass(frozen=True)
+class PatchGrid:
+    """Where patches lie on an array of pixels or voxels.
+
+    Args:
+        shape: of the array, two or three axes.
+        size: of every patch.
+        starts: first index of each patch on each axis; a patch may reach beyond the array, where there is background.
+        margin: pixels along each side of a patch that are not used, except at the array's own border.
+    """
+
+    shape: tuple[int, ...]
+    size: tuple[int, ...]
+    starts: tuple[tuple[int, ...], ...]
+    margin: int = 0
+
+    def kept(self, start: tuple[int, ...]) -> tuple[slice, ...]:
+        """The part of the array for which the patch at `start` is used."""
+        bounds = []
+        for first, size, length in zip(start, self.size, self.shape, strict=True):
+            low = 0 if first <= 0 else first + self.margin
+            high = length if first + size >= length else first + size - self.margin
+            bounds.append(slice(low, max(low, high)))
+        return tuple(bounds)
+
+    def coverage(self) -> npt.NDArray[np.int32]:
+        """How many patches are used at each pixel; never 0 for the grids made here."""
+        count = np.zeros(self.shape, np.int32)
+        for start in self.starts:
+            count[self.kept(start)] += 1
+        return count
+
+
+def whole(shape: tuple[int, ...], multiple: int = 2) -> PatchGrid:
+    """One patch: the array itself, with its sides rounded up to what the network's pooling needs."""
+    return PatchGrid(shape, tuple(-(-length // multiple) * multiple for length in shape), ((0,) * len(shape),))
+
+
+def adjacent(shape: tuple[int, ...], size: int) -> PatchGrid:
+    """Patches side by side; the last ones reach beyond the array (240 is 3.75 patches of 64)."""
+    return lattice(shape, size, size)
+
+
+def overlapping(shape: tuple[int, ...], size: int, stride: int | None = None, margin: int = 0) -> PatchGrid:
+    """Patches that overlap.
+
+    Args:
+        shape: of the array.
+        size: side of a patch.
+        stride: distance between neighbours. None is the paper's arrangement, read from its graphical abstract: the adjacent patches,
+            and one more centred on every corner that four of them (in a volume: eight) share.
+        margin: pixels along each side of a patch that are left out where another patch covers them; needs size - 2 margin >= stride.
+    """
+    if stride is not None:
+        return lattice(shape, size, stride, margin)
+    _check(size, size, margin)
+    half = size // 2
+    _check(size, half, 0)
+    shifted = product(*[range(half, length - half, size) for length in shape])
+    return PatchGrid(shape, (size,) * len(shape), (*adjacent(shape, size).starts, *shifted), margin)
+
+
+def lattice(shape: tuple[int, ...], size: int, stride: int, margin: int = 0) -> PatchGrid:
+    """Patches at every multiple of `stride` until the array is covered.
+
+    Raises:
+        UsageError: size or stride is odd or not positive, or the kept parts would leave gaps.
+    """
+    _check(size, stride, margin)
+    axes = [range(0, max(length - size + stride, 1), stride) for length in shape]
+    return PatchGrid(shape, (size,) * len(shape), tuple(product(*axes)), margin)
+
+
+def _check(size: int, stride: int, margin: int) -> None:
+    if size < 2 or size % 2 or stride < 2 or stride % 2 or margin < 0:
+        raise UsageError(f"Patch size and stride must be even and at least 2, the margin not negative; got size {size}, stride {stride}, margin {margin}.")
+    if stride > size - 2 * margin:
+        raise UsageError(f"Patches of {size} with a margin of {margin} leave gaps at a stride of {stride}. The stride may be at most {size - 2 * margin}.")
+
+
+def predict_patches(stack: npt.NDArray[np.float32], grid: PatchGrid, predict: Predict, background: float) -> npt.NDArray[np.float32]:
+    """Runs a network on every patch of a grid and averages the probabilities where patches overlap.
+
+    Args:
+        stack: (N, *grid.shape, C): N slices, or volumes, that share the grid.
+        grid: where the patches lie.
+        predict: the network.
+        background: value of the channels beyond the array.
+
+    Returns:
+        (N, *grid.shape, classes) probabilities; each pixel's weights sum to one.
+    """
+    total: npt.NDArray[np.float32] | None = None
+    for start in grid.starts:
+        probabilities = predict(cut(stack, start, grid.size, background))
+        if total is None:
+            total = np.zeros((*stack.shape[:-1], probabilities.shape[-1]), np.float32)
+        kept = grid.kept(start)
+        within = tuple(slice(k.start - first, k.stop - first) for k, first in zip(kept, start, strict=True))
+        total[(slice(None), *kept)] += probabilities[(slice(None), *within)]
+    if total is None:
+        raise UsageError("A grid without patches predicts nothing.")
+    if len(grid.starts) > 1:
+        total /= grid.coverage()[..., None]
+    return total
+
+
+def cut(stack: npt.NDArray[np.float32], start: tuple[int, ...], size: tuple[int, ...], background: float) -> npt.NDArray[np.float32]:
+    """Returns the patch (N, *size, C) that begins at `start`, filled with background where it leaves the array."""
+    inside = tuple(slice(first, min(first + length, limit)) for first, length, limit in zip(start, size, stack.shape[1:-1], strict=True))
+    part = stack[(slice(None), *inside)]
+    if part.shape[1:-1] == size:
+        return np.ascontiguousarray(part)
+    patch = np.full((len(stack), *size, stack.shape[-1]), background, np.float32)
+    patch[(slice(None), *(slice(0, length) for length in part.shape[1:-1]))] = part
+    return patch
+
+
+def slabs(mask: npt.NDArray[np.bool_], thickness: int) -> Iterator[slice]:
+    """Yields runs of at most `thickness` slices along the last axis of a (I, J, K) mask that together hold all its True voxels."""
+    filled: npt.NDArray[Any] = np.flatnonzero(mask.any(axis=(0, 1)))
+    if len(filled):
+        for first in range(int(filled[0]), int(filled[-1]) + 1, thickness):
+            yield slice(first, min(first + thickness, int(filled[-1]) + 1))
+
+
+def box_with_halo(mask: npt.NDArray[np.bool_], halo: int, multiple: int) -> tuple[slice, ...]:
+    """Returns the box of a mask's True pixels, widened by `halo` and cut at the array's border.
+
+    Its start is a multiple of `multiple`, so that pooling inside the box falls on the same pixels as in the whole array: what a network
+    with a receptive field of at most 2 x halo says of the mask's pixels is the same in the box as in the whole.
+    """
+    box = []
+    for axis, length in enumerate(mask.shape):
+        filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        low = max(0, int(filled[0]) - halo) // multiple * multiple
+        high = min(length, -(-(int(filled[-1]) + 1 + halo) // multiple) * multiple)
+        box.append(slice(low, high))
+    return tuple(box)

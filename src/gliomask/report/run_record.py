@@ -1,0 +1,87 @@
+"""The run record: what every command that writes a result leaves beside it, so that the result can be traced and repeated."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from gliomask import __version__
+from gliomask.io.nifti import write_bytes
+
+RECORDED_PACKAGES = ("numpy", "scipy", "nibabel", "openvino", "onnxruntime", "keras", "tensorflow-cpu", "jax", "SimpleITK")
+"""Packages whose version can change a result; the record names those that the process has loaded."""
+
+BLOCK_BYTES = 1 << 20
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 of a file, read in blocks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def environment() -> dict[str, Any]:
+    """Returns the versions and the machine's kind; nothing that names a person or a host."""
+    return {
+        "gliomask": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processors": usable_processors(),
+        "packages": {name: found for name in RECORDED_PACKAGES if (found := _version_if_loaded(name))},
+    }
+
+
+def usable_processors() -> int:
+    """Returns how many processors this process may use: the affinity that a scheduler set, not what the host has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _version_if_loaded(package: str) -> str | None:
+    if package.removesuffix("-cpu") not in sys.modules:
+        return None
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def peak_memory_mb() -> float | None:
+    """Returns the largest resident memory of this process so far, in 10^6 bytes; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in KiB, macOS in bytes (getrusage(2)).
+    return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
+
+
+def input_hashes(paths: Iterable[Path]) -> dict[str, str]:
+    """Returns the SHA-256 of each file, by its path as given."""
+    return {str(path): sha256_of(path) for path in paths}
+
+
+def write_record(path: Path, command: str, fields: dict[str, Any]) -> None:
+    """Writes a run record: the command, the time, the environment, then `fields`; whole or not at all."""
+    record = {
+        "command": command,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": environment(),
+        "peak_memory_mb": peak_memory_mb(),
+        **fields,
+        "notice": "Research software, not a medical device.",
+    }
+    write_bytes(path, (json.dumps(record, indent=1) + "\n").encode())

@@ -1,0 +1,204 @@
+"""The main job: a case and a model in, a label map in the case's own grid out.
+
+(The module is not called `segment`, because the function that users call is: `gliomask.segment`.)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from gliomask.arrays import LabelMap, Probabilities
+from gliomask.case import Case
+from gliomask.errors import UsageError
+from gliomask.geometry import Geometry
+from gliomask.inference import NetworkShape, PatchPlan, predict_brain
+from gliomask.io.brats import find_cases, read_case
+from gliomask.labels import Label
+from gliomask.models.registry import DEFAULT_MODEL, load_model
+from gliomask.postprocess import CHAINS, postprocess
+from gliomask.preprocess.channels import prepare
+from gliomask.preprocess.checks import Flag, check_case
+from gliomask.sequences import PAPER_ORDER, parse_sequence
+
+if TYPE_CHECKING:
+    from gliomask.models.registry import Model
+
+Source = Case | Path | str | Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to segment; the defaults are those of the command line.
+
+    Args:
+        model: a shipped model's name, a network's name, or a model folder.
+        engine: `openvino`, `onnxruntime` or `keras`.
+        patches: `whole`, `adjacent` or `overlapping`.
+        patch_size: side of a patch, pixels.
+        stride: between overlapping patches; None for the paper's half-patch offset.
+        postprocess: name of a chain; None for the one the model was chosen with.
+        bias_correction: apply N4 first; needs the extra `n4`.
+        threads: of the engine; None for all that the process may use.
+    """
+
+    model: str = DEFAULT_MODEL
+    engine: str = "openvino"
+    patches: str = "whole"
+    patch_size: int = 64
+    stride: int | None = None
+    postprocess: str | None = None
+    bias_correction: bool = False
+    threads: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """A result, in the grid of the case.
+
+    Args:
+        case: what was segmented.
+        label_map: (I, J, K) uint8 `labels.Label`.
+        probabilities: (I, J, K, 4) float32, one per label, before post-processing.
+        flags: what looks wrong about the input.
+        seconds: time of each stage.
+        postprocess: the chain that was applied.
+    """
+
+    case: Case
+    label_map: LabelMap
+    probabilities: Probabilities
+    flags: tuple[Flag, ...]
+    seconds: dict[str, float]
+    postprocess: str
+
+
+class Stopwatch:
+    """Seconds by stage, in the order of the work."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """Ends a stage that began when the last one ended."""
+        now = time.perf_counter()
+        self.seconds[stage] = round(self.seconds.get(stage, 0) + now - self._last, 3)
+        self._last = now
+
+
+@dataclass(eq=False)
+class Segmenter:
+    """A model that has been loaded and proved once, for as many cases as come. Use it in a `with` statement.
+
+    Raises:
+        ModelError: the model is missing, altered, or does not reproduce its golden pair.
+        UsageError: an option names something that does not exist.
+    """
+
+    options: Options = field(default_factory=Options)
+
+    def __post_init__(self) -> None:
+        self.model: Model = load_model(self.options.model)
+        self.chain = self.options.postprocess or self.model.spec.postprocess
+        if self.chain not in CHAINS:
+            raise UsageError(f"There is no post-processing '{self.chain}'. Known ones: {', '.join(CHAINS)}.")
+        self.plan = PatchPlan(self.options.patches, self.options.patch_size, self.options.stride)
+        spec = self.model.spec
+        self.network = NetworkShape(spec.input_kind, spec.receptive_field, spec.size_multiple)
+        # An impossible plan is refused now, not after the scans have been read.
+        self.plan.grid((self.plan.size,) * (2 if spec.input_kind == "slices" else 3), spec.size_multiple)
+        self.engine = self.model.open(self.options.engine, self.options.threads)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.engine.close()
+
+    def run(self, case: Case, progress: Callable[[int, int], None] = lambda done, total: None) -> Segmentation:
+        """Segments one case.
+
+        Args:
+            case: the scans.
+            progress: called with (parts of the brain done, parts in all).
+        """
+        watch = Stopwatch()
+        flags = tuple(check_case(case))
+        watch.lap("check")
+        corrected = self._corrected(case)
+        prepared = prepare(corrected, self.model.spec.inputs, self.model.spec.normalisation.method)
+        watch.lap("normalise")
+        probabilities = predict_brain(prepared, self.network, self.plan, self.engine.predict, progress)
+        watch.lap("network")
+        raw = np.argmax(probabilities, axis=-1).astype(np.uint8)
+        label_map = postprocess(raw, self.chain, prepared.reorientation.target.spacing_mm)
+        # Morphology may close a gap across air: what lies outside the brain is background whatever a chain does.
+        label_map[~prepared.brain] = Label.BACKGROUND
+        watch.lap("postprocess")
+        undo = prepared.reorientation.undo
+        result = Segmentation(case, undo(label_map), undo(probabilities), flags, watch.seconds, self.chain)
+        watch.lap("to input grid")
+        return result
+
+    def _corrected(self, case: Case) -> Case:
+        if not self.options.bias_correction:
+            return case
+        from gliomask.preprocess.n4 import correct_bias
+
+        return correct_bias(case)
+
+
+def segment(source: Source, *, affine: npt.ArrayLike | None = None, **options: Any) -> Segmentation:
+    """Segments one patient.
+
+    Args:
+        source: a `Case`; the folder of one case; or arrays by sequence name, each (I, J, K).
+        affine: (4, 4), voxel index to RAS millimetres, with arrays only. Without it axes are taken to be BraTS's:
+            1 mm, I to the left, J to posterior, K to superior.
+        options: fields of `Options`, such as ``model="dense"`` or ``postprocess="none"``.
+
+    Raises:
+        UsageError: an unknown option, a folder with several cases, or an affine that is given with something other than arrays.
+        InputError: the scans cannot be segmented; the message says why.
+        ModelError: the model cannot be used.
+
+    Example:
+        >>> result = gliomask.segment("patients/BraTS2021_00000")  # doctest: +SKIP
+        >>> result.label_map.shape  # doctest: +SKIP
+        (240, 240, 155)
+    """
+    unknown = set(options) - set(Options.__dataclass_fields__)
+    if unknown:
+        raise UsageError(f"Unknown options: {', '.join(sorted(unknown))}. Known ones: {', '.join(Options.__dataclass_fields__)}.")
+    case = _as_case(source, affine)
+    with Segmenter(Options(**options)) as segmenter:
+        return segmenter.run(case)
+
+
+def _as_case(source: Source, affine: npt.ArrayLike | None) -> Case:
+    if isinstance(source, Mapping):
+        volumes = {parse_sequence(name): np.asarray(volume, np.float32) for name, volume in source.items()}
+        if len(volumes) < len(source):
+            raise UsageError(f"Two arrays stand for one sequence: {', '.join(source)}.")
+        shape = next(iter(volumes.values())).shape if volumes else ()
+        brats = np.diag([-1.0, -1.0, 1.0, 1.0])
+        return Case("array", volumes, Geometry(shape, brats if affine is None else np.asarray(affine, np.float64)))  # type: ignore[arg-type]
+    if affine is not None:
+        raise UsageError("An affine is given with arrays only; files and cases carry their own.")
+    if isinstance(source, Case):
+        return source
+    cases = find_cases(Path(source))
+    if len(cases) > 1:
+        raise UsageError(f"{source} holds {len(cases)} cases; gliomask.segment takes one at a time. For a folder of cases: gliomask segment, or gliomask.Segmenter.")
+    return read_case(cases[0])
+
+
+__all__ = ["PAPER_ORDER", "Options", "Segmentation", "Segmenter", "segment"]

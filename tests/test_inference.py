@@ -1,0 +1,78 @@
+"""A network over a whole brain: the crop to the brain changes nothing, and air is background."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gliomask.errors import UsageError
+from gliomask.geometry import Geometry
+from gliomask.inference import NetworkShape, PatchPlan, predict_brain
+from gliomask.preprocess.channels import Prepared
+
+SHAPE = (41, 38, 21)
+
+
+@pytest.fixture
+def prepared(rng) -> Prepared:
+    brain = np.zeros(SHAPE, bool)
+    brain[12:29, 9:30, 3:18] = True
+    brain[20, 30:33, 9] = True
+    channels = np.where(brain[..., None], rng.standard_normal((*SHAPE, 4), np.float32), np.float32(0))
+    return Prepared(channels, brain, 0.0, Geometry(SHAPE, np.eye(4)).reorientation_to("RAS"))
+
+
+def slice_network(batch: np.ndarray) -> np.ndarray:
+    """Answers with a 4 x 4 neighbourhood: each pixel, its 2 x 2 block's maximum, and shifted copies."""
+    assert batch.ndim == 4
+    n, h, w, _ = batch.shape
+    block = batch[..., 0].reshape(n, h // 2, 2, w // 2, 2).max(axis=(2, 4)).repeat(2, 1).repeat(2, 2)
+    shifted = np.zeros_like(block)
+    shifted[:, :, 2:] = block[:, :, :-2]
+    scores = np.stack([block, batch[..., 1], shifted, batch[..., 3]], axis=-1)
+    exponents = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return exponents / exponents.sum(axis=-1, keepdims=True)
+
+
+def volume_network(batch: np.ndarray) -> np.ndarray:
+    assert batch.ndim == 5
+    assert len(batch) == 1
+    return np.stack([slice_network(np.moveaxis(batch[0], 2, 0))], axis=0).transpose(0, 2, 3, 1, 4)
+
+
+SLICES = NetworkShape("slices", 6, 2)
+VOLUMES = NetworkShape("volumes", 6, 2)
+
+
+def test_the_crop_to_the_brain_changes_nothing(prepared):
+    found = predict_brain(prepared, SLICES, PatchPlan(), slice_network)
+    even = np.pad(prepared.channels, ((0, 1), (0, 0), (0, 0), (0, 0)))
+    full = np.moveaxis(slice_network(np.moveaxis(even, 2, 0)), 0, 2)[:41]
+    np.testing.assert_allclose(found[prepared.brain], full[prepared.brain], atol=1e-6)
+
+
+@pytest.mark.parametrize("plan", [PatchPlan(), PatchPlan("adjacent", 16), PatchPlan("overlapping", 16), PatchPlan("overlapping", 16, 4)])
+@pytest.mark.parametrize(("network", "predict"), [(SLICES, slice_network), (VOLUMES, volume_network)])
+def test_air_is_background_and_probabilities_sum_to_one(prepared, plan, network, predict):
+    found = predict_brain(prepared, network, plan, predict)
+    assert found.shape == (*SHAPE, 4)
+    np.testing.assert_array_equal(found[~prepared.brain], [[1, 0, 0, 0]] * int((~prepared.brain).sum()))
+    np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-5)
+    assert (found[prepared.brain][:, 0] < 1).all()
+
+
+def test_slices_and_volumes_agree_when_the_network_looks_at_slices_alone(prepared):
+    as_slices = predict_brain(prepared, SLICES, PatchPlan(), slice_network)
+    as_volume = predict_brain(prepared, VOLUMES, PatchPlan(), volume_network)
+    np.testing.assert_allclose(as_slices, as_volume, atol=1e-6)
+
+
+def test_progress_counts_to_the_end(prepared):
+    calls: list[tuple[int, int]] = []
+    predict_brain(prepared, SLICES, PatchPlan(), slice_network, lambda done, total: calls.append((done, total)))
+    assert calls == [(1, 2), (2, 2)]
+
+
+def test_an_unknown_way_of_cutting_is_refused(prepared):
+    with pytest.raises(UsageError, match="triangles"):
+        predict_brain(prepared, SLICES, PatchPlan("triangles"), slice_network)
