@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from gliomask.arrays import Mask, Volume
 from gliomask.errors import CaseError, GeometryError
@@ -18,15 +20,17 @@ from gliomask.sequences import PAPER_ORDER, Sequence
 class Case:
     """Four sequences of one patient at one time point, on one grid; valid by construction.
 
+    Volumes become read-only float32 views of what was given (copies, where the data type was another one).
+
     Args:
         case_id: the name used in results and messages.
-        volumes: one (I, J, K) float32 volume per sequence.
+        volumes: one (I, J, K) volume per sequence.
         geometry: the grid they share.
         sources: the file each volume came from, where there was one.
-        header: the NIfTI-1 header of the grid, as bytes, so that results can be written with its codes; None for arrays.
+        header: the NIfTI header of the grid, as bytes, so that results can be written with its codes; None for arrays.
 
     Raises:
-        CaseError: a sequence is missing, has no brain voxel (nothing above or below 0), or holds NaN or infinity.
+        CaseError: a sequence is missing, holds one value everywhere, or holds NaN, infinity or something that is no real number.
         GeometryError: a volume's shape is not the grid's.
     """
 
@@ -41,26 +45,38 @@ class Case:
         if missing:
             found = ", ".join(sequence.value for sequence in self.volumes) or "none"
             raise CaseError(f"Case {self.case_id}: missing {', '.join(missing)}; found {found}. All four sequences are needed.")
-        for sequence in PAPER_ORDER:
-            self._check_volume(sequence)
+        object.__setattr__(self, "volumes", {sequence: self._checked(sequence) for sequence in PAPER_ORDER})
 
-    def _check_volume(self, sequence: Sequence) -> None:
-        volume = self.volumes[sequence]
+    def _checked(self, sequence: Sequence) -> Volume:
         name = f"Case {self.case_id}: {sequence.value}" + (f" ({self.sources[sequence]})" if sequence in self.sources else "")
+        volume = _float32_view(np.asarray(self.volumes[sequence]), name)
         if volume.shape != self.geometry.shape:
             raise GeometryError(
                 f"{name} has the shape {volume.shape}, but the case's grid has {self.geometry.shape}. Bring all sequences to one grid first."
             )
-        bad = volume.size - int(np.isfinite(volume).sum())
-        if bad:
+        low, high = float(volume.min()), float(volume.max())
+        if not np.isfinite([low, high]).all():
+            bad = volume.size - int(np.isfinite(volume).sum())
             raise CaseError(f"{name} holds {bad} voxels that are NaN or infinite. Find out where they come from before segmenting.")
-        if not volume.any():
-            raise CaseError(f"{name} is empty: every voxel is 0. Check that the file is the right one.")
+        if low == high:
+            what = "is empty: every voxel is 0" if low == 0 else f"shows nothing: every voxel is {low:g}"
+            raise CaseError(f"{name} {what}. Check that the file is the right one.")
+        return volume
 
-    @property
+    @cached_property
     def brain_mask(self) -> Mask:
-        """True where any sequence is not 0: the brain, in skull-stripped scans."""
-        mask = self.volumes[PAPER_ORDER[0]] != 0
+        """True where any sequence is not 0: the brain, in skull-stripped scans. Read-only."""
+        mask: Mask = self.volumes[PAPER_ORDER[0]] != 0
         for sequence in PAPER_ORDER[1:]:
             mask |= self.volumes[sequence] != 0
+        mask.setflags(write=False)
         return mask
+
+
+def _float32_view(values: npt.NDArray[np.generic], name: str) -> Volume:
+    if values.dtype.kind not in "iufb":
+        raise CaseError(f"{name} holds values of type {values.dtype}; real numbers are needed.")
+    with np.errstate(over="ignore"):
+        view = values.astype(np.float32, copy=False).view()
+    view.setflags(write=False)
+    return view

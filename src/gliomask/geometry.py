@@ -20,8 +20,12 @@ SAME_GRID_TOLERANCE_MM = 1e-2
 """Two grids are the same when no corner voxel lies further apart than this. Rewriting a header through a quaternion in float32
 moves corners by about 1e-4 mm; a real misregistration is a large part of a voxel."""
 
-SINGULAR_DETERMINANT_MM3 = 1e-6
-"""A voxel smaller than this is no voxel: (10 micrometres) cubed is 1e-6 mm3."""
+SPACING_LIMITS_MM = (0.01, 1000.0)
+"""Spacings outside are no scan of a head: the header is wrong, or counts in other units."""
+
+MIN_VOXEL_SHARE = 1e-3
+"""Smallest volume of a voxel, as a share of the box with its edges' lengths (1 for right angles, 0.87 for a 30 degree gantry tilt).
+Below, the axes do not span space."""
 
 T = TypeVar("T", bound=np.generic)
 
@@ -35,7 +39,7 @@ class Geometry:
         affine: (4, 4), voxel index to RAS millimetres.
 
     Raises:
-        GeometryError: the shape is not three positive numbers, or the affine is not finite or not invertible.
+        GeometryError: the shape is not three positive numbers, the affine is not finite or not invertible, or a spacing is absurd.
     """
 
     shape: tuple[int, int, int]
@@ -47,8 +51,7 @@ class Geometry:
             raise GeometryError(f"A volume needs three axes of at least one voxel; found the shape {tuple(self.shape)}.")
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
             raise GeometryError(f"The affine must be 4 x 4 and finite; found {affine.tolist()}. Repair the header first.")
-        if abs(np.linalg.det(affine[:3, :3])) < SINGULAR_DETERMINANT_MM3:
-            raise GeometryError(f"The affine cannot be inverted (its axes do not span space); found {affine.tolist()}. Repair the header first.")
+        _refuse_impossible_axes(affine)
         affine.setflags(write=False)
         object.__setattr__(self, "affine", affine)
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
@@ -72,14 +75,16 @@ class Geometry:
     def corners_ras(self) -> npt.NDArray[np.float64]:
         """World positions of the eight corner voxels: (8, 3)."""
         indices = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij")).reshape(3, 8)
-        return (self.affine[:3, :3] @ indices + self.affine[:3, 3:]).T
+        corners: npt.NDArray[np.float64] = (self.affine[:3, :3] @ indices + self.affine[:3, 3:]).T
+        return corners
 
     def same_grid(self, other: Geometry) -> bool:
         """True when the shapes are equal and no corner lies more than `SAME_GRID_TOLERANCE_MM` from its twin."""
-        if self.shape != other.shape:
-            return False
-        distances_mm = np.linalg.norm(self.corners_ras() - other.corners_ras(), axis=1)
-        return bool(distances_mm.max() <= SAME_GRID_TOLERANCE_MM)
+        return self.shape == other.shape and self.corner_distance_mm(other) <= SAME_GRID_TOLERANCE_MM
+
+    def corner_distance_mm(self, other: Geometry) -> float:
+        """Largest distance between a corner voxel and its twin in another grid."""
+        return float(np.linalg.norm(self.corners_ras() - other.corners_ras(), axis=1).max())
 
     def reorientation_to(self, codes: str) -> Reorientation:
         """Returns the permutation and flips that bring this grid's axes nearest to `codes`, for example `LPS`."""
@@ -91,6 +96,18 @@ class Geometry:
         """Shape, spacing and orientation, for messages."""
         spacing = " x ".join(f"{mm:.3g}" for mm in self.spacing_mm)
         return f"{' x '.join(map(str, self.shape))} voxels of {spacing} mm, {self.orientation}"
+
+
+def _refuse_impossible_axes(affine: Affine) -> None:
+    if (affine[3] != (0, 0, 0, 1)).any():
+        raise GeometryError(f"The last row of an affine is 0 0 0 1; found {affine[3].tolist()}. Repair the header first.")
+    with np.errstate(over="ignore"):
+        spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    low, high = SPACING_LIMITS_MM
+    if (spacing_mm == 0).any() or abs(np.linalg.det(affine[:3, :3] / spacing_mm)) < MIN_VOXEL_SHARE:
+        raise GeometryError(f"The affine cannot be inverted (its axes do not span space); found {affine.tolist()}. Repair the header first.")
+    if spacing_mm.min() < low or spacing_mm.max() > high:
+        raise GeometryError(f"The spacing is {spacing_mm.tolist()} mm; {low:g} to {high:g} mm is possible. Repair the header first.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,6 +37,16 @@ ALIASES: dict[str, Sequence] = {
 }
 """Lower-case name to sequence."""
 
+COMPOUNDS: dict[tuple[str, str], Sequence] = {
+    # One name written as two words.
+    ("t1", "ce"): Sequence.T1CE,
+    ("t1", "c"): Sequence.T1CE,
+    ("t1", "gd"): Sequence.T1CE,
+    ("t2", "flair"): Sequence.FLAIR,
+    ("t2w", "flair"): Sequence.FLAIR,
+}
+"""The last two words of a file's stem, in lower case, to sequence."""
+
 
 def parse_sequence(name: str) -> Sequence:
     """Returns the sequence that `name` stands for, in any of its spellings and cases.
@@ -52,8 +62,16 @@ def parse_sequence(name: str) -> Sequence:
 
 
 def sequence_of_file_name(stem: str) -> Sequence | None:
-    """Returns the sequence named by the last word of a file's stem, or None.
+    """Returns the sequence named by the end of a file's stem, or None.
 
-    Words are separated by `_`, `-`, `.` or a space: `BraTS-GLI-00008-000-t1c` ends in `t1c`, and `patient_t1ce` in `t1ce`.
+    Words are separated by `_`, `-`, `.` or a space: `BraTS-GLI-00008-000-t1c` ends in `t1c`, `patient_t1ce` in `t1ce` and
+    `patient_T1_Gd` in `t1 gd`. The BIDS entity `ce-` makes a T1 a T1ce (BIDS specification, "ce"). A stem that names two sequences
+    (`flair_to_t1ce`) may be either, so it is None.
     """
-    return ALIASES.get(re.split(r"[_\-. ]", stem.lower())[-1])
+    words = re.split(r"[_\-. ]+", stem.lower())
+    compound = COMPOUNDS.get((words[-2], words[-1])) if len(words) > 1 else None
+    named = compound or ALIASES.get(words[-1])
+    rest = words[:-2] if compound else words[:-1]
+    if any(ALIASES.get(word, named) != named for word in rest):
+        return None
+    return Sequence.T1CE if named == Sequence.T1 and "ce" in rest else named

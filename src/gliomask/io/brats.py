@@ -1,86 +1,156 @@
 """Finding cases on disk: BraTS folders of every naming since 2017, Decathlon Task01, and four explicit files.
 
-What a folder holds is decided by file names alone, and the label convention by the layout: files named `t1c`, `t2w` belong to BraTS 2023
-or later (enhancing is 3), `t1ce`, `t2` to 2017-2021 (enhancing is 4). A name that fits two files is an error that lists both.
+What a file holds is decided by its name alone, and the label convention by the layout: `t1n`, `t2f` belong to BraTS 2023 or later
+(enhancing is 3), `t1ce`, `flair` to 2017-2021 (enhancing is 4). A sequence that two files match is an error that lists both.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import numpy as np
 
 from gliomask.arrays import LabelMap
 from gliomask.case import Case
-from gliomask.errors import CaseError, GeometryError, UsageError
+from gliomask.errors import CaseError, GeometryError, InputError, LabelError, UsageError
 from gliomask.geometry import Geometry
-from gliomask.io import nifti
+from gliomask.io import decathlon, nifti
 from gliomask.labels import LabelConvention, convention
 from gliomask.sequences import PAPER_ORDER, Sequence, sequence_of_file_name
 
-REFERENCE_WORDS = ("seg", "label", "mask")
-DECATHLON_ORDER = (Sequence.FLAIR, Sequence.T1, Sequence.T1CE, Sequence.T2)
-"""Channels of Medical Segmentation Decathlon Task01 (`modality` in its dataset.json)."""
-DECATHLON_IMAGES, DECATHLON_LABELS = "imagesTr", "labelsTr"
-NEW_NAMES = ("t1n", "t1c", "t2w", "t2f")
-"""Suffixes of BraTS 2023 and later."""
+REFERENCE_WORDS = ("seg", "label", "labels", "segm")
+"""Last words of a reference label map's name. `segm` is for `W39_1998.09.19_Segm.nii`, the one misnamed file of BraTS 2020 (case 355).
+A `mask` is none: brain masks are named so."""
+
+NEW_NAMES = ("t1n", "t2f")
+"""Last words that only BraTS 2023 and later use; `t1c` and `t2w` are older than that."""
+
+DECATHLON_LABELS = decathlon.IMAGE_FOLDERS["imagesTr"]
+"""Folder of Task01's label maps."""
+
+DEPTH = 4
+"""Levels of folders searched: archives nest BraTS 2017-2019's HGG and LGG trees two deep."""
 
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """The files of one case: one per sequence, or one 4-D file for all; and the reference label map, where there is one."""
+    """The files of one case: one per sequence, or one 4-D file for all; and the reference label map, where there is one.
+
+    Args:
+        case_id: the name of the case's folder, or of its 4-D file.
+        sequences: one file per sequence; empty when `channels` is given.
+        reference: the reference label map.
+        labels: how the reference is written.
+        channels: a 4-D file that holds all sequences.
+        channel_order: the sequences in `channels`.
+    """
 
     case_id: str
     sequences: Mapping[Sequence, Path]
     reference: Path | None
     labels: LabelConvention
     channels: Path | None = None
+    channel_order: tuple[Sequence, ...] = decathlon.CHANNEL_ORDER
 
     def paths(self) -> tuple[Path, ...]:
         """The files that hold the scans."""
         return (self.channels,) if self.channels is not None else tuple(self.sequences[sequence] for sequence in PAPER_ORDER)
 
     def describe(self) -> str:
-        """The mapping that was found, one line a sequence, for people to check."""
+        """The mapping that was found, one line a file or channel, for people to check."""
         if self.channels is not None:
-            lines = [f"  {sequence.value:6} <- {self.channels.name} [channel {c}]" for c, sequence in enumerate(DECATHLON_ORDER)]
+            lines = [f"  {sequence.value:6} <- {self.channels.name} [channel {c}]" for c, sequence in enumerate(self.channel_order)]
         else:
             lines = [f"  {sequence.value:6} <- {self.sequences[sequence].name}" for sequence in PAPER_ORDER]
+        if self.reference is not None:
+            lines.append(f"  labels <- {self.reference.name} [{self.labels.name}]")
         return "\n".join([f"{self.case_id}:", *lines])
 
 
-def find_cases(folder: Path) -> list[CaseFiles]:
-    """Returns every case at or below `folder`, sorted by id.
+@dataclass(frozen=True)
+class Found:
+    """What a folder holds: cases that can be read, and those that cannot be told, by their folder's name."""
 
-    A folder that holds files named after sequences is one case; otherwise its sub-folders are searched, three levels deep (BraTS
-    2017-2019 keep HGG and LGG trees). A folder with `imagesTr` is Decathlon Task01.
+    cases: list[CaseFiles] = field(default_factory=list)
+    refused: dict[str, InputError] = field(default_factory=dict)
+
+
+def find_cases(folder: Path, labels: str | None = None) -> list[CaseFiles]:
+    """Returns every case at or below `folder`, sorted by id; the first that is refused is raised.
+
+    A folder that holds files named after sequences is one case; otherwise its sub-folders are searched. A folder with `imagesTr` or
+    `imagesTs`, or one of the two, is Decathlon Task01, and so is a single 4-D file. Other files and hidden ones are left alone.
+
+    Args:
+        folder: where to look.
+        labels: name of the label convention, where it is not the one that the layout stands for.
 
     Raises:
         CaseError: no case was found, a case is incomplete or ambiguous, or two cases have the same id.
+        FileFormatError: a single file that is not a 4-D NIfTI file, or a `dataset.json` that is none.
+        UsageError: there is no such convention.
     """
+    found = survey(folder, labels)
+    for error in found.refused.values():
+        raise error
+    return found.cases
+
+
+def survey(folder: Path, labels: str | None = None) -> Found:
+    """As `find_cases`, but cases that are incomplete, ambiguous or unreadable are listed beside the others, for cohorts to account for.
+
+    Raises:
+        CaseError: nothing was found at all, or two cases have the same id.
+        FileFormatError: as `find_cases`.
+        UsageError: there is no such convention.
+    """
+    found = Found()
+    for files in _candidates(folder, found.refused):
+        if any(files.case_id == other.case_id for other in found.cases):
+            raise CaseError(f"{folder}: two folders hold a case named {files.case_id}. Give them one at a time.")
+        found.cases.append(files if labels is None else replace(files, labels=convention(labels)))
+    if not found.cases and not found.refused:
+        raise CaseError(
+            f"{folder}: no case found: no NIfTI file here or up to {DEPTH} folders below is named after a sequence "
+            "(such as NAME_flair.nii.gz or NAME-t2f.nii.gz). Name the files so, or give them by --flair, --t1, --t1ce, --t2."
+        )
+    found.cases.sort(key=lambda files: files.case_id)
+    return found
+
+
+def _candidates(folder: Path, refused: dict[str, InputError]) -> Iterable[CaseFiles]:
+    if not folder.exists():
+        raise CaseError(f"{folder}: does not exist. Give a folder of one case, a folder of cases, or four files by --flair, --t1, --t1ce, --t2.")
     if not folder.is_dir():
-        raise CaseError(f"{folder}: not a folder. Give a folder of one case, a folder of cases, or four files by --flair, --t1, --t1ce, --t2.")
-    cases = _decathlon_cases(folder) if (folder / DECATHLON_IMAGES).is_dir() else list(_folder_cases(folder, depth=3))
-    if not cases:
-        raise CaseError(f"{folder}: no case found: no NIfTI file here or below is named after a sequence (such as NAME_flair.nii.gz or NAME-t2f.nii.gz).")
-    by_id: dict[str, CaseFiles] = {}
-    for case in cases:
-        if case.case_id in by_id:
-            raise CaseError(f"{folder}: two folders hold a case named {case.case_id}. Give them one at a time.")
-        by_id[case.case_id] = case
-    return [by_id[case_id] for case_id in sorted(by_id)]
+        return [_decathlon_case(decathlon.single_item(folder))]
+    items = decathlon.items(folder)
+    return _folder_cases(folder, DEPTH, refused) if items is None else [_decathlon_case(item) for item in items]
 
 
-def _folder_cases(folder: Path, depth: int) -> Iterable[CaseFiles]:
-    files = [path for path in sorted(folder.iterdir()) if path.is_file() and nifti.is_nifti_name(path) and not path.name.startswith(".")]
-    if any(sequence_of_file_name(nifti.stem(path)) for path in files):
-        yield case_from_files(folder.name, files)
+def _decathlon_case(item: decathlon.Item) -> CaseFiles:
+    return CaseFiles(nifti.stem(item.images), {}, item.labels, convention("decathlon"), channels=item.images, channel_order=item.order)
+
+
+def _folder_cases(folder: Path, depth: int, refused: dict[str, InputError]) -> Iterator[CaseFiles]:
+    name = folder.resolve().name
+    try:
+        entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        refused[name] = CaseError(f"{folder}: cannot be listed ({error.strerror or error}). Check that the folder may be read.")
+        return
+    # A folder may carry a sequence's NIfTI name; it is kept, so that reading it says what is wrong.
+    named = [path for path in entries if nifti.is_nifti_name(path) and (sequence_of_file_name(nifti.stem(path)) or not path.is_dir())]
+    if any(sequence_of_file_name(nifti.stem(path)) for path in named):
+        try:
+            yield case_from_files(name, named)
+        except CaseError as error:
+            refused[name] = error
     elif depth > 0:
-        for child in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-            yield from _folder_cases(child, depth - 1)
+        for child in entries:
+            if child.is_dir():
+                yield from _folder_cases(child, depth - 1, refused)
 
 
 def case_from_files(case_id: str, files: Iterable[Path]) -> CaseFiles:
@@ -90,34 +160,33 @@ def case_from_files(case_id: str, files: Iterable[Path]) -> CaseFiles:
         CaseError: a sequence is missing, or two files match one sequence.
     """
     found: dict[Sequence, list[Path]] = defaultdict(list)
-    references = []
+    references: list[Path] = []
+    others: list[Path] = []
     for path in files:
         sequence = sequence_of_file_name(nifti.stem(path))
         if sequence is not None:
             found[sequence].append(path)
-        elif nifti.stem(path).lower().split("_")[-1].split("-")[-1] in REFERENCE_WORDS:
-            references.append(path)
+        else:
+            (references if _last_word(path) in REFERENCE_WORDS else others).append(path)
     for what, paths in [*((sequence.value, found[sequence]) for sequence in PAPER_ORDER), ("the reference label map", references)]:
         if len(paths) > 1:
             names = ", ".join(str(path) for path in paths)
             raise CaseError(f"Case {case_id}: {len(paths)} files match {what}: {names}. Keep one, or name the files by --flair, --t1, --t1ce, --t2.")
     missing = [sequence.value for sequence in PAPER_ORDER if not found[sequence]]
     if missing:
-        names = ", ".join(paths[0].name for paths in found.values() if paths) or "no sequence"
-        raise CaseError(f"Case {case_id}: missing {', '.join(missing)}; found {names}. All four sequences are needed.")
+        names = ", ".join(paths[0].name for paths in found.values() if paths)
+        aside = f" Not understood: {', '.join(path.name for path in others)}." if others else ""
+        raise CaseError(
+            f"Case {case_id}: missing {', '.join(missing)}; found {names}.{aside} "
+            "All four sequences are needed; where a name is not understood, give the files by --flair, --t1, --t1ce, --t2."
+        )
     sequences = {sequence: found[sequence][0] for sequence in PAPER_ORDER}
-    new = any(nifti.stem(path).lower().endswith(NEW_NAMES) for path in sequences.values())
+    new = any(_last_word(path) in NEW_NAMES for path in sequences.values())
     return CaseFiles(case_id, sequences, references[0] if references else None, convention("brats2023" if new else "brats2021"))
 
 
-def _decathlon_cases(folder: Path) -> list[CaseFiles]:
-    cases = []
-    for path in sorted((folder / DECATHLON_IMAGES).iterdir()):
-        if not nifti.is_nifti_name(path) or path.name.startswith("."):
-            continue
-        reference = folder / DECATHLON_LABELS / path.name
-        cases.append(CaseFiles(nifti.stem(path), {}, reference if reference.is_file() else None, convention("decathlon"), channels=path))
-    return cases
+def _last_word(path: Path) -> str:
+    return nifti.stem(path).lower().replace("-", "_").split("_")[-1]
 
 
 def explicit_case(case_id: str, files: Mapping[Sequence, Path], labels: str = "brats2021") -> CaseFiles:
@@ -134,55 +203,60 @@ def explicit_case(case_id: str, files: Mapping[Sequence, Path], labels: str = "b
     return CaseFiles(case_id, dict(files), None, convention(labels))
 
 
-def read_case(files: CaseFiles) -> Case:
+def read_case(files: CaseFiles, threads: int = len(PAPER_ORDER)) -> Case:
     """Reads the scans of a case.
+
+    Args:
+        files: where they are.
+        threads: files read at the same time; unpacking leaves Python free.
 
     Raises:
         CaseError: the case is incomplete, empty or holds values that are not finite.
         FileFormatError: a file cannot be read.
         GeometryError: the sequences are not on one grid.
-        LimitError: a header claims more than `nifti.MAX_VOXELS`.
     """
     if files.channels is not None:
-        return _read_decathlon(files.case_id, files.channels)
-    first: nifti.NiftiVolume | None = None
-    volumes = {}
-    for sequence in PAPER_ORDER:
-        path = files.sequences[sequence]
-        volume = nifti.read_volume(path)
-        if first is None:
-            first = volume
-        _refuse_other_grid(files, first.geometry, volume.geometry, path)
-        volumes[sequence] = volume.values
-    assert first is not None
+        return _read_channels(files, files.channels)
+    paths = [files.sequences[sequence] for sequence in PAPER_ORDER]
+    with ThreadPoolExecutor(threads) as pool:
+        read = list(pool.map(nifti.read_volume, paths))
+    first = read[0]
+    for path, volume in zip(paths, read, strict=True):
+        _refuse_other_grid(files.case_id, path, volume.geometry, paths[0], first.geometry)
+    volumes = {sequence: volume.values for sequence, volume in zip(PAPER_ORDER, read, strict=True)}
     return Case(files.case_id, volumes, first.geometry, files.sequences, first.header)
 
 
-def _refuse_other_grid(files: CaseFiles, expected: Geometry, found: Geometry, path: Path) -> None:
+def _refuse_other_grid(case_id: str, path: Path, found: Geometry, first: Path, expected: Geometry) -> None:
     if not expected.same_grid(found):
+        apart = "" if expected.shape != found.shape else f", with corners up to {expected.corner_distance_mm(found):.3g} mm apart"
         raise GeometryError(
-            f"Case {files.case_id}: {path.name} lies on another grid than {files.sequences[PAPER_ORDER[0]].name}: {found} against {expected}. "
+            f"Case {case_id}: {path.name} lies on another grid than {first.name}: {found} against {expected}{apart}. "
             "Register and resample the sequences to one grid first."
         )
 
 
-def _read_decathlon(case_id: str, path: Path) -> Case:
+def _read_channels(files: CaseFiles, path: Path) -> Case:
     stack = nifti.read_channels(path)
-    if stack.values.shape[3] != len(DECATHLON_ORDER):
-        raise CaseError(f"Case {case_id}: {path} has {stack.values.shape[3]} channels; Task01 has 4 ({', '.join(DECATHLON_ORDER)}).")
-    volumes = {sequence: np.asfortranarray(stack.values[..., c]) for c, sequence in enumerate(DECATHLON_ORDER)}
-    return Case(case_id, volumes, stack.geometry, dict.fromkeys(DECATHLON_ORDER, path), stack.header)
+    order = files.channel_order
+    if stack.values.shape[3] != len(order):
+        raise CaseError(f"Case {files.case_id}: {path} has {stack.values.shape[3]} channels; {len(order)} are needed ({', '.join(order)}).")
+    volumes = {sequence: stack.values[..., c] for c, sequence in enumerate(order)}
+    return Case(files.case_id, volumes, stack.geometry, dict.fromkeys(order, path), stack.header)
 
 
 def read_label_map(path: Path, labels: LabelConvention) -> tuple[LabelMap, Geometry]:
     """Reads a label map written in the named convention; returns it with the values of `labels.Label`, and its grid.
 
     Raises:
-        FileFormatError: the file cannot be read, or holds values that are not whole numbers.
+        FileFormatError: the file cannot be read.
         LabelError: it holds a value that the convention does not define.
     """
     volume = nifti.read_volume(path)
-    return labels.from_disk(volume.values), volume.geometry
+    try:
+        return labels.from_disk(volume.values), volume.geometry
+    except LabelError as error:
+        raise LabelError(f"{path}: {error}") from error
 
 
 def read_reference(files: CaseFiles, geometry: Geometry) -> LabelMap:
@@ -190,11 +264,15 @@ def read_reference(files: CaseFiles, geometry: Geometry) -> LabelMap:
 
     Raises:
         CaseError: there is none.
+        LabelError: it holds a value that its convention does not define.
         GeometryError: it does not lie on the case's grid.
     """
     if files.reference is None:
         raise CaseError(f"Case {files.case_id}: no reference label map (a file named like {files.case_id}_seg.nii.gz) was found.")
     label_map, found = read_label_map(files.reference, files.labels)
     if not geometry.same_grid(found):
-        raise GeometryError(f"Case {files.case_id}: the reference {files.reference.name} lies on another grid: {found} against {geometry}.")
+        raise GeometryError(
+            f"Case {files.case_id}: the reference {files.reference.name} lies on another grid than the scans: {found} against {geometry}. "
+            "Give the label map that belongs to them."
+        )
     return label_map

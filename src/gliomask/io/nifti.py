@@ -1,42 +1,67 @@
 """NIfTI files: read with every claim of the header checked before memory is taken, written whole or not at all.
 
 A `.nii.gz` of 58 bytes can claim a volume of many gigabytes, and a library that trusts it takes them. Here the header is read
-first, its claims are held against `MAX_VOXELS`, and the stream is then read up to the claimed length and no further.
+first, its claims are held against `MAX_VOXELS`, and the stream is then read up to the claimed length and a little further, to reach
+its checksum. Voxels become float32 block by block, so that no copy in the file's own type is ever held.
 """
 
 from __future__ import annotations
 
 import gzip
-import io
+import math
 import os
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Protocol, cast
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from nibabel.nifti1 import Nifti1Header, Nifti1Image
-from nibabel.nifti2 import Nifti2Header, Nifti2Image
+from nibabel.nifti1 import Nifti1Header
+from nibabel.nifti2 import Nifti2Header
+from nibabel.spatialimages import HeaderDataError
 
 from gliomask.arrays import Volume
-from gliomask.errors import FileFormatError, GeometryError, LimitError, UsageError
+from gliomask.errors import FileFormatError, GeometryError, UsageError
 from gliomask.geometry import Geometry
+from gliomask.io.gunzip import GZIP_MAGIC, Gunzip, GunzipError
 
 MAX_VOXELS = 512 * 512 * 512
 """Largest volume that is read: 512 MiB as float32. A BraTS volume has 8.9 million voxels, a 0.5 mm head about 130 million."""
 
-MAX_OFFSET_BYTES = 1 << 20
-"""Largest header extension that is skipped before the voxels."""
+MAX_EXTENSION_BYTES = 64 << 20
+"""Largest header extension that is skipped before the voxels; converters that keep the whole DICOM header there need some megabytes."""
+
+MAX_TRAILING_BYTES = 64 << 10
+"""Bytes after the voxels that are read past, to reach the checksum; more means that the header does not describe the file."""
+
+BLOCK_VOXELS = 1 << 18
+"""Voxels converted at a time."""
 
 NIFTI1_HEADER_BYTES = 348
 NIFTI2_HEADER_BYTES = 540
-SINGLE_FILE_MAGIC = (b"n+1\0", b"n+2\0")
-REAL_KINDS = "iufb"
-"""Numpy kinds of the data types that can be intensities or labels: integers, floats, booleans; not complex, not RGB."""
+EXTENDER_BYTES = 4
+"""After the header; NIfTI-1 standard, `extender`."""
+SINGLE_FILE_MAGIC = (b"n+1", b"n+2")
+REAL_KINDS = "iuf"
+"""Numpy kinds of the data types that can be intensities or labels: integers and floats; not complex, not RGB."""
+
+SHEAR_TOLERANCE = 1e-4
+"""A quaternion holds rotations and spacings only. Where it misses the affine by more (mm per voxel), it is left unset."""
+
+LABEL_LEVEL, PROBABILITY_LEVEL = 4, 1
+"""gzip levels: label maps shrink a hundredfold at any level; probabilities hardly shrink, and take seconds above level 1."""
+
+OTHER_KINDS = {
+    b"PK\x03\x04": "It is a zip archive: unpack it.",
+    b"BZh": "It is compressed with bzip2: unpack it.",
+    b"\xfd7zXZ": "It is compressed with xz: unpack it.",
+    b"\x28\xb5\x2f\xfd": "It is compressed with zstd: unpack it.",
+    b"version https://git-lfs": "It is a pointer to a file kept by Git LFS: fetch the file itself.",
+    b"NRRD": "It is an NRRD file: convert it to NIfTI.",
+}
+"""First bytes of other kinds of file that turn up under a NIfTI name, and what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +71,14 @@ class NiftiVolume:
     values: npt.NDArray[np.float32]
     geometry: Geometry
     header: bytes
+
+
+class ByteStream(Protocol):
+    """What voxels are read from: a file or a `Gunzip`."""
+
+    def read(self, count: int, /) -> bytes:
+        """Returns the next `count` bytes; fewer only at the end."""
+        ...
 
 
 def is_nifti_name(path: Path) -> bool:
@@ -66,9 +99,8 @@ def read_volume(path: Path) -> NiftiVolume:
     """Reads a 3-D NIfTI file, intensities as float32 with the header's scaling applied.
 
     Raises:
-        FileFormatError: not a file, not NIfTI, truncated, corrupt, or not 3-D.
+        FileFormatError: not a file, not NIfTI, truncated, corrupt, not 3-D, or claiming more than `MAX_VOXELS`.
         GeometryError: the affine is not finite or not invertible.
-        LimitError: the header claims more than `MAX_VOXELS`.
     """
     return _read(path, dimensions=3)
 
@@ -78,99 +110,140 @@ def read_channels(path: Path) -> NiftiVolume:
     return _read(path, dimensions=4)
 
 
+def read_shape(path: Path) -> tuple[int, ...]:
+    """Returns the shape that a NIfTI file's header claims, without axes of length 1 at its end; reads no voxel.
+
+    Raises:
+        FileFormatError: not a file, not NIfTI, or corrupt.
+    """
+    with _opened(path) as stream:
+        return _claimed_shape(_read_header(stream, path), path)
+
+
 def _read(path: Path, dimensions: int) -> NiftiVolume:
-    try:
-        with _opened(path) as stream:
-            header = _read_header(stream, path)
-            shape = _checked_shape(header, path, dimensions)
-            values = _read_voxels(stream, header, shape, path)
-    except (zlib.error, gzip.BadGzipFile, EOFError) as error:
-        raise FileFormatError(f"{path}: the gzip stream is truncated or corrupt ({error}). Copy the file again from its source.") from error
-    except OSError as error:
-        raise FileFormatError(f"{path}: cannot be read ({error.strerror or error}). Check that the file exists and may be read.") from error
-    return NiftiVolume(values, _geometry(header, shape, path), header.binaryblock)
+    with _opened(path) as stream:
+        header = _read_header(stream, path)
+        shape = _checked_shape(header, path, dimensions)
+        geometry = _geometry(header, shape, path)
+        values = _read_voxels(stream, header, shape, path)
+    return NiftiVolume(values, geometry, header.binaryblock)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path) -> Iterator[ByteStream]:
     """The uncompressed stream; whether it is gzip is decided by its first bytes, since copies often lose or gain `.gz`."""
-    with path.open("rb") as raw:
-        compressed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        if compressed:
-            with gzip.GzipFile(fileobj=raw) as stream:
-                yield cast(BinaryIO, stream)
-        else:
-            yield raw
+    try:
+        if path.exists() and not path.is_file():
+            # Also a pipe or a device, from which a read might never return.
+            raise FileFormatError(f"{path}: is {'a folder' if path.is_dir() else 'not a regular file'}. Give the NIfTI file itself.")
+        with path.open("rb") as raw:
+            compressed = raw.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+            raw.seek(0)
+            yield Gunzip(raw) if compressed else raw
+    except GunzipError as error:
+        raise FileFormatError(f"{path}: the gzip stream is truncated or corrupt ({error}). Copy the file again from its source.") from error
+    except OSError as error:
+        raise FileFormatError(f"{path}: cannot be read ({error.strerror or error}). Check that the file exists and may be read.") from error
 
 
-def _read_header(stream: BinaryIO, path: Path) -> Nifti1Header:
+def _read_header(stream: ByteStream, path: Path) -> Nifti1Header:
     head = stream.read(NIFTI1_HEADER_BYTES)
     size = int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")
-    if NIFTI2_HEADER_BYTES in size:
-        head += stream.read(NIFTI2_HEADER_BYTES - NIFTI1_HEADER_BYTES)
-    elif NIFTI1_HEADER_BYTES not in size:
-        raise FileFormatError(f"{path}: not a NIfTI file (its first bytes are {head[:4]!r}). Convert it to NIfTI first.")
+    if not head:
+        raise FileFormatError(f"{path}: is empty. Copy the file again from its source.")
+    if NIFTI1_HEADER_BYTES not in size and NIFTI2_HEADER_BYTES not in size:
+        raise FileFormatError(f"{path}: not a NIfTI file (its first bytes are {head[:4]!r}). {_what_else(head)}")
     kind, length = (Nifti2Header, NIFTI2_HEADER_BYTES) if NIFTI2_HEADER_BYTES in size else (Nifti1Header, NIFTI1_HEADER_BYTES)
+    head += stream.read(length - NIFTI1_HEADER_BYTES)
     if len(head) < length:
         raise FileFormatError(f"{path}: ends inside its header ({len(head)} of {length} bytes). Copy the file again from its source.")
     header = kind(head, check=False)
-    if bytes(header["magic"].item())[:3] not in {magic[:3] for magic in SINGLE_FILE_MAGIC}:
+    if bytes(header["magic"].item())[:3] not in SINGLE_FILE_MAGIC:
         raise FileFormatError(f"{path}: not a single-file NIfTI (magic {header['magic'].item()!r}). Convert .hdr/.img pairs to .nii.gz first.")
     return header
 
 
-def _checked_shape(header: Nifti1Header, path: Path, dimensions: int) -> tuple[int, ...]:
+def _what_else(head: bytes) -> str:
+    if head[128:132] == b"DICM":
+        return "It is a DICOM file: convert the series to NIfTI, for example with dcm2niix."
+    return next((hint for start, hint in OTHER_KINDS.items() if head.startswith(start)), "Convert it to NIfTI first.")
+
+
+def _claimed_shape(header: Nifti1Header, path: Path) -> tuple[int, ...]:
     count = int(header["dim"][0])
     if not 1 <= count <= 7:
         raise FileFormatError(f"{path}: the header claims {count} dimensions; NIfTI allows 1 to 7. The file is corrupt.")
     shape = [int(n) for n in header["dim"][1 : count + 1]]
     if min(shape) < 1:
         raise FileFormatError(f"{path}: the header claims the shape {tuple(shape)}. The file is corrupt.")
-    while len(shape) > dimensions and shape[-1] == 1:
+    while len(shape) > 3 and shape[-1] == 1:
         shape.pop()
-    if len(shape) != dimensions:
-        raise FileFormatError(f"{path}: {dimensions} dimensions are needed, found {len(shape)} with shape {tuple(shape)}.{_dimension_hint(len(shape))}")
-    # Python integers: the product of hostile dimensions must not wrap round.
-    voxels = int(np.prod(np.array(shape, object)))
-    if voxels > MAX_VOXELS:
-        raise LimitError(f"{path}: the header claims {voxels:,} voxels {tuple(shape)}; the limit is {MAX_VOXELS:,}. The header is wrong, or crop the scan.")
     return tuple(shape)
 
 
+def _checked_shape(header: Nifti1Header, path: Path, dimensions: int) -> tuple[int, ...]:
+    shape = _claimed_shape(header, path)
+    if len(shape) != dimensions:
+        raise FileFormatError(f"{path}: {dimensions} dimensions are needed, found {len(shape)} with shape {shape}. {_dimension_hint(len(shape))}")
+    # Python integers: the product of hostile dimensions must not wrap round.
+    voxels = math.prod(shape)
+    if voxels > MAX_VOXELS:
+        raise FileFormatError(f"{path}: the header claims {voxels:,} voxels {shape}; the limit is {MAX_VOXELS:,}. The header is wrong, or crop the scan.")
+    return shape
+
+
 def _dimension_hint(found: int) -> str:
-    if found == 4:
-        return " A 4-D file holds several volumes: give one 3-D file for each sequence."
-    return " Give a volume of several slices."
+    if found > 3:
+        return "The file holds several volumes: give one 3-D file for each sequence."
+    return "Give one file with all four sequences, or four files." if found == 3 else "Give a volume of several slices."
 
 
-def _read_voxels(stream: BinaryIO, header: Nifti1Header, shape: tuple[int, ...], path: Path) -> npt.NDArray[np.float32]:
+def _read_voxels(stream: ByteStream, header: Nifti1Header, shape: tuple[int, ...], path: Path) -> npt.NDArray[np.float32]:
+    dtype = _data_type(header, path)
+    _skip_to_voxels(stream, header, path)
+    count = math.prod(shape)
+    # Pages are only taken when they are written to, so that a claim costs nothing before its voxels have come.
+    values = np.empty(count, np.float32)
+    for start in range(0, count, BLOCK_VOXELS):
+        wanted = min(BLOCK_VOXELS, count - start) * dtype.itemsize
+        data = stream.read(wanted)
+        if len(data) < wanted:
+            raise FileFormatError(
+                f"{path}: ends after {start * dtype.itemsize + len(data):,} of {count * dtype.itemsize:,} bytes of voxels. Copy the file again from its source."
+            )
+        values[start : start + BLOCK_VOXELS] = _scaled(np.frombuffer(data, dtype), header)
+    if len(stream.read(MAX_TRAILING_BYTES + 1)) > MAX_TRAILING_BYTES:
+        raise FileFormatError(f"{path}: holds more than the {count:,} voxels that its header claims {shape}. The header is wrong; write the file anew.")
+    return values.reshape(shape, order="F")
+
+
+def _data_type(header: Nifti1Header, path: Path) -> np.dtype[np.generic]:
     try:
-        dtype = header.get_data_dtype()
-    except (nib.spatialimages.HeaderDataError, KeyError) as error:
+        dtype = cast("np.dtype[np.generic]", header.get_data_dtype())
+    except (HeaderDataError, KeyError) as error:
         raise FileFormatError(f"{path}: unknown data type code {int(header['datatype'])}. The file is corrupt.") from error
     if dtype.kind not in REAL_KINDS:
         raise FileFormatError(f"{path}: its data type is {dtype}; integers or floats are needed.")
-    offset = float(header["vox_offset"]) - len(header.binaryblock)
-    if not 0 <= offset <= MAX_OFFSET_BYTES:
-        raise FileFormatError(f"{path}: the header places the voxels at byte {float(header['vox_offset'])}. The file is corrupt.")
-    stream.read(int(offset))
-    count = int(np.prod(shape))
-    data = stream.read(count * dtype.itemsize)
-    if len(data) < count * dtype.itemsize:
-        raise FileFormatError(f"{path}: ends after {len(data):,} of {count * dtype.itemsize:,} bytes of voxels. Copy the file again from its source.")
-    values = np.frombuffer(data, dtype).reshape(shape, order="F")
-    with np.errstate(over="ignore", invalid="ignore"):
-        return _scaled(values, header)
+    return dtype
 
 
-def _scaled(values: npt.NDArray[np.generic], header: Nifti1Header) -> npt.NDArray[np.float32]:
-    # NIfTI-1 standard, `scl_slope`: 0 means no scaling; nibabel treats a non-finite slope alike.
+def _skip_to_voxels(stream: ByteStream, header: Nifti1Header, path: Path) -> None:
+    start = float(header["vox_offset"])
+    extension = start - len(header.binaryblock)
+    if not (EXTENDER_BYTES <= extension <= MAX_EXTENSION_BYTES and start.is_integer()):
+        raise FileFormatError(f"{path}: the header places the voxels at byte {start}. The file is corrupt.")
+    for skipped in range(0, int(extension), BLOCK_VOXELS):
+        stream.read(min(BLOCK_VOXELS, int(extension) - skipped))
+
+
+def _scaled(values: npt.NDArray[np.generic], header: Nifti1Header) -> npt.NDArray[np.generic]:
+    # NIfTI-1 standard, `scl_slope`: 0 means no scaling; nibabel treats a slope that is not finite alike.
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
-    result = values.astype(np.float32, order="F")
-    if np.isfinite(slope) and slope != 0 and np.isfinite(intercept) and (slope, intercept) != (1, 0):
-        result = (values.astype(np.float64) * slope + intercept).astype(np.float32, order="F")
-    return result
+    if not (np.isfinite(slope) and slope != 0 and np.isfinite(intercept)):
+        slope, intercept = 1, 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        # What overflows becomes infinite, which a `Case` refuses.
+        return values.astype(np.float32) if (slope, intercept) == (1, 0) else (values.astype(np.float64) * slope + intercept).astype(np.float32)
 
 
 def _geometry(header: Nifti1Header, shape: tuple[int, ...], path: Path) -> Geometry:
@@ -180,7 +253,7 @@ def _geometry(header: Nifti1Header, shape: tuple[int, ...], path: Path) -> Geome
         return Geometry((shape[0], shape[1], shape[2]), header.get_best_affine())
     except GeometryError as error:
         raise GeometryError(f"{path}: {error}") from error
-    except (nib.spatialimages.HeaderDataError, ValueError, np.linalg.LinAlgError) as error:
+    except (HeaderDataError, ValueError, np.linalg.LinAlgError) as error:
         raise GeometryError(f"{path}: the header's affine cannot be used ({error}). Repair the header first.") from error
 
 
@@ -193,59 +266,104 @@ def write_volume(
         path: must end in `.nii` or `.nii.gz`.
         values: (I, J, K) or (I, J, K, C), uint8 or float32.
         geometry: the grid of the first three axes.
-        header: the header of the scan this belongs to; its sform and qform with their codes, units and description of space
-            are kept exactly. Without it both codes are 1 (scanner) and the affine is the geometry's.
+        header: the header of the scan this belongs to; its sform and qform with their codes, its spacing and its units are kept
+            exactly, its free text and its intensity range are not. Without it both codes are 1 (scanner) and the affine is the geometry's.
         overwrite: replace an existing file.
 
     Raises:
-        UsageError: the file exists and `overwrite` is false, or the name has another ending.
+        UsageError: the file exists and `overwrite` is false, the name has another ending, or the file cannot be written.
         GeometryError: `values` does not have the geometry's shape.
     """
     if not is_nifti_name(path):
         raise UsageError(f"{path}: the name of a NIfTI file ends in .nii or .nii.gz.")
-    if values.shape[:3] != geometry.shape:
+    if values.dtype not in (np.uint8, np.float32):
+        raise UsageError(f"{path}: values are written as uint8 or float32; found {values.dtype}.")
+    if values.ndim not in (3, 4) or values.shape[:3] != geometry.shape:
         raise GeometryError(f"{path}: the values have the shape {values.shape}, the grid has {geometry.shape}.")
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists. Give --overwrite to replace it.")
-    # The codes of the input are kept, also when one of them is 0: a reader must find the result where it finds the scan.
-    image = _image(values, geometry, header)
-    stream = io.BytesIO()
-    image.to_stream(stream)
-    content = stream.getvalue()
-    if path.name.lower().endswith(".gz"):
-        # A fixed time stamp, so that the same result has the same bytes.
-        content = gzip.compress(content, compresslevel=4, mtime=0)
-    write_bytes(path, content)
+    written = _fresh_header(geometry) if header is None else _header_of_result(header)
+    _describe_values(written, values)
+    with replacing(path) as stream:
+        if path.name.lower().endswith(".gz"):
+            # No name and a fixed time stamp, so that the same result has the same bytes.
+            level = LABEL_LEVEL if values.dtype == np.uint8 else PROBABILITY_LEVEL
+            with gzip.GzipFile(filename="", mode="wb", compresslevel=level, fileobj=stream, mtime=0) as compressed:
+                _write_all(cast(BinaryIO, compressed), written, values)
+        else:
+            _write_all(stream, written, values)
 
 
-def _image(values: npt.NDArray[np.generic], geometry: Geometry, header: bytes | None) -> Nifti1Image:
-    if header is None:
-        image = Nifti1Image(values, geometry.affine)
-        image.set_sform(geometry.affine, code=1)
-        image.set_qform(geometry.affine, code=1)
-        image.header.set_xyzt_units("mm")
-        return image
-    kind, image_kind = (Nifti2Header, Nifti2Image) if len(header) == NIFTI2_HEADER_BYTES else (Nifti1Header, Nifti1Image)
-    source = kind(header, check=False).as_byteswapped("<")
-    image = image_kind(values, None, header=source)
-    image.header.set_data_dtype(values.dtype)
-    for field in ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"):
-        image.header[field] = source[field]
-    for field in ("srow_x", "srow_y", "srow_z"):
-        image.header[field] = source[field]
-    image.header["pixdim"][:4] = source["pixdim"][:4]
-    image.header["cal_min"] = image.header["cal_max"] = 0
-    return image
+def _fresh_header(geometry: Geometry) -> Nifti1Header:
+    header = Nifti1Header()
+    header.set_xyzt_units("mm")
+    header.set_data_shape(geometry.shape)
+    header.set_qform(geometry.affine, code=1)
+    if not np.allclose(header.get_qform(), geometry.affine, rtol=0, atol=SHEAR_TOLERANCE):
+        header["qform_code"] = 0
+    header.set_sform(geometry.affine, code=1)
+    return header
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file under a temporary name in the same folder, flushes it to disk and renames it: whole or not at all."""
+def _header_of_result(source: bytes) -> Nifti1Header:
+    """The codes of the input are kept, also when one of them is 0: a reader must find the result where it finds the scan."""
+    kind = Nifti2Header if len(source) == NIFTI2_HEADER_BYTES else Nifti1Header
+    header = kind(source, check=False).as_byteswapped("<")
+    for field in ("descrip", "aux_file", "intent_name"):
+        header[field] = b""
+    for field in ("intent_code", "intent_p1", "intent_p2", "intent_p3", "cal_min", "cal_max", "slice_code", "slice_start", "slice_end", "slice_duration"):
+        header[field] = 0
+    if kind is Nifti1Header:
+        # Left over from ANALYZE; some converters keep the patient's name there.
+        header["db_name"] = b""
+    return header
+
+
+def _describe_values(header: Nifti1Header, values: npt.NDArray[np.generic]) -> None:
+    header.set_data_dtype(values.dtype)
+    header["dim"] = [values.ndim, *values.shape, *[1] * (7 - values.ndim)]
+    if values.ndim == 4 and not (np.isfinite(header["pixdim"][4]) and header["pixdim"][4] > 0):
+        # ITK refuses a spacing of 0 along any axis.
+        header["pixdim"][4] = 1
+    header["scl_slope"], header["scl_inter"] = 1, 0
+    header["vox_offset"] = len(header.binaryblock) + EXTENDER_BYTES
+    header["descrip"] = b"gliomask"
+
+
+def _write_all(stream: BinaryIO, header: Nifti1Header, values: npt.NDArray[np.uint8] | Volume) -> None:
+    stream.write(header.binaryblock + bytes(EXTENDER_BYTES))
+    little = values.dtype.newbyteorder("<")
+    stack = values if values.ndim == 4 else values[..., np.newaxis]
+    for c, k in np.ndindex(stack.shape[3], stack.shape[2]):
+        stream.write(stack[:, :, k, c].astype(little, copy=False).tobytes(order="F"))
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Opens a temporary file in the same folder; at the end flushes it to disk and renames it to `path`, or removes it after an error.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with temporary.open("wb") as stream:
-            stream.write(content)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror or error}). Check that the folder exists, may be written to, and has room.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file under a temporary name in the same folder, flushes it to disk and renames it: whole or not at all.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    with replacing(path) as stream:
+        stream.write(content)
