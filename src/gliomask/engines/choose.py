@@ -1,0 +1,58 @@
+"""Which engines there are, without importing one until it is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+
+from gliomask.engines.base import Engine, EngineSource
+from gliomask.errors import EngineUnavailableError, UsageError
+
+
+@dataclass(frozen=True)
+class EngineEntry:
+    """Where an engine lives, what must be installed for it, and what it is good for."""
+
+    opener: str
+    package: str
+    install: str
+    description: str
+
+
+ENGINES: dict[str, EngineEntry] = {
+    "openvino": EngineEntry("gliomask.engines.openvino:OpenVinoEngine", "openvino", "openvino", "the default, fastest on x86 processors"),
+    "onnxruntime": EngineEntry("gliomask.engines.onnxruntime:OnnxRuntimeEngine", "onnxruntime", "gliomask[onnx]", "the portable second"),
+    "keras": EngineEntry("gliomask.engines.keras:KerasEngine", "keras", "gliomask[train]", "what the network was trained with, for comparison"),
+}
+"""Every engine by name."""
+
+DEFAULT_ENGINE = "openvino"
+
+
+def open_engine(name: str, source: EngineSource, threads: int | None = None) -> Engine:
+    """Returns an engine ready to run the network of `source`.
+
+    Args:
+        name: one of `ENGINES`.
+        source: the network.
+        threads: most CPU threads; None for all that this process may use.
+
+    Raises:
+        UsageError: there is no such engine, or `threads` is not positive.
+        EngineUnavailableError: its software is not installed.
+        ModelError: it cannot run the network.
+    """
+    if name not in ENGINES:
+        raise UsageError(f"There is no engine '{name}'. Known ones: {', '.join(ENGINES)}.")
+    if threads is not None and threads < 1:
+        raise UsageError(f"An engine needs at least one thread; {threads} were asked for.")
+    entry = ENGINES[name]
+    module, kind = entry.opener.split(":")
+    try:
+        opener = getattr(import_module(module), kind)
+    except ImportError as error:
+        raise EngineUnavailableError(
+            f"The engine '{name}' needs {entry.package}, which cannot be imported ({error}). Run: pip install '{entry.install}'"
+        ) from error
+    engine: Engine = opener(source, threads)
+    return engine

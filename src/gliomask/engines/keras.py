@@ -1,0 +1,72 @@
+"""The network as it was trained, in Keras: slower than the other engines, and what they are compared with."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+# Keras reads its backend from the environment, once, when it is first imported.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+
+from gliomask.engines.base import Batch, EngineSource, running
+from gliomask.errors import ModelError, UsageError
+
+
+class KerasEngine:
+    """Builds the network and fills in its weights; see `base.Engine`.
+
+    Threads belong to the whole process here: a number can be given only before the backend has computed anything.
+
+    Raises:
+        ModelError: the network is not one of gliomask's own, or the weights are another network's.
+        UsageError: `threads` differs from what the backend already runs with.
+    """
+
+    name = "keras"
+
+    def __init__(self, source: EngineSource, threads: int | None = None) -> None:
+        self._source = source
+        if source.build is None:
+            raise ModelError(f"Keras cannot run the network '{source.network}': gliomask has no builder for it. Use --engine openvino.")
+        if threads is not None:
+            _limit_threads(threads)
+        model = source.build()
+        _fill(model, source)
+        self._model: Any = model
+
+    def predict(self, batch: Batch) -> Batch:
+        """Returns the probabilities of a batch; see `base.Engine.predict`."""
+        model = running(self._model, self.name)
+        # Called directly: `model.predict` would trace anew for each size.
+        return np.array(keras.ops.convert_to_numpy(model(self._source.checked(batch), training=False)), np.float32)
+
+    def close(self) -> None:
+        """Frees the model; the backend's own threads stay until the process ends."""
+        self._model = None
+
+
+def _fill(model: Any, source: EngineSource) -> None:
+    expected = {variable.path: tuple(variable.shape) for variable in model.variables}
+    found = {path: array.shape for path, array in source.weights.items()}
+    if expected != found:
+        wrong = sorted(path for path in expected.keys() | found.keys() if expected.get(path) != found.get(path))
+        raise ModelError(f"The weights do not fit the network '{source.network}': missing, unknown or of another shape are {', '.join(wrong[:5])}.")
+    for variable in model.variables:
+        variable.assign(source.weights[variable.path])
+
+
+def _limit_threads(threads: int) -> None:
+    if keras.backend.backend() != "tensorflow":
+        raise UsageError(f"With Keras on {keras.backend.backend()} the number of threads cannot be set. Leave --threads out, or set KERAS_BACKEND=tensorflow.")
+    settings = sys.modules["tensorflow"].config.threading
+    try:
+        settings.set_intra_op_parallelism_threads(threads)
+        settings.set_inter_op_parallelism_threads(1)
+    except RuntimeError as error:
+        if settings.get_intra_op_parallelism_threads() != threads:
+            raise UsageError(f"TensorFlow already runs in this process, and its threads cannot be set to {threads} any more.") from error

@@ -1,0 +1,51 @@
+"""ONNX Runtime on the CPU: the portable second engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnxruntime as ort
+
+from gliomask.engines.base import Batch, EngineSource, running, thread_count
+from gliomask.errors import ModelError
+
+ERRORS_ONLY = 3
+"""ONNX Runtime's log severity: 0 verbose, 1 information, 2 warnings, 3 errors."""
+
+
+class OnnxRuntimeEngine:
+    """Runs the ONNX graph through ONNX Runtime's CPU provider; see `base.Engine`.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load the graph.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(self, source: EngineSource, threads: int | None = None) -> None:
+        self._source = source
+        ort.disable_telemetry_events()
+        options = ort.SessionOptions()
+        # A number that is given explicitly also keeps ONNX Runtime from binding its threads to processors.
+        options.intra_op_num_threads = thread_count(threads)
+        options.inter_op_num_threads = 1
+        options.log_severity_level = ERRORS_ONLY
+        options.use_deterministic_compute = True
+        # Plans of memory are kept per input size; cases have many sizes.
+        options.enable_mem_pattern = False
+        try:
+            session = ort.InferenceSession(source.graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions share no base class
+            raise ModelError(f"ONNX Runtime cannot run the network '{source.network}': {error}") from error
+        self._session: Any = session
+        self._input: str = session.get_inputs()[0].name
+
+    def predict(self, batch: Batch) -> Batch:
+        """Returns the probabilities of a batch; see `base.Engine.predict`."""
+        session = running(self._session, self.name)
+        probabilities: Batch = session.run(None, {self._input: self._source.checked(batch)})[0]
+        return probabilities
+
+    def close(self) -> None:
+        """Frees the session and its threads."""
+        self._session = None

@@ -1,0 +1,76 @@
+"""Model cards: what a person should know before trusting a model, written out of its `model.json` so that no number can drift."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gliomask.models.spec import ModelSpec
+
+SCORE_COLUMNS = {
+    "dice_median": "Dice, median",
+    "dice_mean": "Dice, mean",
+    "sensitivity_mean": "sensitivity, mean",
+    "specificity_mean": "specificity, mean",
+    "hd95_mm_median": "HD95, median (mm)",
+}
+"""Figures of `scores["regions"][region]` that a card shows, with their headings."""
+
+INTENDED_USE = """\
+Research on glioma in adults before treatment: segmenting the tumour's parts in four MR sequences (FLAIR, T1, T1ce, T2) that are
+co-registered, skull-stripped and at 1 mm, as BraTS prepares them. It is research software, not a medical device: it must not be used
+to diagnose or to plan a treatment, and a person has to look at every result."""
+
+LIMITS = """\
+- The training patients are few, and mostly glioblastoma. Low-grade tumours, children, treated tumours with resection cavities, and
+  other lesions (metastasis, stroke, multiple sclerosis) are outside what the network has learned; it will mark something anyway.
+- Known weak spots: enhancement found where a tumour has none, small lesions, core taken for oedema, and low-grade cores.
+- The network sees a few centimetres round each pixel, slice by slice. It has no notion of anatomy.
+- Scans with skull, swapped sequences or other spacing are flagged where that can be seen, but the flags are heuristics.
+- Scores were measured on patients of the same archives as the training patients; other scanners may do worse."""
+
+
+def card(spec: ModelSpec) -> str:
+    """Returns the model card of a model as Markdown."""
+    training = spec.training
+    sections = [
+        f"# {spec.title} (`{spec.name}`)",
+        f"{spec.parameters:,} parameters, receptive field {spec.receptive_field} x {spec.receptive_field} pixels, {spec.input_kind}; "
+        f"inputs {', '.join(spec.inputs)}; outputs {', '.join(spec.outputs)}.",
+        "## Intended use",
+        INTENDED_USE,
+        "## Scores",
+        _scores(spec.scores),
+        "## Training",
+        f"{len(training.cases)} patients, {training.patches:,} patches of {training.config.get('patch_size')} x {training.config.get('patch_size')} pixels, "
+        f"recipe `{training.recipe}`, seed {training.seed}, {training.hours:.2f} hours on {training.backend} ({training.device}), "
+        f"Keras {training.keras}, gliomask {training.gliomask}. Normalisation `{spec.normalisation.method}`, post-processing `{spec.postprocess}`. "
+        "Every choice is in `model.json`.",
+        "Patients trained on: " + ", ".join(training.cases) + ".",
+        *(["Patients held out: " + ", ".join(training.held_out_cases) + "."] if training.held_out_cases else []),
+        "## Limits",
+        LIMITS,
+        "## Licence and attribution",
+        f"Weights: {spec.licence}. With every use, name:",
+        _bullets(spec.attribution),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _scores(scores: Mapping[str, Any]) -> str:
+    regions = scores.get("regions")
+    if not isinstance(regions, Mapping):
+        return "None were measured."
+    header = ["region", *SCORE_COLUMNS.values()]
+    rows = [[region, *(_figure(values.get(key)) for key in SCORE_COLUMNS)] for region, values in regions.items()]
+    table = "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
+    return f"{scores.get('protocol', '')}\n\n{table}\n\nCommands: `{scores.get('command', 'not recorded')}`"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,198 @@
+"""From a finished training to a model folder: ONNX graph, weights, golden pair and `model.json`, proven before they are written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from pydantic import JsonValue, ValidationError
+from scipy.ndimage import gaussian_filter
+
+from gliomask.engines.base import AGREEMENT_TOLERANCE, Engine, EngineSource, InputKind
+from gliomask.engines.choose import open_engine
+from gliomask.errors import EngineUnavailableError, FileFormatError, ModelError, UsageError
+from gliomask.io.nifti import write_bytes
+from gliomask.models.files import SPEC_NAME, Arrays, pack_arrays, sha256
+from gliomask.models.golden import PROBABILITIES, golden_batch, prove
+from gliomask.models.spec import ORIENTATION, OUTPUT_NAMES, SCHEMA_VERSION, ModelSpec, Normalisation, TrainingRecord, spec_bytes
+from gliomask.networks.catalogue import Network, network
+from gliomask.preprocess.normalise import normalisation
+from gliomask.training.config import TrainConfig
+from gliomask.training.onnx_graph import to_onnx
+from gliomask.training.run import load_weights
+
+GOLDEN_TOLERANCE = AGREEMENT_TOLERANCE
+GOLDEN_SEED = 20200101
+GOLDEN_SHAPES: dict[InputKind, tuple[int, ...]] = {"slices": (32, 48), "volumes": (16, 24, 32)}
+"""Small, with sides that differ, so that a transposed axis shows; multiples of 16, or of 8 for volumes."""
+
+GOLDEN_MARGIN = 20
+"""A golden pair must tell any other order of inputs from the right one by this many tolerances."""
+
+SPACING_MM = (1.0, 1.0, 1.0)
+"""Of BraTS data, which the training reads."""
+
+
+def export_model(
+    run_folder: Path,
+    out_folder: Path,
+    *,
+    name: str,
+    licence: str,
+    attribution: Iterable[str],
+    postprocess: str,
+    scores: Mapping[str, JsonValue] | None = None,
+    overwrite: bool = False,
+) -> ModelSpec:
+    """Writes the network of a finished training as a model folder, after OpenVINO (and ONNX Runtime, where installed) has reproduced it.
+
+    Args:
+        run_folder: as `gliomask train` leaves it: train_run.json and weights.npz.
+        out_folder: gets model.onnx, weights.npz, golden.npz and, last, model.json.
+        name: the model's name: lower-case letters, digits, dot, dash, underscore.
+        licence: of the weights.
+        attribution: works and data that must be named with every use.
+        postprocess: name of the post-processing that goes with the model.
+        scores: measured results, for people to read.
+        overwrite: replace a model that is there.
+
+    Returns:
+        What was written to model.json.
+
+    Raises:
+        UsageError: the training has not finished, the folder holds a model already, or the name is impossible.
+        FileFormatError: train_run.json cannot be read.
+        ModelError: the network cannot be exported, or an engine does not reproduce it.
+    """
+    if (out_folder / SPEC_NAME).exists() and not overwrite:
+        raise UsageError(f"{out_folder / SPEC_NAME} exists. Give --overwrite to replace the model.")
+    record, config = _read_run(run_folder)
+    entry = network(config.network)
+    model = entry.build(channels=len(config.sequences), classes=len(OUTPUT_NAMES))
+    load_weights(run_folder / "weights.npz", model)
+    kind: InputKind = "slices" if len(model.input.shape) == 4 else "volumes"
+    weights = {variable.path: np.asarray(variable, np.float32) for variable in model.variables}
+    golden = _golden_pair(model, config, kind)
+    files = {"model.onnx": to_onnx(model), "weights.npz": pack_arrays(weights), "golden.npz": pack_arrays(golden)}
+    spec = _spec(
+        entry,
+        config,
+        name=name,
+        parameters=int(model.count_params()),
+        input_kind=kind,
+        postprocess=postprocess,
+        training=_training_record(record, config),
+        scores=dict(scores or {}),
+        licence=licence,
+        attribution=tuple(attribution),
+        files={file: sha256(content) for file, content in files.items()},
+    )
+    _prove(EngineSource(files["model.onnx"], entry.name, weights, kind, len(spec.inputs), entry.size_multiple), golden, spec)
+    _write(out_folder, files, spec)
+    return spec
+
+
+def _read_run(folder: Path) -> tuple[dict[str, Any], TrainConfig]:
+    path = folder / "train_run.json"
+    if not path.is_file() or not (folder / "weights.npz").is_file():
+        raise UsageError(
+            f"{folder}: no finished training here: train_run.json or weights.npz is missing. Give the run folder of gliomask train, after its last epoch."
+        )
+    try:
+        record = json.loads(path.read_bytes())
+        return record, TrainConfig.model_validate(record["config"])
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        raise FileFormatError(f"{path}: not the record of a training that can be used ({error}). Train again with this version.") from error
+
+
+def _training_record(record: Mapping[str, Any], config: TrainConfig) -> TrainingRecord:
+    try:
+        return TrainingRecord(
+            recipe=config.recipe,
+            config=record["config"],
+            seed=config.seed,
+            cases=tuple(record["training_cases"]),
+            validation_cases=tuple(record["validation_cases"]),
+            held_out_cases=tuple(record["held_out_cases"]),
+            **{field: record[field] for field in ("fold", "patches", "hours", "backend", "device", "gliomask", "keras")},
+        )
+    except (KeyError, TypeError, ValidationError) as error:
+        raise FileFormatError(f"train_run.json is not the record of a training that can be used ({error}). Train again with this version.") from error
+
+
+def _spec(entry: Network, config: TrainConfig, **fields: Any) -> ModelSpec:
+    try:
+        return ModelSpec(
+            schema_version=SCHEMA_VERSION,
+            title=entry.title,
+            network=entry.name,
+            inputs=config.sequences,
+            receptive_field=entry.receptive_field,
+            size_multiple=entry.size_multiple,
+            orientation=ORIENTATION,
+            spacing_mm=SPACING_MM,
+            normalisation=Normalisation(method=config.normalisation, background=normalisation(config.normalisation)[1]),
+            outputs=OUTPUT_NAMES,
+            golden_tolerance=GOLDEN_TOLERANCE,
+            **fields,
+        )
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise UsageError(f"The model cannot be described so: {problems}.") from error
+
+
+def _golden_pair(model: keras.Model, config: TrainConfig, kind: InputKind) -> Arrays:
+    background = normalisation(config.normalisation)[1]
+    golden = golden_input(config.sequences, GOLDEN_SHAPES[kind], background)
+    golden[PROBABILITIES] = np.asarray(model(golden_batch(golden, config.sequences), training=False), np.float32)[0]
+    return golden
+
+
+def golden_input(sequences: Iterable[str], shape: tuple[int, ...], background: float) -> dict[str, npt.NDArray[np.float32]]:
+    """Returns made-up normalised sequences: smooth blobs and noise, each sequence its own, with a strip of background on one side."""
+    generator = np.random.default_rng(GOLDEN_SEED)
+    arrays = {}
+    for n, sequence in enumerate(sequences):
+        blobs = gaussian_filter(generator.standard_normal(shape), 3)
+        values = (1 + 0.2 * n) * blobs / blobs.std() + 0.3 * generator.standard_normal(shape)
+        values[: shape[0] // 8] = background
+        arrays[str(sequence)] = values.astype(np.float32)
+    return arrays
+
+
+def _prove(source: EngineSource, golden: Arrays, spec: ModelSpec) -> None:
+    engine = open_engine("openvino", source)
+    prove(engine, golden, spec)
+    _refuse_blind_pair(engine, golden, spec)
+    engine.close()
+    try:
+        second = open_engine("onnxruntime", source)
+    except EngineUnavailableError:
+        return
+    prove(second, golden, spec)
+    second.close()
+
+
+def _refuse_blind_pair(engine: Engine, golden: Arrays, spec: ModelSpec) -> None:
+    for order in permutations(spec.inputs):
+        difference = np.abs(engine.predict(golden_batch(golden, order))[0] - golden[PROBABILITIES]).max()
+        if order != spec.inputs and difference < GOLDEN_MARGIN * spec.golden_tolerance:
+            raise ModelError(
+                f"Model '{spec.name}': the inputs in the order {', '.join(order)} change its golden probabilities by only {difference:.2g}. "
+                "The network hardly looks at its input; train it longer."
+            )
+
+
+def _write(folder: Path, files: Mapping[str, bytes], spec: ModelSpec) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    # A folder without model.json is no model: an interrupted export leaves nothing that could be taken for one.
+    (folder / SPEC_NAME).unlink(missing_ok=True)
+    for name, content in files.items():
+        write_bytes(folder / name, content)
+    write_bytes(folder / SPEC_NAME, spec_bytes(spec))
