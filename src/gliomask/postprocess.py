@@ -167,9 +167,15 @@ def fill_holes(label_map: LabelMap) -> LabelMap:
     """Background that the tumour core encloses becomes label 1, and what the whole tumour encloses becomes oedema."""
     result = label_map.copy()
     for region, label in ((Region.TC, Label.NECROTIC), (Region.WT, Label.OEDEMA)):
-        filled: Mask = ndimage.binary_fill_holes(region.mask(result))
-        result[filled & (result == Label.BACKGROUND)] = label
+        result[_enclosed(region.mask(result)) & (result == Label.BACKGROUND)] = label
     return result
+
+
+def _enclosed(mask: Mask) -> Mask:
+    """True where 6-connected paths cannot leave the mask. One labelling, where scipy's `binary_fill_holes` dilates until nothing changes."""
+    outside = np.pad(~mask, 1, constant_values=True)
+    components, _ = ndimage.label(outside)
+    return np.asarray(outside & (components != components[0, 0, 0]))[1:-1, 1:-1, 1:-1]
 
 
 def distrust_little_enhancement(label_map: LabelMap, spacing_mm: Spacing, cleaning: Cleaning) -> LabelMap:
