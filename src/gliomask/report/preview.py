@@ -6,6 +6,7 @@ Drawn with Pillow, which matplotlib brings, since a figure of matplotlib's takes
 from __future__ import annotations
 
 import io
+from bisect import bisect_right
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
 from functools import cache
@@ -220,6 +221,8 @@ def _wrapped(text: str, size: int, width: int) -> list[str]:
 
 
 def _shortened(text: str, size: int, width: int) -> str:
-    while _font(size).getlength(text) > width:
-        text = text[:-2] + "\N{HORIZONTAL ELLIPSIS}"
-    return text
+    if _font(size).getlength(text) <= width:
+        return text
+    ellipsis = "\N{HORIZONTAL ELLIPSIS}"
+    fitting = bisect_right(range(len(text)), float(width), key=lambda count: float(_font(size).getlength(text[:count] + ellipsis)))
+    return text[: max(fitting - 1, 0)] + ellipsis

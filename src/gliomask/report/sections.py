@@ -31,7 +31,7 @@ OVERSAMPLING = 2
 """Labels are drawn at so many times the resolution and averaged, for smooth lines."""
 
 CONTOUR_FILTER_PIXELS = 5
-"""Window, in oversampled pixels, within which a change of label draws a line: two pixels on either side, one of the picture's."""
+"""Window, in oversampled pixels, within which a change of label draws a line: two on either side, one of the picture's."""
 
 T = TypeVar("T", bound=np.generic)
 
