@@ -49,9 +49,7 @@ def draw_matrix(strength: Strength, generator: np.random.Generator) -> npt.NDArr
     return matrix
 
 
-def vary_intensity(
-    patch: npt.NDArray[np.float32], background: float, strength: Strength, generator: np.random.Generator
-) -> npt.NDArray[np.float32]:
+def vary_intensity(patch: npt.NDArray[np.float32], background: float, strength: Strength, generator: np.random.Generator) -> npt.NDArray[np.float32]:
     """Changes a patch as another scanner might: contrast curve, gain, offset, bias field and noise, for each sequence on its own.
 
     Background keeps its value: a scanner adds nothing where the brain was cut out.
@@ -67,7 +65,7 @@ def vary_intensity(
     """
     if not (strength.gain or strength.offset or strength.gamma or strength.bias or strength.noise):
         return patch
-    channels = patch.shape[2]
+    channels: int = patch.shape[2]
     inside = (patch != background).any(axis=2, keepdims=True)
     exponent = np.exp(generator.uniform(-strength.gamma, strength.gamma, channels)).astype(np.float32)
     curved = np.sign(patch) * np.abs(patch) ** exponent
@@ -83,4 +81,5 @@ def _bias_field(shape: tuple[int, ...], height: float, generator: np.random.Gene
     i = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None, None]
     j = np.linspace(-1, 1, shape[1], dtype=np.float32)[None, :, None]
     a, b, c = generator.uniform(-height, height, (3, shape[2])).astype(np.float32)
-    return 1 + a * i + b * j + c * i * j
+    field: npt.NDArray[np.float32] = 1 + a * i + b * j + c * i * j
+    return field

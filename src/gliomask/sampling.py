@@ -141,7 +141,7 @@ def _nearest(plane: npt.NDArray[np.uint8], points: npt.NDArray[np.float64]) -> n
 
 
 def _pixels(plane: npt.NDArray[np.float16], index: npt.NDArray[np.intp], background: float) -> npt.NDArray[np.float32]:
-    values = plane[tuple(np.clip(index, 0, np.array(plane.shape[:2])[:, None] - 1))].astype(np.float32)
+    values: npt.NDArray[np.float32] = plane[tuple(np.clip(index, 0, np.array(plane.shape[:2])[:, None] - 1))].astype(np.float32)
     values[~_inside(plane.shape[:2], index)] = background
     return values
 
@@ -149,7 +149,7 @@ def _pixels(plane: npt.NDArray[np.float16], index: npt.NDArray[np.intp], backgro
 def _bilinear(plane: npt.NDArray[np.float16], points: npt.NDArray[np.float64], background: float) -> npt.NDArray[np.float32]:
     low = np.floor(points).astype(np.intp)
     di, dj = (points - low).astype(np.float32)[..., None]
-    result = (1 - di) * (1 - dj) * _pixels(plane, low, background)
+    result: npt.NDArray[np.float32] = (1 - di) * (1 - dj) * _pixels(plane, low, background)
     result += (1 - di) * dj * _pixels(plane, low + np.array([[0], [1]]), background)
     result += di * (1 - dj) * _pixels(plane, low + np.array([[1], [0]]), background)
     result += di * dj * _pixels(plane, low + 1, background)
@@ -157,4 +157,5 @@ def _bilinear(plane: npt.NDArray[np.float16], points: npt.NDArray[np.float64], b
 
 
 def _inside(shape: tuple[int, ...], index: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
-    return np.logical_and.reduce([(axis >= 0) & (axis < size) for axis, size in zip(index, shape, strict=True)])
+    inside: npt.NDArray[np.bool_] = np.logical_and.reduce([(axis >= 0) & (axis < size) for axis, size in zip(index, shape, strict=True)])
+    return inside

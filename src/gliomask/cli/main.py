@@ -5,17 +5,19 @@ Each command lives in its own module and is imported only when it is called, so 
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib import import_module
 
 import click
 
 from gliomask import __version__
-from gliomask.errors import GliomaskError
+from gliomask.errors import GliomaskError, LimitError
 
 COMMANDS = {
     "demo": "Segment a sample that comes with the package.",
     "segment": "Segment one case or a folder of cases.",
+    "evaluate": "Score label maps against references.",
     "train": "Train a network on labelled cases.",
 }
 """Every command with its one line of help; module `gliomask.cli.<command>` holds `command`."""
@@ -28,18 +30,18 @@ Exit codes: 0 done, 2 usage, 3 bad input, 4 model missing or invalid, 5 limit ex
 class LazyGroup(click.Group):
     """A group that imports a command's module when the command is used, not before."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Names, in the order of the work."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Imports and returns one command."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"gliomask.cli.{cmd_name.replace('-', '_')}").command
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Writes the table of commands without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -76,5 +78,9 @@ def run(arguments: list[str]) -> int:
         return error.exit_code
     except MemoryError:
         click.echo("Error: out of memory. Give fewer threads or a smaller volume, or run on a machine with more memory.", err=True)
-        return 5
+        return LimitError.exit_code
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        click.echo(f"Error: {error}." + (" Make room there and give the same command again." if full else ""), err=True)
+        return LimitError.exit_code if full else GliomaskError.exit_code
     return result if isinstance(result, int) else 0

@@ -23,44 +23,53 @@ def progress_bar(console: Console) -> Progress:
 class TrainingDisplay:
     """Shows the reading of cases, every step and every epoch of a training."""
 
-    def __init__(self) -> None:
-        self.console = Console(stderr=True)
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
         self.progress = progress_bar(self.console)
-        self.live = self.console.is_terminal
-        self.task = None if not self.live else self.progress.add_task("starting", total=None)
-        self.started = time.monotonic()
+        self.task = self.progress.add_task("starting", total=None) if self.console.is_terminal else None
+        self.started: float | None = None
         self.first_step = 0
         self.left_s = 0.0
 
     def __enter__(self) -> Self:
-        if self.live:
+        if self.task is not None:
             self.progress.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.progress.stop()
+        if self.task is not None:
+            self.progress.stop()
+        if kind is KeyboardInterrupt and self.started is not None:
+            self.note("Stopping; the last finished epoch is kept. The same command goes on from there.")
+
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def read(self, case_id: str, done: int, total: int) -> None:
         """One case has been read."""
         if self.task is not None:
             self.progress.update(self.task, description=f"reading {case_id}", completed=done, total=total)
         elif done == total:
-            self.console.print(f"read {total} cases", highlight=False)
+            self.note(f"read {total} cases")
 
     def step(self, step: Step) -> None:
         """One step has been made."""
-        done = (step.epoch - 1) * step.steps + step.step
-        if not self.first_step:
-            self.first_step, self.started = done, time.monotonic()
+        done, total = (step.epoch - 1) * step.steps + step.step, step.epochs * step.steps
+        now = time.monotonic()
+        if self.started is None:
+            self.first_step, self.started = done, now
+            if self.task is not None:
+                # Steps that an earlier process made, and cases that were read, say nothing about the speed of this one.
+                self.progress.reset(self.task, completed=done, total=total)
+        self.left_s = (now - self.started) / max(done - self.first_step, 1) * (total - done)
         if self.task is not None:
-            description = f"epoch {step.epoch}/{step.epochs}  loss {step.loss:.4f}"
-            self.progress.update(self.task, description=description, completed=done, total=step.epochs * step.steps)
-        self.left_s = (time.monotonic() - self.started) / max(done - self.first_step, 1) * (step.epochs * step.steps - done)
+            self.progress.update(self.task, description=f"epoch {step.epoch}/{step.epochs}  loss {step.loss:.4f}", completed=done)
 
     def epoch(self, history: list[dict[str, float]]) -> None:
         """One epoch has ended; on a terminal the bar stays below the line."""
         words = "  ".join(f"{name} {value:g}" for name, value in history[-1].items())
-        self.console.print(f"{words}  left {self.left_s / 60:.1f} min", highlight=False)
+        self.note(f"{words}  left {self.left_s / 60:.1f} min")
 
 
 @contextmanager

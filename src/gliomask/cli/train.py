@@ -6,14 +6,16 @@ from pathlib import Path
 
 import click
 
+_PATH = click.Path(path_type=Path)
+
 
 @click.command(short_help="Train a network on labelled cases.")
-@click.argument("data", type=click.Path(path_type=Path))
-@click.option("-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="Run folder. If it holds a checkpoint of the same training, that goes on.")
+@click.argument("data", type=_PATH, required=False)
+@click.option("-o", "--output", "folder", type=_PATH, help="Run folder. If it holds a checkpoint of the same training, that goes on.")
 @click.option("--network", help="sparse, input-sparse or dense (or the paper's names).  [default: sparse]")
-@click.option("--recipe", type=click.Choice(["default", "paper"]), default="default", show_default=True, help="Where the choices start from.")
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file of choices; --show-config prints one with every field explained.")
-@click.option("--folds", "fold_table", type=click.Path(path_type=Path), help="Table (CSV, TSV) with the columns case and fold.")
+@click.option("--recipe", type=click.Choice(["default", "paper"]), help="Where the choices start from.  [default: default]")
+@click.option("--config", "config_file", type=_PATH, help="YAML file of choices; --show-config prints one with every field explained.")
+@click.option("--folds", "fold_table", type=_PATH, help="Table (CSV, TSV) with the columns case and fold.")
 @click.option("--fold", type=int, help="Fold to hold out; needs --folds.")
 @click.option("--epochs", type=int, help="Most epochs.")
 @click.option("--validation-share", type=float, help="Share of the training patients set aside to choose the best epoch.")
@@ -22,27 +24,40 @@ import click
 @click.option("--backend", type=click.Choice(["tensorflow", "jax"]), default="tensorflow", show_default=True, help="What Keras runs on.")
 @click.option("--mixed-precision", is_flag=True, default=None, help="Half-precision arithmetic, for a GPU.")
 @click.option("--show-config", is_flag=True, help="Print the configuration with every field explained, and stop.")
-def command(data: Path, folder: Path, recipe: str, config_file: Path | None, fold_table: Path | None, fold: int | None, backend: str, show_config: bool, **choices: object) -> None:
+def command(
+    data: Path | None,
+    folder: Path | None,
+    recipe: str | None,
+    config_file: Path | None,
+    fold_table: Path | None,
+    fold: int | None,
+    backend: str,
+    show_config: bool,
+    **choices: object,
+) -> None:
     """Train a network on the labelled cases in DATA (a BraTS tree or Decathlon Task01) and leave everything in a run folder.
 
     \b
-    Example:
+    Examples:
       gliomask train cases/ --network sparse --folds folds.csv --fold 0 -o runs/sparse-fold0
+      gliomask train --recipe paper --show-config > paper.yaml
 
     A run that was interrupted, even by a power cut, goes on exactly where its last epoch ended when the same command is given again.
     """
-    from gliomask.cli.progress import TrainingDisplay
     from gliomask.training.config import describe_config, make_config
 
     config = make_config(recipe, config_file, **choices)
     if show_config:
-        click.echo(describe_config(config))
+        click.echo(describe_config(config), nl=False)
         return
+    if data is None or folder is None:
+        raise click.UsageError("DATA and -o are needed: the labelled cases, and the folder for the run.", click.get_current_context())
+    from gliomask.cli.progress import TrainingDisplay
     from gliomask.training.backend import use_backend
 
     use_backend(backend, config.threads)
     from gliomask.training.run import run_training
 
     with TrainingDisplay() as display:
-        run_training(data, folder, config, fold_table, fold, display)
-    click.echo(f"Done: {folder}/weights.npz")
+        done = run_training(data, folder, config, fold_table, fold, display)
+    click.echo(f"Done: {done.weights}, {done.epochs} epochs in {done.hours:.2f} h, {done.waiting_share:.2%} of it waiting for patches.")

@@ -82,5 +82,3 @@ def _classifier(image: Tensor, features: Tensor, classes: int, name: str) -> ker
     # Softmax in float32 also under mixed precision: half-precision probabilities would lose the small ones.
     probabilities = layers.Softmax(name="probabilities", dtype="float32")(logits)
     return keras.Model(image, probabilities, name=name)
-
-

@@ -48,9 +48,16 @@ def _limit_tensorflow(threads: int | None) -> None:
 
 def _limit_jax(threads: int | None) -> None:
     if threads is not None:
+        if sys.platform != "linux":
+            raise UsageError(f"The number of threads cannot be set for JAX on {sys.platform}. Leave threads out.")
         # XLA's CPU client sizes its thread pool by the processors that the process may use.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     import jax  # noqa: F401
+
+
+def usable_processors() -> int:
+    """Number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def accelerator() -> str:

@@ -16,10 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gliomask.errors import FileFormatError
+from gliomask.errors import FileFormatError, UsageError
 from gliomask.io.nifti import write_bytes
 
 Arrays = list[npt.NDArray[Any]]
+
+FREE_FIELDS = ("threads",)
+"""Fields of the configuration that belong to the machine: a run may go on with other values of them."""
 
 
 @dataclass
@@ -33,6 +36,7 @@ class Checkpoint:
         history: one row per finished epoch.
         config: the configuration as JSON values; a run is only resumed with the same one.
         cases: ids of the training cases; likewise.
+        backend: what Keras ran on; likewise, where it is known.
     """
 
     weights: Arrays
@@ -41,11 +45,26 @@ class Checkpoint:
     history: list[dict[str, float]]
     config: dict[str, Any]
     cases: list[str] = field(default_factory=list)
+    backend: str | None = None
+
+    def refuse_other(self, path: Path, config: dict[str, Any], cases: list[str], backend: str) -> None:
+        """Checks that the training which left this checkpoint at `path` is the one that would go on with it.
+
+        Raises:
+            UsageError: it had other values, other training cases, or another backend.
+        """
+        changed = [name for name, value in config.items() if name not in FREE_FIELDS and self.config.get(name) != value]
+        if changed:
+            raise UsageError(f"{path} was made with other values of {', '.join(changed)}. Give the same ones, or another folder.")
+        if self.cases != cases:
+            raise UsageError(f"{path} was made with other training cases ({len(self.cases)}, now {len(cases)}). Give the same ones, or another folder.")
+        if self.backend not in (None, backend):
+            raise UsageError(f"{path} was made on {self.backend}, not {backend}. Give --backend {self.backend}, or another folder.")
 
     def save(self, path: Path) -> None:
         """Writes the file whole or not at all."""
         arrays = {f"{kind}_{n:04d}": array for kind in ("weights", "optimiser", "best") for n, array in enumerate(getattr(self, kind))}
-        notes = json.dumps({"history": self.history, "config": self.config, "cases": self.cases}).encode()
+        notes = json.dumps({"history": self.history, "config": self.config, "cases": self.cases, "backend": self.backend}).encode()
         stream = io.BytesIO()
         np.savez(stream, notes=np.frombuffer(notes, np.uint8), **arrays)
         write_bytes(path, stream.getvalue())
@@ -61,6 +80,6 @@ class Checkpoint:
             with np.load(path, allow_pickle=False) as file:
                 notes = json.loads(file["notes"].tobytes())
                 kinds = {kind: [file[name] for name in sorted(file.files) if name.startswith(kind)] for kind in ("weights", "optimiser", "best")}
-            return cls(**kinds, history=notes["history"], config=notes["config"], cases=notes["cases"])
+            return cls(**kinds, history=notes["history"], config=notes["config"], cases=notes["cases"], backend=notes.get("backend"))
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise FileFormatError(f"{path}: not a checkpoint that can be read ({error}). Start the training anew in another folder.") from error

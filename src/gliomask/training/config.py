@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gliomask import augment
-from gliomask.errors import UsageError
-from gliomask.networks.catalogue import NETWORKS
+from gliomask.errors import EngineUnavailableError, UsageError
+from gliomask.labels import Label
+from gliomask.networks.catalogue import NETWORKS, network
 from gliomask.sequences import PAPER_ORDER, Sequence
 
 PAPER_WEIGHTS = (0.28, 0.08, 0.43, 0.21)
 """Class weights of the authors' `training.py`, in the order background, 1, 2, 4."""
 
 
+ClassWeights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=len(Label), max_length=len(Label))]
+"""One weight per `Label`, background first."""
+
+
 class AugmentConfig(BaseModel):
     """Largest change of each kind; see `gliomask.augment.Strength`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    flips: bool = Field(True, description="mirror each in-plane axis with probability one half")
-    rotation_degrees: float = Field(20.0, ge=0, le=180, description="in-plane rotation, either way, degrees")
-    scaling: float = Field(0.15, ge=0, lt=1, description="relative zoom of each axis")
-    gain: float = Field(0.15, ge=0, lt=1, description="relative change of each sequence's contrast")
-    offset: float = Field(0.15, ge=0, description="shift of each sequence, standard deviations of the brain")
-    gamma: float = Field(0.2, ge=0, description="logarithm of the exponent of a contrast curve")
-    bias: float = Field(0.15, ge=0, lt=1, description="height of a smooth multiplicative field")
-    noise: float = Field(0.1, ge=0, description="standard deviation of added noise")
+    flips: bool = Field(default=True, description="mirror each in-plane axis with probability one half")
+    rotation_degrees: float = Field(default=20.0, ge=0, le=180, description="in-plane rotation, either way, degrees")
+    scaling: float = Field(default=0.15, ge=0, lt=1, description="relative zoom of each axis")
+    gain: float = Field(default=0.15, ge=0, lt=1, description="relative change of each sequence's contrast")
+    offset: float = Field(default=0.15, ge=0, description="shift of each sequence, standard deviations of the brain")
+    gamma: float = Field(default=0.2, ge=0, description="logarithm of the exponent of a contrast curve")
+    bias: float = Field(default=0.15, ge=0, lt=1, description="height of a smooth multiplicative field")
+    noise: float = Field(default=0.1, ge=0, description="standard deviation of added noise")
 
     def strength(self) -> augment.Strength:
         """The same numbers as the augmentation code takes them."""
@@ -39,38 +45,51 @@ class AugmentConfig(BaseModel):
 class TrainConfig(BaseModel):
     """One training, completely: the same file, data and seed give the same weights on the same machine and backend."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    network: str = Field("sparse", description=f"one of {', '.join(NETWORKS)}")
-    recipe: Literal["paper", "default"] = Field("default", description="which recipe the values below started from")
-    sequences: tuple[Sequence, ...] = Field(PAPER_ORDER, description="channel order of the network's input")
-    normalisation: Literal["slice", "volume"] = Field("volume", description="intensity normalisation: the paper's per slice, or per volume")
-    sampling: Literal["equal", "uniform"] = Field("equal", description="patches drawn equally per class, or anywhere in the brain")
-    patch_size: int = Field(64, ge=8, le=512, multiple_of=2, description="height and width of a training patch, pixels")
-    patches_per_class: int = Field(5, ge=1, description="patches per patient, class and epoch")
-    epochs: int = Field(25, ge=1, description="most epochs")
-    batch_size: int = Field(8, ge=1, description="patches per step")
-    optimiser: Literal["sgd", "adamw"] = Field("adamw", description="sgd: Nesterov momentum 0.9; adamw: decoupled weight decay")
-    learning_rate: float = Field(1e-3, gt=0, description="at the start (sgd) or at its peak (adamw)")
-    decay_per_epoch: float | None = Field(None, gt=0, le=1, description="factor per epoch; null: warm-up, then a cosine to zero over all epochs")
-    clip_norm: float = Field(1.0, ge=0, description="largest norm of the whole gradient; 0: no clipping")
-    weight_decay: float = Field(1e-4, ge=0, description="adamw only")
-    class_weights: Literal["uniform", "paper", "inverse-frequency"] | Annotated[tuple[float, ...], Field(min_length=4, max_length=4)] = Field(
-        "uniform", description="weights of the cross-entropy by class (background, 1, 2, enhancing); rescaled to a mean of one"
+    network: str = Field(default="sparse", description=f"one of {', '.join(NETWORKS)}")
+    recipe: Literal["paper", "default"] = Field(default="default", description="which recipe the values below started from")
+    sequences: tuple[Sequence, ...] = Field(default=PAPER_ORDER, min_length=1, description="channel order of the network's input")
+    normalisation: Literal["slice", "volume"] = Field(default="volume", description="intensity normalisation: the paper's per slice, or per volume")
+    sampling: Literal["equal", "uniform"] = Field(default="equal", description="patches drawn equally per class, or anywhere in the brain")
+    patch_size: int = Field(default=64, ge=8, le=512, multiple_of=2, description="height and width of a training patch, pixels")
+    patches_per_class: int = Field(default=5, ge=1, description="patches per patient, class and epoch")
+    epochs: int = Field(default=25, ge=1, description="most epochs")
+    batch_size: int = Field(default=8, ge=1, description="patches per step")
+    optimiser: Literal["sgd", "adamw"] = Field(default="adamw", description="sgd: Nesterov momentum 0.9; adamw: decoupled weight decay")
+    learning_rate: float = Field(default=1e-3, gt=0, description="at the start; after a warm-up, at its peak")
+    decay_per_epoch: float | None = Field(
+        default=None, gt=0, le=1, description="factor of the learning rate per epoch; null: warm-up, then a cosine to zero over all epochs"
     )
-    dice_weight: float = Field(0.5, ge=0, description="weight of the soft Dice loss over WT, TC and ET, added to the cross-entropy")
-    average: float = Field(0.99, ge=0, lt=1, description="momentum of the moving average of the weights that is kept; 0 for none")
-    augmentation: AugmentConfig = Field(AugmentConfig(), description="random changes of every patch")
-    validation_share: float = Field(0.0, ge=0, lt=1, description="share of the training patients set aside to choose the best epoch")
-    patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better validation loss; needs validation")
-    seed: int = Field(0, ge=0, description="of the weights, the draws and the augmentation")
-    threads: int | None = Field(None, ge=1, description="CPU threads; null: all that this process may use")
-    mixed_precision: bool = Field(False, description="half-precision arithmetic, for a GPU")
+    clip_norm: float = Field(default=1.0, ge=0, description="largest norm of the whole gradient; 0: no clipping")
+    weight_decay: float = Field(default=1e-4, ge=0, description="adamw only")
+    class_weights: Literal["uniform", "paper", "inverse-frequency"] | ClassWeights = Field(
+        default="uniform",
+        description="weights of the cross-entropy: uniform, paper, inverse-frequency, or four numbers (background, 1, 2, enhancing); rescaled to a mean of one",
+    )
+    dice_weight: float = Field(default=0.5, ge=0, description="weight of the soft Dice loss over WT, TC and ET, added to the cross-entropy")
+    average: float = Field(default=0.99, ge=0, lt=1, description="momentum of the moving average of the weights that is kept; 0 for none")
+    augmentation: AugmentConfig = Field(default=AugmentConfig(), description="random changes of every patch")
+    validation_share: float = Field(default=0.0, ge=0, lt=1, description="share of the training patients set aside to choose the best epoch")
+    patience: int | None = Field(default=None, ge=1, description="stop after so many epochs without a better validation loss; needs validation")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="of the weights, the draws and the augmentation")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads; null: all that this process may use")
+    mixed_precision: bool = Field(default=False, description="half-precision arithmetic, for a GPU")
+
+    @field_validator("network")
+    @classmethod
+    def _short_name(cls, name: str) -> str:
+        try:
+            return network(name).name
+        except UsageError as error:
+            raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
-        if self.network not in NETWORKS:
-            raise ValueError(f"there is no network '{self.network}'; known ones: {', '.join(NETWORKS)}")
+        if len(set(self.sequences)) < len(self.sequences):
+            raise ValueError("sequences names one sequence twice")
+        if not isinstance(self.class_weights, str) and not any(self.class_weights):
+            raise ValueError("class_weights needs a weight above 0")
         if self.patience is not None and self.validation_share == 0:
             raise ValueError("patience needs a validation_share above 0")
         return self
@@ -99,41 +118,68 @@ RECIPES: dict[str, dict[str, Any]] = {
 """Values that differ from `TrainConfig`'s own defaults, by recipe."""
 
 
-def make_config(recipe: str, file: Path | None = None, **overrides: Any) -> TrainConfig:
+def make_config(recipe: str | None = None, file: Path | None = None, **overrides: Any) -> TrainConfig:
     """Returns the configuration: the recipe, then the file's fields, then the overrides that are not None.
+
+    Args:
+        recipe: `paper` or `default`; None: the one that the file names, else `default`.
+        file: YAML, as `describe_config` writes it; any subset of the fields.
+        overrides: values by field name; None leaves a field as it is.
 
     Raises:
         UsageError: unknown recipe, unreadable file, unknown field or value out of range; the message names the field.
+        EngineUnavailableError: there is a file and PyYAML is not installed.
     """
-    if recipe not in RECIPES:
-        raise UsageError(f"There is no recipe '{recipe}'. Known ones: {', '.join(RECIPES)}.")
-    values: dict[str, Any] = {"recipe": recipe, **RECIPES[recipe]}
-    if file is not None:
-        values |= _read_fields(file)
-    values |= {name: value for name, value in overrides.items() if value is not None}
+    fields = {} if file is None else _read_fields(file)
+    named = fields.get("recipe", recipe)
+    if recipe is not None and named != recipe:
+        raise UsageError(f"{file}: its recipe is '{named}', but '{recipe}' was asked for. Leave one of them out.")
+    named = "default" if named is None else named
+    if named not in RECIPES:
+        raise UsageError(f"There is no recipe '{named}'. Known ones: {', '.join(RECIPES)}.")
+    chosen = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return TrainConfig.model_validate(values)
+        return TrainConfig.model_validate(RECIPES[named] | fields | chosen | {"recipe": named})
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg']}" for e in error.errors())
         raise UsageError(f"{file or 'The training configuration'}: {problems}. All fields: gliomask train --show-config.") from error
 
 
 def _read_fields(file: Path) -> dict[str, Any]:
+    yaml = _yaml()
     try:
         fields = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"{file}: cannot be read as YAML ({error}).") from error
-    if not isinstance(fields, dict):
-        raise UsageError(f"{file}: a mapping of field names to values is needed; found {type(fields).__name__}.")
+    if not isinstance(fields, dict) or not all(isinstance(name, str) for name in fields):
+        raise UsageError(f"{file}: a mapping of field names to values is needed; found {type(fields).__name__}. Example: gliomask train --show-config.")
     return fields
 
 
 def describe_config(config: TrainConfig) -> str:
-    """Returns the configuration as YAML with every field's meaning beside it; what `--show-config` prints and `--config` reads."""
-    lines = []
-    values = config.model_dump(mode="json")
-    for name, field in TrainConfig.model_fields.items():
-        text = yaml.safe_dump({name: values[name]}, default_flow_style=name not in ("augmentation",), sort_keys=False, width=200).strip()
-        text = text.removeprefix("{").removesuffix("}")
-        lines += [f"# {field.description}", text]
-    return "\n".join(lines) + "\n"
+    """Returns the configuration as YAML with every field's meaning above it; what `--show-config` prints and `--config` reads.
+
+    Raises:
+        EngineUnavailableError: PyYAML is not installed.
+    """
+    return "\n".join(_described(config, config.model_dump(mode="json"), "")) + "\n"
+
+
+def _described(model: BaseModel, values: dict[str, Any], indent: str) -> Iterator[str]:
+    for name, field in type(model).model_fields.items():
+        yield f"{indent}# {field.description}"
+        inner = getattr(model, name)
+        if isinstance(inner, BaseModel):
+            yield f"{indent}{name}:"
+            yield from _described(inner, values[name], indent + "  ")
+        else:
+            text = _yaml().safe_dump(values[name], default_flow_style=True, width=10_000)
+            yield f"{indent}{name}: {text.splitlines()[0]}"
+
+
+def _yaml() -> ModuleType:
+    try:
+        import yaml
+    except ImportError as error:
+        raise EngineUnavailableError("Reading or printing a training configuration needs PyYAML. Run: pip install 'gliomask[train]'") from error
+    return yaml

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from gliomask.io.nifti import write_bytes
 
@@ -22,6 +23,8 @@ def draw_learning_curve(history: list[dict[str, float]], picture: Path) -> None:
         axes.plot(epochs, losses, marker=".", label="validation (weights as kept)")
         best = min(range(len(losses)), key=losses.__getitem__)
         axes.plot(epochs[best], losses[best], marker="*", markersize=14, linestyle="none", label=f"best: epoch {epochs[best]:g}")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylim(bottom=0)
     axes.legend()
     axes.grid(alpha=0.3)
     stream = io.BytesIO()

@@ -84,42 +84,50 @@ class Waiting:
 @contextmanager
 def prefetched(batches: Iterator[Batch], waiting: Waiting) -> Iterator[Iterator[Batch]]:
     """Runs an iterator of batches in a thread, some batches ahead. An error in the thread is raised in the consumer."""
-    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(QUEUED_BATCHES)
+    ready: _Queue = queue.Queue(QUEUED_BATCHES)
     stop = threading.Event()
-
-    def offer(item: Batch | BaseException | None) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def produce() -> None:
-        try:
-            for batch in batches:
-                if not offer(batch):
-                    return
-            offer(None)
-        except BaseException as error:  # noqa: BLE001 - handed to the consumer, which raises it
-            offer(error)
-
-    def consume() -> Iterator[Batch]:
-        while True:
-            start = time.perf_counter()
-            item = ready.get()
-            waiting.seconds += time.perf_counter() - start
-            if item is None:
-                return
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    thread = threading.Thread(target=produce, name="patches", daemon=True)
+    thread = threading.Thread(target=_produce, args=(batches, ready, stop), name="patches", daemon=True)
     thread.start()
     try:
-        yield consume()
+        yield _consume(ready, waiting)
     finally:
         stop.set()
         thread.join()
+
+
+_Queue = queue.Queue[Batch | BaseException | None]
+"""Batches, then None at the end or the error that ended it."""
+
+
+def _produce(batches: Iterator[Batch], ready: _Queue, stop: threading.Event) -> None:
+    try:
+        for batch in batches:
+            if not _offer(batch, ready, stop):
+                return
+        _offer(None, ready, stop)
+    except BaseException as error:
+        # Handed to the consumer, which raises it.
+        _offer(error, ready, stop)
+
+
+def _offer(item: Batch | BaseException | None, ready: _Queue, stop: threading.Event) -> bool:
+    """Waits for room in the queue; False if the consumer stopped meanwhile."""
+    while not stop.is_set():
+        try:
+            ready.put(item, timeout=0.1)
+        except queue.Full:
+            continue
+        return True
+    return False
+
+
+def _consume(ready: _Queue, waiting: Waiting) -> Iterator[Batch]:
+    while True:
+        start = time.perf_counter()
+        item = ready.get()
+        waiting.seconds += time.perf_counter() - start
+        if item is None:
+            return
+        if isinstance(item, BaseException):
+            raise item
+        yield item

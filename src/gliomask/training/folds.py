@@ -50,7 +50,9 @@ def split(cases: Ordered[CaseFiles], folds: dict[str, int], held_out: int) -> tu
     training = [case for case in cases if folds[case.case_id] != held_out]
     testing = [case for case in cases if folds[case.case_id] == held_out]
     if not training or not testing:
-        raise UsageError(f"Fold {held_out} leaves {len(training)} cases to train on and {len(testing)} held out. The table has folds {sorted(set(folds.values()))}.")
+        raise UsageError(
+            f"Fold {held_out} leaves {len(training)} cases to train on and {len(testing)} held out. The table has folds {sorted(set(folds.values()))}."
+        )
     return training, testing
 
 

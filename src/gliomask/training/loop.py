@@ -39,10 +39,11 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A finished training: the model, and one row per epoch."""
+    """A finished training: the model, one row per epoch, and how many patches it saw in all."""
 
     model: keras.Model
     history: list[dict[str, float]]
+    patches: int
 
 
 OnStep = Callable[[Step], None]
@@ -54,8 +55,8 @@ def train(
     validation: list[SliceStack],
     config: TrainConfig,
     folder: Path,
-    on_step: OnStep = lambda step: None,
-    on_epoch: OnEpoch = lambda history: None,
+    on_step: OnStep | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> Trained:
     """Trains a network, or goes on with a training that `folder` holds a checkpoint of.
 
@@ -72,17 +73,26 @@ def train(
         the history.
 
     Raises:
-        UsageError: the patients are too few for one batch, or the checkpoint belongs to another configuration or other cases.
+        UsageError: the patients are too few for one batch, the checkpoint belongs to another training, or the loss is no number any more.
         FileFormatError: the checkpoint cannot be read.
     """
     run = _Run(training, validation, config, folder)
-    for epoch in range(len(run.history), config.epochs):
-        if run.stopped_early():
-            break
-        run.epoch(epoch, on_step)
-        on_epoch(run.history)
+    while not finished(run.history, config):
+        run.epoch(len(run.history), on_step)
+        if on_epoch is not None:
+            on_epoch(run.history)
     _assign(run.model.variables, run.best)
-    return Trained(run.model, run.history)
+    return Trained(run.model, run.history, len(run.history) * run.steps * config.batch_size)
+
+
+def finished(history: list[dict[str, float]], config: TrainConfig) -> bool:
+    """True after the last epoch, or when the validation loss has not improved for `patience` epochs."""
+    if len(history) >= config.epochs:
+        return True
+    if config.patience is None or not history:
+        return False
+    losses = [row["validation_loss"] for row in history]
+    return len(losses) - 1 - int(np.argmin(losses)) >= config.patience
 
 
 class _Run:
@@ -91,16 +101,19 @@ class _Run:
     def __init__(self, training: list[SliceStack], validation: list[SliceStack], config: TrainConfig, folder: Path) -> None:
         self.training, self.validation, self.config = training, validation, config
         self.steps = steps_per_epoch(training, config)
-        if not self.steps:
-            raise UsageError(f"{len(training)} training cases do not fill one batch of {config.batch_size} patches. Lower batch_size or raise patches_per_class.")
+        for use, cases in (("training", training), *([("validation", validation)] if validation else [])):
+            if not steps_per_epoch(cases, config):
+                raise UsageError(
+                    f"The patches of {len(cases)} {use} cases do not fill one batch of {config.batch_size}. "
+                    "Lower batch_size, raise patches_per_class, or give more cases."
+                )
         self.checkpoint_path = folder / CHECKPOINT_NAME
         self.cases = [case.case_id for case in training]
         self.history: list[dict[str, float]] = []
         self.best: Arrays = []
 
         keras.utils.set_random_seed(config.seed)
-        if config.mixed_precision:
-            keras.mixed_precision.set_global_policy("mixed_float16" if keras.backend.backend() == "tensorflow" else "mixed_bfloat16")
+        keras.mixed_precision.set_global_policy(_precision(config))
         self.model = network(config.network).build(channels=len(config.sequences))
         counts = np.array([sum(len(case.centres[label]) for case in training) for label in Label])
         self.trainee = keras.Model(self.model.input, self.model.get_layer("logits").output)
@@ -115,35 +128,27 @@ class _Run:
 
     def _resume(self) -> None:
         saved = Checkpoint.load(self.checkpoint_path)
-        changed = [name for name, value in self.config.model_dump(mode="json").items() if saved.config.get(name) != value]
-        if changed:
-            raise UsageError(f"{self.checkpoint_path} was made with other values of {', '.join(changed)}. Give the same ones, or another folder.")
-        if saved.cases != self.cases:
-            raise UsageError(f"{self.checkpoint_path} was made with other training cases ({len(saved.cases)}, now {len(self.cases)}). Give the same ones, or another folder.")
-        _assign(self.trainee.variables, saved.weights)
-        _assign(self.trainee.optimizer.variables, saved.optimiser)
+        saved.refuse_other(self.checkpoint_path, self.config.model_dump(mode="json"), self.cases, keras.backend.backend())
+        try:
+            _assign(self.trainee.variables, saved.weights)
+            _assign(self.trainee.optimizer.variables, saved.optimiser)
+        except ValueError as error:
+            raise UsageError(f"{self.checkpoint_path} does not fit Keras {keras.__version__} ({error}). Go on with the version that made it.") from error
         self.history, self.best = saved.history, saved.best
 
-    def stopped_early(self) -> bool:
-        """True when the validation loss has not improved for `patience` epochs."""
-        if self.config.patience is None or not self.history:
-            return False
-        losses = [row["validation_loss"] for row in self.history]
-        return len(losses) - 1 - int(np.argmin(losses)) >= self.config.patience
-
-    def epoch(self, epoch: int, on_step: OnStep) -> None:
+    def epoch(self, epoch: int, on_step: OnStep | None) -> None:
         """Runs one epoch, validates, adds a row to the history, checkpoints."""
         start = time.perf_counter()
         waiting = Waiting()
-        loss = float("nan")
-        self.trainee.reset_metrics()
+        losses: list[float] = []
         with prefetched(epoch_batches(self.training, self.config, epoch), waiting) as batches:
             for step, (images, labels) in enumerate(batches, start=1):
-                # Keras returns the mean over the epoch so far, not this batch's loss.
-                loss = float(self.trainee.train_on_batch(images, labels))
-                on_step(Step(epoch + 1, self.config.epochs, step, self.steps, loss))
+                losses.append(float(self.trainee.train_on_batch(images, labels)))
+                self._refuse_diverged(losses[-1], f"epoch {epoch + 1}, step {step}")
+                if on_step is not None:
+                    on_step(Step(epoch + 1, self.config.epochs, step, self.steps, float(np.mean(losses))))
         seconds = time.perf_counter() - start
-        row = {"epoch": epoch + 1, "loss": loss, "seconds": round(seconds, 2), "waiting_share": round(waiting.seconds / seconds, 4)}
+        row = {"epoch": epoch + 1, "loss": float(np.mean(losses)), "seconds": round(seconds, 2), "waiting_share": round(waiting.seconds / seconds, 4)}
         raw = [np.asarray(value) for value in self.trainee.variables]
         if self.config.average:
             self.trainee.optimizer.finalize_variable_values(self.trainee.trainable_variables)
@@ -154,14 +159,28 @@ class _Run:
         _assign(self.trainee.variables, raw)
         self.history.append(row)
         optimiser = [np.asarray(value) for value in self.trainee.optimizer.variables]
-        Checkpoint(raw, optimiser, self.best, self.history, self.config.model_dump(mode="json"), self.cases).save(self.checkpoint_path)
+        config = self.config.model_dump(mode="json")
+        Checkpoint(raw, optimiser, self.best, self.history, config, self.cases, keras.backend.backend()).save(self.checkpoint_path)
+
+    def _refuse_diverged(self, loss: float, when: str) -> None:
+        if not np.isfinite(loss):
+            raise UsageError(
+                f"The training diverged: its loss is {loss} in {when}. Train anew in another folder with a lower learning_rate "
+                f"(it was {self.config.learning_rate:g}) or a lower clip_norm above 0 (it was {self.config.clip_norm:g})."
+            )
 
     def _validation_loss(self) -> float:
-        self.trainee.reset_metrics()
-        loss = float("nan")
-        for images, labels in epoch_batches(self.validation, self.config, VALIDATION_EPOCH, vary=False):
-            loss = float(self.trainee.test_on_batch(images, labels))
+        batches = epoch_batches(self.validation, self.config, VALIDATION_EPOCH, vary=False)
+        loss = float(np.mean([float(self.trainee.test_on_batch(images, labels)) for images, labels in batches]))
+        self._refuse_diverged(loss, "validation")
         return loss
+
+
+def _precision(config: TrainConfig) -> str:
+    """Keras's name for the arithmetic; float16 needs loss scaling, which Keras adds on TensorFlow, so JAX takes bfloat16."""
+    if not config.mixed_precision:
+        return "float32"
+    return "mixed_float16" if keras.backend.backend() == "tensorflow" else "mixed_bfloat16"
 
 
 def _optimiser(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
+import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,15 +14,22 @@ import keras
 import numpy as np
 
 from gliomask import __version__
-from gliomask.errors import CaseError, UsageError
+from gliomask.errors import CaseError, FileFormatError, UsageError
 from gliomask.io.brats import CaseFiles, find_cases
 from gliomask.io.nifti import write_bytes
-from gliomask.training.backend import accelerator
+from gliomask.training.backend import accelerator, usable_processors
+from gliomask.training.checkpoint import Checkpoint
 from gliomask.training.config import TrainConfig
 from gliomask.training.curve import draw_learning_curve
-from gliomask.training.dataset import load_cases, steps_per_epoch
+from gliomask.training.dataset import load_cases
 from gliomask.training.folds import read_folds, set_aside, split
-from gliomask.training.loop import Step, train
+from gliomask.training.lock import locked
+from gliomask.training.loop import CHECKPOINT_NAME, Step, Trained, finished, train
+
+WEIGHTS_NAME, RECORD_NAME = "weights.npz", "train_run.json"
+
+FEW_CASES = 20
+"""Below this a note is shown: the smallest set of patients on which a network of the paper was found useful had 26."""
 
 
 class Display(Protocol):
@@ -36,17 +44,75 @@ class Display(Protocol):
     def epoch(self, history: list[dict[str, float]]) -> None:
         """One epoch has ended; its row is the last."""
 
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
 
-def run_training(data: Path, folder: Path, config: TrainConfig, fold_table: Path | None, fold: int | None, display: Display) -> None:
+
+@dataclass(frozen=True)
+class Summary:
+    """How a training went.
+
+    Args:
+        weights: the file of weights.
+        epochs: number of epochs, early stopping counted.
+        hours: time spent in them.
+        waiting_share: share of that time in which the network waited for patches.
+    """
+
+    weights: Path
+    epochs: int
+    hours: float
+    waiting_share: float
+
+
+def run_training(data: Path, folder: Path, config: TrainConfig, fold_table: Path | None, fold: int | None, display: Display) -> Summary:
     """Trains on the labelled cases below `data`; leaves checkpoint.npz, log.csv, curve.png, weights.npz and train_run.json in `folder`.
 
+    A folder that holds a checkpoint of the same training goes on from there; one whose training has finished is left as it is.
+
     Raises:
-        UsageError: a fold without a table, or the other way round, or the folder's checkpoint is of another training.
+        UsageError: a fold without a table, or the other way round, the folder belongs to another training, or one runs in it now.
         CaseError: no labelled case, or a case without reference.
     """
-    training, held_out = _choose_cases(data, fold_table, fold)
-    training, validation = set_aside(training, config.validation_share, config.seed)
+    chosen, held_out = _choose_cases(data, fold_table, fold)
+    training, validation = set_aside(chosen, config.validation_share, config.seed)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file. Give a folder for the run.")
     folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder) as held:
+        if not held:
+            display.note(f"{folder}: no locks on this file system; make sure that no second training writes to this folder.")
+        history = _earlier_history(folder, config, training)
+        if finished(history, config) and (folder / RECORD_NAME).exists():
+            display.note(f"{folder}: this training has finished already, after {len(history)} epochs; nothing was done.")
+            return _summary(folder, history)
+        if history:
+            display.note(f"{folder}: going on after epoch {len(history)}.")
+        if len(training) < FEW_CASES:
+            display.note(f"Training on {len(training)} cases: enough to try things out, too few for weights to be relied on.")
+        trained = _train(training, validation, folder, config, display)
+        _write_record(folder, config, trained, {"training": training, "validation": validation, "held_out": held_out}, fold)
+        return _summary(folder, trained.history)
+
+
+def _earlier_history(folder: Path, config: TrainConfig, training: list[CaseFiles]) -> list[dict[str, float]]:
+    """Looks at what is in the folder before any case is read; returns the finished epochs."""
+    for leftover in folder.glob(".*.part"):
+        # Of a process that was killed while it wrote; the lock says that it is gone.
+        leftover.unlink()
+    path = folder / CHECKPOINT_NAME
+    if path.exists():
+        saved = Checkpoint.load(path)
+        saved.refuse_other(path, config.model_dump(mode="json"), [case.case_id for case in training], keras.backend.backend())
+        return saved.history
+    present = [name for name in (WEIGHTS_NAME, RECORD_NAME) if (folder / name).exists()]
+    if present:
+        raise UsageError(f"{folder} holds {' and '.join(present)} but no checkpoint to go on from. Give another folder.")
+    return []
+
+
+def _train(training: list[CaseFiles], validation: list[CaseFiles], folder: Path, config: TrainConfig, display: Display) -> Trained:
+    """Reads the cases, trains, writes the weights."""
     count = len(training) + len(validation)
     done: list[str] = []
 
@@ -60,23 +126,31 @@ def run_training(data: Path, folder: Path, config: TrainConfig, fold_table: Path
         draw_learning_curve(history, folder / "curve.png")
 
     stacks = load_cases(training, config, read)
-    run = train(stacks, load_cases(validation, config, read), config, folder, display.step, epoch)
-    save_weights(folder / "weights.npz", run.model)
+    trained = train(stacks, load_cases(validation, config, read), config, folder, display.step, epoch)
+    save_weights(folder / WEIGHTS_NAME, trained.model)
+    return trained
+
+
+def _write_record(folder: Path, config: TrainConfig, trained: Trained, cases: dict[str, list[CaseFiles]], fold: int | None) -> None:
     record = {
         "gliomask": __version__,
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
         "device": accelerator(),
-        "threads": config.threads or len(os.sched_getaffinity(0)),
+        "threads": config.threads or usable_processors(),
         "config": config.model_dump(mode="json"),
         "fold": fold,
-        "training_cases": [case.case_id for case in training],
-        "validation_cases": [case.case_id for case in validation],
-        "held_out_cases": [case.case_id for case in held_out],
-        "patches": len(run.history) * steps_per_epoch(stacks, config) * config.batch_size,
-        "hours": round(sum(row["seconds"] for row in run.history) / 3600, 3),
+        **{f"{use}_cases": [case.case_id for case in chosen] for use, chosen in cases.items()},
+        "patches": trained.patches,
+        "hours": round(_summary(folder, trained.history).hours, 3),
     }
-    write_bytes(folder / "train_run.json", (json.dumps(record, indent=1) + "\n").encode())
+    write_bytes(folder / RECORD_NAME, (json.dumps(record, indent=1) + "\n").encode())
+
+
+def _summary(folder: Path, history: list[dict[str, float]]) -> Summary:
+    seconds = sum(row["seconds"] for row in history)
+    waited = sum(row["seconds"] * row["waiting_share"] for row in history)
+    return Summary(folder / WEIGHTS_NAME, len(history), seconds / 3600, waited / seconds if seconds else 0.0)
 
 
 def _choose_cases(data: Path, fold_table: Path | None, fold: int | None) -> tuple[list[CaseFiles], list[CaseFiles]]:
@@ -111,10 +185,15 @@ def load_weights(path: Path, model: keras.Model) -> None:
     """Fills a model with weights that `save_weights` wrote.
 
     Raises:
+        FileFormatError: the file cannot be read.
         UsageError: the file lacks a variable of the model, or one has another shape.
     """
-    with np.load(path, allow_pickle=False) as file:
-        for variable in model.variables:
-            if variable.path not in file or file[variable.path].shape != tuple(variable.shape):
-                raise UsageError(f"{path}: no weights of shape {tuple(variable.shape)} for {variable.path}. The file belongs to another network.")
-            variable.assign(file[variable.path])
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise FileFormatError(f"{path}: not a file of weights that can be read ({error}). Train anew, or copy it again from its source.") from error
+    for variable in model.variables:
+        if variable.path not in arrays or arrays[variable.path].shape != tuple(variable.shape):
+            raise UsageError(f"{path}: no weights of shape {tuple(variable.shape)} for {variable.path}. The file belongs to another network.")
+        variable.assign(arrays[variable.path])
