@@ -1,14 +1,16 @@
 """Fixtures that several test modules share: a seeded generator, a tiny patient in memory and on disk, and the real cases."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from gliomask.case import Case
+from gliomask.engines.fake import FakeEngine
 from gliomask.geometry import Geometry
-from gliomask.sequences import Sequence
+from gliomask.sequences import PAPER_ORDER, Sequence
 
 REAL_CASES = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -86,3 +88,24 @@ def tiny_brats_folder(tmp_path: Path, tiny_case: Case) -> Path:
     """A folder `cases` that holds one case, `tiny`, with its reference label map."""
     write_brats_case(tmp_path / "cases", tiny_case, tiny_labels())
     return tmp_path / "cases"
+
+
+# Bright on T1ce is enhancing, bright on FLAIR is oedema, dark on T1 is necrotic: logits of a pixel's z-scores (FLAIR, T1, T1ce, T2).
+MIXING = [[0, 0, 3, 0], [0, -3, 0, 0], [0, 0, 0, 4], [0, 0, 0, 0]]
+
+
+@pytest.fixture
+def fake_model(monkeypatch):
+    """Every model name opens the network made by hand."""
+    spec = SimpleNamespace(
+        name="by-hand",
+        inputs=PAPER_ORDER,
+        input_kind="slices",
+        receptive_field=3,
+        size_multiple=2,
+        normalisation=SimpleNamespace(method="volume"),
+        postprocess="none",
+    )
+    model = SimpleNamespace(spec=spec, sha256="0" * 64, open=lambda engine, threads: FakeEngine(MIXING, (3, 0, 0, 0), radius=1))
+    monkeypatch.setattr("gliomask.segmentation.load_model", lambda name: model)
+    return model

@@ -14,12 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gliomask.errors import GliomaskError, QualityError, UsageError
+from gliomask.engines.base import thread_count
+from gliomask.errors import GliomaskError, InputError, QualityError, UsageError
 from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles, read_case
 from gliomask.labels import LabelConvention, Region
 from gliomask.report.preview import draw_preview
-from gliomask.report.run_record import input_hashes, usable_processors, write_record
+from gliomask.report.run_record import input_hashes, write_record
 from gliomask.report.volumes import measure
 from gliomask.segmentation import Segmentation, Segmenter
 
@@ -145,7 +146,7 @@ def _record_fields(segmenter: Segmenter, result: Segmentation, writing: Writing,
         "grid": str(result.case.geometry),
         "model": {"name": segmenter.model.spec.name, "sha256": segmenter.model.sha256},
         "options": {**asdict(options), "postprocess": result.postprocess, "labels": writing.labels.name},
-        "threads": options.threads or usable_processors(),
+        "threads": thread_count(options.threads),
         "quality_flags": [asdict(flag) for flag in result.flags],
         "seconds": result.seconds,
     }
@@ -175,7 +176,7 @@ class CohortResult:
 
 def segment_cohort(
     segmenter: Segmenter,
-    cases: Iterable[CaseFiles | tuple[str, GliomaskError]],
+    cases: Iterable[CaseFiles | tuple[str, InputError]],
     output: Path,
     writing: Writing,
     on_row: Callable[[Row], None] = lambda row: None,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from gliomask.cohort import CohortResult, Row, Writing
+    from gliomask.cohort import Row, Writing
+    from gliomask.errors import InputError
     from gliomask.io.brats import CaseFiles
     from gliomask.segmentation import Segmentation, Segmenter
 
@@ -76,9 +77,9 @@ def command(
         return _segment_many(segmenter, cases, output, writing)
 
 
-def _cases(case: Path | None, explicit: dict[str, Path], output: Path) -> list[CaseFiles | tuple[str, Exception]]:
+def _cases(case: Path | None, explicit: dict[str, Path], output: Path) -> list[CaseFiles | tuple[str, InputError]]:
     from gliomask.errors import UsageError
-    from gliomask.io.brats import explicit_case, find_cases
+    from gliomask.io.brats import explicit_case, survey
     from gliomask.io.nifti import is_nifti_name, stem
     from gliomask.sequences import Sequence
 
@@ -87,10 +88,13 @@ def _cases(case: Path | None, explicit: dict[str, Path], output: Path) -> list[C
     if case is None:
         name = stem(output).removesuffix("_seg") if is_nifti_name(output) else "case"
         return [explicit_case(name, {Sequence(key): path for key, path in explicit.items()})]
-    cases = find_cases(case)
-    if len(cases) > 1 and is_nifti_name(output):
-        raise UsageError(f"{case} holds {len(cases)} cases; -o must then be a folder, not {output}.")
-    return list(cases)
+    found = survey(case)
+    count = len(found.cases) + len(found.refused)
+    if count == 1 and found.refused:
+        raise next(iter(found.refused.values()))
+    if count > 1 and is_nifti_name(output):
+        raise UsageError(f"{case} holds {count} cases; -o must then be a folder, not {output}.")
+    return [*found.cases, *found.refused.items()]
 
 
 def _segment_one(segmenter: Segmenter, files: CaseFiles, output: Path, writing: Writing) -> None:
@@ -106,7 +110,7 @@ def _segment_one(segmenter: Segmenter, files: CaseFiles, output: Path, writing: 
     click.echo(f"Written to {results.label_map} and beside it. Research use only, not a medical device.")
 
 
-def _segment_many(segmenter: Segmenter, cases: list[CaseFiles | tuple[str, Exception]], output: Path, writing: Writing) -> int:
+def _segment_many(segmenter: Segmenter, cases: list[CaseFiles | tuple[str, InputError]], output: Path, writing: Writing) -> int:
     from gliomask.cohort import segment_cohort
 
     def tell(row: Row) -> None:
@@ -117,8 +121,8 @@ def _segment_many(segmenter: Segmenter, cases: list[CaseFiles | tuple[str, Excep
 
     done: list[Row] = []
     for files in cases:
-        click.echo(files[0] + ": incomplete, see below" if isinstance(files, tuple) else files.describe())
-    result: CohortResult = segment_cohort(segmenter, cases, output, writing, tell)  # type: ignore[arg-type]
+        click.echo(f"{files[0]}: cannot be used, see below" if isinstance(files, tuple) else files.describe())
+    result = segment_cohort(segmenter, cases, output, writing, tell)
     failed = [row.case for row in result.rows if row.status == "failed"]
     click.echo(f"{len(result.rows) - len(failed)} of {len(result.rows)} cases done; table: {output / 'cohort.tsv'}")
     if failed:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import sys
 from collections.abc import Iterable
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gliomask import __version__
+from gliomask.engines.base import thread_count
 from gliomask.io.nifti import write_bytes
 
 RECORDED_PACKAGES = ("numpy", "scipy", "nibabel", "openvino", "onnxruntime", "keras", "tensorflow-cpu", "jax", "SimpleITK")
@@ -37,16 +37,9 @@ def environment() -> dict[str, Any]:
         "gliomask": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "processors": usable_processors(),
+        "processors": thread_count(None),
         "packages": {name: found for name in RECORDED_PACKAGES if (found := _version_if_loaded(name))},
     }
-
-
-def usable_processors() -> int:
-    """Returns how many processors this process may use: the affinity that a scheduler set, not what the host has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _version_if_loaded(package: str) -> str | None:

@@ -1,0 +1,54 @@
+"""Segments every case with the model that never saw it: python benchmarks/cross_validate.py RUN... --data CASES -o OUT
+
+Each RUN is a folder that `gliomask train --folds TABLE --fold N` has left. Its model is exported to OUT/models/RUN, and the cases
+that it held out are segmented without post-processing into OUT/predictions, where `benchmarks/choose_postprocess.py` and
+`gliomask evaluate` find them. A case held out by two runs is an error; cases that are there already are left alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from gliomask.cohort import ResultFiles, Writing, segment_to_files
+from gliomask.io.brats import find_cases
+from gliomask.labels import convention
+from gliomask.segmentation import Options, Segmenter
+from gliomask.training.export import export_model
+
+
+def held_out_cases(runs: list[Path]) -> dict[Path, list[str]]:
+    """Returns the cases that each run held out; none may be held out twice."""
+    held_out = {run: json.loads((run / "train_run.json").read_text())["held_out_cases"] for run in runs}
+    everything = [case for cases in held_out.values() for case in cases]
+    twice = sorted({case for case in everything if everything.count(case) > 1})
+    if twice:
+        raise SystemExit(f"Held out by more than one run: {', '.join(twice)}")
+    return held_out
+
+
+def main() -> None:
+    """Exports and segments, run by run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--threads", type=int)
+    options = parser.parse_args()
+    files = {case.case_id: case for case in find_cases(options.data)}
+    writing = Writing(convention("brats2021"), preview=False)
+    for run, cases in held_out_cases(options.runs).items():
+        model = options.output / "models" / run.name
+        if not model.exists():
+            export_model(run, model, name=run.name, licence="Apache-2.0", attribution=[], postprocess="none")
+        with Segmenter(Options(model=str(model), postprocess="none", threads=options.threads)) as segmenter:
+            for case in cases:
+                results = ResultFiles.of(options.output / "predictions", case)
+                if not results.record.exists():
+                    segment_to_files(segmenter, files[case], results, writing)
+                    print(f"{run.name}: {case}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

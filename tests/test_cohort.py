@@ -1,0 +1,121 @@
+"""Results on disk: all of a case or none of it, and a row for every case of a cohort."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+from conftest import make_tiny_case, tiny_labels, write_brats_case
+
+from gliomask import cohort
+from gliomask.cohort import ResultFiles, Writing, segment_cohort, segment_to_files
+from gliomask.errors import CaseError, QualityError, UsageError
+from gliomask.io.brats import find_cases
+from gliomask.labels import convention
+from gliomask.preprocess.checks import Flag
+from gliomask.segmentation import Segmenter
+
+WRITING = Writing(convention("brats2021"), probabilities=True)
+
+
+@pytest.fixture
+def segmenter(fake_model):
+    with Segmenter() as opened:
+        yield opened
+
+
+@pytest.fixture
+def case_files(tiny_brats_folder):
+    return find_cases(tiny_brats_folder)[0]
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def test_every_result_is_written_beside_the_label_map(segmenter, case_files, tmp_path):
+    results = ResultFiles.of(tmp_path / "out", case_files.case_id)
+    segment_to_files(segmenter, case_files, results, WRITING)
+    expected = ["preview.png", "probabilities.nii.gz", "run.json", "seg.nii.gz", "volumes.json", "volumes.tsv"]
+    assert names(tmp_path / "out") == [f"tiny_{name}" for name in expected]
+    label_map = nib.load(results.label_map)
+    scan = nib.load(case_files.paths()[0])
+    assert label_map.get_data_dtype() == np.uint8
+    assert set(np.unique(label_map.dataobj)) == {0, 1, 2, 4}
+    np.testing.assert_array_equal(label_map.affine, scan.affine)
+    assert nib.load(results.probabilities).shape == (*scan.shape, 4)
+
+
+def test_a_file_name_as_output_names_all_results(segmenter, case_files, tmp_path):
+    results = ResultFiles.of(tmp_path / "tumour.nii.gz", case_files.case_id)
+    segment_to_files(segmenter, case_files, results, Writing(convention("brats2023"), preview=False))
+    assert names(tmp_path) == ["cases", "tumour.nii.gz", "tumour_run.json", "tumour_volumes.json", "tumour_volumes.tsv"]
+    assert set(np.unique(nib.load(tmp_path / "tumour.nii.gz").dataobj)) == {0, 1, 2, 3}
+
+
+def test_the_run_record_says_what_was_done_with_what(segmenter, case_files, tmp_path):
+    results = ResultFiles.of(tmp_path / "out", case_files.case_id)
+    segment_to_files(segmenter, case_files, results, WRITING)
+    record = json.loads(results.record.read_text())
+    assert record["model"] == {"name": "by-hand", "sha256": "0" * 64}
+    assert set(record["inputs"]) == {str(path) for path in case_files.paths()}
+    assert all(len(digest) == 64 for digest in record["inputs"].values())
+    assert record["options"]["postprocess"] == "none"
+    assert record["options"]["labels"] == "brats2021"
+    assert list(record["seconds"]) == ["read", "check", "normalise", "network", "postprocess", "to input grid", "total"]
+    assert record["environment"]["gliomask"]
+    assert record["peak_memory_mb"] > 0
+    assert "not a medical device" in record["notice"]
+
+
+def test_results_that_exist_are_kept_unless_overwriting_was_asked_for(segmenter, case_files, tmp_path):
+    results = ResultFiles.of(tmp_path / "out", case_files.case_id)
+    results.label_map.parent.mkdir()
+    results.volumes_tsv.write_text("mine")
+    with pytest.raises(UsageError, match=r"tiny_volumes.tsv exists. Give --overwrite"):
+        segment_to_files(segmenter, case_files, results, WRITING)
+    assert results.volumes_tsv.read_text() == "mine"
+    assert names(tmp_path / "out") == ["tiny_volumes.tsv"]
+    segment_to_files(segmenter, case_files, results, Writing(convention("brats2021"), overwrite=True))
+    assert results.volumes_tsv.read_text() != "mine"
+
+
+def test_nothing_stays_when_the_disk_is_full_half_way(segmenter, case_files, tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cohort, "draw_preview", full)
+    with pytest.raises(OSError, match="No space"):
+        segment_to_files(segmenter, case_files, ResultFiles.of(tmp_path / "out", "tiny"), WRITING)
+    assert names(tmp_path / "out") == []
+
+
+def test_a_flag_is_an_error_when_strict(segmenter, case_files, tmp_path, monkeypatch):
+    flag = Flag("skull_on", "The skull seems to be on. Strip it first.", 0.9, 0.5)
+    monkeypatch.setattr("gliomask.segmentation.check_case", lambda case: [flag])
+    result = segment_to_files(segmenter, case_files, ResultFiles.of(tmp_path / "warned", "tiny"), WRITING)
+    assert result.flags == (flag,)
+    with pytest.raises(QualityError, match="The skull seems to be on"):
+        segment_to_files(segmenter, case_files, ResultFiles.of(tmp_path / "strict", "tiny"), Writing(convention("brats2021"), strict=True))
+    assert names(tmp_path / "strict") == []
+
+
+def test_a_cohort_has_a_row_for_every_case_also_for_those_that_failed(segmenter, tiny_brats_folder, tmp_path):
+    write_brats_case(tiny_brats_folder, make_tiny_case("second", seed=1), tiny_labels())
+    broken = tiny_brats_folder / "second" / "second_t2.nii.gz"
+    broken.write_bytes(broken.read_bytes()[:500])
+    cases = [*find_cases(tiny_brats_folder), ("third", CaseError("Case third: missing t2."))]
+    seen = []
+    result = segment_cohort(segmenter, cases, tmp_path / "out", WRITING, seen.append)
+    rows = list(csv.DictReader((tmp_path / "out" / "cohort.tsv").read_text().splitlines(), delimiter="\t"))
+    assert [(row["case"], row["status"]) for row in rows] == [("second", "failed"), ("tiny", "done"), ("third", "failed")]
+    assert "second_t2.nii.gz" in rows[0]["message"]
+    assert float(rows[1]["wt_ml"]) > 0
+    assert result.first_error is not None
+    assert result.first_error.exit_code == 3
+    assert [row.case for row in seen] == [row["case"] for row in rows]
+    assert not any(name.startswith("second") for name in names(tmp_path / "out"))
