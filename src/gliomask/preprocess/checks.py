@@ -1,16 +1,50 @@
 """Quality flags: what looks wrong in a case that can be segmented, and what to do about it.
 
-Flags warn; they change nothing. Each is a measurement of the scans held against a limit that was set on real cases, see docs/input.md.
+Flags warn; they change nothing. Each is a measurement of the scans held against a limit. How often each fires on real patients, rightly
+and wrongly, is measured by `benchmarks/flags.py` and told in docs/input.md.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+from nibabel.nifti1 import Nifti1Header
+from nibabel.nifti2 import Nifti2Header
+
+from gliomask.arrays import Mask, Volume
 from gliomask.case import Case
+from gliomask.errors import GeometryError
+from gliomask.geometry import Geometry
+from gliomask.preprocess.contrast import enhancement, fluid, likeness, sample_ranks
+from gliomask.sequences import PAPER_ORDER
 
 NOT_1MM_LIMIT = 0.05
 """Largest difference of a spacing from 1 mm, in mm, that is not flagged."""
+
+BRAIN_LIMITS_ML = (700.0, 2200.0)
+"""Volumes outside are no whole, bare brain. The brains of the 65 patients in use here, with their fluid, have 1,146 to 1,746 ml; a head has 3,000 and more."""
+
+FILLED_LIMIT = 0.75
+"""Share of the field of view that is not 0. An ellipsoid in its tightest box fills 0.52; scans whose air is noise fill 0.9 and more."""
+
+CUT_LIMIT_MM2 = 6000.0
+"""Largest piece of brain on a face of the field of view. The 65 patients have up to 3,860 mm2, at the bottom of the cerebellum; a section
+of the whole brain has 15,000."""
+
+NEGATIVE_LIMIT = 0.1
+"""Share of brain voxels below 0. Scanners give none and interpolation gives a few; z-scores are negative for half."""
+
+FLAT_FACE_LIMIT = 0.5
+"""Share of the border voxels of the field of view that hold one and the same value which is not 0."""
+
+CONTRAST_LIMITS = {"enhancement": -0.1, "likeness": 0.0, "fluid": 0.0}
+"""Lowest `contrast` measures that are not flagged. Swapping the two sequences concerned turns a measure's sign, so 0 is the natural limit;
+enhancement has some room, since a patient without any enhancement lies near 0."""
+
+SAMPLES, FEWEST_SAMPLES = 50_000, 1000
+"""Brain voxels that contrasts are measured on: about that many, on a regular grid. Fewer than the second number say nothing."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +65,18 @@ class Flag:
 
 
 def check_case(case: Case) -> list[Flag]:
-    """Returns the flags of a case; an empty list where nothing looks wrong."""
-    return [flag for flag in (_not_1mm(case),) if flag is not None]
+    """Returns the flags of a case; an empty list where nothing looks wrong. Takes a few tenths of a second.
+
+    Sequences are compared only where the brain is bare: scalp and noise have contrasts of their own.
+    """
+    flags = [_not_1mm(case), _orientation(case)]
+    background = _background(case)
+    if background is not None:
+        return [flag for flag in (*flags, background) if flag is not None]
+    samples = _samples(case)
+    skull = _skull_on(case)
+    flags += [skull] if skull is not None else [_brain_small(case), _brain_cut(case), _negative(samples), _sequences_swapped(samples)]
+    return [flag for flag in flags if flag is not None]
 
 
 def _not_1mm(case: Case) -> Flag | None:
@@ -42,3 +86,106 @@ def _not_1mm(case: Case) -> Flag | None:
         return None
     found = " x ".join(f"{mm:.3g}" for mm in spacing)
     return Flag("not_1mm", f"Voxels are {found} mm; the networks were trained on 1 x 1 x 1 mm. Resample all four sequences to 1 mm first.", off, NOT_1MM_LIMIT)
+
+
+def _orientation(case: Case) -> Flag | None:
+    if case.header is None:
+        return None
+    header = (Nifti2Header if len(case.header) == Nifti2Header.template_dtype.itemsize else Nifti1Header)(case.header, check=False)
+    if header["sform_code"] <= 0 and header["qform_code"] <= 0:
+        message = "The header does not say where left and right are (sform and qform codes are 0). Check the orientation, or convert from DICOM again."
+        return Flag("orientation_unknown", message, 0.0, 1.0)
+    if header["sform_code"] <= 0 or header["qform_code"] <= 0:
+        return None
+    limit = max(case.geometry.spacing_mm)
+    try:
+        apart = case.geometry.corner_distance_mm(Geometry(case.geometry.shape, header.get_qform()))
+    except (GeometryError, ValueError):
+        apart = np.inf
+    message = f"The header's sform and qform differ by up to {apart:.3g} mm; the sform was used. Programs that use the qform will show the result elsewhere."
+    return Flag("two_orientations", message, apart, limit) if apart > limit else None
+
+
+def _background(case: Case) -> Flag | None:
+    """A background other than 0 makes everything brain, so it is looked for before anything else."""
+    for sequence in PAPER_ORDER:
+        border = np.concatenate([face[::3, ::3].ravel() for face in _faces(case.volumes[sequence])])
+        value, share = _most_common(border)
+        if value != 0 and share > FLAT_FACE_LIMIT:
+            message = f"{sequence.value}: the background is {value:.4g}, not 0, so it cannot be told from brain. Give the scans with 0 outside the brain."
+            return Flag("already_normalised", message, share, FLAT_FACE_LIMIT)
+    return None
+
+
+def _most_common(values: npt.NDArray[np.float32]) -> tuple[float, float]:
+    found, counts = np.unique(values, return_counts=True)
+    most = int(counts.argmax())
+    return float(found[most]), float(counts[most] / values.size)
+
+
+def _skull_on(case: Case) -> Flag | None:
+    remedy = "Strip the skull in all four sequences first (air and everything outside the brain 0)."
+    filled, volume_ml = float(case.brain_mask.mean()), _brain_ml(case)
+    if filled > FILLED_LIMIT:
+        return Flag("skull_on", f"{filled:.0%} of the field of view is not 0, more than a bare brain can fill. {remedy}", filled, FILLED_LIMIT)
+    if volume_ml > BRAIN_LIMITS_ML[1]:
+        return Flag("skull_on", f"{volume_ml:,.0f} ml are not 0, more than a brain has. {remedy}", volume_ml, BRAIN_LIMITS_ML[1])
+    return None
+
+
+def _brain_ml(case: Case) -> float:
+    return int(np.count_nonzero(case.brain_mask)) * case.geometry.voxel_ml
+
+
+def _brain_small(case: Case) -> Flag | None:
+    volume_ml = _brain_ml(case)
+    message = f"Only {volume_ml:,.0f} ml are not 0, less than a brain has. Check that the scans are whole and that the spacing in the header is right."
+    return Flag("brain_small", message, volume_ml, BRAIN_LIMITS_ML[0]) if volume_ml < BRAIN_LIMITS_ML[0] else None
+
+
+def _brain_cut(case: Case) -> Flag | None:
+    i, j, k = case.geometry.spacing_mm
+    areas = [np.count_nonzero(face) * mm2 for face, mm2 in zip(_faces(case.brain_mask), (j * k, j * k, i * k, i * k, i * j, i * j), strict=True)]
+    largest = float(max(areas))
+    message = f"The brain is cut by the edge of the field of view ({largest:,.0f} mm2 on one face). What lies outside is not segmented; give whole scans."
+    return Flag("brain_cut", message, largest, CUT_LIMIT_MM2) if largest > CUT_LIMIT_MM2 else None
+
+
+def _faces(volume: Volume | Mask) -> list[npt.NDArray[np.generic]]:
+    return [volume[0], volume[-1], volume[:, 0], volume[:, -1], volume[:, :, 0], volume[:, :, -1]]
+
+
+def _negative(samples: npt.NDArray[np.float32]) -> Flag | None:
+    for sequence, values in zip(PAPER_ORDER, samples, strict=True):
+        share = float((values < 0).sum() / max(1, values.size))
+        if share > NEGATIVE_LIMIT:
+            message = (
+                f"{sequence.value}: {share:.0%} of the brain is below 0, so the intensities were normalised already. "
+                "They are normalised again here; give the scans as they came from the scanner if there are any."
+            )
+            return Flag("already_normalised", message, share, NEGATIVE_LIMIT)
+    return None
+
+
+def _sequences_swapped(samples: npt.NDArray[np.float32]) -> Flag | None:
+    if samples.shape[1] < FEWEST_SAMPLES:
+        return None
+    ranks = sample_ranks(samples)
+    for name, value, what in (
+        ("likeness", likeness(ranks), "T1 and T1ce look less alike, and FLAIR and T2 too, than across these pairs"),
+        ("fluid", fluid(ranks), "fluid is dark in T2 and bright in FLAIR, the wrong way round"),
+        ("enhancement", enhancement(samples), "T1 has brighter spots than T1ce"),
+    ):
+        limit = CONTRAST_LIMITS[name]
+        if value < limit:
+            message = f"The sequences look swapped: {what} ({name} {value:.2f}). Look at the four images and check which file is which."
+            return Flag("sequences_swapped", message, value, limit)
+    return None
+
+
+def _samples(case: Case) -> npt.NDArray[np.float32]:
+    """Intensities of a regular grid of brain voxels: (4, N), sequences in the paper's order."""
+    step = max(1, round((np.count_nonzero(case.brain_mask) / SAMPLES) ** (1 / 3)))
+    grid = (slice(step // 2, None, step),) * 3
+    inside = case.brain_mask[grid]
+    return np.stack([case.volumes[sequence][grid][inside] for sequence in PAPER_ORDER])
