@@ -6,9 +6,7 @@ The data of an epoch depend on the seed and the epoch's number alone, so nothing
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomask.errors import FileFormatError, UsageError
-from gliomask.io.nifti import write_bytes
+from gliomask.training.npz import read_arrays, write_arrays
 
 Arrays = list[npt.NDArray[Any]]
 
@@ -65,9 +63,7 @@ class Checkpoint:
         """Writes the file whole or not at all."""
         arrays = {f"{kind}_{n:04d}": array for kind in ("weights", "optimiser", "best") for n, array in enumerate(getattr(self, kind))}
         notes = json.dumps({"history": self.history, "config": self.config, "cases": self.cases, "backend": self.backend}).encode()
-        stream = io.BytesIO()
-        np.savez(stream, notes=np.frombuffer(notes, np.uint8), **arrays)
-        write_bytes(path, stream.getvalue())
+        write_arrays(path, {"notes": np.frombuffer(notes, np.uint8), **arrays})
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
@@ -76,10 +72,10 @@ class Checkpoint:
         Raises:
             FileFormatError: the file cannot be read or is no checkpoint.
         """
+        arrays = read_arrays(path)
         try:
-            with np.load(path, allow_pickle=False) as file:
-                notes = json.loads(file["notes"].tobytes())
-                kinds = {kind: [file[name] for name in sorted(file.files) if name.startswith(kind)] for kind in ("weights", "optimiser", "best")}
+            notes = json.loads(arrays["notes"].tobytes())
+            kinds = {kind: [arrays[name] for name in sorted(arrays) if name.startswith(kind)] for kind in ("weights", "optimiser", "best")}
             return cls(**kinds, history=notes["history"], config=notes["config"], cases=notes["cases"], backend=notes.get("backend"))
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            raise FileFormatError(f"{path}: not a checkpoint that can be read ({error}). Start the training anew in another folder.") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(f"{path}: not a checkpoint ({error!r}). Start the training anew in another folder.") from error

@@ -32,7 +32,7 @@ def read_folds(table: Path) -> dict[str, int]:
             raise UsageError(f"{table}: case {row['case']} stands twice.")
         try:
             folds[row["case"]] = int(row["fold"])
-        except ValueError:
+        except (TypeError, ValueError):
             raise UsageError(f"{table}: case {row['case']} has the fold '{row['fold']}'; a whole number is needed.") from None
     return folds
 

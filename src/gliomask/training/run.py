@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import keras
 import numpy as np
 
 from gliomask import __version__
-from gliomask.errors import CaseError, FileFormatError, UsageError
+from gliomask.errors import CaseError, UsageError
 from gliomask.io.brats import CaseFiles, find_cases
 from gliomask.io.nifti import write_bytes
 from gliomask.training.backend import accelerator, usable_processors
@@ -25,6 +24,7 @@ from gliomask.training.dataset import load_cases
 from gliomask.training.folds import read_folds, set_aside, split
 from gliomask.training.lock import locked
 from gliomask.training.loop import CHECKPOINT_NAME, Step, Trained, finished, train
+from gliomask.training.npz import read_arrays, write_arrays
 
 WEIGHTS_NAME, RECORD_NAME = "weights.npz", "train_run.json"
 
@@ -175,10 +175,7 @@ def _table(history: list[dict[str, float]]) -> bytes:
 
 def save_weights(path: Path, model: keras.Model) -> None:
     """Writes a model's weights as an `.npz` of plain arrays, named after its variables."""
-    stream = io.BytesIO()
-    arrays: dict[str, Any] = {variable.path: np.asarray(variable) for variable in model.variables}
-    np.savez(stream, **arrays)
-    write_bytes(path, stream.getvalue())
+    write_arrays(path, {variable.path: np.asarray(variable) for variable in model.variables})
 
 
 def load_weights(path: Path, model: keras.Model) -> None:
@@ -188,11 +185,7 @@ def load_weights(path: Path, model: keras.Model) -> None:
         FileFormatError: the file cannot be read.
         UsageError: the file lacks a variable of the model, or one has another shape.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise FileFormatError(f"{path}: not a file of weights that can be read ({error}). Train anew, or copy it again from its source.") from error
+    arrays = read_arrays(path)
     for variable in model.variables:
         if variable.path not in arrays or arrays[variable.path].shape != tuple(variable.shape):
             raise UsageError(f"{path}: no weights of shape {tuple(variable.shape)} for {variable.path}. The file belongs to another network.")

@@ -1,0 +1,85 @@
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gliomask.augment import NONE, Strength, draw_matrix, vary_intensity
+
+BACKGROUND = -9.0
+
+
+@pytest.fixture
+def patch(rng):
+    patch = rng.standard_normal((12, 14, 4)).astype(np.float32)
+    patch[:, :5] = BACKGROUND
+    return patch
+
+
+def test_no_strength_changes_nothing(patch):
+    generator = np.random.default_rng(0)
+    np.testing.assert_array_equal(draw_matrix(NONE, generator), np.eye(2))
+    np.testing.assert_array_equal(vary_intensity(patch, BACKGROUND, NONE, generator), patch)
+    assert all(not getattr(NONE, field.name) for field in fields(Strength))
+
+
+def test_the_same_generator_repeats_a_draw(patch):
+    first, again, other = (vary_intensity(patch, BACKGROUND, Strength(), np.random.default_rng(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    matrices = [draw_matrix(Strength(), np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(matrices[0], matrices[1])
+    assert (matrices[0] != matrices[2]).any()
+
+
+def test_background_is_not_touched_and_the_patch_is_not_changed_in_place(patch):
+    before = patch.copy()
+    changed = vary_intensity(patch, BACKGROUND, Strength(), np.random.default_rng(0))
+    np.testing.assert_array_equal(changed[:, :5], BACKGROUND)
+    assert (changed[:, 5:] != patch[:, 5:]).all()
+    np.testing.assert_array_equal(patch, before)
+    assert changed.dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", ["gain", "offset", "gamma", "bias", "noise"])
+def test_each_kind_alone_changes_each_sequence_on_its_own(patch, kind):
+    changed = vary_intensity(patch, BACKGROUND, replace(NONE, **{kind: 0.2}), np.random.default_rng(0))
+    difference = (changed - patch)[:, 5:]
+    assert (difference != 0).mean() > 0.9
+    assert not np.allclose(difference[..., 0], difference[..., 1])
+
+
+def test_gain_and_offset_are_straight_lines_within_their_limits(patch):
+    changed = vary_intensity(patch, BACKGROUND, replace(NONE, gain=0.1, offset=0.2), np.random.default_rng(5))
+    for channel in range(4):
+        gain, offset = np.polyfit(patch[:, 5:, channel].ravel(), changed[:, 5:, channel].ravel(), 1)
+        assert abs(gain - 1) <= 0.1
+        assert abs(offset) <= 0.2
+        np.testing.assert_allclose(changed[:, 5:, channel], gain * patch[:, 5:, channel] + offset, atol=1e-5)
+
+
+def test_the_contrast_curve_keeps_the_order_of_intensities(patch):
+    changed = vary_intensity(patch, BACKGROUND, replace(NONE, gamma=0.5), np.random.default_rng(0))
+    for channel in range(4):
+        order = np.argsort(patch[:, 5:, channel], axis=None)
+        assert (np.diff(changed[:, 5:, channel].ravel()[order]) >= 0).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_matrices_stay_within_the_limits(seed):
+    strength = replace(NONE, flips=True, rotation_degrees=20, scaling=0.15)
+    matrix = draw_matrix(strength, np.random.default_rng(seed))
+    lengths = np.linalg.norm(matrix, axis=0)
+    assert ((lengths >= 0.85 - 1e-9) & (lengths <= 1.15 + 1e-9)).all()
+    assert matrix[:, 0] @ matrix[:, 1] == pytest.approx(0, abs=1e-9)
+    # The first column points along +I or -I, turned by at most 20 degrees.
+    assert abs(matrix[0, 0]) / lengths[0] >= np.cos(np.deg2rad(20)) - 1e-9
+
+
+def test_flips_take_all_four_forms_about_equally():
+    generator = np.random.default_rng(0)
+    forms = [tuple(np.diag(draw_matrix(replace(NONE, flips=True), generator))) for _ in range(400)]
+    assert {form: round(forms.count(form) / 400, 0) for form in forms} == dict.fromkeys([(1, 1), (1, -1), (-1, 1), (-1, -1)], 0)
+    assert min(forms.count(form) for form in set(forms)) > 60

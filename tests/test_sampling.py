@@ -1,0 +1,146 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+from conftest import TINY_SHAPE, make_tiny_case, tiny_labels
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stacks import make_stack, make_stacks
+
+from gliomask.errors import CaseError
+from gliomask.labels import Label
+from gliomask.preprocess.channels import prepare
+from gliomask.sampling import SliceStack, cut_patch, equal_draws, uniform_draws
+from gliomask.sequences import PAPER_ORDER
+
+IDENTITY = np.eye(2)
+
+
+def plain_stack(labels: np.ndarray, background: float = -9.0) -> SliceStack:
+    """Slices whose channel 0 is the row, channel 1 the column, all of it brain."""
+    rows, columns = np.meshgrid(*map(np.arange, labels.shape[1:]), indexing="ij")
+    slices = np.broadcast_to(np.stack([rows, columns], axis=-1), (*labels.shape, 2)).astype(np.float16)
+    centres = tuple(np.flatnonzero(labels == label).astype(np.int32) for label in Label)
+    return SliceStack("plain", slices, labels.astype(np.uint8), centres, background)
+
+
+@pytest.fixture
+def labels(rng):
+    return rng.integers(0, 4, (3, 9, 11))
+
+
+def test_equal_draws_give_each_patient_the_same_number_of_every_class():
+    stacks = make_stacks(3)
+    counts = Counter((draw.case, int(stacks[draw.case].labels[draw.centre])) for draw in equal_draws(stacks, 7, np.random.default_rng(0)))
+    assert counts == {(case, label): 7 for case in range(3) for label in range(4)}
+
+
+def test_equal_draws_leave_out_a_class_that_a_patient_lacks():
+    without_enhancement = np.where(tiny_labels() == Label.ENHANCING, Label.OEDEMA, tiny_labels())
+    stacks = [make_stack("all"), make_stack("none", labels=without_enhancement)]
+    counts = Counter((draw.case, int(stacks[draw.case].labels[draw.centre])) for draw in equal_draws(stacks, 5, np.random.default_rng(0)))
+    assert counts == {(0, 0): 5, (0, 1): 5, (0, 2): 5, (0, 3): 5, (1, 0): 5, (1, 1): 5, (1, 2): 5}
+
+
+def test_background_centres_lie_inside_the_brain():
+    stack = make_stack()
+    air = (stack.slices == stack.background).all(axis=-1)
+    assert air.any()
+    for draw in equal_draws([stack], 50, np.random.default_rng(1)):
+        assert not air[draw.centre]
+
+
+def test_draws_are_shuffled_and_repeat_with_the_seed():
+    stacks = make_stacks(2)
+    first, again, other = (list(equal_draws(stacks, 6, np.random.default_rng(seed))) for seed in (3, 3, 4))
+    assert first == again
+    assert first != other
+    assert [draw.case for draw in first] != sorted(draw.case for draw in first)
+
+
+def test_uniform_draws_are_as_many_and_follow_the_volume_of_the_classes():
+    stacks = make_stacks(2)
+    draws = list(uniform_draws(stacks, 100, np.random.default_rng(0)))
+    assert Counter(draw.case for draw in draws) == {0: 400, 1: 400}
+    share = np.mean([stacks[draw.case].labels[draw.centre] == Label.BACKGROUND for draw in draws])
+    expected = np.mean([len(stack.centres[Label.BACKGROUND]) / sum(map(len, stack.centres)) for stack in stacks])
+    assert share == pytest.approx(expected, abs=0.05)
+
+
+def test_a_stack_is_cropped_to_its_brain_with_slices_first():
+    case = make_tiny_case()
+    prepared = prepare(case, PAPER_ORDER, "volume")
+    stack = make_stack()
+    extent = [int(np.ptp(axis)) + 1 for axis in np.nonzero(prepared.brain)]
+    assert stack.labels.shape == (extent[2], extent[0], extent[1])
+    assert stack.slices.shape == (*stack.labels.shape, 4)
+    assert stack.labels.size < np.prod(TINY_SHAPE)
+    assert sum(map(len, stack.centres)) == prepared.brain.sum()
+
+
+def test_a_tumour_voxel_outside_the_brain_is_kept():
+    channels, brain = np.zeros((6, 6, 2, 4), np.float32), np.zeros((6, 6, 2), bool)
+    brain[2:4, 2:4] = True
+    label_map = np.zeros(brain.shape, np.uint8)
+    label_map[5, 5, 1] = Label.OEDEMA
+    stack = SliceStack.of("case", channels, label_map, brain, 0.0)
+    assert [len(pixels) for pixels in stack.centres] == [8, 0, 1, 0]
+
+
+def test_a_reference_without_tumour_is_refused():
+    with pytest.raises(CaseError, match=r"Case healthy: .*no tumour"):
+        make_stack("healthy", labels=np.zeros(TINY_SHAPE, np.uint8))
+
+
+@pytest.mark.parametrize("size", [4, 5])
+def test_the_centre_of_a_patch_is_the_pixel_drawn(labels, size):
+    stack = plain_stack(labels)
+    patch, target = cut_patch(stack, (1, 4, 6), size, IDENTITY)
+    assert patch.shape == (size, size, 2)
+    assert patch.dtype == np.float32
+    np.testing.assert_array_equal(patch[size // 2, size // 2], (4, 6))
+    low_i, low_j = 4 - size // 2, 6 - size // 2
+    np.testing.assert_array_equal(target, labels[1, low_i : low_i + size, low_j : low_j + size])
+
+
+def test_beyond_the_slice_lies_background(labels):
+    stack = plain_stack(labels)
+    patch, target = cut_patch(stack, (0, 0, 10), 6, IDENTITY)
+    inside = np.zeros((6, 6), bool)
+    inside[3:, :4] = True
+    np.testing.assert_array_equal(patch[~inside], -9.0)
+    np.testing.assert_array_equal(target[~inside], Label.BACKGROUND)
+    np.testing.assert_array_equal(patch[inside], stack.slices[0, :3, 7:11].reshape(-1, 2))
+    np.testing.assert_array_equal(target[inside], labels[0, :3, 7:11].ravel())
+
+
+@pytest.mark.parametrize(("matrix", "change"), [(np.diag([-1.0, 1]), np.flipud), (np.diag([1.0, -1]), np.fliplr), (-IDENTITY, lambda a: np.rot90(a, 2))])
+def test_flips_move_sequences_and_labels_alike(labels, matrix, change):
+    stack = plain_stack(labels)
+    patch, target = cut_patch(stack, (2, 4, 5), 7, matrix)
+    straight, straight_target = cut_patch(stack, (2, 4, 5), 7, IDENTITY)
+    np.testing.assert_array_equal(patch, change(straight))
+    np.testing.assert_array_equal(target, change(straight_target))
+
+
+def test_a_quarter_turn_is_rot90(labels):
+    stack = plain_stack(labels)
+    straight, straight_target = cut_patch(stack, (1, 4, 5), 5, IDENTITY)
+    for turn in (np.array([[0.0, 1], [-1, 0]]), np.array([[np.cos(np.pi / 2), 1], [-1, np.cos(np.pi / 2)]])):
+        # Once on the path that copies pixels, once, by a cosine of 6e-17, on the one that interpolates.
+        patch, target = cut_patch(stack, (1, 4, 5), 5, turn)
+        np.testing.assert_allclose(patch, np.rot90(straight), atol=1e-5)
+        np.testing.assert_array_equal(target, np.rot90(straight_target))
+
+
+@settings(max_examples=40, deadline=None)
+@given(angle=st.floats(-180, 180), zoom=st.floats(0.8, 1.2), flip=st.booleans())
+def test_linear_images_are_interpolated_exactly(angle, zoom, flip):
+    # Row and column numbers are linear, so linear interpolation must return the very position that was asked for.
+    stack = plain_stack(np.zeros((1, 41, 41), int))
+    turn = np.deg2rad(angle)
+    matrix = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.diag([1.0, -1.0 if flip else 1.0])
+    patch, _ = cut_patch(stack, (0, 20, 20), 12, matrix)
+    offsets = np.stack(np.meshgrid(np.arange(12) - 6, np.arange(12) - 6, indexing="ij"))
+    positions = np.einsum("ab,bij->ija", matrix, offsets) + 20
+    np.testing.assert_allclose(patch, positions, atol=1e-4)
