@@ -1,0 +1,187 @@
+"""`gliomask segment` as typed: what it prints, what it writes, and for bad input a message, exit code 3 and no file."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+from conftest import make_tiny_case, tiny_labels, write_brats_case
+
+from gliomask.cli.main import run
+
+pytestmark = pytest.mark.usefixtures("fake_model")
+
+
+def test_one_case_prints_the_mapping_and_the_volumes(tiny_brats_folder, tmp_path, capsys):
+    assert run(["segment", str(tiny_brats_folder), "-o", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "t1ce   <- tiny_t1ce.nii.gz" in printed
+    assert "WT" in printed
+    assert "not a medical device" in printed
+    assert (tmp_path / "out" / "tiny_seg.nii.gz").exists()
+
+
+def test_four_files_in_any_order(tiny_brats_folder, tmp_path):
+    folder = tiny_brats_folder / "tiny"
+    options = [word for name in ("t2", "t1ce", "flair", "t1") for word in (f"--{name}", str(folder / f"tiny_{name}.nii.gz"))]
+    assert run(["segment", *options, "-o", str(tmp_path / "tumour.nii.gz"), "--labels", "brats2023", "--no-preview"]) == 0
+    assert run(["segment", str(folder), "-o", str(tmp_path / "out"), "--labels", "brats2023"]) == 0
+    explicit, found = nib.load(tmp_path / "tumour.nii.gz"), nib.load(tmp_path / "out" / "tiny_seg.nii.gz")
+    np.testing.assert_array_equal(explicit.dataobj, found.dataobj)
+    assert set(np.unique(explicit.dataobj)) == {0, 1, 2, 3}
+
+
+def test_a_cohort_goes_on_after_a_bad_case_and_exits_with_its_code(tiny_brats_folder, tmp_path, capsys):
+    write_brats_case(tiny_brats_folder, make_tiny_case("other", seed=2), tiny_labels())
+    (tiny_brats_folder / "other" / "other_t1.nii.gz").unlink()
+    assert run(["segment", str(tiny_brats_folder), "-o", str(tmp_path / "out")]) == 3
+    printed = capsys.readouterr()
+    assert "1 of 2 cases done" in printed.out
+    assert "Failed: other" in printed.err
+    assert (tmp_path / "out" / "tiny_seg.nii.gz").exists()
+    assert "missing t1" in (tmp_path / "out" / "cohort.tsv").read_text()
+
+
+def test_an_existing_result_is_kept_without_overwrite(tiny_brats_folder, tmp_path, capsys):
+    call = ["segment", str(tiny_brats_folder), "-o", str(tmp_path / "out")]
+    assert run(call) == 0
+    before = (tmp_path / "out" / "tiny_run.json").read_bytes()
+    assert run(call) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert (tmp_path / "out" / "tiny_run.json").read_bytes() == before
+    assert run([*call, "--overwrite"]) == 0
+    assert (tmp_path / "out" / "tiny_run.json").read_bytes() != before
+
+
+def remove_a_sequence(path):
+    path.unlink()
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def break_the_gzip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+def write_text(path):
+    path.write_text("patient 7, T2")
+
+
+def rewritten(change):
+    """A change of the image that nibabel holds."""
+
+    def apply(path):
+        image = nib.load(path)
+        values, affine = np.asarray(image.dataobj).copy(), image.affine.copy()
+        values, affine = change(values, affine)
+        image.uncache()
+        nib.save(nib.Nifti1Image(values, affine), path)
+
+    return apply
+
+
+def not_a_number(values, affine):
+    values[12, 14, 10] = np.nan
+    return values, affine
+
+
+def infinite(values, affine):
+    values[12, 14, 10] = np.inf
+    return values, affine
+
+
+def claim_absurd_dimensions(path):
+    header = bytearray(gzip.decompress(path.read_bytes())[:348])
+    header[40:48] = np.array([3, 30000, 30000, 30000], "<i2").tobytes()
+    path.write_bytes(gzip.compress(bytes(header)))
+
+
+def singular_affine(path):
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[252:256] = np.array([0, 1], "<i2").tobytes()
+    content[280:328] = np.zeros(12, "<f4").tobytes()
+    path.write_bytes(gzip.compress(bytes(content)))
+
+
+def affine_of_nan(path):
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[252:256] = np.array([0, 1], "<i2").tobytes()
+    content[280:328] = np.full(12, np.nan, "<f4").tobytes()
+    path.write_bytes(gzip.compress(bytes(content)))
+
+
+BAD_INPUT = {
+    "a sequence is missing": (remove_a_sequence, "missing t2"),
+    "truncated": (cut_short, "truncated"),
+    "corrupt gzip": (break_the_gzip, "corrupt"),
+    "not NIfTI": (write_text, "NIfTI"),
+    "NaN": (rewritten(not_a_number), "NaN"),
+    "infinity": (rewritten(infinite), "infinite"),
+    "empty": (rewritten(lambda values, affine: (np.zeros_like(values), affine)), "empty"),
+    "another shape": (rewritten(lambda values, affine: (values[:-1], affine)), "another grid"),
+    "another place": (rewritten(lambda values, affine: (values, affine + np.eye(4, k=3) * 5)), "another grid"),
+    "4-D": (rewritten(lambda values, affine: (np.stack([values, values], axis=-1), affine)), "4"),
+    "absurd dimensions": (claim_absurd_dimensions, "30000"),
+    "singular affine": (singular_affine, "affine"),
+    "affine of NaN": (affine_of_nan, "affine"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_INPUT)
+def test_bad_input_gives_a_message_that_names_the_file_exit_code_3_and_no_output(name, tiny_brats_folder, tmp_path, capsys):
+    spoil, words = BAD_INPUT[name]
+    path = tiny_brats_folder / "tiny" / "tiny_t2.nii.gz"
+    spoil(path)
+    assert run(["segment", str(tiny_brats_folder), "-o", str(tmp_path / "out")]) == 3
+    message = capsys.readouterr().err
+    assert message.startswith("Error: ")
+    assert words in message
+    assert "tiny" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_files_for_one_sequence_are_listed(tiny_brats_folder, tmp_path, capsys):
+    folder = tiny_brats_folder / "tiny"
+    shutil.copy(folder / "tiny_t1ce.nii.gz", folder / "tiny_t1c.nii.gz")
+    assert run(["segment", str(tiny_brats_folder), "-o", str(tmp_path / "out")]) == 3
+    message = capsys.readouterr().err
+    assert "tiny_t1ce.nii.gz" in message
+    assert "tiny_t1c.nii.gz" in message
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["segment", "-o", "out"], 2, "Give either a CASE folder or the four files"),
+        (["segment", "CASE", "-o", "out", "--t1", "x.nii.gz"], 2, "Give either"),
+        (["segment", "--t1", "x.nii.gz", "-o", "out"], 2, "missing --flair, --t1ce, --t2"),
+        (["segment", "CASE", "-o", "out", "--labels", "brats1999"], 2, "brats1999"),
+        (["segment", "CASE", "-o", "out", "--postprocess", "7"], 2, "'7'"),
+        (["segment", "CASE", "-o", "out", "--patches", "round"], 2, "round"),
+        (["segment", "CASE", "-o", "out", "--threads", "0"], 2, "threads"),
+        (["segment", "nowhere", "-o", "out"], 3, "nowhere"),
+        (["segmnt"], 2, "segmnt"),
+    ],
+)
+def test_requests_that_make_no_sense(words, code, message, tiny_brats_folder, capsys):
+    assert run([str(tiny_brats_folder) if word == "CASE" else word for word in words]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_flags_warn_and_strict_refuses(tmp_path, capsys):
+    case = make_tiny_case("thick", affine=np.diag([-1.0, -1.0, 5.0, 1.0]))
+    write_brats_case(tmp_path / "cases", case)
+    assert run(["segment", str(tmp_path / "cases"), "-o", str(tmp_path / "out")]) == 0
+    assert "Warning: thick:" in capsys.readouterr().err
+    flags = [flag["name"] for flag in json.loads((tmp_path / "out" / "thick_run.json").read_text())["quality_flags"]]
+    assert "not_1mm" in flags
+    assert run(["segment", str(tmp_path / "cases"), "-o", str(tmp_path / "strict"), "--strict"]) == 6
+    assert not (tmp_path / "strict").exists()
