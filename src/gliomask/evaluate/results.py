@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gliomask.errors import CaseError, UsageError
-from gliomask.evaluate.scoring import METRICS, Evaluation
+from gliomask.evaluate.scoring import Evaluation
 from gliomask.io.nifti import write_bytes
 from gliomask.labels import Region
 from gliomask.metrics.summary import RESAMPLES, Summary
@@ -89,11 +89,11 @@ def as_dict(evaluation: Evaluation) -> dict[str, Any]:
             "prediction": str(row.prediction) if row.prediction else None,
             "reference": str(row.reference) if row.reference else None,
             "reference_labels": row.reference_labels.name if row.reference_labels else None,
-            "scores": {region.value: asdict(scores) for region, scores in row.scores.items()},
+            "scores": {region.value: {metric: getattr(scores, metric) for metric in evaluation.metrics} for region, scores in row.scores.items()},
         }
         for row in evaluation.rows
     ]
-    summary = {region.value: {metric: asdict(value) for metric, value in metrics.items()} for region, metrics in evaluation.summary().items()}
+    summary = {region.value: {metric: asdict(value) for metric, value in metrics.items()} for region, metrics in evaluation.summary.items()}
     settings = {"options": options(evaluation), "policy": asdict(evaluation.policy), "definitions": DEFINITIONS, "environment": environment()}
     return {**settings, "cases": cases, "summary": summary}
 
@@ -103,7 +103,7 @@ def _case_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     for row in evaluation.rows:
         cells: dict[str, Any] = {"case": row.case_id, "status": row.status.value, "policy": evaluation.policy.name}
         for region in Region:
-            for metric in METRICS:
+            for metric in evaluation.metrics:
                 cells[f"{region}_{metric}"] = getattr(row.scores[region], metric) if row.scores else math.nan
         rows.append(cells | {"reason": row.reason})
     return rows
@@ -112,7 +112,7 @@ def _case_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
 def _summary_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     return [
         {"region": region.value, "metric": metric, "policy": evaluation.policy.name, **asdict(value)}
-        for region, metrics in evaluation.summary().items()
+        for region, metrics in evaluation.summary.items()
         for metric, value in metrics.items()
         if value.n
     ]
@@ -153,7 +153,7 @@ def _plots(evaluation: Evaluation) -> list[BoxPlot]:
 
 def describe(evaluation: Evaluation) -> str:
     """Returns the main scores as a table in text, with what the numbers rest on."""
-    summary = evaluation.summary()
+    summary = evaluation.summary
     metrics = [("dice", "Dice"), ("sensitivity", "sensitivity"), ("specificity_grid", "specificity"), ("hd95_mm", "HD95 mm")]
     if evaluation.policy.lesions is not None:
         metrics += [("lesion_dice", "lesion Dice"), ("lesion_hd95_mm", "lesion HD95 mm")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 
 from gliomask.arrays import LabelMap
@@ -18,7 +19,7 @@ from gliomask.metrics.region import RegionScores, score_region, worst_scores
 from gliomask.metrics.summary import Summary, summarise
 
 METRICS = tuple(item.name for item in fields(RegionScores))
-"""Columns of a region, in order."""
+LESION_METRICS = tuple(name for name in METRICS if name.startswith("lesion"))
 
 
 class Status(StrEnum):
@@ -73,6 +74,11 @@ class Evaluation:
     seed: int
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """Columns of a region, in order; those of single lesions only where the policy scores lesions."""
+        return tuple(name for name in METRICS if self.policy.lesions is not None or name not in LESION_METRICS)
+
+    @property
     def without_scores(self) -> tuple[CaseResult, ...]:
         """Reference cases that have no usable prediction, or whose reference cannot be read."""
         return tuple(row for row in self.rows if row.status not in (Status.SCORED, Status.NO_REFERENCE))
@@ -81,9 +87,10 @@ class Evaluation:
         """Returns one metric of one region by case id, for every case with a usable reference; NaN is a blank cell."""
         return {row.case_id: getattr(row.scores[region], metric) for row in self.rows if row.scores}
 
+    @cached_property
     def summary(self) -> dict[Region, dict[str, Summary]]:
-        """Returns what every column comes to; those of `missing` and `failed` cases are in it."""
-        return {region: {metric: summarise(self.column(region, metric).values(), self.seed) for metric in METRICS} for region in Region}
+        """What every column comes to; those of `missing` and `failed` cases are in it."""
+        return {region: {metric: summarise(self.column(region, metric).values(), self.seed) for metric in self.metrics} for region in Region}
 
 
 def evaluate(

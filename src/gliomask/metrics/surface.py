@@ -1,12 +1,15 @@
 """HD95: how far apart two surfaces lie, but for their worst twentieth, in millimetres.
 
-Tools mean two things by it, which differ by a fraction of a voxel, so both are here under a name:
+Tools mean two things by it, so both are here under a name. On outlines they differ by about a voxel; on a distant false component by much more,
+since pooling dilutes it and the larger direction does not:
 
 - `BORDER_VOXELS`: the surface is the region's voxels that have a face neighbour outside it; distances run between voxel centres; the 95th
   percentile (linear between two values) is taken over the distances of both directions pooled. So MedPy and panoptica do it, and with MedPy nnU-Net v1.
 - `SURFACE_ELEMENTS`: the surface is a marching-cubes surface through the voxel corners; distances run between corners, each weighted with the
   surface's area there; the larger of the two directions' 95th percentiles counts. So DeepMind's surface-distance does it, and with it the code of
   BraTS 2023 and later.
+
+What the challenge's servers computed until 2022 is not known: CaPTk, which they ran, calls a separate program for it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,271 @@
+"""Evaluation: cases paired whichever way they are laid out, every reference case a row, nothing half-written, exit codes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from conftest import TINY_AFFINE, TINY_SHAPE, make_tiny_case, tiny_labels, write_brats_case
+
+from gliomask.cli.main import run
+from gliomask.errors import CaseError, UsageError
+from gliomask.evaluate import Status, evaluate, write_evaluation
+from gliomask.evaluate.panel import spread, write_panel
+from gliomask.evaluate.results import FILES, describe
+from gliomask.io.label_maps import find_label_maps
+from gliomask.labels import CONVENTIONS, Region
+
+
+def write(path: Path, labels: np.ndarray, convention: str = "brats2021", affine: np.ndarray = TINY_AFFINE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(CONVENTIONS[convention].to_disk(labels), affine), path)
+    return path
+
+
+def shifted(voxels: int = 1) -> np.ndarray:
+    return np.roll(tiny_labels(), voxels, axis=0)
+
+
+@pytest.fixture
+def references(tmp_path: Path) -> Path:
+    """A BraTS tree of four cases, of which the last has no tumour."""
+    for case_id in ("a", "b", "c", "d"):
+        labels = np.zeros(TINY_SHAPE, np.uint8) if case_id == "d" else tiny_labels()
+        write_brats_case(tmp_path / "references", make_tiny_case(case_id), labels)
+    return tmp_path / "references"
+
+
+@pytest.fixture
+def predictions(tmp_path: Path) -> Path:
+    """`a` perfect, `b` shifted, `c` missing, `d` rightly empty, `z` without reference."""
+    folder = tmp_path / "predictions"
+    write(folder / "a_seg.nii.gz", tiny_labels())
+    write(folder / "b_seg.nii.gz", shifted())
+    write(folder / "d.nii.gz", np.zeros(TINY_SHAPE, np.uint8))
+    write(folder / "z_seg.nii", tiny_labels())
+    write(folder / "a_probabilities.nii.gz", tiny_labels())
+    return folder
+
+
+def rows(table: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(table.read_text().splitlines(), delimiter="\t"))
+
+
+def test_every_reference_case_is_a_row_and_a_prediction_without_reference_is_listed(predictions, references):
+    evaluation = evaluate(predictions, references)
+    assert {row.case_id: row.status for row in evaluation.rows} == {
+        "a": Status.SCORED,
+        "b": Status.SCORED,
+        "c": Status.MISSING,
+        "d": Status.SCORED,
+        "z": Status.NO_REFERENCE,
+    }
+    dice = evaluation.column(Region.WT, "dice")
+    assert dice["a"] == dice["d"] == 1
+    assert 0.7 < dice["b"] < 1
+    assert dice["c"] == 0
+    assert "z" not in dice
+    assert evaluation.column(Region.WT, "hd95_mm") == pytest.approx({"a": 0, "b": 1, "c": 373.12866, "d": 0})
+    assert evaluation.summary[Region.WT]["dice"].n == 4
+    assert [row.case_id for row in evaluation.without_scores] == ["c"]
+
+
+def test_a_missing_prediction_of_a_case_without_tumour_scores_nothing(predictions, references):
+    (predictions / "d.nii.gz").unlink()
+    assert evaluate(predictions, references).column(Region.ET, "dice")["d"] == 0
+
+
+def test_predictions_that_cannot_be_used_are_rows_with_their_reason(predictions, references):
+    (predictions / "a_seg.nii.gz").write_bytes(b"not a label map at all")
+    write(predictions / "b_seg.nii.gz", tiny_labels()[:-1])
+    moved = TINY_AFFINE.copy()
+    moved[0, 3] += 5
+    write(predictions / "c_seg.nii.gz", tiny_labels(), affine=moved)
+    write(predictions / "d.nii.gz", tiny_labels(), "brats2023")
+    by_case = {row.case_id: row for row in evaluate(predictions, references).rows}
+    assert {by_case[case_id].status for case_id in "abcd"} == {Status.FAILED}
+    assert "NIfTI" in by_case["a"].reason
+    assert "another grid" in by_case["b"].reason
+    assert "another grid" in by_case["c"].reason
+    assert "brats2021" in by_case["d"].reason
+    assert all(by_case[case_id].scores[Region.WT].dice == 0 for case_id in "abcd")
+
+
+def test_a_reference_that_cannot_be_read_is_a_row_without_scores(predictions, references):
+    (references / "a" / "a_seg.nii.gz").write_bytes(b"")
+    evaluation = evaluate(predictions, references)
+    assert evaluation.rows[0].status is Status.REFERENCE_FAILED
+    assert evaluation.summary[Region.WT]["dice"].n == 3
+    assert "a (reference failed)" in " ".join(f"{row.case_id} ({row.status})" for row in evaluation.without_scores)
+
+
+def test_conventions_are_obeyed_on_each_side(tmp_path):
+    """The same tumour in three conventions; read in a wrong one, Decathlon's oedema would be core."""
+    for convention in CONVENTIONS:
+        write(tmp_path / convention / "a.nii.gz", tiny_labels(), convention)
+    for predicted in CONVENTIONS:
+        for reference in CONVENTIONS:
+            result = evaluate(tmp_path / predicted, tmp_path / reference, labels=predicted, reference_labels=reference)
+            assert all(result.column(region, "dice") == {"a": 1} for region in Region)
+    wrong = evaluate(tmp_path / "decathlon", tmp_path / "brats2023", labels="brats2023", reference_labels="brats2023")
+    assert wrong.column(Region.TC, "dice")["a"] < 0.9
+
+
+def test_a_flat_folder_that_does_not_say_its_convention_is_refused(tmp_path):
+    write(tmp_path / "flat" / "a.nii.gz", tiny_labels())
+    with pytest.raises(UsageError, match="--reference-labels"):
+        evaluate(tmp_path / "flat", tmp_path / "flat")
+
+
+def test_names_of_a_layout_say_the_convention(tmp_path, references):
+    assert find_label_maps(references)["a"].labels.name == "brats2021"
+    write(tmp_path / "new" / "BraTS-GLI-00008-000" / "BraTS-GLI-00008-000-seg.nii.gz", tiny_labels(), "brats2023")
+    write(tmp_path / "new" / "BraTS-GLI-00008-000" / "BraTS-GLI-00008-000-t2f.nii.gz", tiny_labels())
+    write(tmp_path / "bare" / "BraTS-GLI-00009-000-seg.nii.gz", tiny_labels(), "brats2023")
+    write(tmp_path / "old" / "HGG" / "Brats18_CBICA_AAM_1_seg.nii.gz", tiny_labels())
+    write(tmp_path / "Task01" / "labelsTr" / "BRATS_001.nii.gz", tiny_labels(), "decathlon")
+    found = {case_id: file.labels.name for place in ("new", "bare", "old", "Task01") for case_id, file in find_label_maps(tmp_path / place).items()}
+    assert found == {
+        "BraTS-GLI-00008-000": "brats2023",
+        "BraTS-GLI-00009-000": "brats2023",
+        "Brats18_CBICA_AAM_1": "brats2021",
+        "BRATS_001": "decathlon",
+    }
+    assert list(find_label_maps(tmp_path / "Task01" / "labelsTr")) == ["BRATS_001"]
+
+
+@pytest.mark.parametrize("name", ["x_seg.nii.gz", "x-seg.nii", "x.nii.gz", "x/seg.nii.gz", "deep/er/x_segmentation.nii.gz"])
+def test_label_maps_are_named_by_their_case(tmp_path, name):
+    write(tmp_path / "place" / name, tiny_labels())
+    assert list(find_label_maps(tmp_path / "place")) == ["x"]
+
+
+def test_two_label_maps_of_one_case_are_refused(tmp_path):
+    first, second = write(tmp_path / "p" / "x.nii.gz", tiny_labels()), write(tmp_path / "p" / "x_seg.nii.gz", tiny_labels())
+    with pytest.raises(CaseError) as refusal:
+        find_label_maps(tmp_path / "p")
+    assert str(first) in str(refusal.value)
+    assert str(second) in str(refusal.value)
+
+
+def test_two_files_are_paired_whatever_they_are_called(tmp_path):
+    mine, theirs = write(tmp_path / "mine.nii.gz", shifted()), write(tmp_path / "BraTS2021_00001_seg.nii.gz", tiny_labels())
+    evaluation = evaluate(mine, theirs)
+    assert [(row.case_id, row.status) for row in evaluation.rows] == [("BraTS2021_00001", Status.SCORED)]
+
+
+def test_nothing_to_pair_is_an_error(tmp_path, references):
+    write(tmp_path / "other" / "q_seg.nii.gz", tiny_labels())
+    with pytest.raises(CaseError, match="predictions are q, references a, b, c"):
+        evaluate(tmp_path / "other", references)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CaseError, match="predictions are none"):
+        evaluate(tmp_path / "empty", references)
+    with pytest.raises(CaseError, match="no reference label map"):
+        evaluate(references, tmp_path / "empty")
+    with pytest.raises(UsageError, match="does not exist"):
+        evaluate(tmp_path / "nowhere", references)
+
+
+def test_tables_and_json_hold_the_same_scores(tmp_path, predictions, references):
+    evaluation = evaluate(predictions, references, policy="brats2018")
+    write_evaluation(evaluation, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(FILES)
+    table, content = rows(tmp_path / "out" / "scores.tsv"), json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert [row["case"] for row in table] == ["a", "b", "c", "d", "z"]
+    assert {row["policy"] for row in table} == {"brats2018"}
+    assert not any("lesion" in column for column in table[0])
+    by_case = {case["case"]: case for case in content["cases"]}
+    for row in table[:4]:
+        for region in Region:
+            for metric, value in by_case[row["case"]]["scores"][region].items():
+                cell = row[f"{region}_{metric}"]
+                assert cell == "" if value is None else float(cell) == pytest.approx(value, rel=1e-5, abs=1e-9)
+    assert by_case["d"]["scores"]["ET"]["hd95_mm"] is None
+    assert table[2]["status"] == "missing"
+    assert "c_seg.nii.gz" in table[2]["reason"]
+    assert all(table[4][f"{region}_dice"] == "" for region in Region)
+    assert content["policy"]["surface"] == "border voxels"
+    summary = {(row["region"], row["metric"]): row for row in rows(tmp_path / "out" / "summary.tsv")}
+    assert summary["WT", "dice"]["n"] == "4"
+    assert summary["WT", "hd95_mm"]["n"] == "2"
+    assert float(summary["WT", "dice"]["mean"]) == pytest.approx(np.mean(list(evaluation.column(Region.WT, "dice").values())), rel=1e-5)
+    record = json.loads((tmp_path / "out" / "evaluate_run.json").read_text())
+    assert record["quality_flags"] == ["c: missing", "z: no reference"]
+    assert len(record["inputs"]) == 8
+
+
+def test_lesions_have_columns_under_the_policy_that_scores_them(tmp_path, predictions, references):
+    write_evaluation(evaluate(predictions, references, policy="brats2023"), tmp_path / "out")
+    table = rows(tmp_path / "out" / "scores.tsv")
+    assert table[0]["WT_lesion_dice"] == "1"
+    assert table[2]["WT_lesions_missed"] == "1"
+    assert "lesion HD95" in describe(evaluate(predictions, references, policy="brats2023"))
+
+
+def test_results_are_not_overwritten_unasked(tmp_path, predictions, references):
+    evaluation = evaluate(predictions, references)
+    write_evaluation(evaluation, tmp_path / "out")
+    before = (tmp_path / "out" / "scores.tsv").read_bytes()
+    with pytest.raises(UsageError, match="--overwrite"):
+        write_evaluation(evaluate(predictions, references, policy="brats2018"), tmp_path / "out")
+    assert (tmp_path / "out" / "scores.tsv").read_bytes() == before
+    write_evaluation(evaluation, tmp_path / "out", overwrite=True)
+
+
+def test_the_command_writes_everything_and_then_exits_3_for_a_missing_case(tmp_path, predictions, references, capsys):
+    out = tmp_path / "out"
+    assert run(["evaluate", str(predictions), str(references), "-o", str(out), "--panel-scans", str(references), "--panel-count", "2"]) == 3
+    said = capsys.readouterr()
+    assert "1 of 4 reference cases could not be scored: c (missing)" in said.err
+    assert "Policy brats2020" in said.out
+    assert {path.name for path in out.iterdir()} == {*FILES, "panel.png"}
+    write(predictions / "c_seg.nii.gz", tiny_labels())
+    assert run(["evaluate", str(predictions), str(references), "-o", str(out)]) == 2
+    assert run(["evaluate", str(predictions), str(references), "-o", str(out), "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize("option", [["--policy", "brats1999"], ["--labels", "other"], ["--panel-case", "a"]])
+def test_the_command_refuses_options_that_make_no_sense(tmp_path, predictions, references, option):
+    assert run(["evaluate", str(predictions), str(references), "-o", str(tmp_path / "out"), *option]) == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_panel_shows_the_range_of_the_cohort(tmp_path, references):
+    for case_id, voxels in (("a", 0), ("b", 3), ("c", 1), ("d", 2)):
+        write(tmp_path / "p" / f"{case_id}_seg.nii.gz", np.zeros(TINY_SHAPE, np.uint8) if case_id == "d" else shifted(voxels))
+    evaluation = evaluate(tmp_path / "p", references)
+    assert [row.case_id for row in spread(evaluation, 3)] == ["b", "a", "d"]
+    assert [row.case_id for row in spread(evaluation, 99)] == ["b", "c", "a", "d"]
+    write_panel(evaluation, references, tmp_path / "panel.png", cases=["c"])
+    assert (tmp_path / "panel.png").stat().st_size > 1000
+    with pytest.raises(UsageError, match="--panel-case q"):
+        write_panel(evaluation, references, tmp_path / "other.png", cases=["q"])
+
+
+def test_the_panel_starts_from_the_networks_own_answer(tmp_path, predictions, references):
+    (predictions / "a_run.json").write_text(json.dumps({"options": {"postprocess": "3d"}}))
+    evaluation = evaluate(predictions, references)
+    with pytest.raises(UsageError, match="--panel-predictions"):
+        write_panel(evaluation, references, tmp_path / "panel.png", cases=["a"])
+    write(tmp_path / "raw" / "a_seg.nii.gz", tiny_labels())
+    write_panel(evaluation, references, tmp_path / "panel.png", cases=["a"], predictions=tmp_path / "raw")
+    assert (tmp_path / "panel.png").is_file()
+    with pytest.raises(CaseError, match="lacks case b"):
+        write_panel(evaluation, references, tmp_path / "other.png", cases=["b"], predictions=tmp_path / "raw")
+
+
+@pytest.mark.data
+def test_a_real_reference_against_itself_is_perfect(shared_data):
+    case = shared_data / "brats" / "BraTS2021_00000"
+    evaluation = evaluate(case, case, policy="brats2023")
+    assert [row.case_id for row in evaluation.rows] == [case.name]
+    for region in Region:
+        assert set(evaluation.column(region, "dice").values()) == {1.0}
+        assert set(evaluation.column(region, "hd95_mm").values()) == {0.0}
+        assert not any(math.isnan(value) for value in evaluation.column(region, "lesion_dice").values())
