@@ -180,4 +180,4 @@ def raise_without_scores(evaluation: Evaluation) -> None:
     if bad:
         total = sum(row.reference is not None for row in evaluation.rows)
         names = ", ".join(f"{row.case_id} ({row.status})" for row in bad[:10]) + (", ..." if len(bad) > 10 else "")
-        raise CaseError(f"{len(bad)} of {total} reference cases could not be scored: {names}. {bad[0].case_id}: {bad[0].reason} Others: see scores.tsv.")
+        raise CaseError(f"{len(bad)} of {total} reference cases could not be scored: {names}. The reasons stand in scores.tsv; the first: {bad[0].reason}")
