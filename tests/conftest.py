@@ -6,11 +6,16 @@ from types import SimpleNamespace
 import nibabel as nib
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from gliomask.case import Case
 from gliomask.engines.fake import FakeEngine
 from gliomask.geometry import Geometry
 from gliomask.sequences import PAPER_ORDER, Sequence
+
+# A loaded machine is no reason for a property to fail, and a test's outcome no matter of the day.
+settings.register_profile("gliomask", deadline=None, derandomize=True)
+settings.load_profile("gliomask")
 
 REAL_CASES = Path(__file__).resolve().parents[2] / "shared" / "data"
 

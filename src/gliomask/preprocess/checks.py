@@ -73,9 +73,9 @@ def check_case(case: Case) -> list[Flag]:
     background = _background(case)
     if background is not None:
         return [flag for flag in (*flags, background) if flag is not None]
-    samples = _samples(case)
+    samples = brain_samples(case)
     skull = _skull_on(case)
-    flags += [skull] if skull is not None else [_brain_small(case), _brain_cut(case), _negative(samples), _sequences_swapped(samples)]
+    flags += [skull] if skull is not None else [_brain_small(case), _brain_cut(case), _negative(samples), sequences_swapped(samples)]
     return [flag for flag in flags if flag is not None]
 
 
@@ -167,7 +167,8 @@ def _negative(samples: npt.NDArray[np.float32]) -> Flag | None:
     return None
 
 
-def _sequences_swapped(samples: npt.NDArray[np.float32]) -> Flag | None:
+def sequences_swapped(samples: npt.NDArray[np.float32]) -> Flag | None:
+    """Returns a flag where the contrasts are not those of FLAIR, T1, T1ce and T2, the rows of `samples`, (4, N)."""
     if samples.shape[1] < FEWEST_SAMPLES:
         return None
     ranks = sample_ranks(samples)
@@ -183,8 +184,8 @@ def _sequences_swapped(samples: npt.NDArray[np.float32]) -> Flag | None:
     return None
 
 
-def _samples(case: Case) -> npt.NDArray[np.float32]:
-    """Intensities of a regular grid of brain voxels: (4, N), sequences in the paper's order."""
+def brain_samples(case: Case) -> npt.NDArray[np.float32]:
+    """Returns the intensities of a regular grid of brain voxels: (4, N), sequences in the paper's order."""
     step = max(1, round((np.count_nonzero(case.brain_mask) / SAMPLES) ** (1 / 3)))
     grid = (slice(step // 2, None, step),) * 3
     inside = case.brain_mask[grid]

@@ -1,0 +1,59 @@
+"""Names of sequences: every alias, and file names that could mean two things."""
+
+import pytest
+
+from gliomask.errors import UsageError
+from gliomask.sequences import ALIASES, PAPER_ORDER, Sequence, parse_sequence, sequence_of_file_name
+
+
+def test_the_papers_order() -> None:
+    assert [sequence.value for sequence in PAPER_ORDER] == ["flair", "t1", "t1ce", "t2"]
+
+
+@pytest.mark.parametrize(
+    ("names", "sequence"),
+    [
+        (("t1", "t1n", "t1w", "T1", " T1w "), Sequence.T1),
+        (("t1ce", "t1c", "t1gd", "ct1", "T1CE", "T1Gd"), Sequence.T1CE),
+        (("t2", "t2w", "T2"), Sequence.T2),
+        (("flair", "fla", "t2f", "FLAIR"), Sequence.FLAIR),
+    ],
+)
+def test_every_alias_is_read_in_any_case(names: tuple[str, ...], sequence: Sequence) -> None:
+    assert all(parse_sequence(name) is sequence for name in names)
+
+
+@pytest.mark.parametrize("name", ["", "t3", "dwi", "t1 ce"])
+def test_an_unknown_name_is_refused_with_the_known_ones(name: str) -> None:
+    with pytest.raises(UsageError, match="Known names: ct1, fla, flair") as caught:
+        parse_sequence(name)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+@pytest.mark.parametrize("pattern", ["Brats18_CBICA_AAM_1_{}", "BraTS-GLI-00008-000-{}", "{}", "case 7 {}", "a.b.{}"])
+def test_the_last_word_of_a_file_names_its_sequence(alias: str, pattern: str) -> None:
+    assert sequence_of_file_name(pattern.format(alias)) is ALIASES[alias]
+    assert sequence_of_file_name(pattern.format(alias).upper()) is ALIASES[alias]
+
+
+@pytest.mark.parametrize(
+    ("stem", "sequence"),
+    [
+        ("patient_T1_Gd", Sequence.T1CE),
+        ("patient_t1-ce", Sequence.T1CE),
+        ("patient_T2_FLAIR", Sequence.FLAIR),
+        ("sub-01_ce-gadolinium_T1w", Sequence.T1CE),
+        ("sub-01_T1w", Sequence.T1),
+        ("t1_t1", Sequence.T1),
+    ],
+)
+def test_names_of_two_words(stem: str, sequence: Sequence) -> None:
+    assert sequence_of_file_name(stem) is sequence
+
+
+@pytest.mark.parametrize(
+    "stem", ["flair_to_t1ce", "t1_reg_t2", "patient_flair_mask", "patient_seg", "patient_t1_brain", "survival", "", "_", "t1cex", "name_mapping", "T1_flair"]
+)
+def test_what_names_none_or_two_is_left_alone(stem: str) -> None:
+    assert sequence_of_file_name(stem) is None
