@@ -17,7 +17,7 @@ import click
 @click.option("--backend", type=click.Choice(["tensorflow", "jax"]), default="tensorflow", show_default=True, help="What Keras runs on.")
 @click.option("--overwrite", is_flag=True, help="Replace a model that is there.")
 def command(run: Path, folder: Path, name: str | None, licence: str, attribution: tuple[str, ...], postprocess: str, backend: str, overwrite: bool) -> None:
-    r"""Write the network of the run folder RUN (as gliomask train leaves it) as a model folder.
+    """Write the network of the run folder RUN (as gliomask train leaves it) as a model folder.
 
     The model folder holds the network as ONNX, its weights, a golden input with its probabilities, and model.json, which says how they
     are to be used. The engines must reproduce the golden probabilities before anything is written.

@@ -55,11 +55,6 @@ def _limit_jax(threads: int | None) -> None:
     import jax  # noqa: F401
 
 
-def usable_processors() -> int:
-    """Number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
 def accelerator() -> str:
     """Returns what the backend computes on, for the run record: `cpu`, or the first accelerator's name."""
     import keras

@@ -13,10 +13,11 @@ import keras
 import numpy as np
 
 from gliomask import __version__
+from gliomask.engines.base import thread_count
 from gliomask.errors import CaseError, UsageError
 from gliomask.io.brats import CaseFiles, find_cases
 from gliomask.io.nifti import write_bytes
-from gliomask.training.backend import accelerator, usable_processors
+from gliomask.training.backend import accelerator
 from gliomask.training.checkpoint import Checkpoint
 from gliomask.training.config import TrainConfig
 from gliomask.training.curve import draw_learning_curve
@@ -137,7 +138,7 @@ def _write_record(folder: Path, config: TrainConfig, trained: Trained, cases: di
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
         "device": accelerator(),
-        "threads": config.threads or usable_processors(),
+        "threads": thread_count(config.threads),
         "config": config.model_dump(mode="json"),
         "fold": fold,
         **{f"{use}_cases": [case.case_id for case in chosen] for use, chosen in cases.items()},

@@ -1,0 +1,130 @@
+import errno
+import sys
+from types import ModuleType
+
+import click
+import pytest
+
+from gliomask import __version__
+from gliomask.cli import main
+from gliomask.cli.main import COMMANDS, run
+from gliomask.errors import CaseError, EngineUnavailableError, GliomaskError, LimitError, ModelError, QualityError, UsageError
+
+
+@pytest.fixture
+def command_that(monkeypatch):
+    """Adds a command `probe` that does what the test says."""
+
+    def make(action):
+        module = ModuleType("gliomask.cli.probe")
+        module.command = click.command("probe")(action)
+        monkeypatch.setitem(sys.modules, "gliomask.cli.probe", module)
+        monkeypatch.setitem(main.COMMANDS, "probe", "A probe.")
+
+    return make
+
+
+def raising(error):
+    def action():
+        raise error
+
+    return action
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("wrong option"), 2),
+        (click.UsageError("wrong option"), 2),
+        (CaseError("wrong option"), 3),
+        (ModelError("wrong option"), 4),
+        (EngineUnavailableError("wrong option"), 4),
+        (LimitError("wrong option"), 5),
+        (QualityError("wrong option"), 6),
+        (GliomaskError("wrong option"), 1),
+        (OSError(errno.EACCES, "wrong option", "file.nii"), 1),
+    ],
+)
+def test_errors_become_a_message_and_an_exit_code(command_that, capsys, error, code):
+    command_that(raising(error))
+    assert run(["probe"]) == code
+    captured = capsys.readouterr()
+    assert "wrong option" in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+
+
+def test_a_full_disk_is_a_limit_and_the_message_says_what_to_do(command_that, capsys):
+    command_that(raising(OSError(errno.ENOSPC, "No space left on device", "out.nii.gz")))
+    assert run(["probe"]) == 5
+    error = capsys.readouterr().err
+    assert "out.nii.gz" in error
+    assert "Make room" in error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()])
+def test_an_interrupt_is_130(command_that, capsys, error):
+    command_that(raising(error))
+    assert run(["probe"]) == 130
+    assert capsys.readouterr().err.endswith("Interrupted.\n")
+
+
+def test_too_little_memory_is_a_limit(command_that, capsys):
+    command_that(raising(MemoryError()))
+    assert run(["probe"]) == 5
+    assert "out of memory" in capsys.readouterr().err
+
+
+def test_what_nobody_expected_is_not_hidden(command_that):
+    command_that(raising(ZeroDivisionError("a defect")))
+    with pytest.raises(ZeroDivisionError):
+        run(["probe"])
+
+
+@pytest.mark.parametrize(("result", "code"), [(None, 0), (0, 0), (3, 3), ("text", 0)])
+def test_a_command_may_return_its_exit_code(command_that, result, code):
+    command_that(lambda: result)
+    assert run(["probe"]) == code
+
+
+def test_help_lists_every_command_with_its_line_and_the_exit_codes(capsys):
+    assert run(["--help"]) == 0
+    text = capsys.readouterr().out
+    for name, line in COMMANDS.items():
+        assert f"  {name} " in text
+        assert line in text
+    assert "Exit codes: 0 done, 2 usage" in text
+    assert "not a medical device" in text
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_has_help_with_an_example(capsys, name):
+    assert run([name, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert f"gliomask {name}" in text.partition("Example")[2]
+    assert "\\b" not in text
+
+
+def test_version(capsys):
+    assert run(["--version"]) == 0
+    assert __version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["no-such-command"], ["--no-such-option"], ["train", "--fold", "first"]])
+def test_usage_errors_are_two(capsys, arguments):
+    assert run(arguments) == 2
+    assert "Error" in capsys.readouterr().err
+
+
+def test_no_command_shows_the_help(capsys):
+    code = run([])
+    captured = capsys.readouterr()
+    assert code == 2
+    assert "segment" in captured.out + captured.err
+
+
+def test_main_exits_with_the_code(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["gliomask", "--version"])
+    with pytest.raises(SystemExit) as stop:
+        main.main()
+    assert stop.value.code == 0
