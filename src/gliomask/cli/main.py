@@ -19,6 +19,7 @@ COMMANDS = {
     "segment": "Segment one case or a folder of cases.",
     "evaluate": "Score label maps against references.",
     "train": "Train a network on labelled cases.",
+    "export": "Turn a finished training into a model folder.",
 }
 """Every command with its one line of help; module `gliomask.cli.<command>` holds `command`."""
 

@@ -25,7 +25,8 @@ SPATIAL_AXES: dict[InputKind, int] = {"slices": 2, "volumes": 3}
 
 AGREEMENT_TOLERANCE = 1e-4
 """Largest difference between two engines' probabilities for one pixel. All compute in float32, each in its own order of summation;
-measured on the paper's networks they differ by less than 1e-5, while half-precision arithmetic differs by more than 1e-3."""
+measured on trained networks of the paper they differ by less than 1e-6, while weights rounded to half precision change it by more than 1e-3
+(docs/decisions/0002-model-file.md)."""
 
 T = TypeVar("T")
 
@@ -79,6 +80,7 @@ class Engine(Protocol):
 
         Raises:
             UsageError: the network cannot take the batch, see `EngineSource.checked`, or the engine has been closed.
+            ModelError: the engine fails on it: the graph makes no sense, or memory is short.
         """
 
     def close(self) -> None:

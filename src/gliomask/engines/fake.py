@@ -22,9 +22,7 @@ class FakeEngine:
 
     name = "fake"
 
-    def __init__(
-        self, mixing: npt.ArrayLike, bias: Sequence[float] = (0.0, 0.0, 0.0, 0.0), radius: int = 0, source: EngineSource | None = None
-    ) -> None:
+    def __init__(self, mixing: npt.ArrayLike, bias: Sequence[float] = (0.0, 0.0, 0.0, 0.0), radius: int = 0, source: EngineSource | None = None) -> None:
         self._mixing: npt.NDArray[np.float32] | None = np.asarray(mixing, np.float32)
         self._bias = np.asarray(bias, np.float32)
         self._radius = radius

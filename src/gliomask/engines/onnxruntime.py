@@ -1,8 +1,15 @@
-"""ONNX Runtime on the CPU: the portable second engine."""
+"""ONNX Runtime on the CPU: the portable second engine.
+
+Since 1.29 its Linux and macOS builds report every use to their makers, and keep an identifier and a data base in the user's home (pull request 27379 of
+microsoft/onnxruntime). gliomask works offline and says nothing to anyone: the switch must be set before the import.
+"""
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import onnxruntime as ort
 
@@ -24,7 +31,7 @@ class OnnxRuntimeEngine:
 
     def __init__(self, source: EngineSource, threads: int | None = None) -> None:
         self._source = source
-        ort.disable_telemetry_events()
+        ort.disable_telemetry_events()  # Windows has this switch only
         options = ort.SessionOptions()
         # A number that is given explicitly also keeps ONNX Runtime from binding its threads to processors.
         options.intra_op_num_threads = thread_count(threads)
@@ -43,7 +50,11 @@ class OnnxRuntimeEngine:
     def predict(self, batch: Batch) -> Batch:
         """Returns the probabilities of a batch; see `base.Engine.predict`."""
         session = running(self._session, self.name)
-        probabilities: Batch = session.run(None, {self._input: self._source.checked(batch)})[0]
+        checked = self._source.checked(batch)
+        try:
+            probabilities: Batch = session.run(None, {self._input: checked})[0]
+        except Exception as error:
+            raise ModelError(f"ONNX Runtime failed on the network '{self._source.network}' with input {batch.shape}: {error}") from error
         return probabilities
 
     def close(self) -> None:

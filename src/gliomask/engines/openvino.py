@@ -1,13 +1,36 @@
-"""OpenVINO on the CPU, in float32: the default engine."""
+"""OpenVINO on the CPU, in float32: the default engine.
+
+Importing `openvino` reports the import to its makers and leaves an identifier in the user's home (openvino/tools/ovc/__init__.py of 2026.4, through the
+package openvino_telemetry). gliomask works offline and says nothing to anyone, so that package is hidden during the import; OpenVINO has
+a stub for its absence.
+"""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
-
-import openvino as ov
 
 from gliomask.engines.base import Batch, EngineSource, running, thread_count
 from gliomask.errors import ModelError
+
+
+@contextmanager
+def _without_telemetry() -> Iterator[None]:
+    name = "openvino_telemetry"
+    before = sys.modules.get(name)
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        if before is not None:
+            sys.modules[name] = before
+
+
+with _without_telemetry():
+    import openvino as ov
 
 
 class OpenVinoEngine:
@@ -33,7 +56,11 @@ class OpenVinoEngine:
     def predict(self, batch: Batch) -> Batch:
         """Returns the probabilities of a batch; see `base.Engine.predict`."""
         request = running(self._request, self.name)
-        probabilities: Batch = request.infer([self._source.checked(batch)], share_inputs=True, share_outputs=False)[0]
+        checked = self._source.checked(batch)
+        try:
+            probabilities: Batch = request.infer([checked], share_inputs=True, share_outputs=False)[0]
+        except RuntimeError as error:
+            raise ModelError(f"OpenVINO failed on the network '{self._source.network}' with input {batch.shape}: {error}") from error
         return probabilities
 
     def close(self) -> None:

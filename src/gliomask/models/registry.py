@@ -77,11 +77,11 @@ def load_model(name_or_path: str | Path) -> Model:
 
 
 def _find(name_or_path: str | Path) -> Path:
+    folder = Path(name_or_path)
     if isinstance(name_or_path, str):
         for name, network in SHIPPED.items():
             if name_or_path.lower() in (name, network, NETWORKS[network].title.lower()):
-                return SHIPPED_FOLDER / name
-    folder = Path(name_or_path)
+                folder = SHIPPED_FOLDER / name
     if not folder.is_dir():
         known = ", ".join(f"{name} ({SHIPPED[name]})" for name in shipped_models()) or "none in this installation"
         raise ModelError(f"There is no model '{name_or_path}'. Shipped models: {known}; or give a model folder, as gliomask export writes it.")

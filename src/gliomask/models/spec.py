@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 
 from gliomask.errors import ModelError, UsageError
 from gliomask.labels import Label
+from gliomask.postprocess import CHAINS
 from gliomask.preprocess.normalise import normalisation
 from gliomask.sequences import Sequence
 
@@ -128,6 +129,13 @@ class ModelSpec(_Part):
         if outputs != OUTPUT_NAMES:
             raise ValueError(f"the outputs must be {', '.join(OUTPUT_NAMES)}, in this order; found {', '.join(outputs)}")
         return outputs
+
+    @field_validator("postprocess")
+    @classmethod
+    def _known_chain(cls, chain: str) -> str:
+        if chain not in CHAINS:
+            raise ValueError(f"there is no post-processing '{chain}'; known ones: {', '.join(CHAINS)}")
+        return chain
 
     @field_validator("files")
     @classmethod
