@@ -59,11 +59,12 @@ def normalise_volume(volume: Volume, brain: Mask) -> Volume:
 
 def _z_scores(values: npt.NDArray[np.float32], percentiles: tuple[float, float]) -> npt.NDArray[np.float32]:
     low, high = np.percentile(values, percentiles)
-    clipped = np.clip(values, low, high)
-    deviation = clipped.std(dtype=np.float64)
-    if deviation == 0:
+    if not low < high:
+        # Constant after the clip. Its deviation need not come out as exactly 0, and rounding must not be blown up to contrast.
         return np.zeros_like(values)
-    return ((clipped - clipped.mean(dtype=np.float64)) / deviation).astype(np.float32)
+    clipped = np.clip(values, low, high)
+    scores = (clipped - clipped.mean(dtype=np.float64)) / clipped.std(dtype=np.float64)
+    return np.asarray(scores, np.float32)
 
 
 Normalisation = Callable[[Volume, Mask], Volume]

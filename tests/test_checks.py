@@ -1,0 +1,183 @@
+"""Quality flags: each fires on what it is for, and none on what is right."""
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from gliomask.case import Case
+from gliomask.geometry import Geometry
+from gliomask.io.brats import find_cases, read_case
+from gliomask.io.nifti import read_volume
+from gliomask.preprocess.checks import FEWEST_SAMPLES, brain_samples, check_case, sequences_swapped
+from gliomask.sequences import PAPER_ORDER, Sequence
+
+SPACING_MM = 4.0
+SHAPE = (60, 60, 40)
+"""A field of view like BraTS's, but with larger voxels."""
+
+
+def head(seed: int = 0) -> Case:
+    """A brain of 1,300 ml with fluid, two tissues and an enhancing spot; contrasts as the four sequences have them."""
+    generator = np.random.default_rng(seed)
+    i, j, k = np.meshgrid(*[(np.arange(n) - n / 2 + 0.5) * SPACING_MM for n in SHAPE], indexing="ij")
+    brain = (i / 68) ** 2 + (j / 82) ** 2 + (k / 56) ** 2 < 1
+    white = gaussian_filter(generator.normal(size=SHAPE), 2) > 0
+    fluid = (i / 12) ** 2 + (j / 35) ** 2 + (k / 20) ** 2 < 1
+    spot = (i - 40) ** 2 + j**2 + k**2 < 10**2
+    levels = {
+        # Grey, white, fluid, enhancing.
+        Sequence.FLAIR: (300, 250, 60, 420),
+        Sequence.T1: (350, 450, 120, 330),
+        Sequence.T1CE: (360, 460, 125, 1500),
+        Sequence.T2: (350, 260, 900, 450),
+    }
+    volumes = {}
+    for sequence, (grey, white_level, fluid_level, bright) in levels.items():
+        tissue = np.select([spot, fluid, white], [bright, fluid_level, white_level], grey) + generator.normal(0, 12, SHAPE)
+        volumes[sequence] = np.where(brain, tissue, 0).astype(np.float32)
+    return Case("head", volumes, Geometry(SHAPE, np.diag([-SPACING_MM, -SPACING_MM, SPACING_MM, 1])))
+
+
+def names(case: Case) -> list[str]:
+    """Names of the flags, without the spacing's, which the coarse head always raises."""
+    return [flag.name for flag in check_case(case) if flag.name != "not_1mm"]
+
+
+def with_volumes(case: Case, change: object) -> Case:
+    return dataclasses.replace(case, volumes={sequence: change(volume) for sequence, volume in case.volumes.items()})  # type: ignore[operator]
+
+
+def header_of(sform: np.ndarray | None, qform: np.ndarray | None) -> bytes:
+    image = nib.Nifti1Image(np.zeros(SHAPE, np.uint8), None)
+    image.header["sform_code"] = image.header["qform_code"] = 0
+    if sform is not None:
+        image.set_sform(sform, 1)
+    if qform is not None:
+        image.set_qform(qform, 1)
+    return image.header.binaryblock
+
+
+def test_a_bare_brain_raises_no_flag() -> None:
+    assert names(head()) == []
+
+
+def test_every_flag_says_what_to_do_and_what_was_measured() -> None:
+    (flag,) = check_case(head())
+    assert flag.name == "not_1mm"
+    assert flag.message == "Voxels are 4 x 4 x 4 mm; the networks were trained on 1 x 1 x 1 mm. Resample all four sequences to 1 mm first."
+    assert (flag.value, flag.limit) == (3.0, 0.05)
+
+
+@pytest.mark.parametrize(("mm", "expected"), [(1.0, False), (1.04, False), (0.96, False), (1.06, True), (0.9, True)])
+def test_spacing_is_flagged_beyond_its_limit(tiny_case: Case, mm: float, expected: bool) -> None:
+    case = dataclasses.replace(tiny_case, geometry=Geometry((24, 28, 20), np.diag([1, mm, 1, 1])))
+    assert ("not_1mm" in [flag.name for flag in check_case(case)]) is expected
+
+
+@pytest.mark.parametrize("pair", list(itertools.combinations(range(4), 2)))
+def test_every_swap_of_two_sequences_is_flagged(pair: tuple[int, int]) -> None:
+    order = list(PAPER_ORDER)
+    order[pair[0]], order[pair[1]] = order[pair[1]], order[pair[0]]
+    case = head()
+    swapped = dataclasses.replace(case, volumes={wanted: case.volumes[given] for wanted, given in zip(PAPER_ORDER, order, strict=True)})
+    assert names(swapped) == ["sequences_swapped"]
+
+
+def test_swaps_are_not_looked_for_in_a_handful_of_voxels() -> None:
+    samples = brain_samples(head())[[1, 0, 2, 3]]
+    assert sequences_swapped(samples) is not None
+    assert sequences_swapped(samples[:, : FEWEST_SAMPLES - 1]) is None
+
+
+def test_flat_sequences_are_no_swap() -> None:
+    assert sequences_swapped(np.ones((4, 2000), np.float32)) is None
+
+
+def test_noise_in_the_air_is_a_skull() -> None:
+    noise = np.abs(np.random.default_rng(0).normal(0, 5, SHAPE)).astype(np.float32) + 1
+    flags = check_case(with_volumes(head(), lambda volume: volume + noise))
+    assert [flag.name for flag in flags] == ["not_1mm", "skull_on"]
+    assert "Strip the skull" in flags[1].message
+
+
+def test_a_head_in_clean_air_is_a_skull() -> None:
+    i, j, k = np.meshgrid(*[(np.arange(n) - n / 2 + 0.5) * SPACING_MM for n in SHAPE], indexing="ij")
+    scalp = np.where((i / 85) ** 2 + (j / 100) ** 2 + (k / 75) ** 2 < 1, 600, 0).astype(np.float32)
+    (flag,) = [flag for flag in check_case(with_volumes(head(), lambda volume: np.where(volume == 0, scalp, volume))) if flag.name != "not_1mm"]
+    assert flag.name == "skull_on"
+    assert flag.value == pytest.approx(2670, rel=0.05)
+
+
+def test_a_brain_in_its_tightest_box_is_no_skull() -> None:
+    case = head()
+    box = tuple(slice(found.min(), found.max() + 1) for found in np.nonzero(case.brain_mask))
+    cropped = {sequence: volume[box] for sequence, volume in case.volumes.items()}
+    tight = Case("tight", cropped, Geometry(cropped[Sequence.T1].shape, case.geometry.affine))
+    assert names(tight) == []
+
+
+@pytest.mark.parametrize(("background", "words"), [(0.0, "normalised already"), (-9.0, "background is -9")])
+def test_z_scores_are_flagged_whatever_their_background(background: float, words: str) -> None:
+    case = head()
+
+    def z_score(volume: np.ndarray) -> np.ndarray:
+        inside = volume[case.brain_mask]
+        result = np.full(SHAPE, background, np.float32)
+        result[case.brain_mask] = (inside - inside.mean()) / inside.std()
+        return result
+
+    flags = [flag for flag in check_case(with_volumes(case, z_score)) if flag.name != "not_1mm"]
+    assert [flag.name for flag in flags] == ["already_normalised"]
+    assert words in flags[0].message
+
+
+def test_a_few_negative_voxels_come_from_interpolation_and_are_fine() -> None:
+    case = head()
+    chosen = case.brain_mask & (np.random.default_rng(1).random(SHAPE) < 0.02)
+    assert names(with_volumes(case, lambda volume: np.where(chosen, -3, volume))) == []
+
+
+def test_half_a_brain_is_cut_and_a_tenth_is_small() -> None:
+    case = head()
+    half = Case("half", {s: v[:, 30:] for s, v in case.volumes.items()}, Geometry((60, 30, 40), case.geometry.affine))
+    assert "brain_cut" in names(half)
+    tenth = Case("tenth", {s: v[:, :, 15:18] for s, v in case.volumes.items()}, Geometry((60, 60, 3), case.geometry.affine))
+    assert {"brain_cut", "brain_small"} <= set(names(tenth))
+
+
+@pytest.mark.parametrize(
+    ("sform", "qform", "expected"),
+    [
+        (None, None, ["orientation_unknown"]),
+        (np.diag([-4.0, -4, 4, 1]), None, []),
+        (None, np.diag([-4.0, -4, 4, 1]), []),
+        (np.diag([-4.0, -4, 4, 1]), np.diag([-4.0, -4, 4, 1]), []),
+        (np.diag([-4.0, -4, 4, 1]), np.diag([4.0, -4, 4, 1]), ["two_orientations"]),
+    ],
+)
+def test_what_the_header_says_of_left_and_right(sform: np.ndarray | None, qform: np.ndarray | None, expected: list[str]) -> None:
+    assert names(dataclasses.replace(head(), header=header_of(sform, qform))) == expected
+
+
+@pytest.mark.data
+def test_released_brains_raise_no_flag_and_their_swaps_do(shared_data: Path) -> None:
+    case = read_case(find_cases(shared_data / "brats" / "BraTS2021_00000")[0])
+    assert check_case(case) == []
+    samples = brain_samples(case)
+    for first, second in itertools.combinations(range(4), 2):
+        order = list(range(4))
+        order[first], order[second] = second, first
+        assert sequences_swapped(samples[order]) is not None
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("word", ["flair", "t1", "t1ce", "t2"])
+def test_a_raw_scan_is_flagged_for_its_skull_and_its_slices(shared_data: Path, word: str) -> None:
+    read = read_volume(shared_data / "native" / "TCGA-FG-6692" / "native_with_skull" / f"TCGA-FG-6692_native_{word}.nii.gz")
+    case = Case(word, dict.fromkeys(PAPER_ORDER, read.values), read.geometry, header=read.header)
+    assert [flag.name for flag in check_case(case)] == ["not_1mm", "skull_on"]
