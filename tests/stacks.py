@@ -3,6 +3,7 @@
 import numpy as np
 from conftest import make_tiny_case, tiny_labels
 
+from gliomask.networks.catalogue import Network
 from gliomask.preprocess.channels import prepare
 from gliomask.sampling import SliceStack
 from gliomask.sequences import PAPER_ORDER
@@ -28,3 +29,17 @@ def make_stacks(count: int) -> list[SliceStack]:
 def small_config(**choices):
     """The default recipe on small patches."""
     return make_config(None, None, **(SMALL | choices))
+
+
+def tiny_network(channels, classes):
+    """Two layers: what the loop does is the same for any network, and this one is built at once."""
+    import keras
+
+    image = keras.Input((None, None, channels), name="image")
+    features = keras.layers.Conv2D(8, 3, padding="same", activation="relu", name="features")(image)
+    logits = keras.layers.Conv2D(classes, 1, name="logits")(features)
+    return keras.Model(image, keras.layers.Softmax(dtype="float32")(logits), name="Tiny")
+
+
+TINY_NETWORK = Network("tiny", "Tiny", "stacks:tiny_network", 332, 3)
+"""To be put into the catalogue by the tests that train it."""

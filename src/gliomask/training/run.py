@@ -122,9 +122,9 @@ def _train(training: list[CaseFiles], validation: list[CaseFiles], folder: Path,
         display.read(case_id, len(done), count)
 
     def epoch(history: list[dict[str, float]]) -> None:
-        display.epoch(history)
         write_bytes(folder / "log.csv", _table(history))
         draw_learning_curve(history, folder / "curve.png")
+        display.epoch(history)
 
     stacks = load_cases(training, config, read)
     trained = train(stacks, load_cases(validation, config, read), config, folder, display.step, epoch)
