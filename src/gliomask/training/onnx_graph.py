@@ -1,6 +1,6 @@
 """From a Keras network to an ONNX graph, layer by layer.
 
-The general converters trace the backend's operations; for these networks tf2onnx returns 86 nodes where there are 31 layers, depends on TensorFlow, and
+The general converters trace the backend's operations; for these networks tf2onnx returns 86 nodes where 30 do, depends on TensorFlow, and
 patches numpy to do so. The handful of layers that gliomask's networks are made of is written here instead; another layer is an error,
 never an approximation.
 """
