@@ -15,7 +15,7 @@ from gliomask.cohort import ResultFiles, Writing, segment_to_files
 from gliomask.io.brats import find_cases
 from gliomask.labels import convention
 from gliomask.segmentation import Options, Segmenter
-from gliomask.training.export import export_model
+from gliomask.training.backend import use_backend
 
 
 def held_out_cases(runs: list[Path]) -> dict[Path, list[str]]:
@@ -36,6 +36,9 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
+    use_backend("tensorflow", options.threads)
+    from gliomask.training.export import export_model
+
     files = {case.case_id: case for case in find_cases(options.data)}
     writing = Writing(convention("brats2021"), preview=False)
     for run, cases in held_out_cases(options.runs).items():

@@ -87,7 +87,7 @@ def test_weights_read_back_and_fit_their_network_alone(tmp_path):
     pytest.importorskip("keras", reason="training needs the extra 'train'")
     from gliomask.errors import FileFormatError, UsageError
     from gliomask.networks.catalogue import network
-    from gliomask.training.run import load_weights, save_weights
+    from gliomask.training.weights import load_weights, save_weights
 
     first, second, other = network("sparse").build(), network("sparse").build(), network("dense").build()
     save_weights(tmp_path / "weights.npz", first)

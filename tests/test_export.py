@@ -21,7 +21,7 @@ pytest.importorskip("onnx")
 from gliomask.training.config import TrainConfig  # noqa: E402 - only where Keras is
 from gliomask.training.export import GOLDEN_TOLERANCE, export_model  # noqa: E402
 from gliomask.training.onnx_graph import to_onnx  # noqa: E402
-from gliomask.training.run import save_weights  # noqa: E402
+from gliomask.training.weights import save_weights  # noqa: E402
 
 pytestmark = pytest.mark.train
 

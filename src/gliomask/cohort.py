@@ -114,7 +114,7 @@ def segment_to_files(segmenter: Segmenter, files: CaseFiles, results: ResultFile
         raise QualityError(f"Case {case.case_id}: {result.flags[0].message} Nothing was written, because --strict was given.")
     results.label_map.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _write(result, results, writing)
+        _write(result, results, writing, segmenter.model.spec.name)
         fields = _record_fields(segmenter, result, writing, hashes)
         fields["seconds"] = {"read": read_seconds, **fields["seconds"], "total": round(time.perf_counter() - start, 3)}
         write_record(results.record, "segment", fields)
@@ -125,7 +125,7 @@ def segment_to_files(segmenter: Segmenter, files: CaseFiles, results: ResultFile
     return result
 
 
-def _write(result: Segmentation, results: ResultFiles, writing: Writing) -> None:
+def _write(result: Segmentation, results: ResultFiles, writing: Writing, model: str) -> None:
     case, overwrite = result.case, writing.overwrite
     nifti.write_volume(results.label_map, writing.labels.to_disk(result.label_map), case.geometry, case.header, overwrite=overwrite)
     if writing.probabilities:
@@ -134,7 +134,8 @@ def _write(result: Segmentation, results: ResultFiles, writing: Writing) -> None
     nifti.write_bytes(results.volumes_tsv, volumes.to_tsv().encode())
     nifti.write_bytes(results.volumes_json, (json.dumps({"case": case.case_id, **volumes.to_dict()}, indent=1) + "\n").encode())
     if writing.preview:
-        draw_preview(case, result.label_map, results.preview)
+        title = f"{model}, post-processing {result.postprocess}"
+        draw_preview(case, result.label_map, results.preview, title=title, flags=[flag.message for flag in result.flags])
 
 
 def _record_fields(segmenter: Segmenter, result: Segmentation, writing: Writing, hashes: dict[str, str]) -> dict[str, Any]:

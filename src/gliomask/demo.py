@@ -14,7 +14,7 @@ from pathlib import Path
 from gliomask.cohort import ResultFiles, Writing, segment_to_files
 from gliomask.io.brats import CaseFiles, find_cases, read_reference
 from gliomask.labels import Region, convention
-from gliomask.metrics.overlap import dice
+from gliomask.metrics.overlap import count
 from gliomask.segmentation import Options, Segmentation, Segmenter
 
 
@@ -51,5 +51,5 @@ def run_demo(output: Path, options: Options, *, overwrite: bool = False, progres
         results = ResultFiles.of(output, case.case_id)
         result = segment_to_files(segmenter, case, results, Writing(convention("brats2021"), overwrite=overwrite), progress)
         reference = read_reference(case, result.case.geometry)
-    agreement = {region: dice(region.mask(result.label_map), region.mask(reference)) for region in Region}
+    agreement = {region: count(region.mask(reference), region.mask(result.label_map)).dice for region in Region}
     return Demo(result, results, agreement)

@@ -105,6 +105,6 @@ def _regions(prepared: Prepared, network: NetworkShape, plan: PatchPlan) -> Iter
         yield box_with_halo(prepared.brain, halo, network.multiple) if plan.mode == "whole" else (slice(None),) * 3
         return
     for slab in slabs(prepared.brain, SLAB_SLICES):
-        plane = prepared.brain[:, :, slab].any(axis=2)
+        plane = np.asarray(prepared.brain[:, :, slab].any(axis=2))
         box = box_with_halo(plane, halo, network.multiple) if plan.mode == "whole" else (slice(None),) * 2
         yield (*box, slab)

@@ -190,7 +190,7 @@ def _as_case(source: Source, affine: npt.ArrayLike | None) -> Case:
             raise UsageError(f"Two arrays stand for one sequence: {', '.join(source)}.")
         shape = next(iter(volumes.values())).shape if volumes else ()
         brats = np.diag([-1.0, -1.0, 1.0, 1.0])
-        return Case("array", volumes, Geometry(shape, brats if affine is None else np.asarray(affine, np.float64)))  # type: ignore[arg-type]
+        return Case("array", volumes, Geometry(shape, brats if affine is None else np.asarray(affine, np.float64)))
     if affine is not None:
         raise UsageError("An affine is given with arrays only; files and cases carry their own.")
     if isinstance(source, Case):

@@ -17,6 +17,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--config", "config_file", type=_PATH, help="YAML file of choices; --show-config prints one with every field explained.")
 @click.option("--folds", "fold_table", type=_PATH, help="Table (CSV, TSV) with the columns case and fold.")
 @click.option("--fold", type=int, help="Fold to hold out; needs --folds.")
+@click.option("--from", "start", type=_PATH, help="Run folder or model folder whose weights to begin with (fine-tuning).")
 @click.option("--epochs", type=int, help="Most epochs.")
 @click.option("--validation-share", type=float, help="Share of the training patients set aside to choose the best epoch.")
 @click.option("--seed", type=int, help="Seed of weights, draws and augmentation.")
@@ -31,6 +32,7 @@ def command(
     config_file: Path | None,
     fold_table: Path | None,
     fold: int | None,
+    start: Path | None,
     backend: str,
     show_config: bool,
     **choices: object,
@@ -40,6 +42,7 @@ def command(
     \b
     Examples:
       gliomask train cases/ --network sparse --folds folds.csv --fold 0 -o runs/sparse-fold0
+      gliomask train mine/ --from runs/sparse-all --epochs 5 -o runs/fine-tuned
       gliomask train --recipe paper --show-config > paper.yaml
 
     A run that was interrupted, even by a power cut, goes on exactly where its last epoch ended when the same command is given again.
@@ -59,5 +62,5 @@ def command(
     from gliomask.training.run import run_training
 
     with TrainingDisplay() as display:
-        done = run_training(data, folder, config, fold_table, fold, display)
+        done = run_training(data, folder, config, fold_table, fold, display, start)
     click.echo(f"Done: {done.weights}, {done.epochs} epochs in {done.hours:.2f} h, {done.waiting_share:.2%} of it waiting for patches.")

@@ -9,13 +9,17 @@ if TYPE_CHECKING:
     from gliomask.models.spec import ModelSpec
 
 SCORE_COLUMNS = {
-    "dice_median": "Dice, median",
-    "dice_mean": "Dice, mean",
-    "sensitivity_mean": "sensitivity, mean",
-    "specificity_mean": "specificity, mean",
-    "hd95_mm_median": "HD95, median (mm)",
+    ("dice", "median"): "Dice, median",
+    ("dice", "mean"): "Dice, mean",
+    ("sensitivity", "mean"): "sensitivity, mean",
+    ("specificity_grid", "mean"): "specificity (whole grid), mean",
+    ("hd95_mm", "median"): "HD95 mm, median",
+    ("hd95_mm", "mean"): "HD95 mm, mean",
 }
-"""Figures of `scores["regions"][region]` that a card shows, with their headings."""
+"""Figures of `scores["regions"][region][metric]` that a card shows, with their headings."""
+
+DICE_INTERVALS = {"median": ("median_low", "median_high"), "mean": ("mean_low", "mean_high")}
+"""Where a summary keeps the 95 % interval of each."""
 
 INTENDED_USE = """\
 Research on glioma in adults before treatment: segmenting the tumour's parts in four MR sequences (FLAIR, T1, T1ce, T2) that are
@@ -67,10 +71,16 @@ def _scores(scores: Mapping[str, Any]) -> str:
     if not isinstance(regions, Mapping):
         return "None were measured."
     header = ["region", *SCORE_COLUMNS.values()]
-    rows = [[region, *(_figure(values.get(key)) for key in SCORE_COLUMNS)] for region, values in regions.items()]
+    rows = [[region, *(_figure(metrics, *key) for key in SCORE_COLUMNS)] for region, metrics in regions.items()]
     table = "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
-    return f"{scores.get('protocol', '')}\n\n{table}\n\nCommands: `{scores.get('command', 'not recorded')}`"
+    return f"{scores.get('protocol', '')}\n\n{table}\n\n{scores.get('reading', '')}\n\nCommands:\n\n{_bullets(f'`{line}`' for line in scores.get('commands', []))}"
 
 
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _figure(metrics: Mapping[str, Any], metric: str, statistic: str) -> str:
+    summary = metrics.get(metric, {})
+    if summary.get(statistic) is None:
+        return "-"
+    if metric != "dice":
+        return f"{summary[statistic]:.4g}"
+    low, high = (summary[name] for name in DICE_INTERVALS[statistic])
+    return f"{summary[statistic]:.3f} ({low:.3f} to {high:.3f})"

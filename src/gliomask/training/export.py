@@ -25,7 +25,7 @@ from gliomask.networks.catalogue import Network, network
 from gliomask.preprocess.normalise import normalisation
 from gliomask.training.config import TrainConfig
 from gliomask.training.onnx_graph import to_onnx
-from gliomask.training.run import load_weights
+from gliomask.training.weights import load_weights
 
 GOLDEN_TOLERANCE = AGREEMENT_TOLERANCE
 GOLDEN_SEED = 20200101

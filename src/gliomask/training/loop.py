@@ -19,6 +19,7 @@ from gliomask.training.checkpoint import Arrays, Checkpoint
 from gliomask.training.config import PAPER_WEIGHTS, TrainConfig
 from gliomask.training.dataset import VALIDATION_EPOCH, Waiting, epoch_batches, prefetched, steps_per_epoch
 from gliomask.training.losses import SegmentationLoss, class_weights
+from gliomask.training.weights import WEIGHTS_NAME, load_weights
 
 CHECKPOINT_NAME = "checkpoint.npz"
 
@@ -57,6 +58,7 @@ def train(
     folder: Path,
     on_step: OnStep | None = None,
     on_epoch: OnEpoch | None = None,
+    start: Path | None = None,
 ) -> Trained:
     """Trains a network, or goes on with a training that `folder` holds a checkpoint of.
 
@@ -67,6 +69,7 @@ def train(
         folder: an existing folder for the checkpoint.
         on_step: called after every step.
         on_epoch: called with the whole history after every epoch and its checkpoint; the newest row is last.
+        start: a folder with weights to begin with, unless there is a checkpoint.
 
     Returns:
         The model with the weights to keep (of the epoch with the least validation loss, or, without validation, of the last epoch) and
@@ -77,6 +80,8 @@ def train(
         FileFormatError: the checkpoint cannot be read.
     """
     run = _Run(training, validation, config, folder)
+    if start is not None and not run.history:
+        load_weights(start / WEIGHTS_NAME, run.model)
     while not finished(run.history, config):
         run.epoch(len(run.history), on_step)
         if on_epoch is not None:

@@ -7,16 +7,16 @@ import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import keras
-import numpy as np
 
 from gliomask import __version__
 from gliomask.engines.base import thread_count
 from gliomask.errors import CaseError, UsageError
 from gliomask.io.brats import CaseFiles, find_cases
 from gliomask.io.nifti import write_bytes
+from gliomask.models.files import SPEC_NAME
 from gliomask.training.backend import accelerator
 from gliomask.training.checkpoint import Checkpoint
 from gliomask.training.config import TrainConfig
@@ -25,9 +25,9 @@ from gliomask.training.dataset import load_cases
 from gliomask.training.folds import read_folds, set_aside, split
 from gliomask.training.lock import locked
 from gliomask.training.loop import CHECKPOINT_NAME, Step, Trained, finished, train
-from gliomask.training.npz import read_arrays, write_arrays
+from gliomask.training.weights import WEIGHTS_NAME, save_weights
 
-WEIGHTS_NAME, RECORD_NAME = "weights.npz", "train_run.json"
+RECORD_NAME = "train_run.json"
 
 FEW_CASES = 20
 """Below this a note is shown: the smallest set of patients on which a network of the paper was found useful had 26."""
@@ -66,10 +66,13 @@ class Summary:
     waiting_share: float
 
 
-def run_training(data: Path, folder: Path, config: TrainConfig, fold_table: Path | None, fold: int | None, display: Display) -> Summary:
+def run_training(
+    data: Path, folder: Path, config: TrainConfig, fold_table: Path | None, fold: int | None, display: Display, start: Path | None = None
+) -> Summary:
     """Trains on the labelled cases below `data`; leaves checkpoint.npz, log.csv, curve.png, weights.npz and train_run.json in `folder`.
 
-    A folder that holds a checkpoint of the same training goes on from there; one whose training has finished is left as it is.
+    A folder that holds a checkpoint of the same training goes on from there; one whose training has finished is left as it is. `start`
+    is a run folder or model folder whose weights a new training begins with; what those were trained on goes into the record.
 
     Raises:
         UsageError: a fold without a table, or the other way round, the folder belongs to another training, or one runs in it now.
@@ -91,8 +94,9 @@ def run_training(data: Path, folder: Path, config: TrainConfig, fold_table: Path
             display.note(f"{folder}: going on after epoch {len(history)}.")
         if len(training) < FEW_CASES:
             display.note(f"Training on {len(training)} cases: enough to try things out, too few for weights to be relied on.")
-        trained = _train(training, validation, folder, config, display)
-        _write_record(folder, config, trained, {"training": training, "validation": validation, "held_out": held_out}, fold)
+        origin = _origin(start, held_out)
+        trained = _train(training, validation, folder, config, display, start)
+        _write_record(folder, config, trained, {"training": training, "validation": validation, "held_out": held_out}, fold, origin)
         return _summary(folder, trained.history)
 
 
@@ -112,7 +116,32 @@ def _earlier_history(folder: Path, config: TrainConfig, training: list[CaseFiles
     return []
 
 
-def _train(training: list[CaseFiles], validation: list[CaseFiles], folder: Path, config: TrainConfig, display: Display) -> Trained:
+def _origin(start: Path | None, held_out: list[CaseFiles]) -> dict[str, Any] | None:
+    """What the weights that a training begins with were trained on.
+
+    Raises:
+        UsageError: they have seen a case that is held out now, or there is no record of what they have seen.
+    """
+    if start is None:
+        return None
+    for name in (RECORD_NAME, SPEC_NAME):
+        if (start / name).is_file():
+            record = json.loads((start / name).read_text(encoding="utf-8"))
+            record = record.get("training", record)
+            break
+    else:
+        raise UsageError(f"{start}: neither {RECORD_NAME} nor {SPEC_NAME} is there to say what its weights were trained on. Give a run folder or a model folder.")
+    seen = set(record.get("training_cases", record.get("cases", []))) | set(record.get("validation_cases", []))
+    seen |= set((record.get("started_from") or {}).get("cases", []))
+    leaked = sorted(seen & {case.case_id for case in held_out})
+    if leaked:
+        raise UsageError(f"{start}: its weights were trained on cases that are held out here: {', '.join(leaked[:5])}. Start from another training.")
+    return {"name": start.resolve().name, "cases": sorted(seen), "patches": record.get("patches"), "hours": record.get("hours")}
+
+
+def _train(
+    training: list[CaseFiles], validation: list[CaseFiles], folder: Path, config: TrainConfig, display: Display, start: Path | None
+) -> Trained:
     """Reads the cases, trains, writes the weights."""
     count = len(training) + len(validation)
     done: list[str] = []
@@ -127,12 +156,14 @@ def _train(training: list[CaseFiles], validation: list[CaseFiles], folder: Path,
         display.epoch(history)
 
     stacks = load_cases(training, config, read)
-    trained = train(stacks, load_cases(validation, config, read), config, folder, display.step, epoch)
+    trained = train(stacks, load_cases(validation, config, read), config, folder, display.step, epoch, start)
     save_weights(folder / WEIGHTS_NAME, trained.model)
     return trained
 
 
-def _write_record(folder: Path, config: TrainConfig, trained: Trained, cases: dict[str, list[CaseFiles]], fold: int | None) -> None:
+def _write_record(
+    folder: Path, config: TrainConfig, trained: Trained, cases: dict[str, list[CaseFiles]], fold: int | None, origin: dict[str, Any] | None
+) -> None:
     record = {
         "gliomask": __version__,
         "keras": keras.__version__,
@@ -141,6 +172,7 @@ def _write_record(folder: Path, config: TrainConfig, trained: Trained, cases: di
         "threads": thread_count(config.threads),
         "config": config.model_dump(mode="json"),
         "fold": fold,
+        "started_from": origin,
         **{f"{use}_cases": [case.case_id for case in chosen] for use, chosen in cases.items()},
         "patches": trained.patches,
         "hours": round(_summary(folder, trained.history).hours, 3),
@@ -172,22 +204,3 @@ def _table(history: list[dict[str, float]]) -> bytes:
     writer.writeheader()
     writer.writerows(history)
     return text.getvalue().encode()
-
-
-def save_weights(path: Path, model: keras.Model) -> None:
-    """Writes a model's weights as an `.npz` of plain arrays, named after its variables."""
-    write_arrays(path, {variable.path: np.asarray(variable) for variable in model.variables})
-
-
-def load_weights(path: Path, model: keras.Model) -> None:
-    """Fills a model with weights that `save_weights` wrote.
-
-    Raises:
-        FileFormatError: the file cannot be read.
-        UsageError: the file lacks a variable of the model, or one has another shape.
-    """
-    arrays = read_arrays(path)
-    for variable in model.variables:
-        if variable.path not in arrays or arrays[variable.path].shape != tuple(variable.shape):
-            raise UsageError(f"{path}: no weights of shape {tuple(variable.shape)} for {variable.path}. The file belongs to another network.")
-        variable.assign(arrays[variable.path])

@@ -1,0 +1,72 @@
+"""Puts a trained network and its scores into the package, with its card:
+
+    python benchmarks/ship_model.py RUN NAME --evaluation FOLDER --postprocess 3d --protocol TEXT --reading TEXT --command LINE...
+
+RUN is a run folder of `gliomask train`; NAME a shipped model's name; FOLDER what `gliomask evaluate` wrote for cross-validated
+predictions. The card goes to docs/model-cards/NAME.md, the tables of cases and regions to docs/tables/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from gliomask.models.card import card
+from gliomask.models.registry import SHIPPED, SHIPPED_FOLDER
+from gliomask.training.backend import use_backend
+
+ROOT = Path(__file__).resolve().parents[1]
+METRICS = ("dice", "sensitivity", "specificity_grid", "hd95_mm")
+LICENCE = "Apache-2.0"
+
+
+def scores_of(evaluation: Path, protocol: str, reading: str, commands: list[str]) -> dict[str, object]:
+    """Returns what model.json keeps of an evaluation."""
+    found = json.loads((evaluation / "scores.json").read_text())
+    regions = {
+        region: {metric: {name: round(value, 4) for name, value in metrics[metric].items() if value is not None} for metric in METRICS}
+        for region, metrics in found["summary"].items()
+    }
+    return {
+        "protocol": protocol,
+        "reading": reading,
+        "policy": found["options"]["policy"],
+        "cases": len(found["cases"]),
+        "regions": regions,
+        "commands": commands,
+    }
+
+
+def main() -> None:
+    """Exports, scores attached, and writes the card."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("name", choices=list(SHIPPED))
+    parser.add_argument("--evaluation", type=Path, required=True)
+    parser.add_argument("--postprocess", required=True)
+    parser.add_argument("--protocol", required=True)
+    parser.add_argument("--reading", default="")
+    parser.add_argument("--command", action="append", default=[])
+    options = parser.parse_args()
+    use_backend("tensorflow", None)
+    from gliomask.training.export import export_model
+
+    spec = export_model(
+        options.run,
+        SHIPPED_FOLDER / options.name,
+        name=options.name,
+        licence=LICENCE,
+        attribution=(ROOT / "docs/model-cards/attribution.txt").read_text().splitlines(),
+        postprocess=options.postprocess,
+        scores=scores_of(options.evaluation, options.protocol, options.reading, options.command),
+        overwrite=True,
+    )
+    (ROOT / f"docs/model-cards/{options.name}.md").write_text(card(spec))
+    shutil.copyfile(options.evaluation / "scores.tsv", ROOT / f"docs/tables/{options.name}_cases.tsv")
+    shutil.copyfile(options.evaluation / "summary.tsv", ROOT / f"docs/tables/{options.name}_summary.tsv")
+
+
+if __name__ == "__main__":
+    main()
