@@ -7,7 +7,7 @@ import pytest
 from conftest import make_tiny_case
 
 from gliomask.errors import CaseError, EngineUnavailableError
-from gliomask.preprocess.n4 import N4Settings, correct_case, correct_volume
+from gliomask.preprocess.n4 import N4Settings, correct_bias, correct_volume
 
 SHAPE = (40, 44, 36)
 SPACING_MM = (4.0, 4.0, 4.0)
@@ -59,7 +59,7 @@ def test_the_same_scan_gives_the_same_bytes(sitk: object, rng: np.random.Generat
 
 def test_a_case_keeps_its_grid_and_all_sequences(sitk: object) -> None:
     case = make_tiny_case()
-    corrected = correct_case(case, SETTINGS)
+    corrected = correct_bias(case, SETTINGS)
     assert corrected.geometry is case.geometry
     assert list(corrected.volumes) == list(case.volumes)
     np.testing.assert_array_equal(corrected.brain_mask, case.brain_mask)

@@ -40,7 +40,7 @@ class N4Settings:
 DEFAULT_SETTINGS = N4Settings()
 
 
-def correct_case(case: Case, settings: N4Settings = DEFAULT_SETTINGS) -> Case:
+def correct_bias(case: Case, settings: N4Settings = DEFAULT_SETTINGS) -> Case:
     """Returns the case with every sequence corrected inside the brain.
 
     Raises:
