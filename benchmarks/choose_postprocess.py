@@ -34,9 +34,7 @@ MIN_ENHANCING_ML = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 MIN_ENHANCING_SHARES = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05)
 CANDIDATES = sorted(
     (Cleaning(*values) for values in product(MIN_SHARES, MIN_ENHANCING_ML, MIN_ENHANCING_SHARES, (False, True))),
-    key=lambda c: (
-        MIN_SHARES.index(c.min_share) + MIN_ENHANCING_ML.index(c.min_enhancing_ml) + MIN_ENHANCING_SHARES.index(c.min_enhancing_share) + c.fill_holes
-    ),
+    key=lambda c: MIN_SHARES.index(c.min_share) + MIN_ENHANCING_ML.index(c.min_enhancing_ml) + MIN_ENHANCING_SHARES.index(c.min_enhancing_share) + c.fill_holes,
 )
 """Everything that is tried, the mildest first."""
 
@@ -182,11 +180,7 @@ def main() -> None:
         examples = read_examples(options.predictions, options.references, read_folds(options.folds), partial=options.partial)
     except GliomaskError as error:
         raise SystemExit(str(error)) from error
-    fixed = [
-        Row(name, "", "all", None, [dice(e, postprocess(e.prediction, name, e.spacing_mm)) for e in examples])
-        for name in CHAINS
-        if name != "3d"
-    ]
+    fixed = [Row(name, "", "all", None, [dice(e, postprocess(e.prediction, name, e.spacing_mm)) for e in examples]) for name in CHAINS if name != "3d"]
     text = table([*fixed, *nested_rows(examples)])
     write_bytes(options.output, text.encode())
     print(text, end="")

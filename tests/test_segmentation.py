@@ -15,6 +15,7 @@ from gliomask.errors import CaseError, GeometryError, UsageError
 from gliomask.geometry import Geometry
 from gliomask.sequences import Sequence
 
+
 def oblique(affine: np.ndarray) -> np.ndarray:
     angle = np.deg2rad(20)
     turn = np.eye(4)

@@ -94,7 +94,9 @@ class Writing:
     strict: bool = False
 
 
-def segment_to_files(segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing, progress: Progress = lambda done, total: None) -> Segmentation:
+def segment_to_files(
+    segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing, progress: Progress = lambda done, total: None
+) -> Segmentation:
     """Segments one case and writes its results: all of them, or, after an error, none.
 
     Raises:
@@ -204,7 +206,7 @@ def segment_cohort(
                 raise files[1]
             result = segment_to_files(segmenter, files, ResultFiles.of(output, case_id), writing, progress)
             row = _done(result, time.perf_counter() - start)
-        except Exception as error:  # noqa: BLE001 - one case must not stop a cohort; the error becomes its row and the exit code
+        except Exception as error:
             first_error = first_error or error
             text = str(error) if isinstance(error, GliomaskError) else f"{type(error).__name__}: {error}"
             row = Row(case_id, "failed", round(time.perf_counter() - start, 2), "", text)

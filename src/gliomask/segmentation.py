@@ -197,7 +197,7 @@ def _as_case(source: Source, affine: npt.ArrayLike | None) -> Case:
         return source
     cases = find_cases(Path(source))
     if len(cases) > 1:
-        raise UsageError(f"{source} holds {len(cases)} cases; gliomask.segment takes one at a time. For a folder of cases: gliomask segment, or gliomask.Segmenter.")
+        raise UsageError(f"{source} holds {len(cases)} cases; gliomask.segment takes one. For more: the command gliomask segment, or gliomask.Segmenter.")
     return read_case(cases[0])
 
 

@@ -73,7 +73,8 @@ def _scores(scores: Mapping[str, Any]) -> str:
     header = ["region", *SCORE_COLUMNS.values()]
     rows = [[region, *(_figure(metrics, *key) for key in SCORE_COLUMNS)] for region, metrics in regions.items()]
     table = "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
-    return f"{scores.get('protocol', '')}\n\n{table}\n\n{scores.get('reading', '')}\n\nCommands:\n\n{_bullets(f'`{line}`' for line in scores.get('commands', []))}"
+    commands = _bullets(f"`{line}`" for line in scores.get("commands", []))
+    return f"{scores.get('protocol', '')}\n\n{table}\n\n{scores.get('reading', '')}\n\nCommands:\n\n{commands}"
 
 
 def _figure(metrics: Mapping[str, Any], metric: str, statistic: str) -> str:

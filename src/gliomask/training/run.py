@@ -130,7 +130,7 @@ def _origin(start: Path | None, held_out: list[CaseFiles]) -> dict[str, Any] | N
             record = record.get("training", record)
             break
     else:
-        raise UsageError(f"{start}: neither {RECORD_NAME} nor {SPEC_NAME} is there to say what its weights were trained on. Give a run folder or a model folder.")
+        raise UsageError(f"{start}: neither {RECORD_NAME} nor {SPEC_NAME} says what its weights were trained on. Give a run folder or a model folder.")
     seen = set(record.get("training_cases", record.get("cases", []))) | set(record.get("validation_cases", []))
     seen |= set((record.get("started_from") or {}).get("cases", []))
     leaked = sorted(seen & {case.case_id for case in held_out})
@@ -139,9 +139,7 @@ def _origin(start: Path | None, held_out: list[CaseFiles]) -> dict[str, Any] | N
     return {"name": start.resolve().name, "cases": sorted(seen), "patches": record.get("patches"), "hours": record.get("hours")}
 
 
-def _train(
-    training: list[CaseFiles], validation: list[CaseFiles], folder: Path, config: TrainConfig, display: Display, start: Path | None
-) -> Trained:
+def _train(training: list[CaseFiles], validation: list[CaseFiles], folder: Path, config: TrainConfig, display: Display, start: Path | None) -> Trained:
     """Reads the cases, trains, writes the weights."""
     count = len(training) + len(validation)
     done: list[str] = []
