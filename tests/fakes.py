@@ -126,6 +126,7 @@ def tiny_spec(kind: str, **changes) -> ModelSpec:
             cases=("a", "b"),
             validation_cases=(),
             held_out_cases=("c",),
+            started_from=None,
             fold=0,
             patches=40,
             hours=0.1,

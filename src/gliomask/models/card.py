@@ -51,6 +51,7 @@ def card(spec: ModelSpec) -> str:
         f"recipe `{training.recipe}`, seed {training.seed}, {training.hours:.2f} hours on {training.backend} ({training.device}), "
         f"Keras {training.keras}, gliomask {training.gliomask}. Normalisation `{spec.normalisation.method}`, post-processing `{spec.postprocess}`. "
         "Every choice is in `model.json`.",
+        *([_origin(training.started_from)] if training.started_from else []),
         "Patients trained on: " + ", ".join(training.cases) + ".",
         *(["Patients held out: " + ", ".join(training.held_out_cases) + "."] if training.held_out_cases else []),
         "## Limits",
@@ -60,6 +61,11 @@ def card(spec: ModelSpec) -> str:
         _bullets(spec.attribution),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _origin(origin: Mapping[str, Any]) -> str:
+    patches = origin["patches"] or 0
+    return f"It began with the weights of `{origin['name']}` ({patches:,} patches of {len(origin['cases'])} of these patients, {origin['hours'] or 0:.2f} hours)."
 
 
 def _bullets(lines: Iterable[str]) -> str:

@@ -52,7 +52,7 @@ class Normalisation(_Part):
 
 
 class TrainingRecord(_Part):
-    """How the weights came about; `config` is the whole `training.config.TrainConfig`."""
+    """How the weights came about; `config` is the whole `training.config.TrainConfig`, `started_from` an earlier training that this one went on from."""
 
     recipe: Text
     config: dict[str, JsonValue]
@@ -60,6 +60,7 @@ class TrainingRecord(_Part):
     cases: Annotated[tuple[Text, ...], Field(min_length=1)]
     validation_cases: tuple[Text, ...]
     held_out_cases: tuple[Text, ...]
+    started_from: dict[str, JsonValue] | None
     fold: int | None
     patches: Annotated[int, Field(ge=0)]
     hours: Annotated[float, Field(ge=0)]

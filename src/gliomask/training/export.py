@@ -120,6 +120,7 @@ def _training_record(record: Mapping[str, Any], config: TrainConfig) -> Training
             cases=tuple(record["training_cases"]),
             validation_cases=tuple(record["validation_cases"]),
             held_out_cases=tuple(record["held_out_cases"]),
+            started_from=record.get("started_from"),
             **{field: record[field] for field in ("fold", "patches", "hours", "backend", "device", "gliomask", "keras")},
         )
     except (KeyError, TypeError, ValidationError) as error:
