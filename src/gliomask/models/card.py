@@ -65,7 +65,8 @@ def card(spec: ModelSpec) -> str:
 
 def _origin(origin: Mapping[str, Any]) -> str:
     patches = origin["patches"] or 0
-    return f"It began with the weights of `{origin['name']}` ({patches:,} patches of {len(origin['cases'])} of these patients, {origin['hours'] or 0:.2f} hours)."
+    before = f"{patches:,} patches of {len(origin['cases'])} of these patients, {origin['hours'] or 0:.2f} hours"
+    return f"It began with the weights of `{origin['name']}` ({before})."
 
 
 def _bullets(lines: Iterable[str]) -> str:
