@@ -81,7 +81,7 @@ def train(
     """
     run = _Run(training, validation, config, folder)
     if start is not None and not run.history:
-        load_weights(start / WEIGHTS_NAME, run.model)
+        load_weights(start / WEIGHTS_NAME, run.model, widen=True)
     while not finished(run.history, config):
         run.epoch(len(run.history), on_step)
         if on_epoch is not None:

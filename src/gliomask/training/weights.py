@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from gliomask.errors import UsageError
 from gliomask.training.npz import read_arrays, write_arrays
@@ -19,8 +21,15 @@ def save_weights(path: Path, model: keras.Model) -> None:
     write_arrays(path, {variable.path: np.asarray(variable) for variable in model.variables})
 
 
-def load_weights(path: Path, model: keras.Model) -> None:
+def load_weights(path: Path, model: keras.Model, *, widen: bool = False) -> None:
     """Fills a model with weights that `save_weights` wrote.
+
+    Args:
+        path: the file.
+        model: the network to fill.
+        widen: also take weights of a network that lacks input channels which some of this one's convolutions have first, such as
+            SparseMultiOCM's for InputSparseMultiOCM: the new channels get zeros, so that the wider network computes what the narrower did
+            (function-preserving widening; Chen, Goodfellow and Shlens, Net2Net, ICLR 2016).
 
     Raises:
         FileFormatError: the file cannot be read.
@@ -28,6 +37,20 @@ def load_weights(path: Path, model: keras.Model) -> None:
     """
     arrays = read_arrays(path)
     for variable in model.variables:
-        if variable.path not in arrays or arrays[variable.path].shape != tuple(variable.shape):
-            raise UsageError(f"{path}: no weights of shape {tuple(variable.shape)} for {variable.path}. The file belongs to another network.")
-        variable.assign(arrays[variable.path])
+        shape = tuple(variable.shape)
+        found = arrays.get(variable.path)
+        if widen and found is not None:
+            found = _with_new_channels_first(found, shape)
+        if found is None or found.shape != shape:
+            raise UsageError(f"{path}: no weights of shape {shape} for {variable.path}. The file belongs to another network.")
+        variable.assign(found)
+
+
+def _with_new_channels_first(kernel: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Returns a kernel, (..., input channels, filters), with zeros for input channels that it lacks."""
+    same_but_inputs = kernel.ndim == len(shape) > 1 and kernel.shape[:-2] == shape[:-2] and kernel.shape[-1] == shape[-1]
+    if not same_but_inputs or kernel.shape[-2] >= shape[-2]:
+        return kernel
+    width = [(0, 0)] * kernel.ndim
+    width[-2] = (shape[-2] - kernel.shape[-2], 0)
+    return np.pad(kernel, width)
