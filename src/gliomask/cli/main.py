@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "Score label maps against references.",
     "train": "Train a network on labelled cases.",
     "export": "Turn a finished training into a model folder.",
+    "simulate": "Make labelled synthetic patients.",
 }
 """Every command with its one line of help; module `gliomask.cli.<command>` holds `command`."""
 

@@ -258,13 +258,13 @@ def _geometry(header: Nifti1Header, shape: tuple[int, ...], path: Path) -> Geome
 
 
 def write_volume(
-    path: Path, values: npt.NDArray[np.uint8] | Volume, geometry: Geometry, header: bytes | None = None, *, overwrite: bool = False
+    path: Path, values: npt.NDArray[np.uint8 | np.int16] | Volume, geometry: Geometry, header: bytes | None = None, *, overwrite: bool = False
 ) -> None:
     """Writes a volume or a 4-D stack of volumes, in the data type it has, to a temporary name beside `path` and renames it.
 
     Args:
         path: must end in `.nii` or `.nii.gz`.
-        values: (I, J, K) or (I, J, K, C), uint8 or float32.
+        values: (I, J, K) or (I, J, K, C), uint8, int16 or float32.
         geometry: the grid of the first three axes.
         header: the header of the scan this belongs to; its sform and qform with their codes, its spacing and its units are kept
             exactly, its free text and its intensity range are not. Without it both codes are 1 (scanner) and the affine is the geometry's.
@@ -276,8 +276,8 @@ def write_volume(
     """
     if not is_nifti_name(path):
         raise UsageError(f"{path}: the name of a NIfTI file ends in .nii or .nii.gz.")
-    if values.dtype not in (np.uint8, np.float32):
-        raise UsageError(f"{path}: values are written as uint8 or float32; found {values.dtype}.")
+    if values.dtype not in (np.uint8, np.int16, np.float32):
+        raise UsageError(f"{path}: values are written as uint8, int16 or float32; found {values.dtype}.")
     if values.ndim not in (3, 4) or values.shape[:3] != geometry.shape:
         raise GeometryError(f"{path}: the values have the shape {values.shape}, the grid has {geometry.shape}.")
     if path.exists() and not overwrite:
