@@ -1,0 +1,34 @@
+"""Model cards say what `model.json` says, and the ones in docs/ are up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fakes import tiny_spec
+
+from gliomask.models.card import card
+from gliomask.models.registry import load_model, shipped_models
+
+CARDS = Path(__file__).resolve().parents[1] / "docs" / "model-cards"
+
+SUMMARY = {"median": 0.91, "median_low": 0.88, "median_high": 0.93, "mean": 0.87, "mean_low": 0.84, "mean_high": 0.9}
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_the_card_in_docs_is_what_the_model_says(name):
+    assert (CARDS / f"{name}.md").read_text() == card(load_model(name).spec), "run benchmarks/ship_model.py again, or write the card anew"
+
+
+def test_a_card_states_scores_limits_and_licence():
+    scores = {"protocol": "By hand.", "regions": {"WT": {"dice": SUMMARY}}, "commands": ["gliomask evaluate"]}
+    spec = tiny_spec("slices", scores=scores, attribution=("A work.",))
+    text = card(spec)
+    assert "| WT | 0.910 (0.880 to 0.930) | 0.870 (0.840 to 0.900) | - |" in text
+    assert "not a medical device" in text
+    assert "- A work." in text
+    assert "By hand." in text
+
+
+def test_a_card_without_scores_says_so():
+    assert "None were measured." in card(tiny_spec("slices", scores={}))
