@@ -2,7 +2,8 @@
 
 Each RUN is a folder that `gliomask train --folds TABLE --fold N` has left. Its model is exported to OUT/models/RUN, and the cases
 that it held out are segmented without post-processing into OUT/predictions, where `benchmarks/choose_postprocess.py` and
-`gliomask evaluate` find them. A case held out by two runs is an error; cases that are there already are left alone.
+`gliomask evaluate` find them; with --postprocess CHAIN, OUT/CHAIN gets them post-processed. A case held out by two runs is an error;
+cases that are there already are left alone.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ import json
 from pathlib import Path
 
 from gliomask.cohort import ResultFiles, Writing, segment_to_files
-from gliomask.io.brats import find_cases
+from gliomask.io.brats import find_cases, read_label_map
+from gliomask.io.nifti import write_volume
 from gliomask.labels import convention
+from gliomask.postprocess import postprocess
+from gliomask.preprocess.channels import NETWORK_ORIENTATION
 from gliomask.segmentation import Options, Segmenter
 from gliomask.training.backend import use_backend
 
@@ -28,6 +32,17 @@ def held_out_cases(runs: list[Path]) -> dict[Path, list[str]]:
     return held_out
 
 
+def apply_chain(chain: str, raw: Path, cleaned: Path) -> None:
+    """Post-processes every label map of a folder into another, as `gliomask segment` would have."""
+    cleaned.mkdir(parents=True, exist_ok=True)
+    labels = convention("brats2021")
+    for path in sorted(raw.glob("*_seg.nii.gz")):
+        label_map, geometry = read_label_map(path, labels)
+        reorientation = geometry.reorientation_to(NETWORK_ORIENTATION)
+        found = postprocess(reorientation.apply(label_map), chain, reorientation.target.spacing_mm)
+        write_volume(cleaned / path.name, labels.to_disk(reorientation.undo(found)), geometry, overwrite=True)
+
+
 def main() -> None:
     """Exports and segments, run by run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -35,6 +50,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--postprocess", help="also write the predictions after this chain")
     options = parser.parse_args()
     use_backend("tensorflow", options.threads)
     from gliomask.training.export import export_model
@@ -51,6 +67,8 @@ def main() -> None:
                 if not results.record.exists():
                     segment_to_files(segmenter, files[case], results, writing)
                     print(f"{run.name}: {case}", flush=True)
+    if options.postprocess:
+        apply_chain(options.postprocess, options.output / "predictions", options.output / options.postprocess)
 
 
 if __name__ == "__main__":

@@ -210,9 +210,7 @@ def test_lesion_wise_scores_agree_with_the_code_of_brats_2023(name, spacing, dic
 FULL = ball((18, 17, 14), 5)
 
 
-@pytest.mark.parametrize(
-    ("name", "both", "one"), [("brats2018", math.nan, math.nan), ("brats2020", 0.0, 373.12866), ("brats2023", 0.0, 374.0)]
-)
+@pytest.mark.parametrize(("name", "both", "one"), [("brats2018", math.nan, math.nan), ("brats2020", 0.0, 373.12866), ("brats2023", 0.0, 374.0)])
 def test_policies_score_empty_regions_by_name(name, both, one):
     chosen = policy(name)
     nothing = score_region(NOTHING, NOTHING, UNIT, chosen)

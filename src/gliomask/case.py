@@ -51,9 +51,7 @@ class Case:
         name = f"Case {self.case_id}: {sequence.value}" + (f" ({self.sources[sequence]})" if sequence in self.sources else "")
         volume = _float32_view(np.asarray(self.volumes[sequence]), name)
         if volume.shape != self.geometry.shape:
-            raise GeometryError(
-                f"{name} has the shape {volume.shape}, but the case's grid has {self.geometry.shape}. Bring all sequences to one grid first."
-            )
+            raise GeometryError(f"{name} has the shape {volume.shape}, but the case's grid has {self.geometry.shape}. Bring all sequences to one grid first.")
         low, high = float(volume.min()), float(volume.max())
         if not np.isfinite([low, high]).all():
             bad = volume.size - int(np.isfinite(volume).sum())

@@ -330,7 +330,7 @@ def _describe_values(header: Nifti1Header, values: npt.NDArray[np.generic]) -> N
     header["descrip"] = b"gliomask"
 
 
-def _write_all(stream: BinaryIO, header: Nifti1Header, values: npt.NDArray[np.uint8] | Volume) -> None:
+def _write_all(stream: BinaryIO, header: Nifti1Header, values: npt.NDArray[np.uint8 | np.int16] | Volume) -> None:
     stream.write(header.binaryblock + bytes(EXTENDER_BYTES))
     little = values.dtype.newbyteorder("<")
     stack = values if values.ndim == 4 else values[..., np.newaxis]
