@@ -12,6 +12,7 @@ from gliomask.cli.main import run
 from gliomask.demo import run_demo, sample_case
 from gliomask.io.brats import read_case
 from gliomask.labels import Region
+from gliomask.models.registry import shipped_models
 from gliomask.preprocess.checks import check_case
 from gliomask.segmentation import Options
 
@@ -34,7 +35,7 @@ def test_the_demonstration_finds_the_tumour_and_writes_everything(tmp_path, caps
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["sparse", "input-sparse", "dense"])
+@pytest.mark.parametrize("model", shipped_models())
 def test_each_shipped_model_finds_the_samples_tumour_in_the_samples_grid(model, tmp_path):
     demo = run_demo(tmp_path, Options(model=model))
     assert demo.dice[Region.WT] > 0.7
