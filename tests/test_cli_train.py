@@ -156,7 +156,9 @@ def test_control_c_is_130_and_the_same_command_goes_on(tmp_path, cases):
     pytest.importorskip("tensorflow", reason="training needs the extra 'train'")
     folder, path = tmp_path / "run", tmp_path / "long.yaml"
     path.write_text(describe_config(make_config(None, None, **SMALL, epochs=100_000, average=0)), encoding="utf-8")
-    command = [sys.executable, "-c", "from gliomask.cli.main import main; main()", "train", str(cases), "--config", str(path), "-o", str(folder)]
+    # A shell that starts a job in the background makes it ignore Ctrl-C, and its children inherit that.
+    start_up = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from gliomask.cli.main import main; main()"
+    command = [sys.executable, "-c", start_up, "train", str(cases), "--config", str(path), "-o", str(folder)]
     for start in (0, 1):
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"}) as process:
             line = ""
@@ -168,8 +170,11 @@ def test_control_c_is_130_and_the_same_command_goes_on(tmp_path, cases):
             assert (line.split()[1] != "1") == bool(start)
             time.sleep(0.05)
             process.send_signal(signal.SIGINT)
-            rest = process.stderr.read()
-            assert process.wait(timeout=60) == 130
+            try:
+                _, rest = process.communicate(timeout=60)
+            finally:
+                process.kill()
+            assert process.returncode == 130
         assert "last finished epoch is kept" in rest
         assert rest.endswith("Interrupted.\n")
         assert "Traceback" not in rest
