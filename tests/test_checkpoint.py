@@ -7,6 +7,7 @@ import pytest
 
 from gliomask.errors import FileFormatError, UsageError
 from gliomask.training.checkpoint import Checkpoint
+from gliomask.training.config import make_config
 
 
 @pytest.fixture
@@ -100,3 +101,11 @@ def test_only_the_same_training_goes_on(tmp_path, checkpoint):
             checkpoint.refuse_other(path, config, cases, backend)
     checkpoint.backend = None
     checkpoint.refuse_other(path, {"seed": 0}, ["a", "b"], "jax")
+
+
+def test_a_training_from_before_a_field_was_added_goes_on_with_its_default(tmp_path, checkpoint):
+    config = make_config().model_dump(mode="json")
+    checkpoint.config = {name: value for name, value in config.items() if name != "placement"}
+    checkpoint.refuse_other(tmp_path, config, ["a", "b"], "tensorflow")
+    with pytest.raises(UsageError, match="other values of placement"):
+        checkpoint.refuse_other(tmp_path, config | {"placement": "adjacent"}, ["a", "b"], "tensorflow")

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from stacks import make_stack, make_stacks
 from gliomask.errors import CaseError
 from gliomask.labels import Label
 from gliomask.preprocess.channels import prepare
-from gliomask.sampling import SliceStack, cut_patch, equal_draws, uniform_draws
+from gliomask.sampling import Draw, SliceStack, cut_patch, equal_draws, place, uniform_draws
 from gliomask.sequences import PAPER_ORDER
 
 IDENTITY = np.eye(2)
@@ -144,3 +145,37 @@ def test_linear_images_are_interpolated_exactly(angle, zoom, flip):
     offsets = np.stack(np.meshgrid(np.arange(12) - 6, np.arange(12) - 6, indexing="ij"))
     positions = np.einsum("ab,bij->ija", matrix, offsets) + 20
     np.testing.assert_allclose(patch, positions, atol=1e-4)
+
+
+def test_adjacent_patches_are_tiles_of_the_scans_own_slice(rng):
+    stack = replace(plain_stack(np.zeros((2, 40, 40), int)), origin=(5, 11))
+    for i, j in rng.integers(0, 40, (200, 2)):
+        placed = place(Draw(3, (1, int(i), int(j))), stack, "adjacent", 8, rng)
+        corner = np.array(placed.centre[1:]) - 4 + stack.origin
+        assert placed.case == 3
+        assert placed.centre[0] == 1
+        assert not (corner % 8).any()
+        assert (corner - stack.origin <= (i, j)).all()
+        assert (corner - stack.origin + 8 > (i, j)).all()
+
+
+def test_overlapping_patches_are_those_tiles_and_the_ones_on_their_corners_and_hold_the_pixel(rng):
+    stack = plain_stack(np.zeros((1, 40, 40), int))
+    found = Counter()
+    for _ in range(400):
+        placed = place(Draw(0, (0, 13, 21)), stack, "overlapping", 8, rng)
+        found[placed.centre] += 1
+    assert set(found) == {(0, 12, 20), (0, 16, 24)}
+    assert min(found.values()) > 150
+
+
+def test_centred_patches_take_nothing_from_the_generator(rng):
+    before = rng.bit_generator.state
+    assert place(Draw(0, (0, 1, 2)), make_stack(), "centred", 8, rng) == Draw(0, (0, 1, 2))
+    assert rng.bit_generator.state == before
+
+
+def test_a_stack_remembers_where_it_was_cropped():
+    case = make_tiny_case()
+    brain = prepare(case, PAPER_ORDER, "volume").brain
+    assert make_stack().origin == tuple(int(np.nonzero(brain)[axis].min()) for axis in (0, 1))

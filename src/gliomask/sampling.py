@@ -28,6 +28,7 @@ class SliceStack:
         labels: (K, I, J) uint8 `Label`.
         centres: for each class, the flat indices (int32, into K x I x J) of the pixels a patch may be centred on.
         background: value of the channels outside the brain and outside the field of view.
+        origin: where (i, j) 0 of these slices, which are cropped, lies in the scan's own slices.
     """
 
     case_id: str
@@ -35,6 +36,7 @@ class SliceStack:
     labels: npt.NDArray[np.uint8]
     centres: tuple[npt.NDArray[np.int32], ...]
     background: float
+    origin: tuple[int, int] = (0, 0)
 
     @classmethod
     def of(cls, case_id: str, channels: Channels, label_map: LabelMap, brain: Mask, background: float) -> SliceStack:
@@ -58,7 +60,7 @@ class SliceStack:
         labels = np.ascontiguousarray(np.moveaxis(label_map[box], 2, 0))
         within = np.moveaxis(inside[box], 2, 0)
         centres = tuple(np.flatnonzero((labels == label) & within).astype(np.int32) for label in Label)
-        return cls(case_id, slices, labels, centres, background)
+        return cls(case_id, slices, labels, centres, background, (int(box[0].start), int(box[1].start)))
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,28 @@ def _draw(cases: list[SliceStack], case: int, pixels: npt.NDArray[np.int32], gen
 
 SAMPLERS = {"equal": equal_draws, "uniform": uniform_draws}
 """Each way of drawing an epoch's patches, by name."""
+
+
+def place(draw: Draw, stack: SliceStack, placement: str, size: int, generator: np.random.Generator) -> Draw:
+    """Returns the patch that holds a drawn pixel, by where patches may lie; the chance of a pixel, and so of a class, is the sampler's.
+
+    The paper compares patches side by side with overlapping ones; its graphical abstract shows the latter as centred on the corners that four
+    adjacent ones share, and `gliomask.patches.overlapping` cuts a slice in the same way. How its patches were chosen from these was not published.
+
+    Args:
+        draw: the pixel.
+        stack: its case.
+        placement: `centred`, on the pixel; `adjacent`, the tile of the scan's slice that holds it; `overlapping`, that tile or the one of the
+            grid that is shifted by half a patch, evenly.
+        size: height and width of a patch.
+        generator: source of randomness, used by `overlapping` alone.
+    """
+    if placement == "centred":
+        return draw
+    shift = size // 2 * int(generator.integers(2)) if placement == "overlapping" else 0
+    k, *pixel = draw.centre
+    i, j = ((index + origin - shift) // size * size + shift + size // 2 - origin for index, origin in zip(pixel, stack.origin, strict=True))
+    return Draw(draw.case, (k, i, j))
 
 
 def cut_patch(

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomask.errors import FileFormatError, UsageError
+from gliomask.training.config import TrainConfig
 from gliomask.training.npz import read_arrays, write_arrays
 
 Arrays = list[npt.NDArray[Any]]
@@ -51,7 +52,9 @@ class Checkpoint:
         Raises:
             UsageError: it had other values, other training cases, or another backend.
         """
-        changed = [name for name, value in config.items() if name not in FREE_FIELDS and self.config.get(name) != value]
+        # A field that a later version added does by default what was done before.
+        before = TrainConfig().model_dump(mode="json") | self.config
+        changed = [name for name, value in config.items() if name not in FREE_FIELDS and before.get(name) != value]
         if changed:
             raise UsageError(f"{path} was made with other values of {', '.join(changed)}. Give the same ones, or another folder.")
         if self.cases != cases:

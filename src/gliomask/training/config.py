@@ -52,6 +52,10 @@ class TrainConfig(BaseModel):
     sequences: tuple[Sequence, ...] = Field(default=PAPER_ORDER, min_length=1, description="channel order of the network's input")
     normalisation: Literal["slice", "volume"] = Field(default="volume", description="intensity normalisation: the paper's per slice, or per volume")
     sampling: Literal["equal", "uniform"] = Field(default="equal", description="patches drawn equally per class, or anywhere in the brain")
+    placement: Literal["centred", "adjacent", "overlapping"] = Field(
+        default="centred",
+        description="where a patch lies about the pixel drawn: centred on it, or the tile that holds it, of tiles side by side or overlapping by half",
+    )
     patch_size: int = Field(default=64, ge=8, le=512, multiple_of=2, description="height and width of a training patch, pixels")
     patches_per_class: int = Field(default=5, ge=1, description="patches per patient, class and epoch")
     epochs: int = Field(default=25, ge=1, description="most epochs")

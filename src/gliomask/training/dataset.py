@@ -15,7 +15,7 @@ import numpy.typing as npt
 from gliomask import augment
 from gliomask.io.brats import CaseFiles, read_case, read_reference
 from gliomask.preprocess.channels import prepare
-from gliomask.sampling import SAMPLERS, SliceStack, cut_patch
+from gliomask.sampling import SAMPLERS, SliceStack, cut_patch, place
 from gliomask.training.config import TrainConfig
 
 QUEUED_BATCHES = 8
@@ -59,7 +59,8 @@ def epoch_batches(cases: list[SliceStack], config: TrainConfig, epoch: int, *, v
     images, labels = [], []
     for draw in SAMPLERS[config.sampling](cases, config.patches_per_class, generator):
         case = cases[draw.case]
-        patch, target = cut_patch(case, draw.centre, config.patch_size, augment.draw_matrix(strength, generator))
+        centre = place(draw, case, config.placement, config.patch_size, generator).centre
+        patch, target = cut_patch(case, centre, config.patch_size, augment.draw_matrix(strength, generator))
         images.append(augment.vary_intensity(patch, case.background, strength, generator))
         labels.append(target)
         if len(images) == config.batch_size:
