@@ -1,0 +1,70 @@
+"""What the scanner gave: the sequences of one patient at one time point, each on its own grid. The raw route turns it into a `case.Case`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from gliomask.arrays import Volume
+from gliomask.errors import CaseError, GeometryError
+from gliomask.geometry import Geometry
+from gliomask.sequences import Sequence
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One sequence on its own grid.
+
+    The volume becomes a read-only float32 view of what was given (a copy, where the data type was another one).
+
+    Args:
+        volume: (I, J, K).
+        geometry: its grid.
+        source: where it came from, in words for messages and records, such as a file's path or `series 4`.
+        series_uid: SeriesInstanceUID, with which results can be written back to DICOM; None where it did not come from DICOM.
+            It identifies the examination in the hospital's archive: keep it out of messages and records.
+
+    Raises:
+        GeometryError: the volume's shape is not the grid's.
+        CaseError: the volume holds NaN or infinity, or one value everywhere.
+    """
+
+    volume: Volume
+    geometry: Geometry
+    source: str
+    series_uid: str | None = None
+
+    def __post_init__(self) -> None:
+        view = np.asarray(self.volume).astype(np.float32, copy=False).view()
+        view.setflags(write=False)
+        if view.shape != self.geometry.shape:
+            raise GeometryError(f"{self.source}: the volume has the shape {view.shape}, its grid has {self.geometry.shape}. They must be equal.")
+        low, high = float(view.min()), float(view.max())
+        if not np.isfinite([low, high]).all():
+            raise CaseError(f"{self.source} holds voxels that are NaN or infinite. Find out where they come from before segmenting.")
+        if low == high:
+            raise CaseError(f"{self.source} shows nothing: every voxel is {low:g}. Check that it is the right scan.")
+        object.__setattr__(self, "volume", view)
+
+
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """The scans of one patient at one time point, at most one for each sequence, on grids that may differ.
+
+    Args:
+        case_id: the name used in results and messages.
+        scans: by sequence; which of the four must be there is for the one who uses it to say.
+
+    Raises:
+        CaseError: there is no scan at all.
+    """
+
+    case_id: str
+    scans: Mapping[Sequence, Scan]
+
+    def __post_init__(self) -> None:
+        if not self.scans:
+            raise CaseError(f"Examination {self.case_id} holds no scan. Give at least one sequence.")
+        object.__setattr__(self, "scans", {sequence: self.scans[sequence] for sequence in Sequence if sequence in self.scans})
