@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from gliomask.engines.ends import GraphEnds
 from gliomask.errors import UsageError
 
 Batch = npt.NDArray[np.float32]
@@ -36,13 +37,14 @@ class EngineSource:
     """Everything that any engine may need to run one network.
 
     Args:
-        graph: the network as ONNX, weights included: one float32 input and one output, channels last.
+        graph: the network as ONNX, weights included: one float32 input and one output.
         network: the network's name, for messages.
         weights: each variable of the network by its path, for engines that rebuild it.
         input_kind: whether one item of a batch is a slice or a volume.
         channels: number of input channels.
         size_multiple: height and width (and depth) of the input must be multiples of this.
         build: returns the Keras model without its weights; None where the network is not one of gliomask's own.
+        ends: how the graph's input and output are laid out.
     """
 
     graph: bytes
@@ -52,12 +54,13 @@ class EngineSource:
     channels: int = 4
     size_multiple: int = 2
     build: Callable[[], Any] | None = None
+    ends: GraphEnds = GraphEnds()
 
     def checked(self, batch: Batch) -> Batch:
         """Returns the batch, contiguous, if the network can take it. Nothing is padded here: that is the caller's to choose.
 
         Raises:
-            UsageError: it is not float32, has the wrong number of axes or channels, is empty, or its size is not a multiple of `size_multiple`.
+            UsageError: it is not float32, has the wrong number of axes or channels, is empty, or its size is not one that the network takes.
         """
         axes = SPATIAL_AXES[self.input_kind]
         expected = f"Network '{self.network}' takes float32 {self.input_kind} of shape (N, {', '.join('HW' if axes == 2 else 'IJK')}, {self.channels})"
@@ -65,6 +68,8 @@ class EngineSource:
             raise UsageError(f"{expected}; found {batch.dtype} of shape {batch.shape}.")
         if any(size % self.size_multiple for size in batch.shape[1:-1]):
             raise UsageError(f"{expected} with sizes that are multiples of {self.size_multiple}; found {batch.shape}. Pad it first.")
+        if self.ends.size not in (None, batch.shape[1:-1]):
+            raise UsageError(f"{expected} of the size {self.ends.size} alone; found {batch.shape}. Cut it into patches first.")
         return np.ascontiguousarray(batch)
 
 

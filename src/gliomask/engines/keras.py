@@ -43,7 +43,9 @@ class KerasEngine:
         """Returns the probabilities of a batch; see `base.Engine.predict`."""
         model = running(self._model, self.name)
         # Called directly: `model.predict` would trace anew for each size.
-        return np.array(keras.ops.convert_to_numpy(model(self._source.checked(batch), training=False)), np.float32)
+        return self._source.ends.through(
+            self._source.checked(batch), lambda given: np.array(keras.ops.convert_to_numpy(model(given, training=False)), np.float32)
+        )
 
     def close(self) -> None:
         """Frees the model; the backend's own threads stay until the process ends."""

@@ -50,12 +50,14 @@ class OnnxRuntimeEngine:
     def predict(self, batch: Batch) -> Batch:
         """Returns the probabilities of a batch; see `base.Engine.predict`."""
         session = running(self._session, self.name)
-        checked = self._source.checked(batch)
+        return self._source.ends.through(self._source.checked(batch), lambda given: self._infer(session, given))
+
+    def _infer(self, session: Any, given: Batch) -> Batch:
         try:
-            probabilities: Batch = session.run(None, {self._input: checked})[0]
+            answer: Batch = session.run(None, {self._input: given})[0]
         except Exception as error:
-            raise ModelError(f"ONNX Runtime failed on the network '{self._source.network}' with input {batch.shape}: {error}") from error
-        return probabilities
+            raise ModelError(f"ONNX Runtime failed on the network '{self._source.network}' with input {given.shape}: {error}") from error
+        return answer
 
     def close(self) -> None:
         """Frees the session and its threads."""

@@ -56,12 +56,14 @@ class OpenVinoEngine:
     def predict(self, batch: Batch) -> Batch:
         """Returns the probabilities of a batch; see `base.Engine.predict`."""
         request = running(self._request, self.name)
-        checked = self._source.checked(batch)
+        return self._source.ends.through(self._source.checked(batch), lambda given: self._infer(request, given))
+
+    def _infer(self, request: Any, given: Batch) -> Batch:
         try:
-            probabilities: Batch = request.infer([checked], share_inputs=True, share_outputs=False)[0]
+            answer: Batch = request.infer([given], share_inputs=True, share_outputs=False)[0]
         except RuntimeError as error:
-            raise ModelError(f"OpenVINO failed on the network '{self._source.network}' with input {batch.shape}: {error}") from error
-        return probabilities
+            raise ModelError(f"OpenVINO failed on the network '{self._source.network}' with input {given.shape}: {error}") from error
+        return answer
 
     def close(self) -> None:
         """Frees the compiled network."""
