@@ -93,6 +93,19 @@ def lattice(shape: tuple[int, ...], size: int, stride: int, margin: int = 0) -> 
     return PatchGrid(shape, (size,) * len(shape), tuple(product(*axes)), margin)
 
 
+def windows(shape: tuple[int, ...], size: tuple[int, ...]) -> PatchGrid:
+    """Windows of one size, half overlapping and spread evenly from one end of the array to the other, for networks that take no other size.
+
+    As nnU-Net spreads its sliding windows: no window leaves the array, unless the array is smaller than one.
+    """
+    axes = []
+    for length, side in zip(shape, size, strict=True):
+        room = max(length - side, 0)
+        count = -(-room // max(side // 2, 1)) + 1
+        axes.append([room * n // (count - 1) for n in range(count)] if count > 1 else [0])
+    return PatchGrid(shape, size, tuple(product(*axes)))
+
+
 def _check(size: int, stride: int, margin: int) -> None:
     if size < 2 or size % 2 or stride < 2 or stride % 2 or margin < 0:
         raise UsageError(f"Patch size and stride must be even and at least 2, the margin not negative; got size {size}, stride {stride}, margin {margin}.")

@@ -40,7 +40,7 @@ def prepare(case: Case, order: Ordered[Sequence], method: str) -> Prepared:
     Args:
         case: the scans.
         order: which sequence goes into which channel.
-        method: `slice` or `volume`, see `normalise`.
+        method: a name in `normalise.NORMALISATIONS`.
 
     Raises:
         UsageError: there is no such method.

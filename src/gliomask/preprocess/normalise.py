@@ -1,7 +1,7 @@
 """Intensity normalisation: what turns scanner units into what a network was trained on.
 
-Both methods look at brain voxels only and leave a fixed value everywhere else, so the answer does not depend on how much air is in
-the field of view.
+The methods look at the brain, or at its box, and leave a fixed value everywhere else, so the answer does not depend on how much air is in
+the field of view. `slice` and `volume` are for gliomask's own networks; the others do what nnU-Net and MONAI do, for networks trained there.
 """
 
 from __future__ import annotations
@@ -57,6 +57,67 @@ def normalise_volume(volume: Volume, brain: Mask) -> Volume:
     return result
 
 
+def z_score_brain(volume: Volume, brain: Mask) -> Volume:
+    """Z-scores over the brain, nothing clipped; outside it 0: nnU-Net's ZScoreNormalization with `use_mask_for_norm`.
+
+    Args:
+        volume: (I, J, K) intensities.
+        brain: (I, J, K), True inside the brain: where any sequence is not 0.
+    """
+    result = np.zeros(volume.shape, np.float32)
+    if brain.any():
+        result[brain] = _plain_z_scores(volume[brain])
+    return result
+
+
+def z_score_nonzero(volume: Volume, brain: Mask) -> Volume:
+    """Z-scores over the voxels of this sequence that are not 0, which stay 0: MONAI's NormalizeIntensity with `nonzero` and `channel_wise`.
+
+    Args:
+        volume: (I, J, K) intensities.
+        brain: (I, J, K), True inside the brain.
+    """
+    return z_score_brain(volume, brain & (volume != 0))
+
+
+def z_score_box(volume: Volume, brain: Mask) -> Volume:
+    """Z-scores over all of the brain's box, its air included; outside the box 0: nnU-Net's ZScoreNormalization without a mask, after its crop.
+
+    Args:
+        volume: (I, J, K) intensities.
+        brain: (I, J, K), True inside the brain.
+    """
+    result = np.zeros(volume.shape, np.float32)
+    if brain.any():
+        filled = [np.flatnonzero(brain.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+        box = tuple(slice(found[0], found[-1] + 1) for found in filled)
+        result[box] = _plain_z_scores(volume[box])
+    return result
+
+
+def unit_range(volume: Volume, brain: Mask) -> Volume:
+    """Clips to percentiles 0.5 and 99.5 of the brain and scales what is left to 0 to 1; outside it 0.
+
+    MONAI's ScaleIntensityRangePercentiles(0.5, 99.5, 0, 1, clip=True) does the same when it is given the brain alone.
+
+    Args:
+        volume: (I, J, K) intensities.
+        brain: (I, J, K), True inside the brain.
+    """
+    result = np.zeros(volume.shape, np.float32)
+    if brain.any():
+        low, high = np.percentile(volume[brain], VOLUME_PERCENTILES)
+        if low < high:
+            result[brain] = (np.clip(volume[brain], low, high) - low) / (high - low)
+    return result
+
+
+def _plain_z_scores(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    if values.min() == values.max():
+        return np.zeros_like(values)
+    return np.asarray((values - values.mean(dtype=np.float64)) / values.std(dtype=np.float64), np.float32)
+
+
 def _z_scores(values: npt.NDArray[np.float32], percentiles: tuple[float, float]) -> npt.NDArray[np.float32]:
     low, high = np.percentile(values, percentiles)
     if not low < high:
@@ -72,6 +133,10 @@ Normalisation = Callable[[Volume, Mask], Volume]
 NORMALISATIONS: dict[str, tuple[Normalisation, float]] = {
     "slice": (normalise_slices, SLICE_BACKGROUND),
     "volume": (normalise_volume, VOLUME_BACKGROUND),
+    "z-score-brain": (z_score_brain, 0.0),
+    "z-score-nonzero": (z_score_nonzero, 0.0),
+    "z-score-box": (z_score_box, 0.0),
+    "unit-range": (unit_range, 0.0),
 }
 """Each method by name, with the value that it gives to background."""
 
