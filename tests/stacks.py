@@ -41,5 +41,5 @@ def tiny_network(channels, classes):
     return keras.Model(image, keras.layers.Softmax(dtype="float32")(logits), name="Tiny")
 
 
-TINY_NETWORK = Network("tiny", "Tiny", "stacks:tiny_network", 332, 3)
+TINY_NETWORK = Network("tiny", "Tiny", "stacks:tiny_network", 332, 3, 2)
 """To be put into the catalogue by the tests that train it."""

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gliomask.augment import NONE, Strength, draw_matrix, vary_intensity
+from gliomask.augment import NONE, Strength, draw_matrix, drop_sequences, vary_intensity
 
 BACKGROUND = -9.0
 
@@ -83,3 +83,27 @@ def test_flips_take_all_four_forms_about_equally():
     forms = [tuple(np.diag(draw_matrix(replace(NONE, flips=True), generator))) for _ in range(400)]
     assert {form: round(forms.count(form) / 400, 0) for form in forms} == dict.fromkeys([(1, 1), (1, -1), (-1, 1), (-1, -1)], 0)
     assert min(forms.count(form) for form in set(forms)) > 60
+
+
+def test_neighbouring_slices_change_alike_but_for_noise(rng):
+    one = rng.standard_normal((10, 11, 4)).astype(np.float32)
+    changed = vary_intensity(np.tile(one, 3), 0.0, replace(Strength(), noise=0.0), np.random.default_rng(3), slices=3)
+    for n in range(3):
+        np.testing.assert_array_equal(changed[..., 4 * n : 4 * n + 4], changed[..., :4])
+    noisy = vary_intensity(np.tile(one, 3), 0.0, replace(NONE, noise=0.3), np.random.default_rng(3), slices=3)
+    assert (noisy[..., :4] != noisy[..., 4:8]).all()
+
+
+def test_dropped_sequences_are_background_in_every_slice(rng):
+    patch = rng.standard_normal((3, 4, 8)).astype(np.float32)
+    before = patch.copy()
+    seen = set()
+    for _ in range(40):
+        found = drop_sequences(patch, -9.0, [(0,), (1, 3)], 4, rng)
+        dropped = tuple(c for c in range(8) if (found[..., c] == -9.0).all())
+        assert dropped in ((0, 4), (1, 3, 5, 7))
+        kept = [c for c in range(8) if c not in dropped]
+        np.testing.assert_array_equal(found[..., kept], before[..., kept])
+        seen.add(dropped)
+    assert len(seen) == 2
+    np.testing.assert_array_equal(patch, before)

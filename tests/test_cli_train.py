@@ -118,7 +118,7 @@ def test_show_config_needs_nothing_and_reads_back(tmp_path, capsys):
         (["CASES", "-o", "OUT", "--folds", "FOLDS"], 2, "--folds and --fold go together"),
         (["CASES", "-o", "OUT", "--folds", "FOLDS", "--fold", "7"], 2, "Fold 7 leaves 3 cases to train on and 0 held out"),
         (["CASES", "-o", "OUT", "--epochs", "0"], 2, "epochs: Input should be greater than or equal to 1"),
-        (["CASES", "-o", "OUT", "--network", "unet"], 2, "There is no network 'unet'"),
+        (["CASES", "-o", "OUT", "--network", "resnet"], 2, "There is no network 'resnet'"),
         (["CASES", "-o", "OUT", "--config", "absent.yaml"], 2, "absent.yaml: cannot be read as YAML"),
         (["CASES", "-o", "FOLDS"], 2, "is a file. Give a folder"),
         (["absent", "-o", "OUT"], 3, "absent: does not exist"),

@@ -109,3 +109,16 @@ def test_loading_needs_references(tmp_path, tiny_case):
     write_brats_case(tmp_path, tiny_case)
     with pytest.raises(CaseError, match="Case tiny: no reference label map"):
         load_cases(find_cases(tmp_path), small_config(), lambda case_id: None)
+
+
+def test_the_unet_sees_five_slices_and_some_patches_lose_sequences():
+    stacks = make_stacks(2)
+    config = small_config(network="unet", placement="jittered", sequence_dropout=0.5, patches_per_class=12)
+    images = np.concatenate([images for images, _ in epoch_batches(stacks, config, 0)])
+    assert images.shape[1:] == (16, 16, 20)
+    sequences = images.reshape(-1, 16, 16, 5, 4)
+    blank = (sequences == stacks[0].background).all(axis=(1, 2, 3))
+    assert 0.3 < blank.any(axis=1).mean() < 0.7
+    assert not (blank[:, 0] & blank[:, 2]).any()
+    plain = np.concatenate([images for images, _ in epoch_batches(stacks, config, 0, vary=False)])
+    assert not (plain.reshape(-1, 16, 16, 5, 4) == stacks[0].background).all(axis=(1, 2, 3)).any()

@@ -118,3 +118,17 @@ def test_a_perfect_prediction_costs_nearly_nothing_and_a_wrong_one_much(batch):
     assert value(SegmentationLoss(UNIFORM, 0.5), labels, right) == pytest.approx(0, abs=1e-5)
     assert value(SegmentationLoss(UNIFORM, 0.0), labels, wrong) == pytest.approx(30, rel=1e-3)
     assert dice_part(labels, wrong) > 0.2
+
+
+def test_the_cross_entropy_over_regions_is_the_binary_one_of_each(batch):
+    labels, logits = batch
+    probabilities, terms = softmax(logits), []
+    for region in Region:
+        truth, found = region.mask(labels), probabilities[..., [int(label) for label in region.labels]].sum(axis=-1)
+        terms.append(-np.log(np.where(truth, found, 1 - found)).mean())
+    assert value(SegmentationLoss(UNIFORM, 0.0, "regions"), labels, logits) == pytest.approx(np.mean(terms), rel=1e-4)
+
+
+def test_the_cross_entropy_over_regions_stays_finite_when_certain(batch):
+    labels, logits = batch
+    assert np.isfinite(value(SegmentationLoss(UNIFORM, 0.0, "regions"), labels, 1000 * logits))

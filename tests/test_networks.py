@@ -6,7 +6,8 @@ from gliomask.networks.catalogue import NETWORKS, network
 
 pytestmark = pytest.mark.train
 
-PAPER = {"sparse": (127_876, 30), "input-sparse": (130_180, 30), "dense": (181_124, 38)}
+EXPECTED = {"sparse": (127_876, 30), "input-sparse": (130_180, 30), "dense": (181_124, 38), "unet": (1_670_660, 204)}
+"""Parameters and receptive field: the paper's for its networks."""
 
 LAYERS = {
     "sparse": "image module1_fine1 module1_fine2 module1_coarse_down module1_coarse1 module1_coarse2 module1_coarse_up module1_join module2_fine1 "
@@ -16,6 +17,15 @@ LAYERS = {
     "module2_point module2_coarse_up module2_join head1 head2 logits probabilities",
 }
 LAYERS["input-sparse"] = LAYERS["sparse"]
+UNITS = "conv1 conv1_norm relu1 conv2 conv2_norm relu2 sum"
+LAYERS["unet"] = " ".join(
+    [
+        "image stem stem_norm stem_relu logits probabilities",
+        *(f"{place}_{unit}" for place in ("down1", "down2", "down3", "down4", "up1", "up2", "up3") for unit in UNITS.split()),
+        *(f"{place}_short {place}_short_norm" for place in ("down2", "down3", "down4", "up1", "up2", "up3")),
+        *(f"down{level}_pool up{level - 1}_size up{level - 1}_join" for level in (2, 3, 4)),
+    ]
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,27 +39,29 @@ def built(request, keras):
     return NETWORKS[request.param], NETWORKS[request.param].build()
 
 
-def test_the_catalogue_holds_the_papers_networks():
-    assert {entry.name: (entry.parameters, entry.receptive_field) for entry in NETWORKS.values()} == PAPER
+def test_the_catalogue_says_what_networks_are():
+    assert {entry.name: (entry.parameters, entry.receptive_field) for entry in NETWORKS.values()} == EXPECTED
 
 
-def test_parameters_are_the_papers(built):
+def test_parameters_are_as_expected(built):
     entry, model = built
-    assert model.count_params() == PAPER[entry.name][0]
-    assert sum(np.prod(variable.shape) for variable in model.trainable_variables) == PAPER[entry.name][0]
+    assert model.count_params() == EXPECTED[entry.name][0]
+    assert sum(np.prod(variable.shape) for variable in model.variables) == EXPECTED[entry.name][0]
 
 
 def test_layer_names_are_stable(built):
     # Weights are stored by these names: a new name would orphan every model file.
     entry, model = built
     assert sorted(layer.name for layer in model.layers) == sorted(LAYERS[entry.name].split())
-    assert {variable.path.split("/")[1] for variable in model.variables} == {"kernel", "bias"}
+    kinds = {"kernel", "bias"} | ({"gamma", "beta", "moving_mean", "moving_variance"} if entry.name == "unet" else set())
+    assert {variable.path.split("/")[1] for variable in model.variables} == kinds
 
 
-@pytest.mark.parametrize("size", [(2, 2), (2, 46), (34, 18), (64, 64)])
-def test_any_even_height_and_width(built, size):
-    _, model = built
-    image = np.random.default_rng(0).standard_normal((2, *size, 4)).astype(np.float32)
+@pytest.mark.parametrize("multiples", [(1, 1), (1, 3), (3, 2)])
+def test_any_height_and_width_that_are_multiples(built, multiples):
+    entry, model = built
+    size = tuple(entry.size_multiple * multiple for multiple in multiples)
+    image = np.random.default_rng(0).standard_normal((2, *size, 4 * entry.slices)).astype(np.float32)
     probabilities = np.asarray(model(image))
     assert probabilities.shape == (2, *size, 4)
     np.testing.assert_allclose(probabilities.sum(axis=-1), 1, atol=1e-5)
@@ -58,7 +70,8 @@ def test_any_even_height_and_width(built, size):
 
 def test_other_numbers_of_channels_and_classes(keras):
     for entry in NETWORKS.values():
-        assert entry.build(channels=3, classes=2).output.shape == (None, None, None, 2)
+        model = entry.build(sequences=3, classes=2)
+        assert (model.input.shape[-1], model.output.shape) == (3 * entry.slices, (None, None, None, 2))
 
 
 @pytest.mark.parametrize("axis", [1, 2], ids=["height", "width"])
@@ -68,14 +81,17 @@ def test_receptive_field(keras, built, axis):
     entry, model = built
     before = model.get_weights()
     for variable in model.variables:
-        # 1 / channels keeps the weakest path, one pixel a layer, near one: no underflow.
-        variable.assign(np.full(variable.shape, 1 / variable.shape[-2] if variable.path.endswith("kernel") else 0.0))
-    length, middle = 96, slice(40, 56)
-    impulses = np.zeros((length, length, 4, 4), np.float32)
+        # 1 / channels keeps the weakest path, one pixel a layer, near one: no underflow. Norms pass on what they get.
+        passing = 1 / variable.shape[-2] if len(variable.shape) > 1 else float(variable.path.endswith(("gamma", "variance")))
+        variable.assign(np.full(variable.shape, passing))
+    length = -(-2 * EXPECTED[entry.name][1] // 32) * 32 + 32
+    middle = slice(length // 2 - 8, length // 2 + 8)
+    impulses = np.zeros((length, length, entry.size_multiple, 4 * entry.slices), np.float32)
     impulses[np.arange(length), np.arange(length), 1] = 1
     if axis == 2:
         impulses = impulses.transpose(0, 2, 1, 3)
-    logits = np.asarray(keras.Model(model.input, model.get_layer("logits").output)(impulses))
+    network = keras.Model(model.input, model.get_layer("logits").output)
+    logits = np.concatenate([np.asarray(network(impulses[first : first + 32])) for first in range(0, length, 32)])
     model.set_weights(before)
     # Whether each pixel of the line is reached from each impulse, anywhere across the line: (impulse, pixel).
     reached = (logits > 0).any(axis=(3 - axis, 3))
@@ -83,12 +99,13 @@ def test_receptive_field(keras, built, axis):
     for pixel in range(middle.start, middle.stop):
         seen = np.flatnonzero(reached[:, pixel])
         assert len(seen) == seen[-1] - seen[0] + 1
-        assert max(pixel - seen[0], seen[-1] - pixel) <= PAPER[entry.name][1] // 2
+        assert max(pixel - seen[0], seen[-1] - pixel) < EXPECTED[entry.name][1] // 2 + entry.size_multiple // 2
         widths.append(len(seen))
-    assert max(widths) == PAPER[entry.name][1]
+    assert max(widths) == EXPECTED[entry.name][1]
 
 
 def test_names_and_titles_in_any_case():
     assert network("Dense") is network("densemultiocm") is NETWORKS["dense"]
-    with pytest.raises(UsageError, match="sparse, input-sparse, dense"):
-        network("unet")
+    assert network("ResidualUNet") is NETWORKS["unet"]
+    with pytest.raises(UsageError, match="sparse, input-sparse, dense, unet"):
+        network("resnet")

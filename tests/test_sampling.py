@@ -179,3 +179,24 @@ def test_a_stack_remembers_where_it_was_cropped():
     case = make_tiny_case()
     brain = prepare(case, PAPER_ORDER, "volume").brain
     assert make_stack().origin == tuple(int(np.nonzero(brain)[axis].min()) for axis in (0, 1))
+
+
+def test_neighbouring_slices_are_cut_alike_and_background_lies_beyond_the_stack(labels):
+    stack = plain_stack(labels, background=-3.0)
+    numbered = replace(stack, slices=stack.slices + np.arange(3, dtype=np.float16)[:, None, None, None])
+    for matrix in (IDENTITY, 0.9 * IDENTITY):
+        middle, target = cut_patch(numbered, (0, 4, 5), 4, matrix)
+        patch, same_target = cut_patch(numbered, (0, 4, 5), 4, matrix, neighbours=1)
+        assert patch.shape == (4, 4, 6)
+        np.testing.assert_allclose(patch[..., :2], -3.0, rtol=1e-6)
+        np.testing.assert_array_equal(patch[..., 2:4], middle)
+        np.testing.assert_allclose(patch[..., 4:], middle + 1, rtol=1e-6)
+        np.testing.assert_array_equal(target, same_target)
+
+
+def test_jittered_patches_hold_the_pixel_in_their_middle_half(rng):
+    stack = make_stack()
+    shifts = np.array([place(Draw(1, (2, 30, 40)), stack, "jittered", 16, rng).centre for _ in range(500)]) - (2, 30, 40)
+    assert (shifts[:, 0] == 0).all()
+    assert (shifts[:, 1:].min(), shifts[:, 1:].max()) == (-4, 4)
+    assert np.abs(shifts.mean(axis=0)).max() < 0.5

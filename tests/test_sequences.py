@@ -3,7 +3,7 @@
 import pytest
 
 from gliomask.errors import UsageError
-from gliomask.sequences import ALIASES, PAPER_ORDER, Sequence, parse_sequence, sequence_of_file_name
+from gliomask.sequences import ALIASES, PAPER_ORDER, Sequence, droppable, parse_sequence, sequence_of_file_name
 
 
 def test_the_papers_order() -> None:
@@ -57,3 +57,12 @@ def test_names_of_two_words(stem: str, sequence: Sequence) -> None:
 )
 def test_what_names_none_or_two_is_left_alone(stem: str) -> None:
     assert sequence_of_file_name(stem) is None
+
+
+def test_any_sequences_may_be_missing_while_flair_or_t1ce_stays() -> None:
+    sets = droppable(PAPER_ORDER)
+    assert len(sets) == len(set(sets)) == 11
+    assert (Sequence.FLAIR, Sequence.T1, Sequence.T2) in sets
+    assert all({Sequence.FLAIR, Sequence.T1CE} - set(missing) for missing in sets)
+    assert droppable((Sequence.FLAIR, Sequence.T2)) == ((Sequence.T2,),)
+    assert droppable((Sequence.T1, Sequence.T2)) == ()

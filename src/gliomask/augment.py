@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,10 @@ NONE = Strength(flips=False, rotation_degrees=0, scaling=0, gain=0, offset=0, ga
 """The paper's published code has no augmentation."""
 
 
+BACKGROUND_ROUNDING = 1e-5
+"""Largest distance from the background's value, in standard deviations of the brain, at which a pixel still counts as background."""
+
+
 def draw_matrix(strength: Strength, generator: np.random.Generator) -> npt.NDArray[np.float64]:
     """Returns a (2, 2) map from patch offsets to slice offsets, for `sampling.cut_patch`."""
     matrix = np.eye(2)
@@ -49,31 +54,58 @@ def draw_matrix(strength: Strength, generator: np.random.Generator) -> npt.NDArr
     return matrix
 
 
-def vary_intensity(patch: npt.NDArray[np.float32], background: float, strength: Strength, generator: np.random.Generator) -> npt.NDArray[np.float32]:
+def vary_intensity(
+    patch: npt.NDArray[np.float32], background: float, strength: Strength, generator: np.random.Generator, slices: int = 1
+) -> npt.NDArray[np.float32]:
     """Changes a patch as another scanner might: contrast curve, gain, offset, bias field and noise, for each sequence on its own.
 
-    Background keeps its value: a scanner adds nothing where the brain was cut out.
+    Background keeps its value: a scanner adds nothing where the brain was cut out. Neighbouring slices of a sequence change alike, but for noise.
 
     Args:
-        patch: (H, W, C) z-scores.
+        patch: (H, W, slices x C) z-scores, as `sampling.cut_patch` returns them.
         background: their value outside the brain.
         strength: how far to go.
         generator: source of randomness.
+        slices: how many slices the channels hold.
 
     Returns:
-        A new (H, W, C) array.
+        A new (H, W, slices x C) array.
     """
     if not (strength.gain or strength.offset or strength.gamma or strength.bias or strength.noise):
         return patch
-    channels: int = patch.shape[2]
-    inside = (patch != background).any(axis=2, keepdims=True)
+    height, width, depth = patch.shape
+    stack = patch.reshape(height, width, slices, depth // slices)
+    channels: int = stack.shape[3]
+    # Interpolated background differs from itself by rounding.
+    inside = (np.abs(stack - np.float32(background)) > BACKGROUND_ROUNDING).any(axis=3, keepdims=True)
     exponent = np.exp(generator.uniform(-strength.gamma, strength.gamma, channels)).astype(np.float32)
-    curved = np.sign(patch) * np.abs(patch) ** exponent
+    curved = np.sign(stack) * np.abs(stack) ** exponent
     gain = (1 + generator.uniform(-strength.gain, strength.gain, channels)).astype(np.float32)
     offset = generator.uniform(-strength.offset, strength.offset, channels).astype(np.float32)
-    field = _bias_field(patch.shape, strength.bias, generator)
-    noise = generator.standard_normal(patch.shape, np.float32) * np.float32(generator.uniform(0, strength.noise))
-    return np.where(inside, (curved * gain) * field + offset + noise, patch)
+    field = _bias_field((height, width, channels), strength.bias, generator)[:, :, None]
+    noise = generator.standard_normal(stack.shape, np.float32) * np.float32(generator.uniform(0, strength.noise))
+    return np.where(inside, (curved * gain) * field + offset + noise, stack).reshape(patch.shape)
+
+
+def drop_sequences(
+    patch: npt.NDArray[np.float32], background: float, subsets: Ordered[tuple[int, ...]], sequences: int, generator: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """Blanks some sequences of a patch, so that a network learns to do without them.
+
+    Args:
+        patch: (..., slices x C), as `sampling.cut_patch` returns it.
+        background: the value that a missing sequence has, in training and in use.
+        subsets: which sequences to drop, by their index; one of these at random.
+        sequences: C.
+        generator: source of randomness.
+
+    Returns:
+        A new array of the same shape.
+    """
+    result = patch.copy()
+    for index in subsets[int(generator.integers(len(subsets)))]:
+        result[..., index::sequences] = background
+    return result
 
 
 def _bias_field(shape: tuple[int, ...], height: float, generator: np.random.Generator) -> npt.NDArray[np.float32]:

@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from gliomask.arrays import Probabilities
+from gliomask.arrays import Channels, Probabilities
 from gliomask.errors import UsageError
 from gliomask.labels import Label
-from gliomask.patches import PatchGrid, Predict, adjacent, box_with_halo, overlapping, predict_patches, slabs, whole
+from gliomask.patches import PatchGrid, Predict, adjacent, box_with_halo, overlapping, predict_patches, slabs, whole, windows
 from gliomask.preprocess.channels import Prepared
 
 InputKind = Literal["slices", "volumes"]
@@ -31,11 +31,13 @@ class PatchPlan:
         mode: `whole`, `adjacent` or `overlapping`.
         size: side of a patch, pixels; not used by `whole`.
         stride: for `overlapping`; None is the paper's half-patch offset.
+        window: the only size that the network takes; `whole` then means windows over all of the brain's box. None for any size.
     """
 
     mode: str = "whole"
     size: int = 64
     stride: int | None = None
+    window: tuple[int, ...] | None = None
 
     def grid(self, shape: tuple[int, ...], multiple: int) -> PatchGrid:
         """The grid on an array of this shape.
@@ -43,6 +45,11 @@ class PatchPlan:
         Raises:
             UsageError: unknown mode, or sizes that leave gaps.
         """
+        if self.window is not None:
+            if self.mode != "whole":
+                size = " x ".join(map(str, self.window))
+                raise UsageError(f"This network takes windows of {size} and nothing else, so they cannot be cut '{self.mode}'. Leave --patches out.")
+            return windows(shape, self.window)
         if self.mode == "whole":
             return whole(shape, multiple)
         if self.mode == "adjacent":
@@ -58,13 +65,15 @@ class NetworkShape:
 
     Args:
         kind: whether it takes slices or volumes.
-        receptive_field: pixels that one output pixel depends on, along each side.
+        halo: pixels of surroundings that it needs round what it is asked about.
         multiple: its input's sides must be multiples of this.
+        neighbours: slices on each side that a network of slices sees as further channels.
     """
 
     kind: InputKind
-    receptive_field: int
+    halo: int
     multiple: int
+    neighbours: int = 0
 
 
 def predict_brain(
@@ -86,25 +95,37 @@ def predict_brain(
     probabilities[..., Label.BACKGROUND] = 1
     regions = list(_regions(prepared, network, plan))
     for n, region in enumerate(regions):
-        stack = prepared.channels[region]
         brain = prepared.brain[region]
         if network.kind == "slices":
-            stack = np.moveaxis(stack, 2, 0)
+            stack = np.moveaxis(_with_neighbours(prepared, region, network.neighbours), 2, 0)
             found = np.moveaxis(predict_patches(stack, plan.grid(stack.shape[1:-1], network.multiple), predict, prepared.background), 0, 2)
         else:
+            stack = prepared.channels[region]
             found = predict_patches(stack[None], plan.grid(stack.shape[:-1], network.multiple), predict, prepared.background)[0]
         probabilities[region][brain] = found[brain]
         progress(n + 1, len(regions))
     return probabilities
 
 
+def _with_neighbours(prepared: Prepared, region: tuple[slice, ...], neighbours: int) -> Channels:
+    """Returns the slices of a box, (I, J, K, slices x C): each with its neighbours, lowest first, and background beyond the volume."""
+    if not neighbours:
+        return prepared.channels[region]
+    *plane, slab = region
+    depth = prepared.channels.shape[2]
+    low, high = max(slab.start - neighbours, 0), min(slab.stop + neighbours, depth)
+    missing = ((0, 0), (0, 0), (low - slab.start + neighbours, slab.stop + neighbours - high), (0, 0))
+    slices = np.pad(prepared.channels[(*plane, slice(low, high))], missing, constant_values=prepared.background)
+    count = slab.stop - slab.start
+    return np.concatenate([slices[:, :, n : n + count] for n in range(2 * neighbours + 1)], axis=-1)
+
+
 def _regions(prepared: Prepared, network: NetworkShape, plan: PatchPlan) -> Iterator[tuple[slice, ...]]:
     """Boxes of the volume that hold all brain. `whole` may crop to brain and halo, for the answer is the same; patches keep the paper's lattice."""
-    halo = network.receptive_field // 2 + 1
     if network.kind == "volumes":
-        yield box_with_halo(prepared.brain, halo, network.multiple) if plan.mode == "whole" else (slice(None),) * 3
+        yield box_with_halo(prepared.brain, network.halo, network.multiple) if plan.mode == "whole" else (slice(None),) * 3
         return
     for slab in slabs(prepared.brain, SLAB_SLICES):
         plane = np.asarray(prepared.brain[:, :, slab].any(axis=2))
-        box = box_with_halo(plane, halo, network.multiple) if plan.mode == "whole" else (slice(None),) * 2
+        box = box_with_halo(plane, network.halo, network.multiple) if plan.mode == "whole" else (slice(None),) * 2
         yield (*box, slab)

@@ -117,13 +117,18 @@ def place(draw: Draw, stack: SliceStack, placement: str, size: int, generator: n
     Args:
         draw: the pixel.
         stack: its case.
-        placement: `centred`, on the pixel; `adjacent`, the tile of the scan's slice that holds it; `overlapping`, that tile or the one of the
+        placement: `centred`, on the pixel; `jittered`, up to a quarter of a patch away from it along each axis, for networks that see the
+            border of their patches and could learn that what they look for lies in the middle; `adjacent`, the tile of the scan's slice that holds it; `overlapping`, that tile or the one of the
             grid that is shifted by half a patch, evenly.
         size: height and width of a patch.
-        generator: source of randomness, used by `overlapping` alone.
+        generator: source of randomness, used by `jittered` and `overlapping`.
     """
     if placement == "centred":
         return draw
+    if placement == "jittered":
+        k, i, j = draw.centre
+        shift_i, shift_j = generator.integers(-(size // 4), size // 4 + 1, 2)
+        return Draw(draw.case, (k, i + int(shift_i), j + int(shift_j)))
     shift = size // 2 * int(generator.integers(2)) if placement == "overlapping" else 0
     k, *pixel = draw.centre
     i, j = ((index + origin - shift) // size * size + shift + size // 2 - origin for index, origin in zip(pixel, stack.origin, strict=True))
@@ -131,7 +136,7 @@ def place(draw: Draw, stack: SliceStack, placement: str, size: int, generator: n
 
 
 def cut_patch(
-    stack: SliceStack, centre: tuple[int, int, int], size: int, matrix: npt.NDArray[np.float64]
+    stack: SliceStack, centre: tuple[int, int, int], size: int, matrix: npt.NDArray[np.float64], neighbours: int = 0
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
     """Cuts a patch round a centre through a linear map of the plane: identity, rotation, scaling, flips.
 
@@ -142,9 +147,10 @@ def cut_patch(
         centre: (k, i, j), which becomes pixel (size // 2, size // 2) of the patch.
         size: height and width of the patch.
         matrix: (2, 2), from patch offsets to slice offsets, both in pixels.
+        neighbours: slices on each side that are cut with it.
 
     Returns:
-        (size, size, C) float32 sequences and (size, size) uint8 labels.
+        (size, size, slices x C) float32, the lowest slice's sequences first, and (size, size) uint8 labels of the middle slice.
     """
     k, i, j = centre
     offsets = np.arange(size) - size // 2
@@ -152,10 +158,18 @@ def cut_patch(
     points = matrix @ grid + np.array([[i], [j]], np.float64)
     labels = _nearest(stack.labels[k], points).reshape(size, size)
     if np.isin(matrix, (-1.0, 0.0, 1.0)).all():
-        channels = _pixels(stack.slices[k], np.rint(points).astype(np.intp), stack.background)
+        channels = _pixels(_slab(stack, k, neighbours), np.rint(points).astype(np.intp), stack.background)
     else:
-        channels = _bilinear(stack.slices[k], points, stack.background)
+        channels = _bilinear(_slab(stack, k, neighbours), points, stack.background)
     return channels.reshape(size, size, -1), labels
+
+
+def _slab(stack: SliceStack, k: int, neighbours: int) -> npt.NDArray[np.float32]:
+    """A slice and its neighbours as one plane of (I, J, slices x C) float32; background where the stack ends."""
+    depth = len(stack.slices)
+    air = np.full(stack.slices.shape[1:], stack.background, np.float16)
+    slab = [stack.slices[n] if 0 <= n < depth else air for n in range(k - neighbours, k + neighbours + 1)]
+    return np.concatenate(slab, axis=-1, dtype=np.float32)
 
 
 def _nearest(plane: npt.NDArray[np.uint8], points: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
@@ -164,13 +178,13 @@ def _nearest(plane: npt.NDArray[np.uint8], points: npt.NDArray[np.float64]) -> n
     return np.where(inside, plane[tuple(np.clip(index, 0, np.array(plane.shape)[:, None] - 1))], np.uint8(Label.BACKGROUND))
 
 
-def _pixels(plane: npt.NDArray[np.float16], index: npt.NDArray[np.intp], background: float) -> npt.NDArray[np.float32]:
-    values: npt.NDArray[np.float32] = plane[tuple(np.clip(index, 0, np.array(plane.shape[:2])[:, None] - 1))].astype(np.float32)
+def _pixels(plane: npt.NDArray[np.float32], index: npt.NDArray[np.intp], background: float) -> npt.NDArray[np.float32]:
+    values: npt.NDArray[np.float32] = plane[tuple(np.clip(index, 0, np.array(plane.shape[:2])[:, None] - 1))]
     values[~_inside(plane.shape[:2], index)] = background
     return values
 
 
-def _bilinear(plane: npt.NDArray[np.float16], points: npt.NDArray[np.float64], background: float) -> npt.NDArray[np.float32]:
+def _bilinear(plane: npt.NDArray[np.float32], points: npt.NDArray[np.float64], background: float) -> npt.NDArray[np.float32]:
     low = np.floor(points).astype(np.intp)
     di, dj = (points - low).astype(np.float32)[..., None]
     result: npt.NDArray[np.float32] = (1 - di) * (1 - dj) * _pixels(plane, low, background)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from gliomask.arrays import LabelMap, Probabilities
 from gliomask.case import Case
+from gliomask.engines.ends import decide
 from gliomask.errors import UsageError
 from gliomask.geometry import Geometry
 from gliomask.inference import NetworkShape, PatchPlan, predict_brain
@@ -110,9 +111,9 @@ class Segmenter:
         self.chain = self.options.postprocess or self.model.spec.postprocess
         if self.chain not in CHAINS:
             raise UsageError(f"There is no post-processing '{self.chain}'. Known ones: {', '.join(CHAINS)}.")
-        self.plan = PatchPlan(self.options.patches, self.options.patch_size, self.options.stride)
+        self.plan = PatchPlan(self.options.patches, self.options.patch_size, self.options.stride, self.model.spec.window)
         spec = self.model.spec
-        self.network = NetworkShape(spec.input_kind, spec.receptive_field, spec.size_multiple)
+        self.network = NetworkShape(spec.input_kind, spec.halo, spec.size_multiple, spec.neighbouring_slices)
         # An impossible plan is refused now, not after the scans have been read.
         self.plan.grid((self.plan.size,) * (2 if spec.input_kind == "slices" else 3), spec.size_multiple)
         self.engine = self.model.open(self.options.engine, self.options.threads)
@@ -138,7 +139,7 @@ class Segmenter:
         watch.lap("normalise")
         probabilities = predict_brain(prepared, self.network, self.plan, self.engine.predict, progress)
         watch.lap("network")
-        raw = np.argmax(probabilities, axis=-1).astype(np.uint8)
+        raw = decide(probabilities, self.model.spec.outputs)
         label_map = postprocess(raw, self.chain, prepared.reorientation.target.spacing_mm)
         # Morphology may close a gap across air: what lies outside the brain is background whatever a chain does.
         label_map[~prepared.brain] = Label.BACKGROUND

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence as Ordered
 from enum import StrEnum
+from itertools import chain, combinations
 
 from gliomask.errors import UsageError
 
@@ -19,6 +21,9 @@ class Sequence(StrEnum):
 
 PAPER_ORDER = (Sequence.FLAIR, Sequence.T1, Sequence.T1CE, Sequence.T2)
 """Channel order of the paper's networks (authors' `prediction.py`)."""
+
+INDISPENSABLE = frozenset({Sequence.FLAIR, Sequence.T1CE})
+"""At least one of these must be there: FLAIR shows the whole tumour, T1ce the enhancing part; T1 and T2 alone show neither well."""
 
 ALIASES: dict[str, Sequence] = {
     # BraTS 2017 to 2021, BraTS 2023 and later, and the names seen in local archives.
@@ -46,6 +51,12 @@ COMPOUNDS: dict[tuple[str, str], Sequence] = {
     ("t2w", "flair"): Sequence.FLAIR,
 }
 """The last two words of a file's stem, in lower case, to sequence."""
+
+
+def droppable(sequences: Ordered[Sequence]) -> tuple[tuple[Sequence, ...], ...]:
+    """Returns every set of sequences that may be missing from the given ones, smallest first: what stays holds one of `INDISPENSABLE`."""
+    sets = chain.from_iterable(combinations(sequences, count) for count in range(1, len(sequences)))
+    return tuple(missing for missing in sets if INDISPENSABLE.intersection(sequences).difference(missing))
 
 
 def parse_sequence(name: str) -> Sequence:

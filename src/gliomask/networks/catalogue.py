@@ -20,9 +20,11 @@ class Network:
         name: as typed after `--network`.
         title: as written in the paper.
         builder: `module:function` that builds it.
-        parameters: number of trainable parameters with four sequences and four classes.
+        parameters: number of parameters with four sequences and four classes.
         receptive_field: height and width, in pixels, of what one output pixel depends on.
         size_multiple: height and width of its input must be multiples of this.
+        neighbours: slices on each side of the one being segmented that it also sees, as further channels.
+        halo: pixels of surroundings to keep round a box that is cut out. Above half the receptive field the cut changes nothing.
     """
 
     name: str
@@ -30,12 +32,19 @@ class Network:
     builder: str
     parameters: int
     receptive_field: int
+    halo: int
     size_multiple: int = 2
+    neighbours: int = 0
 
-    def build(self, channels: int = 4, classes: int = 4) -> keras.Model:
-        """Returns the Keras model, (N, H, W, channels) to probabilities (N, H, W, classes). Imports Keras."""
+    @property
+    def slices(self) -> int:
+        """How many slices it sees at once."""
+        return 2 * self.neighbours + 1
+
+    def build(self, sequences: int = 4, classes: int = 4) -> keras.Model:
+        """Returns the Keras model, (N, H, W, slices x sequences) to probabilities (N, H, W, classes). Imports Keras."""
         module, function = self.builder.split(":")
-        model: keras.Model = getattr(import_module(module), function)(channels=channels, classes=classes)
+        model: keras.Model = getattr(import_module(module), function)(channels=self.slices * sequences, classes=classes)
         return model
 
 
@@ -43,9 +52,10 @@ class Network:
 NETWORKS: dict[str, Network] = {
     network.name: network
     for network in (
-        Network("sparse", "SparseMultiOCM", "gliomask.networks.ocm:sparse_multi_ocm", 127_876, 30),
-        Network("input-sparse", "InputSparseMultiOCM", "gliomask.networks.ocm:input_sparse_multi_ocm", 130_180, 30),
-        Network("dense", "DenseMultiOCM", "gliomask.networks.ocm:dense_multi_ocm", 181_124, 38),
+        Network("sparse", "SparseMultiOCM", "gliomask.networks.ocm:sparse_multi_ocm", 127_876, 30, 16),
+        Network("input-sparse", "InputSparseMultiOCM", "gliomask.networks.ocm:input_sparse_multi_ocm", 130_180, 30, 16),
+        Network("dense", "DenseMultiOCM", "gliomask.networks.ocm:dense_multi_ocm", 181_124, 38, 20),
+        Network("unet", "ResidualUNet", "gliomask.networks.unet:residual_unet", 1_670_660, 204, 16, size_multiple=16, neighbours=2),
     )
 }
 """Every network, by name."""

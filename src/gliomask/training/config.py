@@ -13,7 +13,7 @@ from gliomask import augment
 from gliomask.errors import EngineUnavailableError, UsageError
 from gliomask.labels import Label
 from gliomask.networks.catalogue import NETWORKS, network
-from gliomask.sequences import PAPER_ORDER, Sequence
+from gliomask.sequences import PAPER_ORDER, Sequence, droppable
 
 PAPER_WEIGHTS = (0.28, 0.08, 0.43, 0.21)
 """Class weights of the authors' `training.py`, in the order background, 1, 2, 4."""
@@ -52,9 +52,10 @@ class TrainConfig(BaseModel):
     sequences: tuple[Sequence, ...] = Field(default=PAPER_ORDER, min_length=1, description="channel order of the network's input")
     normalisation: Literal["slice", "volume"] = Field(default="volume", description="intensity normalisation: the paper's per slice, or per volume")
     sampling: Literal["equal", "uniform"] = Field(default="equal", description="patches drawn equally per class, or anywhere in the brain")
-    placement: Literal["centred", "adjacent", "overlapping"] = Field(
+    placement: Literal["centred", "jittered", "adjacent", "overlapping"] = Field(
         default="centred",
-        description="where a patch lies about the pixel drawn: centred on it, or the tile that holds it, of tiles side by side or overlapping by half",
+        description="where a patch lies about the pixel drawn: centred on it, up to a quarter of a patch away, or the tile that holds it, of tiles side by "
+        "side or overlapping by half",
     )
     patch_size: int = Field(default=64, ge=8, le=512, multiple_of=2, description="height and width of a training patch, pixels")
     patches_per_class: int = Field(default=5, ge=1, description="patches per patient, class and epoch")
@@ -71,9 +72,15 @@ class TrainConfig(BaseModel):
         default="uniform",
         description="weights of the cross-entropy: uniform, paper, inverse-frequency, or four numbers (background, 1, 2, enhancing); rescaled to a mean of one",
     )
+    cross_entropy: Literal["labels", "regions"] = Field(
+        default="labels", description="over the four labels, or binary and averaged over the nested regions WT, TC and ET (class_weights are then unused)"
+    )
     dice_weight: float = Field(default=0.5, ge=0, description="weight of the soft Dice loss over WT, TC and ET, added to the cross-entropy")
     average: float = Field(default=0.99, ge=0, lt=1, description="momentum of the moving average of the weights that is kept; 0 for none")
     augmentation: AugmentConfig = Field(default=AugmentConfig(), description="random changes of every patch")
+    sequence_dropout: float = Field(
+        default=0.0, ge=0, le=1, description="share of patches in which a random set of sequences is missing; T1ce or FLAIR stays"
+    )
     validation_share: float = Field(default=0.0, ge=0, lt=1, description="share of the training patients set aside to choose the best epoch")
     patience: int | None = Field(default=None, ge=1, description="stop after so many epochs without a better validation loss; needs validation")
     seed: int = Field(default=0, ge=0, lt=2**32, description="of the weights, the draws and the augmentation")
@@ -94,6 +101,13 @@ class TrainConfig(BaseModel):
             raise ValueError("sequences names one sequence twice")
         if not isinstance(self.class_weights, str) and not any(self.class_weights):
             raise ValueError("class_weights needs a weight above 0")
+        if self.sequence_dropout and not droppable(self.sequences):
+            raise ValueError(f"sequence_dropout: none of {', '.join(self.sequences)} can be left out")
+        if self.cross_entropy == "regions" and self.class_weights != "uniform":
+            raise ValueError("class_weights have no meaning with a cross_entropy over regions; leave them at uniform")
+        multiple = network(self.network).size_multiple
+        if self.patch_size % multiple:
+            raise ValueError(f"patch_size must be a multiple of {multiple} for the network '{self.network}'; it is {self.patch_size}")
         if self.patience is not None and self.validation_share == 0:
             raise ValueError("patience needs a validation_share above 0")
         return self

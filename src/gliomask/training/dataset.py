@@ -14,8 +14,10 @@ import numpy.typing as npt
 
 from gliomask import augment
 from gliomask.io.brats import CaseFiles, read_case, read_reference
+from gliomask.networks.catalogue import network
 from gliomask.preprocess.channels import prepare
 from gliomask.sampling import SAMPLERS, SliceStack, cut_patch, place
+from gliomask.sequences import droppable
 from gliomask.training.config import TrainConfig
 
 QUEUED_BATCHES = 8
@@ -56,12 +58,17 @@ def epoch_batches(cases: list[SliceStack], config: TrainConfig, epoch: int, *, v
     """
     generator = np.random.default_rng([config.seed, epoch])
     strength = config.augmentation.strength() if vary else augment.NONE
+    neighbours = network(config.network).neighbours
+    dropped = [tuple(map(config.sequences.index, missing)) for missing in droppable(config.sequences)]
     images, labels = [], []
     for draw in SAMPLERS[config.sampling](cases, config.patches_per_class, generator):
         case = cases[draw.case]
         centre = place(draw, case, config.placement, config.patch_size, generator).centre
-        patch, target = cut_patch(case, centre, config.patch_size, augment.draw_matrix(strength, generator))
-        images.append(augment.vary_intensity(patch, case.background, strength, generator))
+        patch, target = cut_patch(case, centre, config.patch_size, augment.draw_matrix(strength, generator), neighbours)
+        patch = augment.vary_intensity(patch, case.background, strength, generator, 2 * neighbours + 1)
+        if vary and config.sequence_dropout and generator.random() < config.sequence_dropout:
+            patch = augment.drop_sequences(patch, case.background, dropped, len(config.sequences), generator)
+        images.append(patch)
         labels.append(target)
         if len(images) == config.batch_size:
             yield np.stack(images), np.stack(labels)

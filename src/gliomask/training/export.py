@@ -19,8 +19,8 @@ from gliomask.engines.choose import open_engine
 from gliomask.errors import EngineUnavailableError, FileFormatError, ModelError, UsageError
 from gliomask.io.nifti import write_bytes
 from gliomask.models.files import SPEC_NAME, Arrays, pack_arrays, sha256
-from gliomask.models.golden import PROBABILITIES, golden_batch, prove
-from gliomask.models.spec import ORIENTATION, OUTPUT_NAMES, SCHEMA_VERSION, ModelSpec, Normalisation, TrainingRecord, spec_bytes
+from gliomask.models.golden import PROBABILITIES, answer, golden_batch, prove
+from gliomask.models.spec import ORIENTATION, OUTPUT_NAMES, SCHEMA_VERSION, Graph, ModelSpec, Normalisation, TrainingRecord, spec_bytes
 from gliomask.networks.catalogue import Network, network
 from gliomask.preprocess.normalise import normalisation
 from gliomask.training.config import TrainConfig
@@ -74,7 +74,7 @@ def export_model(
         raise UsageError(f"{out_folder / SPEC_NAME} exists. Give --overwrite to replace the model.")
     record, config = _read_run(run_folder)
     entry = network(config.network)
-    model = entry.build(channels=len(config.sequences), classes=len(OUTPUT_NAMES))
+    model = entry.build(sequences=len(config.sequences), classes=len(OUTPUT_NAMES))
     load_weights(run_folder / "weights.npz", model)
     kind: InputKind = "slices" if len(model.input.shape) == 4 else "volumes"
     weights = {variable.path: np.asarray(variable, np.float32) for variable in model.variables}
@@ -93,7 +93,7 @@ def export_model(
         attribution=tuple(attribution),
         files={file: sha256(content) for file, content in files.items()},
     )
-    _prove(EngineSource(files["model.onnx"], entry.name, weights, kind, len(spec.inputs), entry.size_multiple), golden, spec)
+    _prove(EngineSource(files["model.onnx"], entry.name, weights, kind, entry.slices * len(spec.inputs), entry.size_multiple), golden, spec)
     _write(out_folder, files, spec)
     return spec
 
@@ -136,10 +136,16 @@ def _spec(entry: Network, config: TrainConfig, **fields: Any) -> ModelSpec:
             inputs=config.sequences,
             receptive_field=entry.receptive_field,
             size_multiple=entry.size_multiple,
+            neighbouring_slices=entry.neighbours,
+            halo=entry.halo,
+            may_miss=config.sequences if config.sequence_dropout else (),
             orientation=ORIENTATION,
+            graph=Graph(layout="channels_last", size=None, batch=None, activation="none"),
             spacing_mm=SPACING_MM,
             normalisation=Normalisation(method=config.normalisation, background=normalisation(config.normalisation)[1]),
             outputs=OUTPUT_NAMES,
+            foreign=None,
+            timing=None,
             golden_tolerance=GOLDEN_TOLERANCE,
             **fields,
         )
@@ -150,8 +156,9 @@ def _spec(entry: Network, config: TrainConfig, **fields: Any) -> ModelSpec:
 
 def _golden_pair(model: keras.Model, config: TrainConfig, kind: InputKind) -> Arrays:
     background = normalisation(config.normalisation)[1]
-    golden = golden_input(config.sequences, GOLDEN_SHAPES[kind], background)
-    golden[PROBABILITIES] = np.asarray(model(golden_batch(golden, config.sequences), training=False), np.float32)[0]
+    slices = network(config.network).slices
+    golden = golden_input(config.sequences, (*GOLDEN_SHAPES[kind], *([slices] if slices > 1 else [])), background)
+    golden[PROBABILITIES] = np.asarray(model(golden_batch(golden, config.sequences, slices), training=False), np.float32)[0]
     return golden
 
 
@@ -182,7 +189,7 @@ def _prove(source: EngineSource, golden: Arrays, spec: ModelSpec) -> None:
 
 def _refuse_blind_pair(engine: Engine, golden: Arrays, spec: ModelSpec) -> None:
     for order in permutations(spec.inputs):
-        difference = np.abs(engine.predict(golden_batch(golden, order))[0] - golden[PROBABILITIES]).max()
+        difference = np.abs(answer(engine, golden, spec, order) - golden[PROBABILITIES]).max()
         if order != spec.inputs and difference < GOLDEN_MARGIN * spec.golden_tolerance:
             raise ModelError(
                 f"Model '{spec.name}': the inputs in the order {', '.join(order)} change its golden probabilities by only {difference:.2g}. "

@@ -119,12 +119,12 @@ class _Run:
 
         keras.utils.set_random_seed(config.seed)
         keras.mixed_precision.set_global_policy(_precision(config))
-        self.model = network(config.network).build(channels=len(config.sequences))
+        self.model = network(config.network).build(sequences=len(config.sequences))
         counts = np.array([sum(len(case.centres[label]) for case in training) for label in Label])
         self.trainee = keras.Model(self.model.input, self.model.get_layer("logits").output)
         self.trainee.compile(
             optimizer=_optimiser(config, self.steps),
-            loss=SegmentationLoss(class_weights(config.class_weights, counts, PAPER_WEIGHTS), config.dice_weight),
+            loss=SegmentationLoss(class_weights(config.class_weights, counts, PAPER_WEIGHTS), config.dice_weight, config.cross_entropy),
             jit_compile=keras.backend.backend() == "jax",
         )
         self.trainee.optimizer.build(self.trainee.trainable_variables)

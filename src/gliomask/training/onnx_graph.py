@@ -87,10 +87,13 @@ def _require(layer: keras.Layer, **expected: Any) -> None:
 
 def _convolution(graph: _Graph, layer: keras.Layer, inputs: list[str]) -> None:
     axes = len(layer.kernel_size)
-    ones = (1,) * axes
-    _require(layer, strides=ones, dilation_rate=ones, groups=1, padding="same" if max(layer.kernel_size) > 1 else layer.padding, data_format="channels_last")
-    if any(size % 2 == 0 for size in layer.kernel_size):
-        raise ModelError(f"Layer '{layer.name}' cannot be exported: its kernel size {layer.kernel_size} is even, which pads one side more than the other.")
+    _require(layer, dilation_rate=(1,) * axes, groups=1, padding="same" if max(layer.kernel_size) > 1 else layer.padding, data_format="channels_last")
+    # "Same" padding of n pixels in all: kernel - stride, for inputs that are multiples of the stride; only an even number falls evenly on both sides.
+    padding = [size - stride for size, stride in zip(layer.kernel_size, layer.strides, strict=True)]
+    if any(pixels < 0 or pixels % 2 for pixels in padding):
+        raise ModelError(
+            f"Layer '{layer.name}' cannot be exported: its kernel size {layer.kernel_size} with strides {layer.strides} pads one side more than the other."
+        )
     kernel = np.asarray(layer.kernel)
     weights = [graph.constant(f"{layer.name}/kernel", kernel.transpose(axes + 1, axes, *range(axes)))]
     if layer.use_bias:
@@ -98,11 +101,39 @@ def _convolution(graph: _Graph, layer: keras.Layer, inputs: list[str]) -> None:
     activation = layer.activation.__name__
     if activation not in ("linear", "relu"):
         raise ModelError(f"Layer '{layer.name}' cannot be exported: its activation is {activation}, only linear and relu are known.")
-    pads = [size // 2 for size in layer.kernel_size]
+    pads = [pixels // 2 for pixels in padding]
     raw = layer.name if activation == "linear" else f"{layer.name}/sums"
-    graph.add("Conv", [*inputs, *weights], raw, kernel_shape=list(layer.kernel_size), pads=pads * 2)
+    graph.add("Conv", [*inputs, *weights], raw, kernel_shape=list(layer.kernel_size), strides=list(layer.strides), pads=pads * 2)
     if activation == "relu":
         graph.add("Relu", [raw], layer.name)
+
+
+def _transposed_convolution(graph: _Graph, layer: keras.Layer, inputs: list[str]) -> None:
+    axes = len(layer.kernel_size)
+    _require(layer, strides=layer.kernel_size, dilation_rate=(1,) * axes, data_format="channels_last", output_padding=None)
+    if layer.activation.__name__ != "linear":
+        raise ModelError(f"Layer '{layer.name}' cannot be exported: its activation is {layer.activation.__name__}, only linear is known.")
+    # Keras keeps (*size, filters, input channels), ONNX (input channels, filters, *size).
+    weights = [graph.constant(f"{layer.name}/kernel", np.asarray(layer.kernel).transpose(axes + 1, axes, *range(axes)))]
+    if layer.use_bias:
+        weights.append(graph.constant(f"{layer.name}/bias", layer.bias))
+    graph.add("ConvTranspose", [*inputs, *weights], layer.name, kernel_shape=list(layer.kernel_size), strides=list(layer.strides))
+
+
+def _batch_normalisation(graph: _Graph, layer: keras.Layer, inputs: list[str]) -> None:
+    _require(layer, axis=-1, center=True, scale=True)
+    statistics = {"scale": layer.gamma, "shift": layer.beta, "mean": layer.moving_mean, "variance": layer.moving_variance}
+    weights = [graph.constant(f"{layer.name}/{name}", values) for name, values in statistics.items()]
+    graph.add("BatchNormalization", [*inputs, *weights], layer.name, epsilon=layer.epsilon)
+
+
+def _relu(graph: _Graph, layer: keras.Layer, inputs: list[str]) -> None:
+    _require(layer, max_value=None, negative_slope=0.0, threshold=0.0)
+    graph.add("Relu", inputs, layer.name)
+
+
+def _sum(graph: _Graph, layer: keras.Layer, inputs: list[str]) -> None:
+    graph.add("Add", inputs, layer.name)
 
 
 def _max_pooling(graph: _Graph, layer: keras.Layer, inputs: list[str]) -> None:
@@ -129,6 +160,11 @@ def _softmax(graph: _Graph, layer: keras.Layer, inputs: list[str]) -> None:
 WRITERS: dict[str, Callable[[_Graph, Any, list[str]], None]] = {
     "Conv2D": _convolution,
     "Conv3D": _convolution,
+    "Conv2DTranspose": _transposed_convolution,
+    "Conv3DTranspose": _transposed_convolution,
+    "BatchNormalization": _batch_normalisation,
+    "ReLU": _relu,
+    "Add": _sum,
     "MaxPooling2D": _max_pooling,
     "MaxPooling3D": _max_pooling,
     "UpSampling2D": _up_sampling,
