@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from gliomask.case import Case
+from gliomask.engines.ends import LABEL_NAMES
 from gliomask.engines.fake import FakeEngine
 from gliomask.geometry import Geometry
 from gliomask.sequences import PAPER_ORDER, Sequence
@@ -106,10 +107,13 @@ def fake_model(monkeypatch):
         name="by-hand",
         inputs=PAPER_ORDER,
         input_kind="slices",
-        receptive_field=3,
+        halo=2,
+        neighbouring_slices=0,
         size_multiple=2,
         normalisation=SimpleNamespace(method="volume"),
         postprocess="none",
+        window=None,
+        outputs=LABEL_NAMES,
     )
     model = SimpleNamespace(spec=spec, sha256="0" * 64, open=lambda engine, threads: FakeEngine(MIXING, (3, 0, 0, 0), radius=1))
     monkeypatch.setattr("gliomask.segmentation.load_model", lambda name: model)

@@ -13,7 +13,7 @@ import pytest
 from gliomask.engines.base import SPATIAL_AXES, EngineSource
 from gliomask.models.files import pack_arrays, sha256
 from gliomask.models.golden import PROBABILITIES, golden_batch
-from gliomask.models.spec import OUTPUT_NAMES, ModelSpec, Normalisation, TrainingRecord, spec_bytes
+from gliomask.models.spec import OUTPUT_NAMES, Graph, ModelSpec, Normalisation, TrainingRecord, spec_bytes
 from gliomask.sequences import PAPER_ORDER
 
 FEATURES = 5
@@ -114,7 +114,11 @@ def tiny_spec(kind: str, **changes) -> ModelSpec:
         "input_kind": kind,
         "receptive_field": 4,
         "size_multiple": 2,
+        "neighbouring_slices": 0,
+        "halo": 3,
+        "may_miss": (),
         "orientation": "LPS",
+        "graph": Graph(layout="channels_last", size=None, batch=None, activation="none"),
         "spacing_mm": (1.0, 1.0, 1.0),
         "normalisation": Normalisation(method="volume", background=0.0),
         "outputs": OUTPUT_NAMES,
@@ -135,7 +139,9 @@ def tiny_spec(kind: str, **changes) -> ModelSpec:
             gliomask="0.1.0",
             keras="3.15.1",
         ),
+        "foreign": None,
         "scores": {},
+        "timing": None,
         "licence": "CC-BY-4.0",
         "attribution": ("the people who scanned the patients",),
         "files": dict.fromkeys(("model.onnx", "weights.npz", "golden.npz"), "0" * 64),
@@ -149,6 +155,7 @@ def write_tiny_model(folder: Path, kind: str = "slices") -> Path:
     source = tiny_source(kind)
     generator = np.random.default_rng(3)
     golden = {str(sequence): generator.standard_normal(GOLDEN_SHAPES[kind]).astype(np.float32) for sequence in PAPER_ORDER}
+    golden[PROBABILITIES] = np.zeros((*GOLDEN_SHAPES[kind], 4), np.float32)
     golden[PROBABILITIES] = tiny_answer(golden_batch(golden, PAPER_ORDER), source.weights)[0].astype(np.float32)
     files = {"model.onnx": source.graph, "weights.npz": pack_arrays(source.weights), "golden.npz": pack_arrays(golden)}
     folder.mkdir(parents=True, exist_ok=True)

@@ -40,8 +40,8 @@ def volume_network(batch: np.ndarray) -> np.ndarray:
     return np.stack([slice_network(np.moveaxis(batch[0], 2, 0))], axis=0).transpose(0, 2, 3, 1, 4)
 
 
-SLICES = NetworkShape("slices", 6, 2)
-VOLUMES = NetworkShape("volumes", 6, 2)
+SLICES = NetworkShape("slices", 4, 2)
+VOLUMES = NetworkShape("volumes", 4, 2)
 
 
 def test_the_crop_to_the_brain_changes_nothing(prepared):
@@ -76,3 +76,22 @@ def test_progress_counts_to_the_end(prepared):
 def test_an_unknown_way_of_cutting_is_refused(prepared):
     with pytest.raises(UsageError, match="triangles"):
         predict_brain(prepared, SLICES, PatchPlan("triangles"), slice_network)
+
+
+def test_neighbouring_slices_become_channels_lowest_first_with_background_beyond_the_volume(prepared):
+    seen: dict[int, np.ndarray] = {}
+
+    def network(batch: np.ndarray) -> np.ndarray:
+        assert batch.shape[-1] == 5 * 4
+        seen[len(seen)] = batch
+        return slice_network(batch[..., 8:12])
+
+    thick = Prepared(prepared.channels, np.ones(SHAPE, bool), 7.0, prepared.reorientation)
+    found = predict_brain(thick, NetworkShape("slices", 4, 2, neighbours=2), PatchPlan(), network)
+    np.testing.assert_array_equal(found, predict_brain(thick, SLICES, PatchPlan(), slice_network))
+    batch = np.concatenate(list(seen.values()))[:, :41]
+    assert len(batch) == SHAPE[2]
+    for k in range(SHAPE[2]):
+        for n, neighbour in enumerate(range(k - 2, k + 3)):
+            expected = prepared.channels[:, :, neighbour] if 0 <= neighbour < SHAPE[2] else 7.0
+            np.testing.assert_array_equal(batch[k, ..., 4 * n : 4 * n + 4], np.broadcast_to(expected, (41, 38, 4)))

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from gliomask.engines.choose import ENGINES
 from gliomask.engines.fake import FakeEngine
 from gliomask.errors import ModelError, UsageError
-from gliomask.models import files, registry
+from gliomask.models import files, registry, shelf
 from gliomask.models.files import pack_arrays, sha256, unpack_arrays
-from gliomask.models.graph import FIELDS, refuse_external_data
+from gliomask.models.graph import FIELDS, look_into
 from gliomask.models.registry import DEFAULT_MODEL, SHIPPED, SHIPPED_FOLDER, load_model, shipped_models
 from gliomask.models.spec import MODEL_FILES, ModelSpec, parse_spec, spec_bytes
 
@@ -73,6 +73,10 @@ def test_specification_survives_its_file(kind):
 # What is refused: the text of model.json.
 
 
+GRAPH = {"layout": "channels_last", "size": None, "batch": None, "activation": "none"}
+FOREIGN_RECORD = {"origin": "elsewhere", "training": "Not known."}
+
+
 @pytest.mark.parametrize("field", list(ModelSpec.model_fields))
 def test_a_missing_field_is_refused(folder, field):
     edit(folder, lambda fields: fields.pop(field))
@@ -99,13 +103,30 @@ def test_every_field_of_the_training_is_needed_too(folder):
         ({"name": "../tiny"}, "name"),
         ({"name": "Tiny Model"}, "name"),
         ({"outputs": ["background", "necrotic", "oedema", "resection"]}, "outputs must be background, necrotic, oedema, enhancing"),
-        ({"outputs": ["background", "oedema", "necrotic", "enhancing"]}, "in this order"),
+        ({"outputs": ["background", "oedema", "oedema", "enhancing"]}, "each once"),
+        ({"outputs": ["WT", "TC"]}, "WT, TC, ET, each once"),
         ({"outputs": ["background", "necrotic", "oedema"]}, "outputs"),
         ({"inputs": ["flair", "t1", "t1ce", "adc"]}, "inputs.3"),
         ({"inputs": ["flair", "t1", "t1", "t2"]}, "named twice"),
         ({"inputs": []}, "inputs"),
         ({"input_kind": "slabs"}, "input_kind"),
-        ({"orientation": "RAS"}, "orientation"),
+        ({"orientation": "RAR"}, "orientation"),
+        ({"orientation": "LP"}, "orientation"),
+        ({"graph": GRAPH | {"activation": "sigmoid"}}, "a sigmoid goes with the regions"),
+        ({"graph": GRAPH | {"activation": "softmax"}, "outputs": ["WT", "TC", "ET"]}, "a softmax goes with labels"),
+        ({"graph": GRAPH | {"activation": "relu"}}, "graph.activation"),
+        ({"graph": GRAPH | {"layout": "channels_second"}}, "graph.layout"),
+        ({"graph": GRAPH | {"size": [64, 64, 64]}}, "slices have 2 sizes; found 3"),
+        ({"graph": GRAPH | {"size": [64, 63]}}, "multiples of size_multiple"),
+        ({"graph": GRAPH | {"batch": 0}}, "graph.batch"),
+        ({"graph": GRAPH | {"size": [64, 64]}, "neighbouring_slices": 1}, "open sizes"),
+        ({"neighbouring_slices": 1, "orientation": "RAS"}, "orientation LPS"),
+        ({"training": None}, "the other is null"),
+        ({"foreign": FOREIGN_RECORD}, "the other is null"),
+        ({"foreign": FOREIGN_RECORD, "training": None}, "network is 'foreign'"),
+        ({"network": "foreign"}, "network is 'foreign'"),
+        ({"receptive_field": None}, "has a receptive_field and weights"),
+        ({"timing": {"seconds": 0.0, "conditions": "x", "command": "x"}}, "timing.seconds"),
         ({"spacing_mm": [1.0, 1.0]}, "spacing_mm"),
         ({"spacing_mm": [1.0, 1.0, 0.0]}, "spacing_mm"),
         ({"receptive_field": "30"}, "receptive_field"),
@@ -300,10 +321,10 @@ def test_numbers_kept_elsewhere_are_found_in_every_corner_of_a_graph():
         yield model(graph(), functions=[function])
 
     for content in corners(plain()):
-        refuse_external_data(content, "model.onnx")
+        look_into(content, "model.onnx")
     for content in corners(external()):
         with pytest.raises(ModelError, match="refers to another file"):
-            refuse_external_data(content, "model.onnx")
+            look_into(content, "model.onnx")
 
 
 def test_field_numbers_are_those_of_onnx():
@@ -336,7 +357,7 @@ def test_no_bytes_break_the_look_into_a_graph(data):
     noise = data.draw(st.binary(max_size=12))
     for attempt in (noise, whole[:start], whole[:start] + noise + whole[start + len(noise) :]):
         try:
-            refuse_external_data(attempt, "model.onnx")
+            look_into(attempt, "model.onnx")
         except ModelError:
             continue
 
@@ -348,11 +369,11 @@ SOUND_GRAPH = bytes([0x08, 8, 0x3A, 8, 0x0A, 6, 0x22, 4]) + b"Relu"
 @pytest.mark.parametrize("content", [b"", b"\x08\x08", b"<?xml version='1.0'?><net/>", b"\x3a\xff", b"\x3b\x01", b"\xff" * 20, b"\x3a\x02\x0a"])
 def test_what_is_no_graph_is_refused(content):
     with pytest.raises(ModelError, match=r"model\.onnx: not an ONNX file"):
-        refuse_external_data(content, "model.onnx")
+        look_into(content, "model.onnx")
 
 
 def test_a_sound_graph_is_let_through():
-    refuse_external_data(SOUND_GRAPH, "model.onnx")
+    look_into(SOUND_GRAPH, "model.onnx")
 
 
 def test_nesting_without_end_is_refused():
@@ -361,7 +382,7 @@ def test_nesting_without_end_is_refused():
         for tag in (0x32, 0x2A, 0x0A):
             content = bytes([tag]) + varint(len(content)) + content
     with pytest.raises(ModelError, match="nested more than"):
-        refuse_external_data(b"\x3a" + varint(len(content)) + content, "model.onnx")
+        look_into(b"\x3a" + varint(len(content)) + content, "model.onnx")
 
 
 def varint(value: int) -> bytes:
@@ -443,22 +464,22 @@ def test_an_engine_that_answers_otherwise_is_closed_and_refused(folder, monkeypa
 
 
 def test_an_unknown_name_lists_the_known(tmp_path):
-    with pytest.raises(ModelError, match="There is no model 'unet'. Shipped models: "):
-        load_model("unet")
+    with pytest.raises(ModelError, match="There is no model 'resnet'. Shipped models: "):
+        load_model("resnet")
     with pytest.raises(ModelError, match="There is no model"):
         load_model(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("name", ["sparse-multi-ocm", "sparse", "SparseMultiOCM", "SPARSE"])
 def test_a_shipped_model_answers_to_its_names(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(registry, "SHIPPED_FOLDER", tmp_path)
+    monkeypatch.setattr(shelf, "SHIPPED_FOLDER", tmp_path)
     write_tiny_model(tmp_path / "sparse-multi-ocm")
     assert shipped_models() == ["sparse-multi-ocm"]
     assert load_model(name).spec.name == "tiny"
 
 
 def test_a_folder_named_like_a_model_needs_its_path(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "SHIPPED_FOLDER", tmp_path / "none")
+    monkeypatch.setattr(shelf, "SHIPPED_FOLDER", tmp_path / "none")
     monkeypatch.chdir(tmp_path)
     write_tiny_model(tmp_path / "sparse")
     assert load_model("./sparse").spec.name == "tiny"

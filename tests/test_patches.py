@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import maximum_filter, uniform_filter
 
 from gliomask.errors import UsageError
-from gliomask.patches import PatchGrid, adjacent, box_with_halo, cut, lattice, overlapping, predict_patches, slabs, whole
+from gliomask.patches import PatchGrid, adjacent, box_with_halo, cut, lattice, overlapping, predict_patches, slabs, whole, windows
 
 even = st.integers(1, 20).map(lambda n: 2 * n)
 plane = st.tuples(st.integers(1, 90), st.integers(1, 90))
@@ -40,6 +40,14 @@ def test_the_named_grids_cover_every_pixel_and_start_on_even_pixels(shape, size)
     for grid in (whole(shape), adjacent(shape, 2 * size), overlapping(shape, 2 * size)):
         assert grid.coverage().min() >= 1
         assert all(start % 2 == 0 for starts in grid.starts for start in starts)
+
+
+@given(plane, st.tuples(st.integers(1, 40), st.integers(1, 40)))
+def test_windows_cover_every_pixel_and_stay_inside_where_there_is_room(shape, size):
+    grid = windows(shape, size)
+    assert grid.coverage().min() >= 1
+    for start in grid.starts:
+        assert all(first >= 0 and (first + side <= length or first == 0) for first, side, length in zip(start, size, shape, strict=True))
 
 
 @given(plane, even, st.integers(1, 3))

@@ -19,7 +19,9 @@ COMMANDS = {
     "segment": "Segment one case or a folder of cases.",
     "evaluate": "Score label maps against references.",
     "train": "Train a network on labelled cases.",
+    "study": "Cross-validate and compare a table of experiments.",
     "export": "Turn a finished training into a model folder.",
+    "models": "List, describe, verify and adopt models.",
     "simulate": "Make labelled synthetic patients.",
 }
 """Every command with its one line of help; module `gliomask.cli.<command>` holds `command`."""

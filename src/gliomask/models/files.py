@@ -1,8 +1,7 @@
-"""The files of a model folder: read up to a limit, compared with their hashes, opened without pickle."""
+"""The files of a model folder: compared with their hashes, opened without pickle."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import zipfile
 from collections.abc import Mapping
@@ -12,31 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomask.errors import ModelError
-
-SPEC_NAME = "model.json"
-MAX_BYTES = {SPEC_NAME: 1 << 20, "model.onnx": 1 << 28, "weights.npz": 1 << 28, "golden.npz": 1 << 24}
-"""Largest file that is read: room for networks of 60 million parameters; the paper's have 0.2."""
+from gliomask.models.content import MAX_BYTES, SPEC_NAME, read_limited, sha256
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 
-
-def read_limited(path: Path) -> bytes:
-    """Returns a model file's bytes.
-
-    Raises:
-        ModelError: there is no such regular file, it cannot be read, or it is larger than `MAX_BYTES` allows.
-    """
-    limit = MAX_BYTES[path.name]
-    if not path.is_file():
-        raise ModelError(f"{path}: missing, or not a regular file. A model folder holds {', '.join(MAX_BYTES)}.")
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(limit + 1)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    if len(content) > limit:
-        raise ModelError(f"{path}: larger than the {limit:,} bytes that such a file may have.")
-    return content
+__all__ = ["MAX_BYTES", "SPEC_NAME", "Arrays", "pack_arrays", "read_limited", "read_verified", "sha256", "unpack_arrays"]
 
 
 def read_verified(folder: Path, hashes: Mapping[str, str]) -> dict[str, bytes]:
@@ -52,11 +31,6 @@ def read_verified(folder: Path, hashes: Mapping[str, str]) -> dict[str, bytes]:
         if found != expected:
             raise ModelError(f"{folder / name}: altered or damaged: its SHA-256 is {found}, {SPEC_NAME} says {expected}. Copy or export the model again.")
     return contents
-
-
-def sha256(content: bytes) -> str:
-    """Returns the SHA-256 of some bytes in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()
 
 
 def pack_arrays(arrays: Mapping[str, npt.NDArray[np.float32]]) -> bytes:

@@ -5,25 +5,40 @@ The input is stored by sequence name and stacked in the order that `model.json` 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Sequence as Ordered
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from gliomask.engines.base import SPATIAL_AXES, Batch, Engine
+from gliomask.engines.base import SPATIAL_AXES, Batch, Engine, InputKind
 from gliomask.errors import ModelError
 from gliomask.models.files import Arrays
+from gliomask.patches import cut
 
 if TYPE_CHECKING:
     from gliomask.models.spec import ModelSpec
+
+GOLDEN_SEED = 20200101
+GOLDEN_SHAPES: dict[InputKind, tuple[int, ...]] = {"slices": (32, 48), "volumes": (16, 24, 32)}
+"""Small, with sides that differ, so that a transposed axis shows; multiples of 16, or of 8 for volumes."""
+
+GOLDEN_MARGIN = 20
+"""A golden pair must tell another order of inputs from the right one by this many tolerances."""
 
 PROBABILITIES = "probabilities"
 """Name of the expected output among the golden arrays; the others are named after their sequences."""
 
 
-def golden_batch(golden: Arrays, inputs: Ordered[str]) -> Batch:
-    """Returns the golden input as a batch of one, its sequences stacked in the given order: (1, H, W, C) or (1, I, J, K, C)."""
-    return np.stack([golden[str(sequence)] for sequence in inputs], axis=-1)[None]
+def golden_batch(golden: Arrays, inputs: Ordered[str], slices: int = 1) -> Batch:
+    """Returns the golden input as a batch of one, its sequences stacked in the given order: (1, H, W, slices x C) or (1, I, J, K, C)."""
+    stack = np.stack([golden[str(sequence)] for sequence in inputs], axis=-1)
+    if slices > 1:
+        # Those of a sequence lie along its third axis.
+        stack = stack.reshape(*stack.shape[:2], -1)
+    return stack[None]
 
 
 def check_golden(golden: Arrays, spec: ModelSpec, origin: str) -> None:
@@ -36,9 +51,55 @@ def check_golden(golden: Arrays, spec: ModelSpec, origin: str) -> None:
     if set(golden) != expected:
         raise ModelError(f"{origin}: the golden pair holds {', '.join(sorted(golden))}; the model needs {', '.join(sorted(expected))}.")
     shapes = {golden[str(sequence)].shape for sequence in spec.inputs}
-    shape = min(shapes)
-    if len(shapes) > 1 or len(shape) != SPATIAL_AXES[spec.input_kind] or golden[PROBABILITIES].shape != (*shape, len(spec.outputs)):
+    axes = SPATIAL_AXES[spec.input_kind]
+    shape, depth = min(shapes)[:axes], min(shapes)[axes:]
+    slices = (spec.slices,) if spec.slices > 1 else ()
+    if spec.window is not None and any(size > side for size, side in zip(shape, spec.window, strict=False)):
+        raise ModelError(f"{origin}: the golden arrays of shape {shape} are larger than the network's only size, {spec.window}.")
+    if len(shapes) > 1 or len(shape) != axes or depth != slices or golden[PROBABILITIES].shape != (*shape, len(spec.outputs)):
         raise ModelError(f"{origin}: the golden arrays have the shapes {sorted(shapes)} and {golden[PROBABILITIES].shape}, which do not fit {spec.input_kind}.")
+
+
+def golden_input(sequences: Iterable[str], shape: tuple[int, ...], background: float) -> Arrays:
+    """Returns made-up normalised sequences: smooth blobs and noise, each sequence its own, with a strip of background on one side."""
+    # Imported here: finding and opening a model does without it.
+    from scipy.ndimage import gaussian_filter
+
+    generator = np.random.default_rng(GOLDEN_SEED)
+    arrays = {}
+    for n, sequence in enumerate(sequences):
+        blobs = gaussian_filter(generator.standard_normal(shape), 3)
+        values = (1 + 0.2 * n) * blobs / blobs.std() + 0.3 * generator.standard_normal(shape)
+        values[: shape[0] // 8] = background
+        arrays[str(sequence)] = values.astype(np.float32)
+    return arrays
+
+
+def refuse_blind_pair(engine: Engine, golden: Arrays, spec: ModelSpec) -> None:
+    """Checks that a golden pair tells every other order of the inputs from the right one.
+
+    Raises:
+        ModelError: another order gives nearly the same answer.
+    """
+    for order in permutations(spec.inputs):
+        difference = np.abs(answer(engine, golden, spec, order) - golden[PROBABILITIES]).max()
+        if order != spec.inputs and difference < GOLDEN_MARGIN * spec.golden_tolerance:
+            raise ModelError(
+                f"Model '{spec.name}': the inputs in the order {', '.join(order)} change its golden probabilities by only {difference:.2g}. "
+                "The network hardly looks at its input; train it longer."
+            )
+
+
+def answer(engine: Engine, golden: Arrays, spec: ModelSpec, order: Ordered[str]) -> npt.NDArray[np.float32]:
+    """Returns what an engine says of the golden input, its sequences in the given order: (H, W, 4) or (I, J, K, 4).
+
+    A network of one size gets the golden input in a window that is background otherwise, so that a golden pair can be small.
+    """
+    batch = golden_batch(golden, order, spec.slices)
+    shape = batch.shape[1:-1]
+    if spec.window is not None:
+        batch = cut(batch, (0,) * len(shape), spec.window, spec.normalisation.background)
+    return engine.predict(batch)[(0, *(slice(0, size) for size in shape))]
 
 
 def prove(engine: Engine, golden: Arrays, spec: ModelSpec) -> float:
@@ -47,7 +108,7 @@ def prove(engine: Engine, golden: Arrays, spec: ModelSpec) -> float:
     Raises:
         ModelError: the difference is above the model's tolerance, the answer has another shape, or there is none.
     """
-    found = engine.predict(golden_batch(golden, spec.inputs))[0]
+    found = answer(engine, golden, spec, spec.inputs)
     expected = golden[PROBABILITIES]
     if found.shape != expected.shape:
         raise ModelError(f"Model '{spec.name}': {engine.name} answers with the shape {found.shape}, the golden pair has {expected.shape}.")

@@ -1,12 +1,14 @@
-"""A look into an ONNX file, without any ONNX software, for what no model of ours may hold: references to other files.
+"""A look into an ONNX file, without any ONNX software: what goes in and comes out, and whether it holds what no model may.
 
-An ONNX tensor may name an "external" file to take its numbers from, and an engine would open it, wherever it lies. The file is a
-Protocol Buffers message; this walks the messages that can contain a tensor and skips all else.
+An ONNX tensor may name an "external" file to take its numbers from, and an engine would open it, wherever it lies; an operator may be one
+that an engine has to load code for. The file is a Protocol Buffers message; this walks the messages that can contain a tensor or an
+operator and skips all else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from gliomask.errors import ModelError
 
@@ -31,25 +33,78 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """Wire types of Protocol Buffers."""
 
 
-def refuse_external_data(graph: bytes, origin: str) -> None:
-    """Checks that an ONNX file is whole and holds all its numbers itself.
+FLOATS = {1, 10, 11, 16}
+"""Data types of a tensor that are real numbers: float32, float16, float64, bfloat16."""
+
+FLOAT32 = 1
+
+ONNX_DOMAINS = ("", "ai.onnx")
+"""Where ONNX's own operators come from; another domain's need software that an engine would load."""
+
+ENDLESS = ("Loop", "Scan")
+"""Operators that repeat as often as their data says; no network for images needs one."""
+
+MAX_SIZE = 1 << 20
+
+
+@dataclass(frozen=True)
+class TensorEnd:
+    """An input or output of a graph: its name, its data type by ONNX's number, its sizes (None where open), or None for all where nothing is said."""
+
+    name: str
+    data_type: int
+    sizes: tuple[int | None, ...] | None
+
+
+@dataclass
+class GraphFacts:
+    """What an ONNX file says of its network.
+
+    Args:
+        inputs: what the graph takes, weights left out.
+        outputs: what it answers with.
+        parameters: real numbers among its weights.
+    """
+
+    inputs: list[TensorEnd] = field(default_factory=list)
+    outputs: list[TensorEnd] = field(default_factory=list)
+    parameters: int = 0
+    _weights: set[str] = field(default_factory=set)
+    _operators: set[tuple[str, str]] = field(default_factory=set)
+    _functions: set[tuple[str, str]] = field(default_factory=set)
+
+
+def look_into(graph: bytes, origin: str) -> GraphFacts:
+    """Returns what an ONNX file says of its network, after checking that it is whole, holds all its numbers itself and uses ONNX's own operators.
 
     Args:
         graph: the file's bytes.
         origin: the file's name, for messages.
 
     Raises:
-        ModelError: a tensor refers to another file, or this is not an ONNX file.
+        ModelError: a tensor refers to another file, an operator is not ONNX's own or repeats without bound, or this is not an ONNX file.
     """
+    facts = GraphFacts()
     try:
-        fields = _check(memoryview(graph), "ModelProto", 0)
+        fields = _check(memoryview(graph), "ModelProto", 0, facts)
+        _refuse_operators(facts)
     except (ValueError, IndexError) as error:
         raise ModelError(f"{origin}: {error}. Export the model again.") from error
     if 7 not in fields:
         raise ModelError(f"{origin}: not an ONNX file: it has no graph. Export the model again.")
+    facts.inputs = [end for end in facts.inputs if end.name not in facts._weights]
+    return facts
 
 
-def _check(message: memoryview, kind: str, depth: int) -> set[int]:
+def _refuse_operators(facts: GraphFacts) -> None:
+    for domain, operator in sorted(facts._operators - facts._functions):
+        if domain not in ONNX_DOMAINS:
+            raise ValueError(f"the operator '{operator}' of '{domain}' is not one of ONNX's own, and nothing outside the file is loaded for it")
+        if operator in ENDLESS:
+            raise ValueError(f"the operator '{operator}' may repeat without end, which no network for images needs")
+
+
+def _check(message: memoryview, kind: str, depth: int, facts: GraphFacts) -> set[int]:
     if depth > MAX_DEPTH:
         raise ValueError(f"not an ONNX file that can be used: its parts are nested more than {MAX_DEPTH} deep")
     seen = set()
@@ -58,19 +113,100 @@ def _check(message: memoryview, kind: str, depth: int) -> set[int]:
         if kind == "TensorProto" and number in EXTERNAL_FIELDS:
             raise ValueError("a tensor refers to another file; a model must hold all its numbers itself")
         inner = FIELDS[kind].get(number)
-        if inner is not None and content is not None:
-            _check(content, inner, depth + 1)
+        if inner is not None and isinstance(content, memoryview):
+            _check(content, inner, depth + 1, facts)
+        if kind == "GraphProto" and depth == 1 and isinstance(content, memoryview):
+            _note(number, content, facts)
+    if kind in NAMED:
+        _note_name(message, kind, facts)
     return seen
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | None]]:
+NAMED = {"NodeProto": (7, 4), "FunctionProto": (10, 1)}
+"""Numbers of the domain and the name of an operator, where it is used and where it is defined."""
+
+
+def _note_name(message: memoryview, kind: str, facts: GraphFacts) -> None:
+    texts = {number: _text(content) for number, content in _fields(message) if number in NAMED[kind] and isinstance(content, memoryview)}
+    domain, name = (texts.get(number, "") for number in NAMED[kind])
+    (facts._operators if kind == "NodeProto" else facts._functions).add((domain, name))
+
+
+def _note(number: int, content: memoryview, facts: GraphFacts) -> None:
+    """Notes what is wanted of a field of the main graph: 5 is a weight, 11 an input, 12 an output."""
+    if number == 5:
+        name, count = _weight(content)
+        facts._weights.add(name)
+        facts.parameters += count
+    elif number in (11, 12):
+        (facts.inputs if number == 11 else facts.outputs).append(_end(content))
+
+
+def _weight(tensor: memoryview) -> tuple[str, int]:
+    """Name of a TensorProto and how many real numbers it holds: `dims` is field 1, `data_type` 2, `name` 8."""
+    name, count, data_type = "", 1, 0
+    for number, content in _fields(tensor):
+        if number == 1:
+            for size in [content] if isinstance(content, int) else _packed(content):
+                count *= size
+        elif number == 2 and isinstance(content, int):
+            data_type = content
+        elif number == 8 and isinstance(content, memoryview):
+            name = _text(content)
+    return name, count if data_type in FLOATS else 0
+
+
+def _packed(content: memoryview | int | None) -> Iterator[int]:
+    place = 0
+    while isinstance(content, memoryview) and place < len(content):
+        size, place = _varint(content, place)
+        yield size
+
+
+def _end(value: memoryview) -> TensorEnd:
+    """A ValueInfoProto: `name` is field 1, `type` 2; in that 1 is the tensor's, with `elem_type` 1 and `shape` 2, a list of `dim` 1 with `dim_value` 1."""
+    name = b"".join(bytes(content) for number, content in _fields(value) if number == 1 and isinstance(content, memoryview)).decode(errors="replace")
+    data_type, sizes = 0, None
+    for tensor in _inside(value, 2, 1):
+        for number, content in _fields(tensor):
+            if number == 1 and isinstance(content, int):
+                data_type = content
+            elif number == 2 and isinstance(content, memoryview):
+                sizes = tuple(_size(dimension) for dimension in _inside(content, 1))
+    return TensorEnd(name, data_type, sizes)
+
+
+def _size(dimension: memoryview) -> int | None:
+    for number, content in _fields(dimension):
+        if number == 1 and isinstance(content, int):
+            if not 0 < content <= MAX_SIZE:
+                raise ValueError("not an ONNX file that can be used: an input or output claims an impossible size")
+            return content
+    return None
+
+
+def _inside(message: memoryview, *path: int) -> Iterator[memoryview]:
+    for number, content in _fields(message):
+        if number == path[0] and isinstance(content, memoryview):
+            if len(path) == 1:
+                yield content
+            else:
+                yield from _inside(content, *path[1:])
+
+
+def _text(content: memoryview) -> str:
+    return bytes(content[:200]).decode(errors="replace")
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int | None]]:
+    """Yields the fields of a message: number, and content of bytes or a whole number; None for numbers of fixed width, which nothing here needs."""
     place = 0
     while place < len(message):
         tag, place = _varint(message, place)
-        content = None
+        content: memoryview | int | None = None
         wire = tag & 7
         if wire == VARINT:
-            _, place = _varint(message, place)
+            content, place = _varint(message, place)
         elif wire == BYTES:
             length, place = _varint(message, place)
             content = message[place : place + length]

@@ -1,6 +1,7 @@
 """`model.json`: everything that must be known to use a network rightly, checked field by field.
 
-Training writes it, inference obeys it. No field has a default: what is not said would have to be guessed.
+Training writes it, inference obeys it. No field has a default: what is not said would have to be guessed. Models that were trained elsewhere
+are described by the same fields (`models.adopt` writes them); docs/models.md goes through them one by one.
 """
 
 from __future__ import annotations
@@ -10,21 +11,30 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
+from gliomask.engines.ends import LABEL_NAMES, REGION_NAMES, Activation, GraphEnds, are_regions
 from gliomask.errors import ModelError, UsageError
-from gliomask.labels import Label
 from gliomask.postprocess import CHAINS
 from gliomask.preprocess.normalise import normalisation
 from gliomask.sequences import Sequence
 
 SCHEMA_VERSION: Final = 1
 ORIENTATION: Final = "LPS"
-"""The only axes that networks are given: `preprocess.channels.NETWORK_ORIENTATION`."""
+"""The axes of gliomask's own networks: `preprocess.channels.NETWORK_ORIENTATION`."""
 
 MODEL_FILES = ("model.onnx", "weights.npz", "golden.npz")
 """The files beside `model.json`, each held by its hash there."""
 
-OUTPUT_NAMES = tuple(label.name.lower() for label in Label)
-"""Names of a network's outputs, in the order of `labels.Label`."""
+NEEDED_FILES = ("model.onnx", "golden.npz")
+"""Those that every model has; the weights on their own are for Keras, which runs gliomask's own networks only."""
+
+OUTPUT_NAMES = LABEL_NAMES
+"""Names of the outputs of gliomask's own networks, in the order of `labels.Label`."""
+
+FOREIGN: Final = "foreign"
+"""What `network` says of a model that was trained elsewhere."""
+
+AXIS_OF_LETTER = {"L": 0, "R": 0, "P": 1, "A": 1, "S": 2, "I": 2}
+"""Axis of an array in LPS order that runs along each direction; R, A and I run against it."""
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -70,6 +80,37 @@ class TrainingRecord(_Part):
     keras: Text
 
 
+class Graph(_Part):
+    """How the ONNX graph takes its input and gives its answer.
+
+    Args:
+        layout: where the channels are, at both ends.
+        size: the only height and width (and depth) that it takes, in the order of its own axes; null where sizes are open.
+        batch: number of items that it takes at a time; null where that is open.
+        activation: what turns its answer into probabilities; `none` where it answers with probabilities.
+    """
+
+    layout: Literal["channels_last", "channels_first"]
+    size: Annotated[tuple[Annotated[int, Field(ge=2, le=1024)], ...], Field(min_length=2, max_length=3)] | None
+    batch: Annotated[int, Field(ge=1, le=64)] | None
+    activation: Activation
+
+
+class Timing(_Part):
+    """How long a case takes: seconds from the scans to the results, what was measured on what machine, and the command that measured it."""
+
+    seconds: Annotated[float, Field(gt=0)]
+    conditions: Text
+    command: Text
+
+
+class ForeignRecord(_Part):
+    """Where a model that was trained elsewhere comes from, and what there is to say of its training."""
+
+    origin: Text
+    training: Text
+
+
 class ModelSpec(_Part):
     """One model, completely.
 
@@ -77,19 +118,28 @@ class ModelSpec(_Part):
         schema_version: of this file's format.
         name: as typed after `--network` or `--model`, and the folder's name.
         title: the network's name in its paper.
-        network: name in `networks.catalogue`.
-        parameters: number of trainable parameters.
+        network: name in `networks.catalogue`, or `foreign`.
+        parameters: numbers in the network's weights.
         inputs: which sequence goes into which channel.
         input_kind: whether the network takes axial slices or whole volumes.
-        receptive_field: height and width (and depth), in pixels, of what one output pixel depends on.
+        receptive_field: height and width (and depth), in pixels, of what one output pixel depends on; null where nobody knows, in a foreign model.
         size_multiple: each size of the input must be a multiple of this.
-        orientation: axes of the input; slices lie along the third.
+        neighbouring_slices: slices on each side of the one being segmented that a network of slices also sees, as further channels; the
+            lowest slice's sequences come first.
+        halo: pixels of surroundings to keep round a box that is cut out.
+        may_miss: sequences that it was trained to do without: any of them, while one of `sequences.INDISPENSABLE` stays. A missing sequence is
+            given as background everywhere.
+        orientation: direction in which each axis of the graph's slices or volumes runs, as in `LPS`; slices are axial, and the
+            letter of the axis that they lie along may stand in any place.
+        graph: layout of the graph's input and output.
         spacing_mm: voxel size that the network was trained at.
         normalisation: of the intensities.
-        outputs: label of each output channel.
+        outputs: label of each output channel, or the region where they are the three nested ones.
         postprocess: name of the post-processing that is applied unless another is asked for.
-        training: how the weights came about.
+        training: how the weights came about; null for a foreign model.
+        foreign: where they come from; null for gliomask's own.
         scores: measured results; may be empty.
+        timing: how long a case takes; null where it was not measured.
         licence: of the weights, as an SPDX expression or in words.
         attribution: works and data that must be named with every use.
         files: SHA-256 of each of `MODEL_FILES`.
@@ -103,19 +153,43 @@ class ModelSpec(_Part):
     parameters: Annotated[int, Field(ge=1)]
     inputs: Annotated[tuple[Sequence, ...], Field(min_length=1)]
     input_kind: Literal["slices", "volumes"]
-    receptive_field: Annotated[int, Field(ge=1)]
+    receptive_field: Annotated[int, Field(ge=1)] | None
     size_multiple: Annotated[int, Field(ge=1, le=256)]
-    orientation: Literal["LPS"]
+    neighbouring_slices: Annotated[int, Field(ge=0, le=32)]
+    halo: Annotated[int, Field(ge=0, le=1024)]
+    may_miss: tuple[Sequence, ...]
+    orientation: Text
+    graph: Graph
     spacing_mm: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
     normalisation: Normalisation
     outputs: tuple[str, ...]
     postprocess: Text
-    training: TrainingRecord
+    training: TrainingRecord | None
+    foreign: ForeignRecord | None
     scores: dict[str, JsonValue]
+    timing: Timing | None
     licence: Text
     attribution: tuple[Text, ...]
     files: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
     golden_tolerance: Annotated[float, Field(gt=0, le=1e-2)]
+
+    @property
+    def slices(self) -> int:
+        """How many slices the network sees at once."""
+        return 2 * self.neighbouring_slices + 1
+
+    @property
+    def channels(self) -> int:
+        """Of the network's input."""
+        return self.slices * len(self.inputs)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ModelSpec:
+        if self.neighbouring_slices and self.input_kind != "slices":
+            raise ValueError("neighbouring_slices must be 0 for a network of volumes")
+        if unknown := set(self.may_miss) - set(self.inputs):
+            raise ValueError(f"may_miss names {', '.join(sorted(unknown))}, which is no input")
+        return self
 
     @field_validator("inputs")
     @classmethod
@@ -127,9 +201,71 @@ class ModelSpec(_Part):
     @field_validator("outputs")
     @classmethod
     def _every_label(cls, outputs: tuple[str, ...]) -> tuple[str, ...]:
-        if outputs != OUTPUT_NAMES:
-            raise ValueError(f"the outputs must be {', '.join(OUTPUT_NAMES)}, in this order; found {', '.join(outputs)}")
+        if sorted(outputs) not in (sorted(LABEL_NAMES), sorted(REGION_NAMES)):
+            names = f"{', '.join(LABEL_NAMES)}, or {', '.join(REGION_NAMES)}"
+            raise ValueError(f"the outputs must be {names}, each once, in the graph's order; found {', '.join(outputs)}")
         return outputs
+
+    @field_validator("orientation")
+    @classmethod
+    def _three_axes(cls, letters: str) -> str:
+        if sorted(AXIS_OF_LETTER.get(letter, -1) for letter in letters) != [0, 1, 2]:
+            raise ValueError(f"an orientation is one letter each of L or R, P or A, S or I, such as LPS, RAS or SPL; found {letters}")
+        return letters
+
+    @model_validator(mode="after")
+    def _graph_fits(self) -> ModelSpec:
+        if self.graph.activation == "softmax" and are_regions(self.outputs):
+            raise ValueError("graph.activation: a softmax goes with labels; regions overlap, so each has its own sigmoid")
+        if self.graph.activation == "sigmoid" and not are_regions(self.outputs):
+            raise ValueError("graph.activation: a sigmoid goes with the regions WT, TC, ET; labels exclude each other, so they share a softmax")
+        if self.graph.size is not None:
+            if len(self.graph.size) != len(self.graph_axes):
+                raise ValueError(f"graph.size: {self.input_kind} have {len(self.graph_axes)} sizes; found {len(self.graph.size)}")
+            if any(size % self.size_multiple for size in self.graph.size):
+                raise ValueError(f"graph.size: {self.graph.size} are not all multiples of size_multiple, {self.size_multiple}")
+        if self.neighbouring_slices and (self.orientation != ORIENTATION or self.graph.size is not None):
+            raise ValueError(f"neighbouring_slices are for networks of orientation {ORIENTATION} and open sizes")
+        return self
+
+    @model_validator(mode="after")
+    def _own_or_foreign(self) -> ModelSpec:
+        if (self.training is None) == (self.foreign is None):
+            raise ValueError("one of training and foreign says where the weights come from, and the other is null")
+        if (self.network == FOREIGN) != (self.foreign is not None):
+            raise ValueError(f"network is '{FOREIGN}' in a model that was trained elsewhere, and in no other")
+        if self.foreign is None and (self.receptive_field is None or "weights.npz" not in self.files):
+            raise ValueError("a model of gliomask's own has a receptive_field and weights.npz")
+        return self
+
+    @property
+    def graph_axes(self) -> tuple[int, ...]:
+        """Which axis of the slice or volume in LPS order is the graph's first, second (and third)."""
+        axes = [AXIS_OF_LETTER[letter] for letter in self.orientation]
+        return tuple(axis for axis in axes if self.input_kind == "volumes" or axis != AXIS_OF_LETTER["S"])
+
+    @property
+    def window(self) -> tuple[int, ...] | None:
+        """The only size that the network takes, in LPS order; None for any."""
+        if self.graph.size is None:
+            return None
+        return tuple(self.graph.size[self.graph_axes.index(axis)] for axis in range(len(self.graph_axes)))
+
+    @property
+    def ends(self) -> GraphEnds:
+        """The same, as engines take it."""
+        letters = [letter for letter in self.orientation if AXIS_OF_LETTER[letter] in self.graph_axes]
+        plain = self.graph_axes == tuple(range(len(self.graph_axes)))
+        flips = tuple(letter not in ORIENTATION for letter in letters)
+        return GraphEnds(
+            channels_first=self.graph.layout == "channels_first",
+            axes=None if plain else self.graph_axes,
+            flips=flips if any(flips) else (),
+            batch=self.graph.batch,
+            size=self.window,
+            activation=self.graph.activation,
+            outputs=self.outputs,
+        )
 
     @field_validator("postprocess")
     @classmethod
@@ -140,9 +276,9 @@ class ModelSpec(_Part):
 
     @field_validator("files")
     @classmethod
-    def _the_three(cls, files: dict[str, str]) -> dict[str, str]:
-        if set(files) != set(MODEL_FILES):
-            raise ValueError(f"the files must be {', '.join(MODEL_FILES)}, and no path; found {', '.join(files) or 'none'}")
+    def _known_files(cls, files: dict[str, str]) -> dict[str, str]:
+        if not set(NEEDED_FILES) <= set(files) <= set(MODEL_FILES):
+            raise ValueError(f"the files must be {', '.join(MODEL_FILES)} (weights.npz only where Keras can use it), and no path; found {', '.join(files) or 'none'}")
         return files
 
 

@@ -1,0 +1,226 @@
+"""What models there are and what each says of itself, read as plain JSON and shown as text: nothing is checked, opened or imported that takes time.
+
+`models.registry` finds models here, and checks them. `gliomask models verify` says whether what is shown can be trusted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gliomask.errors import ModelError
+from gliomask.models.content import MAX_BYTES, SPEC_NAME, read_limited, sha256
+from gliomask.networks.catalogue import NETWORKS
+
+SHIPPED_FOLDER = Path(__file__).parent / "shipped"
+SHIPPED = {"sparse-multi-ocm": "sparse", "input-sparse-multi-ocm": "input-sparse", "dense-multi-ocm": "dense"}
+"""Shipped model to the network that it holds."""
+
+DEFAULT_MODEL = "sparse-multi-ocm"
+
+CARDS = "docs/model-cards"
+"""Where the cards of shipped models lie in the repository."""
+
+NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a model says of itself. None stands for what it does not say.
+
+    Args:
+        name: as typed after `--model`.
+        shipped: whether it comes with gliomask.
+        default: whether it is the one that is used unless another is named.
+        folder: where it lies.
+        title: of its network.
+        network: of `networks.catalogue`, or `foreign`.
+        kind: whether it takes slices or volumes.
+        parameters: numbers in its weights.
+        needs: sequences that it takes.
+        may_miss: those of them that it can do without, one at least of FLAIR and T1ce staying.
+        trained_on: its training data in a sentence.
+        dice: by region, each figure of `scores` with its interval where there is one.
+        scored_cases: how many patients the scores are of; models are comparable only where these are the same.
+        protocol: how the scores came about.
+        seconds: that a case takes.
+        timing: what was measured there, on what machine.
+        licence: of the weights.
+        card: the model card, in the repository.
+        sha256: of `model.json`, which holds the hashes of all other files.
+        megabytes: size of the graph.
+    """
+
+    name: str
+    shipped: bool
+    default: bool
+    folder: str
+    title: str
+    network: str
+    kind: str
+    parameters: int
+    needs: tuple[str, ...]
+    may_miss: tuple[str, ...]
+    trained_on: str
+    dice: dict[str, dict[str, float]]
+    scored_cases: int | None
+    protocol: str | None
+    seconds: float | None
+    timing: str | None
+    licence: str
+    card: str | None
+    sha256: str
+    megabytes: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the summary for JSON."""
+        return asdict(self)
+
+
+def shipped_names() -> list[str]:
+    """Returns the names of the shipped models that are there, the default first."""
+    return [name for name in SHIPPED if (SHIPPED_FOLDER / name / SPEC_NAME).is_file()]
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """Returns the folder of a model.
+
+    Args:
+        name_or_path: a shipped model's name, its network's name or title in any case, or a model folder or the model.json or ONNX file in it. A name
+            is taken before a folder of the same name; write `./name` for the folder.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    path = Path(name_or_path)
+    if isinstance(name_or_path, str):
+        for name, network in SHIPPED.items():
+            if name_or_path.lower() in (name, network, NETWORKS[network].title.lower()):
+                path = SHIPPED_FOLDER / name
+    if path.name in MAX_BYTES and (path.parent / SPEC_NAME).is_file():
+        return path.parent
+    if path.is_file():
+        what = f"A network alone does not say what its inputs and outputs are; describe it once: gliomask models adopt {path} --help"
+        raise ModelError(f"{path}: a file without {SPEC_NAME} beside it is no model. {what if path.suffix == '.onnx' else 'Give a model folder.'}")
+    if not path.is_dir():
+        known = ", ".join(f"{name} ({SHIPPED[name]})" for name in shipped_names()) or "none in this installation"
+        raise ModelError(f"There is no model '{name_or_path}'. Shipped models: {known}; or give a model folder, as gliomask export writes it.")
+    return path
+
+
+def summaries() -> list[Summary]:
+    """Returns what each shipped model says of itself, the default first."""
+    return [summarise(SHIPPED_FOLDER / name) for name in shipped_names()]
+
+
+def summarise(folder: Path) -> Summary:
+    """Returns what a model says of itself.
+
+    Raises:
+        ModelError: its `model.json` is missing, is not JSON or lacks what every model must say.
+    """
+    content = read_limited(folder / SPEC_NAME)
+    try:
+        return _summary(folder, json.loads(content), sha256(content))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{folder / SPEC_NAME}: not a model file that can be read ({type(error).__name__}: {error}). Export the model again.") from error
+
+
+def _summary(folder: Path, fields: Mapping[str, Any], digest: str) -> Summary:
+    shipped = folder.parent == SHIPPED_FOLDER
+    timing = fields["timing"] or {}
+    graph = folder / "model.onnx"
+    return Summary(
+        name=str(fields["name"]),
+        shipped=shipped,
+        default=shipped and folder.name == DEFAULT_MODEL,
+        folder=str(folder),
+        title=str(fields["title"]),
+        network=str(fields["network"]),
+        kind=_kind(fields),
+        parameters=int(fields["parameters"]),
+        needs=tuple(map(str, fields["inputs"])),
+        may_miss=tuple(map(str, fields["may_miss"])),
+        trained_on=_trained_on(fields),
+        dice=dict(_dice(fields["scores"])),
+        scored_cases=fields["scores"].get("cases"),
+        protocol=fields["scores"].get("protocol"),
+        seconds=timing.get("seconds"),
+        timing=timing.get("conditions"),
+        licence=str(fields["licence"]),
+        card=f"{CARDS}/{fields['name']}.md" if shipped else None,
+        sha256=digest,
+        megabytes=round(graph.stat().st_size / 1e6, 2) if graph.is_file() else None,
+    )
+
+
+def _kind(fields: Mapping[str, Any]) -> str:
+    neighbours = int(fields["neighbouring_slices"])
+    size = fields["graph"]["size"]
+    kind = f"slices with {neighbours} neighbours on each side" if neighbours else str(fields["input_kind"])
+    return kind + (f", in windows of {' x '.join(map(str, size))}" if size else "")
+
+
+def _trained_on(fields: Mapping[str, Any]) -> str:
+    if fields["foreign"]:
+        return f"{fields['foreign']['training']} Origin: {fields['foreign']['origin']}"
+    training = fields["training"]
+    return f"{len(training['cases'])} patients, {training['patches']:,} patches, {training['hours']:.2f} hours on {training['device']}"
+
+
+def _dice(scores: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, float]]]:
+    for region, metrics in (scores.get("regions") or {}).items():
+        figures = {name: float(value) for name, value in metrics.get("dice", {}).items() if re.fullmatch("(median|mean)(_low|_high)?", name)}
+        if figures:
+            yield region, figures
+
+
+def table(rows: list[Summary]) -> str:
+    """Returns models as a table, a line each; what was not measured is named so."""
+    header = ("model", "parameters", "median Dice WT / TC / ET", "of cases", "seconds a case", "may miss", "licence", "hash")
+    cells = [header, *(_cells(row) for row in rows)]
+    widths = [max(len(row[n]) for row in cells) for n in range(len(header))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
+
+
+def _cells(row: Summary) -> tuple[str, ...]:
+    medians = [row.dice.get(region, {}).get("median") for region in ("WT", "TC", "ET")]
+    dice = " / ".join("?" if median is None else f"{median:.3f}" for median in medians) if any(medians) else NOT_MEASURED
+    seconds = NOT_MEASURED if row.seconds is None else f"{row.seconds:.1f}"
+    name = row.name + (" (default)" if row.default else "")
+    cases = "?" if row.scored_cases is None else str(row.scored_cases)
+    return (name, f"{row.parameters:,}", dice, cases, seconds, ", ".join(row.may_miss) or "none", row.licence, row.sha256[:12])
+
+
+def page(row: Summary) -> str:
+    """Returns all of a summary as a page of text."""
+    lines = [
+        ("model", f"{row.name}{' (default)' if row.default else ''}: {row.title}"),
+        ("network", f"{row.network}, {row.parameters:,} parameters" + ("" if row.megabytes is None else f", {row.megabytes} MB")),
+        ("input", f"{row.kind}; {', '.join(row.needs)}"),
+        ("may miss", ", ".join(row.may_miss) + " (FLAIR or T1ce must stay)" if row.may_miss else "none of them"),
+        ("trained on", row.trained_on),
+        *((f"Dice {region}", _interval(figures)) for region, figures in row.dice.items()),
+        *([] if row.dice else [("Dice", NOT_MEASURED)]),
+        *([("scores", row.protocol)] if row.protocol else []),
+        ("seconds", NOT_MEASURED if row.seconds is None else f"{row.seconds:g} a case: {row.timing}"),
+        ("licence", row.licence),
+        ("card", row.card or "none; docs/models.md says how a model of your own is described"),
+        ("hash", row.sha256),
+        ("folder", row.folder),
+    ]
+    return "\n".join(f"{label:<11} {text}" for label, text in lines)
+
+
+def _interval(figures: Mapping[str, float]) -> str:
+    parts = []
+    for statistic in ("median", "mean"):
+        if statistic in figures:
+            low, high = figures.get(f"{statistic}_low"), figures.get(f"{statistic}_high")
+            bounds = "no interval" if low is None or high is None else f"95 %: {low:.3f} to {high:.3f}"
+            parts.append(f"{statistic} {figures[statistic]:.3f} ({bounds})")
+    return ", ".join(parts)
