@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
+    from gliomask.study.plan import Task
     from gliomask.training.loop import Step
 
 
@@ -70,6 +71,29 @@ class TrainingDisplay:
         """One epoch has ended; on a terminal the bar stays below the line."""
         words = "  ".join(f"{name} {value:g}" for name, value in history[-1].items())
         self.note(f"{words}  left {self.left_s / 60:.1f} min")
+
+
+class StudyDisplay:
+    """Shows the steps of a study as they begin and end, a line each: a study runs for hours, and often where nobody watches."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def started(self, task: Task, left: int) -> None:
+        """A step has begun."""
+        self.note(f"{time.strftime('%H:%M:%S')} {task} begun, {left} left")
+
+    def finished(self, task: Task, seconds: float) -> None:
+        """A step is done."""
+        self.note(f"{time.strftime('%H:%M:%S')} {task} done in {seconds / 60:.1f} min")
+
+    def failed(self, task: Task, message: str) -> None:
+        """A step could not be done."""
+        self.note(f"{time.strftime('%H:%M:%S')} {task} FAILED: {message}")
 
 
 @contextmanager

@@ -1,0 +1,162 @@
+"""Writing up a study, finished or not: tables, pictures, page."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from gliomask.cohort import ResultFiles
+from gliomask.evaluate.panel import write_panel
+from gliomask.evaluate.scoring import CaseResult, Evaluation, Status
+from gliomask.io.brats import find_cases
+from gliomask.io.nifti import write_bytes
+from gliomask.labels import Region, convention
+from gliomask.metrics.empty import policy
+from gliomask.report.run_record import environment
+from gliomask.study.figures import Curve, draw_comparison, draw_curves
+from gliomask.study.folder import StudyFolder, merge_rows
+from gliomask.study.page import Facts, page
+from gliomask.study.plan import Kind, Plan, Task
+from gliomask.study.results import Results
+from gliomask.study.tables import read_tsv, to_tsv
+
+PANEL_ROWS = 4
+
+
+def write_report(folder: StudyFolder, plan: Plan, data: Path | None, changed: Collection[str] | None = None) -> Results:
+    """Writes tables, pictures and page from what is there.
+
+    Args:
+        folder: of the study.
+        plan: the study.
+        data: its cases, for the panel, which needs their FLAIR; None leaves the panel as it is.
+        changed: experiments that have new scores; pictures of other comparisons, the learning curves and the panel are left as they are.
+            None writes everything.
+    """
+    folder.table("any").parent.mkdir(parents=True, exist_ok=True)
+    facts = Facts(trainings=_trainings(folder, plan), predictions=_predictions(folder, plan), curves=_curves(folder, plan))
+    results = Results.read(folder, plan)
+    for name, rows in (("summary", results.summary_rows()), ("paired", results.paired_rows()), ("status", results.state_rows())):
+        if rows:
+            write_bytes(folder.table(name), to_tsv(rows))
+    _draw(folder, results, facts, changed)
+    if data is not None and changed is None:
+        _draw_panel(folder, results, data)
+    drawn = {path.stem for path in folder.figure("any").parent.glob("*.png")}
+    write_bytes(folder.page, page(results, facts, drawn).encode())
+    return results
+
+
+def _draw(folder: StudyFolder, results: Results, facts: Facts, changed: Collection[str] | None) -> None:
+    plan = results.plan
+    for comparison in plan.study.comparisons:
+        baseline = plan.study.baseline_of(comparison)
+        names = [baseline, *comparison.experiments]
+        if (changed is not None and not set(names) & set(changed)) or not any(results.cells[name].scores for name in names):
+            continue
+        scores = {plan.rows[name].experiment.label: {region: list(results.cells[name].column(region, "dice").values()) for region in Region} for name in names}
+        draw_comparison(comparison.title, scores, plan.rows[baseline].experiment.label, folder.figure(comparison.name))
+    panels = _curve_panels(plan, facts)
+    if panels and changed is None:
+        draw_curves(panels, folder.figure("learning_curves"))
+
+
+def _curve_panels(plan: Plan, facts: Facts) -> dict[str, list[Curve]]:
+    """The curves of each comparison of several trainings."""
+    panels = {}
+    for comparison in plan.study.comparisons:
+        names = [plan.study.baseline_of(comparison), *comparison.experiments]
+        trainings = {plan.rows[name].training: name for name in reversed(names)}
+        curves = [curve for name in names if trainings[plan.rows[name].training] == name for curve in _curves_of(plan, name, facts)]
+        if len(trainings) > 1 and curves:
+            panels[comparison.title] = curves
+    return panels
+
+
+def _curves_of(plan: Plan, name: str, facts: Facts) -> list[Curve]:
+    row, found = plan.rows[name], []
+    for fold in plan.folds:
+        points = [point for point in facts.curves if (point["training"], point["fold"]) == (row.training, str(fold))]
+        if points:
+            shares = [float(point["epoch"]) / row.config.epochs for point in points]
+            found.append(Curve(row.experiment.label, shares, [float(point["loss"]) for point in points]))
+    return found
+
+
+def _done(folder: StudyFolder, plan: Plan, kind: Kind, names: list[str]) -> list[Task]:
+    return [task for name in dict.fromkeys(names) for fold in plan.folds if folder.done(plan, task := Task(kind, name, fold))]
+
+
+def _known(folder: StudyFolder, table: str, name: str) -> set[tuple[str, str]]:
+    path = folder.table(table)
+    return {(row[name], row["fold"]) for row in read_tsv(path)} if path.exists() else set()
+
+
+def _text(rows: list[dict[str, Any]], names: set[str], key: str) -> list[dict[str, str]]:
+    """Rows of this study's trainings or predictions, as a table reads them."""
+    return [{name: "" if value is None else str(value) for name, value in row.items()} for row in rows if row[key] in names]
+
+
+def _trainings(folder: StudyFolder, plan: Plan) -> list[dict[str, str]]:
+    """A row per finished training; those that a deleted `work/` held are kept."""
+    known, rows = _known(folder, "trainings", "training"), []
+    machine = environment()
+    for task in _done(folder, plan, Kind.TRAIN, [row.training for row in plan.rows.values()]):
+        if (task.name, str(task.fold)) in known:
+            continue
+        record = json.loads((folder.training(task.name, task.fold) / "train_run.json").read_text(encoding="utf-8"))
+        rows.append(
+            {
+                "training": task.name,
+                "fold": task.fold,
+                "network": record["config"]["network"],
+                "seed": record["config"]["seed"],
+                "cases": len(record["training_cases"]),
+                "patches": record["patches"],
+                "patch_size": record["config"]["patch_size"],
+                "epochs": folder.epochs_done(task.name, task.fold),
+                "hours": record["hours"],
+                **{name: record[name] for name in ("threads", "backend", "device", "gliomask", "keras")},
+                "machine": f"{machine['system']}, {machine['processors']} processors",
+            }
+        )
+    return _text(merge_rows(folder.table("trainings"), rows, ("training", "fold")), {row.training for row in plan.rows.values()}, "training")
+
+
+def _curves(folder: StudyFolder, plan: Plan) -> list[dict[str, str]]:
+    known, rows = _known(folder, "curves", "training"), list[dict[str, Any]]()
+    for task in _done(folder, plan, Kind.TRAIN, [row.training for row in plan.rows.values()]):
+        if (task.name, str(task.fold)) not in known:
+            for point in folder.learning_curve(task.name, task.fold):
+                rows.append({"training": task.name, "fold": task.fold, "validation_loss": None, **point})
+    return _text(merge_rows(folder.table("curves"), rows, ("training", "fold", "epoch")), {row.training for row in plan.rows.values()}, "training")
+
+
+def _predictions(folder: StudyFolder, plan: Plan) -> list[dict[str, str]]:
+    known, rows = _known(folder, "predictions", "prediction"), []
+    for task in _done(folder, plan, Kind.PREDICT, [row.prediction for row in plan.rows.values()]):
+        if (task.name, str(task.fold)) in known:
+            continue
+        paths = [ResultFiles.of(folder.prediction(task.name), case).record for case in plan.cases(task.fold)]
+        records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        medians = {f"{stage}_seconds": statistics.median(record["seconds"][stage] for record in records) for stage in ("network", "total")}
+        rows.append({"prediction": task.name, "fold": task.fold, "cases": len(records), **medians, "threads": records[0]["threads"]})
+    return _text(merge_rows(folder.table("predictions"), rows, ("prediction", "fold")), {row.prediction for row in plan.rows.values()}, "prediction")
+
+
+def _draw_panel(folder: StudyFolder, results: Results, data: Path) -> None:
+    """Draws the paper's panel of the baseline, where its label maps are there."""
+    plan = results.plan
+    predictions = folder.prediction(plan.rows[plan.study.baseline].prediction)
+    files = {case.case_id: case for case in find_cases(data)}
+    rows = [
+        CaseResult(case, Status.SCORED, "", label_map, files[case].reference, files[case].labels, scores)
+        for case, scores in results.cells[plan.study.baseline].scores.items()
+        if case in files and (label_map := ResultFiles.of(predictions, case).label_map).exists()
+    ]
+    if rows:
+        evaluation = Evaluation(tuple(rows), policy(plan.study.policy), convention("brats2021"), None, plan.study.seed)
+        write_panel(evaluation, data, folder.figure("panel"), count=PANEL_ROWS)

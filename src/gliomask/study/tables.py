@@ -1,0 +1,96 @@
+"""The study's tables on disk: tab-separated, blank for what does not exist; and the scores of one experiment, case by case."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from gliomask.errors import FileFormatError
+from gliomask.labels import Region
+from gliomask.metrics.region import RegionScores
+
+SCORES = tuple(item.name for item in fields(RegionScores))
+
+
+def to_tsv(rows: list[dict[str, Any]]) -> bytes:
+    """Returns rows with the same columns as a table; NaN and None are blank cells, and numbers have six digits."""
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow(rows[0])
+    writer.writerows([_cell(row[name]) for name in rows[0]] for row in rows)
+    return text.getvalue().encode()
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else " ".join(str(value).split())
+
+
+def read_tsv(path: Path) -> list[dict[str, str]]:
+    """Returns the rows of a table that `to_tsv` made.
+
+    Raises:
+        FileFormatError: it cannot be read, or a row has other columns than the first.
+    """
+    try:
+        lines = list(csv.reader(path.read_text(encoding="utf-8").splitlines(), delimiter="\t"))
+        return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+    except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
+        raise FileFormatError(f"{path}: not a table that can be read ({error}). Move it away to have it made again.") from error
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Scores of one experiment.
+
+    Args:
+        scores: by case, then by region.
+    """
+
+    scores: dict[str, dict[Region, RegionScores]]
+
+    def covers(self, cases: Iterable[str]) -> bool:
+        """True where every one of these cases is scored."""
+        return all(case in self.scores for case in cases)
+
+    def of(self, cases: Iterable[str]) -> Cells:
+        """The scores of some cases, in that order; those without scores are left out."""
+        return Cells({case: self.scores[case] for case in cases if case in self.scores})
+
+    def column(self, region: Region, metric: str) -> dict[str, float]:
+        """One metric of one region by case; NaN is a blank cell."""
+        return {case: getattr(regions[region], metric) for case, regions in self.scores.items()}
+
+    def rows(self, fold_of: dict[str, int]) -> list[dict[str, Any]]:
+        """A row per case and region."""
+        return [
+            {"case": case, "fold": fold_of[case], "region": region.value, **{name: getattr(scores, name) for name in SCORES}}
+            for case, regions in sorted(self.scores.items())
+            for region, scores in regions.items()
+        ]
+
+    @classmethod
+    def from_rows(cls, rows: list[dict[str, str]], path: Path) -> Cells:
+        """The inverse of `rows`; a case that lacks a region is left out, so that it is scored again.
+
+        Args:
+            rows: of the table.
+            path: where it was read, for messages.
+
+        Raises:
+            FileFormatError: a column is missing or a cell is no number.
+        """
+        found: dict[str, dict[Region, RegionScores]] = {}
+        try:
+            for row in rows:
+                scores = RegionScores(**{name: float(row.get(name, "") or math.nan) for name in SCORES if name in row})
+                found.setdefault(row["case"], {})[Region(row["region"])] = scores
+        except (KeyError, ValueError, TypeError) as error:
+            raise FileFormatError(f"{path}: not the scores of an experiment ({error!r}). Move it away to have the cases scored again.") from error
+        return cls({case: regions for case, regions in found.items() if len(regions) == len(Region)})
