@@ -109,6 +109,7 @@ def fake_model(monkeypatch):
         input_kind="slices",
         halo=2,
         neighbouring_slices=0,
+        may_miss=(),
         size_multiple=2,
         normalisation=SimpleNamespace(method="volume"),
         postprocess="none",

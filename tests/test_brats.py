@@ -298,7 +298,7 @@ def test_explicit_files_that_lack_one_or_name_one_twice_are_refused(tmp_path: Pa
     with pytest.raises(UsageError, match="One file was given for two"):
         explicit_case("mine", {**files, Sequence.T2: tmp_path / "sub" / ".." / "t1.nii"})
     del files[Sequence.T1]
-    with pytest.raises(UsageError, match="missing --t1"):
+    with pytest.raises(UsageError, match="Missing --t1"):
         explicit_case("mine", files)
 
 

@@ -162,7 +162,7 @@ def test_two_files_for_one_sequence_are_listed(tiny_brats_folder, tmp_path, caps
     [
         (["segment", "-o", "out"], 2, "Give either a CASE folder or the four files"),
         (["segment", "CASE", "-o", "out", "--t1", "x.nii.gz"], 2, "Give either"),
-        (["segment", "--t1", "x.nii.gz", "-o", "out"], 2, "missing --flair, --t1ce, --t2"),
+        (["segment", "--t1", "x.nii.gz", "-o", "out"], 2, "Missing --flair, --t1ce, --t2"),
         (["segment", "CASE", "-o", "out", "--labels", "brats1999"], 2, "brats1999"),
         (["segment", "CASE", "-o", "out", "--postprocess", "7"], 2, "'7'"),
         (["segment", "CASE", "-o", "out", "--patches", "round"], 2, "round"),

@@ -1,4 +1,4 @@
-"""A patient's examination: four sequences on one grid. A `Case` that exists can be segmented."""
+"""A patient's examination: its sequences on one grid. A `Case` that exists can be segmented."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy.typing as npt
 from gliomask.arrays import Mask, Volume
 from gliomask.errors import CaseError, GeometryError
 from gliomask.geometry import Geometry
-from gliomask.sequences import PAPER_ORDER, Sequence
+from gliomask.sequences import PAPER_ORDER, Sequence, refuse_too_few
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Four sequences of one patient at one time point, on one grid; valid by construction.
+    """The sequences of one patient at one time point, on one grid; valid by construction.
 
     Volumes become read-only float32 views of what was given (copies, where the data type was another one).
 
@@ -28,10 +28,12 @@ class Case:
         geometry: the grid they share.
         sources: the file each volume came from, where there was one.
         header: the NIfTI header of the grid, as bytes, so that results can be written with its codes; None for arrays.
+        without: sequences that the patient does not have; said, never inferred.
 
     Raises:
-        CaseError: a sequence is missing, holds one value everywhere, or holds NaN, infinity or something that is no real number.
+        CaseError: a sequence is missing that `without` does not name, or is there although it does; one holds one value everywhere, or holds NaN, infinity or something that is no real number.
         GeometryError: a volume's shape is not the grid's.
+        UsageError: `without` leaves neither FLAIR nor T1ce.
     """
 
     case_id: str
@@ -39,13 +41,22 @@ class Case:
     geometry: Geometry
     sources: Mapping[Sequence, Path] = field(default_factory=dict)
     header: bytes | None = None
+    without: frozenset[Sequence] = frozenset()
 
     def __post_init__(self) -> None:
-        missing = [sequence.value for sequence in PAPER_ORDER if sequence not in self.volumes]
+        refuse_too_few(self.without)
+        missing = [sequence.value for sequence in self.sequences if sequence not in self.volumes]
+        found = ", ".join(sequence.value for sequence in self.volumes) or "none"
         if missing:
-            found = ", ".join(sequence.value for sequence in self.volumes) or "none"
-            raise CaseError(f"Case {self.case_id}: missing {', '.join(missing)}; found {found}. All four sequences are needed.")
-        object.__setattr__(self, "volumes", {sequence: self._checked(sequence) for sequence in PAPER_ORDER})
+            raise CaseError(f"Case {self.case_id}: missing {', '.join(missing)}; found {found}. Name what the patient does not have by --without.")
+        if len(self.volumes) > len(self.sequences):
+            raise CaseError(f"Case {self.case_id}: without {', '.join(sorted(self.without))}, but found {found}. Leave one of the two out.")
+        object.__setattr__(self, "volumes", {sequence: self._checked(sequence) for sequence in self.sequences})
+
+    @property
+    def sequences(self) -> tuple[Sequence, ...]:
+        """Those that are there, in the paper's order."""
+        return tuple(sequence for sequence in PAPER_ORDER if sequence not in self.without)
 
     def _checked(self, sequence: Sequence) -> Volume:
         name = f"Case {self.case_id}: {sequence.value}" + (f" ({self.sources[sequence]})" if sequence in self.sources else "")
@@ -64,9 +75,9 @@ class Case:
     @cached_property
     def brain_mask(self) -> Mask:
         """True where any sequence is not 0: the brain, in skull-stripped scans. Read-only."""
-        mask: Mask = self.volumes[PAPER_ORDER[0]] != 0
-        for sequence in PAPER_ORDER[1:]:
-            mask |= self.volumes[sequence] != 0
+        mask: Mask = np.zeros(self.geometry.shape, bool)
+        for volume in self.volumes.values():
+            mask |= volume != 0
         mask.setflags(write=False)
         return mask
 

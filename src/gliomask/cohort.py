@@ -136,7 +136,8 @@ def _write(result: Segmentation, results: ResultFiles, writing: Writing, model: 
     nifti.write_bytes(results.volumes_tsv, volumes.to_tsv().encode())
     nifti.write_bytes(results.volumes_json, (json.dumps({"case": case.case_id, **volumes.to_dict()}, indent=1) + "\n").encode())
     if writing.preview:
-        title = f"{model}, post-processing {result.postprocess}"
+        without = f", without {', '.join(sorted(case.without))}" if case.without else ""
+        title = f"{model}, post-processing {result.postprocess}{without}"
         draw_preview(case, result.label_map, results.preview, title=title, flags=[flag.message for flag in result.flags])
 
 
@@ -146,6 +147,7 @@ def _record_fields(segmenter: Segmenter, result: Segmentation, writing: Writing,
         "case": result.case.case_id,
         "inputs": hashes,
         "sequences": {sequence.value: str(path) for sequence, path in result.case.sources.items()},
+        "without": sorted(result.case.without),
         "grid": str(result.case.geometry),
         "model": {"name": segmenter.model.spec.name, "sha256": segmenter.model.sha256},
         "options": {**asdict(options), "postprocess": result.postprocess, "labels": writing.labels.name},

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -18,16 +18,16 @@ import numpy.typing as npt
 from gliomask.arrays import LabelMap, Probabilities
 from gliomask.case import Case
 from gliomask.engines.ends import decide
-from gliomask.errors import UsageError
+from gliomask.errors import CaseError, UsageError
 from gliomask.geometry import Geometry
 from gliomask.inference import NetworkShape, PatchPlan, predict_brain
 from gliomask.io.brats import find_cases, read_case
 from gliomask.labels import Label
-from gliomask.models.registry import DEFAULT_MODEL, load_model
+from gliomask.models.registry import DEFAULT_MODEL, load_model, shipped_models
 from gliomask.postprocess import CHAINS, postprocess
 from gliomask.preprocess.channels import prepare
 from gliomask.preprocess.checks import Flag, check_case
-from gliomask.sequences import PAPER_ORDER, parse_sequence
+from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
 
 if TYPE_CHECKING:
     from gliomask.models.registry import Model
@@ -130,7 +130,11 @@ class Segmenter:
         Args:
             case: the scans.
             progress: called with (parts of the brain done, parts in all).
+
+        Raises:
+            CaseError: the case is without a sequence that the model needs.
         """
+        self._refuse_missing(case)
         watch = Stopwatch()
         flags = tuple(check_case(case))
         watch.lap("check")
@@ -149,6 +153,12 @@ class Segmenter:
         watch.lap("to input grid")
         return result
 
+    def _refuse_missing(self, case: Case) -> None:
+        spec = self.model.spec
+        needed = sorted(case.without.intersection(spec.inputs).difference(spec.may_miss))
+        if needed:
+            raise CaseError(f"Case {case.case_id}: model '{spec.name}' needs {', '.join(needed)}; it was not trained to do without. {_other_models()}")
+
     def _corrected(self, case: Case) -> Case:
         if not self.options.bias_correction:
             return case
@@ -157,13 +167,19 @@ class Segmenter:
         return correct_bias(case)
 
 
-def segment(source: Source, *, affine: npt.ArrayLike | None = None, **options: Any) -> Segmentation:
+def _other_models() -> str:
+    able = [name for name in shipped_models() if load_model(name).spec.may_miss]
+    return f"Models that can do without: {', '.join(able)}." if able else "No shipped model can do without."
+
+
+def segment(source: Source, *, affine: npt.ArrayLike | None = None, without: Iterable[str] = (), **options: Any) -> Segmentation:
     """Segments one patient.
 
     Args:
         source: a `Case`; the folder of one case; or arrays by sequence name, each (I, J, K).
         affine: (4, 4), voxel index to RAS millimetres, with arrays only. Without it axes are taken to be BraTS's:
             1 mm, I to the left, J to posterior, K to superior.
+        without: names of sequences that the patient does not have, with arrays and folders; the model must be one that can do without.
         options: fields of `Options`, such as ``model="dense"`` or ``postprocess="none"``.
 
     Raises:
@@ -179,24 +195,27 @@ def segment(source: Source, *, affine: npt.ArrayLike | None = None, **options: A
     unknown = set(options) - set(Options.__dataclass_fields__)
     if unknown:
         raise UsageError(f"Unknown options: {', '.join(sorted(unknown))}. Known ones: {', '.join(Options.__dataclass_fields__)}.")
-    case = _as_case(source, affine)
+    case = _as_case(source, affine, frozenset(map(parse_sequence, without)))
     with Segmenter(Options(**options)) as segmenter:
         return segmenter.run(case)
 
 
-def _as_case(source: Source, affine: npt.ArrayLike | None) -> Case:
+def _as_case(source: Source, affine: npt.ArrayLike | None, without: frozenset[Sequence]) -> Case:
     if isinstance(source, Mapping):
         volumes = {parse_sequence(name): np.asarray(volume, np.float32) for name, volume in source.items()}
         if len(volumes) < len(source):
             raise UsageError(f"Two arrays stand for one sequence: {', '.join(source)}.")
         shape = next(iter(volumes.values())).shape if volumes else ()
         brats = np.diag([-1.0, -1.0, 1.0, 1.0])
-        return Case("array", volumes, Geometry(shape, brats if affine is None else np.asarray(affine, np.float64)))
+        geometry = Geometry(shape, brats if affine is None else np.asarray(affine, np.float64))
+        return Case("array", volumes, geometry, without=without)
     if affine is not None:
         raise UsageError("An affine is given with arrays only; files and cases carry their own.")
     if isinstance(source, Case):
+        if without:
+            raise UsageError("A Case says itself what it is without; give `without` with arrays and folders only.")
         return source
-    cases = find_cases(Path(source))
+    cases = find_cases(Path(source), without=without)
     if len(cases) > 1:
         raise UsageError(f"{source} holds {len(cases)} cases; gliomask.segment takes one. For more: the command gliomask segment, or gliomask.Segmenter.")
     return read_case(cases[0])

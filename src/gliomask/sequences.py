@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from collections.abc import Sequence as Ordered
 from enum import StrEnum
 from itertools import chain, combinations
@@ -51,6 +52,12 @@ COMPOUNDS: dict[tuple[str, str], Sequence] = {
     ("t2w", "flair"): Sequence.FLAIR,
 }
 """The last two words of a file's stem, in lower case, to sequence."""
+
+
+def refuse_too_few(without: Iterable[Sequence]) -> None:
+    """Raises UsageError where neither FLAIR nor T1ce is left."""
+    if set(without) >= INDISPENSABLE:
+        raise UsageError("Without both FLAIR and T1ce a tumour cannot be segmented; one of them is needed.")
 
 
 def droppable(sequences: Ordered[Sequence]) -> tuple[tuple[Sequence, ...], ...]:

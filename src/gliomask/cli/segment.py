@@ -23,6 +23,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--t1", type=_FILE, help="T1 file, without contrast agent.")
 @click.option("--t1ce", type=_FILE, help="T1 file, with contrast agent.")
 @click.option("--t2", type=_FILE, help="T2 file.")
+@click.option("--without", multiple=True, metavar="SEQUENCE", help="A sequence that the patient does not have; may be repeated. FLAIR or T1ce must be there.")
 @click.option("--network", "--model", "model", help="A network of the paper (sparse, input-sparse, dense), a shipped model, or a model folder.")
 @click.option("--engine", type=click.Choice(["openvino", "onnxruntime", "keras"]), default="openvino", show_default=True, help="What runs the network.")
 @click.option("--patches", type=click.Choice(["whole", "adjacent", "overlapping"]), default="whole", show_default=True, help="How slices are cut.")
@@ -43,6 +44,7 @@ def command(
     t1: Path | None,
     t1ce: Path | None,
     t2: Path | None,
+    without: tuple[str, ...],
     model: str | None,
     labels: str,
     probabilities: bool,
@@ -58,6 +60,7 @@ def command(
       gliomask segment BraTS2021_00000/ -o results/
       gliomask segment --flair f.nii.gz --t1 a.nii.gz --t1ce b.nii.gz --t2 c.nii.gz -o tumour.nii.gz
       gliomask segment cohort/ -o results/ --network dense --labels brats2023
+      gliomask segment patient/ -o results/ --without t1 --network unet
 
     Scans must be co-registered, skull-stripped and at 1 mm, as BraTS prepares them. The label map comes back in the grid of the input.
     Beside it are written volumes (TSV, JSON), a picture and a run record. Research software, not a medical device.
@@ -69,7 +72,7 @@ def command(
 
     writing = Writing(convention(labels), probabilities, not no_preview, overwrite, strict)
     explicit = {name: path for name, path in {"flair": flair, "t1": t1, "t1ce": t1ce, "t2": t2}.items() if path is not None}
-    cases = _cases(case, explicit, output)
+    cases = _cases(case, explicit, without, output)
     with Segmenter(Options(model=model or DEFAULT_MODEL, **options)) as segmenter:  # type: ignore[arg-type]
         if len(cases) == 1 and not isinstance(cases[0], tuple):
             _segment_one(segmenter, cases[0], output, writing)
@@ -77,18 +80,19 @@ def command(
         return _segment_many(segmenter, cases, output, writing)
 
 
-def _cases(case: Path | None, explicit: dict[str, Path], output: Path) -> list[CaseFiles | tuple[str, InputError]]:
+def _cases(case: Path | None, explicit: dict[str, Path], without: tuple[str, ...], output: Path) -> list[CaseFiles | tuple[str, InputError]]:
     from gliomask.errors import UsageError
     from gliomask.io.brats import explicit_case, survey
     from gliomask.io.nifti import is_nifti_name, stem
-    from gliomask.sequences import Sequence
+    from gliomask.sequences import Sequence, parse_sequence
 
+    absent = frozenset(map(parse_sequence, without))
     if (case is None) == (not explicit):
         raise UsageError("Give either a CASE folder or the four files by --flair, --t1, --t1ce and --t2.")
     if case is None:
         name = stem(output).removesuffix("_seg") if is_nifti_name(output) else "case"
-        return [explicit_case(name, {Sequence(key): path for key, path in explicit.items()})]
-    found = survey(case)
+        return [explicit_case(name, {Sequence(key): path for key, path in explicit.items()}, without=absent)]
+    found = survey(case, without=absent)
     count = len(found.cases) + len(found.refused)
     if count == 1 and found.refused:
         raise next(iter(found.refused.values()))

@@ -98,7 +98,7 @@ def _row(result: CaseResult, files: CaseFiles, prediction: Path, evaluation: Eva
     k = int(np.count_nonzero(reference, axis=(0, 1)).argmax())
     slices = {"reference": reference[:, :, k]} | {title: variant[:, :, k] for title, variant in variants.items()}
     captions = {title: _dice_line(reference, variant) for title, variant in variants.items()}
-    flair = turn.apply(case.volumes[Sequence.FLAIR])[:, :, k]
+    flair = turn.apply(case.volumes[case.sequences[0]])[:, :, k]
     return PanelRow(result.case_id, flair, slices, turn.target.spacing_mm[:2], captions)
 
 

@@ -18,7 +18,7 @@ from gliomask.errors import CaseError, GeometryError, InputError, LabelError, Us
 from gliomask.geometry import Geometry
 from gliomask.io import decathlon, nifti
 from gliomask.labels import LabelConvention, convention
-from gliomask.sequences import PAPER_ORDER, Sequence, sequence_of_file_name
+from gliomask.sequences import PAPER_ORDER, Sequence, refuse_too_few, sequence_of_file_name
 
 REFERENCE_WORDS = ("seg", "label", "labels", "segm")
 """Last words of a reference label map's name. `segm` is for `W39_1998.09.19_Segm.nii`, the one misnamed file of BraTS 2020 (case 355).
@@ -45,6 +45,7 @@ class CaseFiles:
         labels: how the reference is written.
         channels: a 4-D file that holds all sequences.
         channel_order: the sequences in `channels`.
+        without: sequences that are to be done without, whether there is a file or not.
     """
 
     case_id: str
@@ -53,17 +54,23 @@ class CaseFiles:
     labels: LabelConvention
     channels: Path | None = None
     channel_order: tuple[Sequence, ...] = decathlon.CHANNEL_ORDER
+    without: frozenset[Sequence] = frozenset()
+
+    def used(self) -> tuple[Sequence, ...]:
+        """The sequences that are read, in the paper's order."""
+        return tuple(sequence for sequence in PAPER_ORDER if sequence not in self.without)
 
     def paths(self) -> tuple[Path, ...]:
         """The files that hold the scans."""
-        return (self.channels,) if self.channels is not None else tuple(self.sequences[sequence] for sequence in PAPER_ORDER)
+        return (self.channels,) if self.channels is not None else tuple(self.sequences[sequence] for sequence in self.used())
 
     def describe(self) -> str:
         """The mapping that was found, one line a file or channel, for people to check."""
         if self.channels is not None:
-            lines = [f"  {sequence.value:6} <- {self.channels.name} [channel {c}]" for c, sequence in enumerate(self.channel_order)]
+            lines = [f"  {sequence.value:6} <- {self.channels.name} [channel {c}]" for c, sequence in enumerate(self.channel_order) if sequence not in self.without]
         else:
-            lines = [f"  {sequence.value:6} <- {self.sequences[sequence].name}" for sequence in PAPER_ORDER]
+            lines = [f"  {sequence.value:6} <- {self.sequences[sequence].name}" for sequence in self.used()]
+        lines += [f"  {sequence.value:6} <- nothing, as asked" for sequence in PAPER_ORDER if sequence in self.without]
         if self.reference is not None:
             lines.append(f"  labels <- {self.reference.name} [{self.labels.name}]")
         return "\n".join([f"{self.case_id}:", *lines])
@@ -77,7 +84,7 @@ class Found:
     refused: dict[str, InputError] = field(default_factory=dict)
 
 
-def find_cases(folder: Path, labels: str | None = None) -> list[CaseFiles]:
+def find_cases(folder: Path, labels: str | None = None, without: Iterable[Sequence] = ()) -> list[CaseFiles]:
     """Returns every case at or below `folder`, sorted by id; the first that is refused is raised.
 
     A folder that holds files named after sequences is one case; otherwise its sub-folders are searched. A folder with `imagesTr` or
@@ -86,28 +93,31 @@ def find_cases(folder: Path, labels: str | None = None) -> list[CaseFiles]:
     Args:
         folder: where to look.
         labels: name of the label convention, where it is not the one that the layout stands for.
+        without: sequences to do without; their files need not be there, and are not read.
 
     Raises:
         CaseError: no case was found, a case is incomplete or ambiguous, or two cases have the same id.
         FileFormatError: a single file that is not a 4-D NIfTI file, or a `dataset.json` that is none.
         UsageError: there is no such convention.
     """
-    found = survey(folder, labels)
+    found = survey(folder, labels, without)
     for error in found.refused.values():
         raise error
     return found.cases
 
 
-def survey(folder: Path, labels: str | None = None) -> Found:
+def survey(folder: Path, labels: str | None = None, without: Iterable[Sequence] = ()) -> Found:
     """As `find_cases`, but cases that are incomplete, ambiguous or unreadable are listed beside the others, for cohorts to account for.
 
     Raises:
         CaseError: nothing was found at all, or two cases have the same id.
         FileFormatError: as `find_cases`.
-        UsageError: there is no such convention.
+        UsageError: there is no such convention, or too little is left.
     """
     found = Found()
-    for files in _candidates(folder, found.refused):
+    absent = frozenset(without)
+    refuse_too_few(absent)
+    for files in _candidates(folder, absent, found.refused):
         if any(files.case_id == other.case_id for other in found.cases):
             raise CaseError(f"{folder}: two folders hold a case named {files.case_id}. Give them one at a time.")
         found.cases.append(files if labels is None else replace(files, labels=convention(labels)))
@@ -120,20 +130,20 @@ def survey(folder: Path, labels: str | None = None) -> Found:
     return found
 
 
-def _candidates(folder: Path, refused: dict[str, InputError]) -> Iterable[CaseFiles]:
+def _candidates(folder: Path, without: frozenset[Sequence], refused: dict[str, InputError]) -> Iterable[CaseFiles]:
     if not folder.exists():
         raise CaseError(f"{folder}: does not exist. Give a folder of one case, a folder of cases, or four files by --flair, --t1, --t1ce, --t2.")
     if not folder.is_dir():
-        return [_decathlon_case(decathlon.single_item(folder))]
+        return [_decathlon_case(decathlon.single_item(folder), without)]
     items = decathlon.items(folder)
-    return _folder_cases(folder, DEPTH, refused) if items is None else [_decathlon_case(item) for item in items]
+    return _folder_cases(folder, DEPTH, without, refused) if items is None else [_decathlon_case(item, without) for item in items]
 
 
-def _decathlon_case(item: decathlon.Item) -> CaseFiles:
-    return CaseFiles(nifti.stem(item.images), {}, item.labels, convention("decathlon"), channels=item.images, channel_order=item.order)
+def _decathlon_case(item: decathlon.Item, without: frozenset[Sequence]) -> CaseFiles:
+    return CaseFiles(nifti.stem(item.images), {}, item.labels, convention("decathlon"), item.images, item.order, without)
 
 
-def _folder_cases(folder: Path, depth: int, refused: dict[str, InputError]) -> Iterator[CaseFiles]:
+def _folder_cases(folder: Path, depth: int, without: frozenset[Sequence], refused: dict[str, InputError]) -> Iterator[CaseFiles]:
     name = folder.resolve().name
     try:
         entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
@@ -144,17 +154,17 @@ def _folder_cases(folder: Path, depth: int, refused: dict[str, InputError]) -> I
     named = [path for path in entries if nifti.is_nifti_name(path) and (sequence_of_file_name(nifti.stem(path)) or not path.is_dir())]
     if any(sequence_of_file_name(nifti.stem(path)) for path in named):
         try:
-            yield case_from_files(name, named)
+            yield case_from_files(name, named, without)
         except CaseError as error:
             refused[name] = error
     elif depth > 0:
         for child in entries:
             if child.is_dir():
-                yield from _folder_cases(child, depth - 1, refused)
+                yield from _folder_cases(child, depth - 1, without, refused)
 
 
-def case_from_files(case_id: str, files: Iterable[Path]) -> CaseFiles:
-    """Sorts one case's NIfTI files by the sequence in their names.
+def case_from_files(case_id: str, files: Iterable[Path], without: frozenset[Sequence] = frozenset()) -> CaseFiles:
+    """Sorts one case's NIfTI files by the sequence in their names; those `without` which it is to be done are left alone.
 
     Raises:
         CaseError: a sequence is missing, or two files match one sequence.
@@ -164,6 +174,8 @@ def case_from_files(case_id: str, files: Iterable[Path]) -> CaseFiles:
     others: list[Path] = []
     for path in files:
         sequence = sequence_of_file_name(nifti.stem(path))
+        if sequence in without:
+            continue
         if sequence is not None:
             found[sequence].append(path)
         else:
@@ -172,35 +184,41 @@ def case_from_files(case_id: str, files: Iterable[Path]) -> CaseFiles:
         if len(paths) > 1:
             names = ", ".join(str(path) for path in paths)
             raise CaseError(f"Case {case_id}: {len(paths)} files match {what}: {names}. Keep one, or name the files by --flair, --t1, --t1ce, --t2.")
-    missing = [sequence.value for sequence in PAPER_ORDER if not found[sequence]]
+    missing = [sequence.value for sequence in PAPER_ORDER if sequence not in without and not found[sequence]]
     if missing:
         names = ", ".join(paths[0].name for paths in found.values() if paths)
         aside = f" Not understood: {', '.join(path.name for path in others)}." if others else ""
         raise CaseError(
             f"Case {case_id}: missing {', '.join(missing)}; found {names}.{aside} "
-            "All four sequences are needed; where a name is not understood, give the files by --flair, --t1, --t1ce, --t2."
+            "Where a name is not understood, give the files by --flair, --t1, --t1ce, --t2; where the patient does not have a sequence, say --without."
         )
-    sequences = {sequence: found[sequence][0] for sequence in PAPER_ORDER}
+    sequences = {sequence: found[sequence][0] for sequence in PAPER_ORDER if sequence not in without}
     new = any(_last_word(path) in NEW_NAMES for path in sequences.values())
-    return CaseFiles(case_id, sequences, references[0] if references else None, convention("brats2023" if new else "brats2021"))
+    labels = convention("brats2023" if new else "brats2021")
+    return CaseFiles(case_id, sequences, references[0] if references else None, labels, without=without)
 
 
 def _last_word(path: Path) -> str:
     return nifti.stem(path).lower().replace("-", "_").split("_")[-1]
 
 
-def explicit_case(case_id: str, files: Mapping[Sequence, Path], labels: str = "brats2021") -> CaseFiles:
-    """Returns a case of four files that the user named.
+def explicit_case(case_id: str, files: Mapping[Sequence, Path], labels: str = "brats2021", without: Iterable[Sequence] = ()) -> CaseFiles:
+    """Returns a case of files that the user named.
 
     Raises:
-        UsageError: fewer than four sequences were named, or one file was named twice.
+        UsageError: a sequence was neither named nor said to be missing, was both, one file was named twice, or too little is left.
     """
-    missing = [f"--{sequence.value}" for sequence in PAPER_ORDER if sequence not in files]
+    absent = frozenset(without)
+    refuse_too_few(absent)
+    missing = [f"--{sequence.value}" for sequence in PAPER_ORDER if sequence not in files and sequence not in absent]
     if missing:
-        raise UsageError(f"All four sequences are needed; missing {', '.join(missing)}.")
-    if len({path.resolve() for path in files.values()}) < len(PAPER_ORDER):
+        raise UsageError(f"Missing {', '.join(missing)}. Give the file, or, where the patient does not have the sequence, --without.")
+    both = [f"--{sequence.value}" for sequence in absent.intersection(files)]
+    if both:
+        raise UsageError(f"{', '.join(sorted(both))} was given and is to be done without. Leave one of the two out.")
+    if len({path.resolve() for path in files.values()}) < len(files):
         raise UsageError("One file was given for two sequences: " + ", ".join(f"--{s.value} {p}" for s, p in files.items()) + ".")
-    return CaseFiles(case_id, dict(files), None, convention(labels))
+    return CaseFiles(case_id, dict(files), None, convention(labels), without=absent)
 
 
 def read_case(files: CaseFiles, threads: int = len(PAPER_ORDER)) -> Case:
@@ -217,14 +235,14 @@ def read_case(files: CaseFiles, threads: int = len(PAPER_ORDER)) -> Case:
     """
     if files.channels is not None:
         return _read_channels(files, files.channels)
-    paths = [files.sequences[sequence] for sequence in PAPER_ORDER]
+    paths = files.paths()
     with ThreadPoolExecutor(threads) as pool:
         read = list(pool.map(nifti.read_volume, paths))
     first = read[0]
     for path, volume in zip(paths, read, strict=True):
         _refuse_other_grid(files.case_id, path, volume.geometry, paths[0], first.geometry)
-    volumes = {sequence: volume.values for sequence, volume in zip(PAPER_ORDER, read, strict=True)}
-    return Case(files.case_id, volumes, first.geometry, files.sequences, first.header)
+    volumes = {sequence: volume.values for sequence, volume in zip(files.used(), read, strict=True)}
+    return Case(files.case_id, volumes, first.geometry, files.sequences, first.header, files.without)
 
 
 def _refuse_other_grid(case_id: str, path: Path, found: Geometry, first: Path, expected: Geometry) -> None:
@@ -241,8 +259,8 @@ def _read_channels(files: CaseFiles, path: Path) -> Case:
     order = files.channel_order
     if stack.values.shape[3] != len(order):
         raise CaseError(f"Case {files.case_id}: {path} has {stack.values.shape[3]} channels; {len(order)} are needed ({', '.join(order)}).")
-    volumes = {sequence: stack.values[..., c] for c, sequence in enumerate(order)}
-    return Case(files.case_id, volumes, stack.geometry, dict.fromkeys(order, path), stack.header)
+    volumes = {sequence: stack.values[..., c] for c, sequence in enumerate(order) if sequence not in files.without}
+    return Case(files.case_id, volumes, stack.geometry, dict.fromkeys(volumes, path), stack.header, files.without)
 
 
 def read_label_map(path: Path, labels: LabelConvention) -> tuple[LabelMap, Geometry]:

@@ -35,7 +35,7 @@ class Prepared:
 
 
 def prepare(case: Case, order: Ordered[Sequence], method: str) -> Prepared:
-    """Re-orders the axes of a case, normalises its sequences and stacks them.
+    """Re-orders the axes of a case, normalises its sequences and stacks them; one that the case is without is background everywhere.
 
     Args:
         case: the scans.
@@ -50,5 +50,6 @@ def prepare(case: Case, order: Ordered[Sequence], method: str) -> Prepared:
     brain = np.ascontiguousarray(reorientation.apply(case.brain_mask))
     channels = np.empty((*brain.shape, len(order)), np.float32)
     for c, sequence in enumerate(order):
-        channels[..., c] = normalise(reorientation.apply(case.volumes[sequence]), brain)
+        missing = sequence in case.without
+        channels[..., c] = background if missing else normalise(reorientation.apply(case.volumes[sequence]), brain)
     return Prepared(channels, brain, background, reorientation)

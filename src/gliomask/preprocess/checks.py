@@ -18,7 +18,7 @@ from gliomask.case import Case
 from gliomask.errors import GeometryError
 from gliomask.geometry import Geometry
 from gliomask.preprocess.contrast import enhancement, fluid, likeness, sample_ranks
-from gliomask.sequences import PAPER_ORDER
+from gliomask.sequences import PAPER_ORDER, Sequence
 
 NOT_1MM_LIMIT = 0.05
 """Largest difference of a spacing from 1 mm, in mm, that is not flagged."""
@@ -108,7 +108,7 @@ def _orientation(case: Case) -> Flag | None:
 
 def _background(case: Case) -> Flag | None:
     """A background other than 0 makes everything brain, so it is looked for before anything else."""
-    for sequence in PAPER_ORDER:
+    for sequence in case.sequences:
         border = np.concatenate([face[::3, ::3].ravel() for face in _faces(case.volumes[sequence])])
         value, share = _most_common(border)
         if value != 0 and share > FLAT_FACE_LIMIT:
@@ -168,15 +168,22 @@ def _negative(samples: npt.NDArray[np.float32]) -> Flag | None:
 
 
 def sequences_swapped(samples: npt.NDArray[np.float32]) -> Flag | None:
-    """Returns a flag where the contrasts are not those of FLAIR, T1, T1ce and T2, the rows of `samples`, (4, N)."""
+    """Returns a flag where the contrasts are not those of FLAIR, T1, T1ce and T2, the rows of `samples`, (4, N).
+
+    A row of zeros is a missing sequence; what needs it is not looked at.
+    """
     if samples.shape[1] < FEWEST_SAMPLES:
         return None
+    there = {sequence for sequence, row in zip(PAPER_ORDER, samples, strict=True) if row.any()}
     ranks = sample_ranks(samples)
-    for name, value, what in (
-        ("likeness", likeness(ranks), "T1 and T1ce look less alike, and FLAIR and T2 too, than across these pairs"),
-        ("fluid", fluid(ranks), "fluid is dark in T2 and bright in FLAIR, the wrong way round"),
-        ("enhancement", enhancement(samples), "T1 has brighter spots than T1ce"),
+    for name, measured, needed, what in (
+        ("likeness", likeness, set(PAPER_ORDER), "T1 and T1ce look less alike, and FLAIR and T2 too, than across these pairs"),
+        ("fluid", fluid, {Sequence.T2, Sequence.FLAIR}, "fluid is dark in T2 and bright in FLAIR, the wrong way round"),
+        ("enhancement", enhancement, {Sequence.T1, Sequence.T1CE}, "T1 has brighter spots than T1ce"),
     ):
+        if not needed <= there:
+            continue
+        value = measured(samples if name == "enhancement" else ranks)
         limit = CONTRAST_LIMITS[name]
         if value < limit:
             message = f"The sequences look swapped: {what} ({name} {value:.2f}). Look at the four images and check which file is which."
@@ -185,8 +192,9 @@ def sequences_swapped(samples: npt.NDArray[np.float32]) -> Flag | None:
 
 
 def brain_samples(case: Case) -> npt.NDArray[np.float32]:
-    """Returns the intensities of a regular grid of brain voxels: (4, N), sequences in the paper's order."""
+    """Returns the intensities of a regular grid of brain voxels: (4, N), sequences in the paper's order, zeros for those that are not there."""
     step = max(1, round((np.count_nonzero(case.brain_mask) / SAMPLES) ** (1 / 3)))
     grid = (slice(step // 2, None, step),) * 3
     inside = case.brain_mask[grid]
-    return np.stack([case.volumes[sequence][grid][inside] for sequence in PAPER_ORDER])
+    nothing = np.zeros(np.count_nonzero(inside), np.float32)
+    return np.stack([nothing if sequence in case.without else case.volumes[sequence][grid][inside] for sequence in PAPER_ORDER])
