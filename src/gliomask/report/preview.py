@@ -8,20 +8,19 @@ from __future__ import annotations
 import io
 from bisect import bisect_right
 from collections.abc import Sequence as Ordered
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from gliomask.arrays import LabelMap, Mask, Volume
+from gliomask.arrays import LabelMap
 from gliomask.case import Case
 from gliomask.io.nifti import write_bytes
 from gliomask.labels import Region
 from gliomask.report.colours import LABEL_COLOURS, LABEL_TITLES
-from gliomask.report.sections import AXIAL, CORONAL, DISPLAY_ORIENTATION, SAGITTAL, Box, Overlay, Plane, draw_labels, draw_section, window
+from gliomask.report.sections import AXIAL, CORONAL, SAGITTAL, Plane
+from gliomask.report.views import Views
 from gliomask.report.volumes import Volumes, measure
 from gliomask.sequences import Sequence
 
@@ -42,15 +41,10 @@ HEADER, FLAG_LINE, LEGEND = 94, 26, 96
 LARGE, MEDIUM, SMALL = 30, 20, 16
 NAME_BELOW = 34
 SIDE_AIR = 12
-MARGIN_MM = 4.0
-"""Air left around the brain."""
-
 BACKGROUND, PANEL, TEXT, QUIET, WARNING = (16, 18, 22), (0, 0, 0), (240, 242, 245), (150, 156, 166), (255, 190, 92)
 
 HALO: dict[str, Any] = {"stroke_width": 2, "stroke_fill": PANEL}
 """Keeps letters readable over a bright brain."""
-
-Point = tuple[int, int, int]
 
 
 def draw_preview(case: Case, label_map: LabelMap, path: Path, *, title: str = "", flags: Ordered[str] = ()) -> None:
@@ -78,7 +72,7 @@ def draw_preview(case: Case, label_map: LabelMap, path: Path, *, title: str = ""
 def preview_picture(case: Case, label_map: LabelMap, title: str = "", flags: Ordered[str] = ()) -> Image.Image:
     """Returns the picture that `draw_preview` writes. Raises as it does."""
     volumes = measure(label_map, case.geometry)
-    views = _Views.of(case, label_map)
+    views = Views.of(case, label_map, PANEL_WIDTH - 2 * SIDE_AIR, MAX_PANEL_HEIGHT)
     width = 2 * MARGIN + 4 * PANEL_WIDTH + 3 * GAP
     lines = [line for flag in flags for line in _wrapped(flag, SMALL, width - 2 * MARGIN)]
     heights = [max(MIN_PANEL_HEIGHT, views.box.size(row[0][0])[1]) for row in PANELS]
@@ -89,74 +83,39 @@ def preview_picture(case: Case, label_map: LabelMap, title: str = "", flags: Ord
     for row, height in zip(PANELS, heights, strict=True):
         for column, (plane, sequence) in enumerate(row):
             corner = (MARGIN + column * (PANEL_WIDTH + GAP), top)
-            picture.paste(views.panel(plane, sequence, height), corner)
+            picture.paste(_panel(views, plane, sequence, height), corner)
         top += height + GAP
     _draw_legend(pen, volumes, top + 16)
     pen.text((width - MARGIN, top + 16 + NAME_BELOW), NOTICE, QUIET, _font(SMALL), anchor="ra")
     return picture
 
 
-@dataclass(frozen=True, eq=False)
-class _Views:
-    """A case on display axes, and where it is cut."""
-
-    volumes: dict[Sequence, Volume]
-    box: Box
-    centre: Point
-    levels: dict[Sequence, tuple[float, float]]
-    overlays: dict[Plane, Overlay | None]
-
-    @classmethod
-    def of(cls, case: Case, label_map: LabelMap) -> _Views:
-        turn = case.geometry.reorientation_to(DISPLAY_ORIENTATION)
-        brain, labels = turn.apply(case.brain_mask), turn.apply(label_map)
-        box = _box(brain | (labels > 0), turn.target.spacing_mm)
-        volumes = {sequence: turn.apply(volume) for sequence, volume in case.volumes.items()}
-        centre = _centre(labels, box)
-        levels = {sequence: window(volume, brain) for sequence, volume in volumes.items()}
-        overlays = {plane: draw_labels(box, plane, centre[plane.normal], labels) for plane in (AXIAL, CORONAL, SAGITTAL)}
-        return cls(volumes, box, centre, levels, overlays)
-
-    def panel(self, plane: Plane, sequence: Sequence, height: int) -> Image.Image:
-        """One section, in the middle of a panel of the given height, with its captions."""
-        volume, index = self.volumes[sequence], self.centre[plane.normal]
-        section = draw_section(self.box, plane, index, volume, self.levels[sequence])
-        overlay = self.overlays[plane]
-        if overlay is not None:
-            overlay.lay_over(section)
-        panel = Image.new("RGB", (PANEL_WIDTH, height), PANEL)
-        left, top = (PANEL_WIDTH - section.shape[1]) // 2, (height - section.shape[0]) // 2
-        panel.paste(Image.fromarray(section), (left, top))
-        pen = ImageDraw.Draw(panel)
-        across, down = self.box.position(plane, self.centre)
-        _draw_ticks(pen, left + across * section.shape[1], top + down * section.shape[0], height)
-        _draw_marks(pen, plane, height)
-        pen.text((12, 10), SEQUENCE_TITLES[sequence], TEXT, _font(MEDIUM), **HALO)
-        place = f"{plane.name} {index + 1}/{volume.shape[plane.normal]}"
-        pen.text((12, height - 10), place, QUIET, _font(SMALL), anchor="ls", **HALO)
+def _panel(views: Views, plane: Plane, sequence: Sequence, height: int) -> Image.Image:
+    """One section, in the middle of a panel of the given height, with its captions."""
+    if sequence not in views.volumes:
+        return _empty_panel(sequence, height)
+    section = views.section(plane, sequence)
+    panel = Image.new("RGB", (PANEL_WIDTH, height), PANEL)
+    if section is None:
+        ImageDraw.Draw(panel).text((PANEL_WIDTH / 2, height / 2), f"without {SEQUENCE_TITLES[sequence]}", QUIET, _font(MEDIUM), anchor="mm")
         return panel
+    left, top = (PANEL_WIDTH - section.shape[1]) // 2, (height - section.shape[0]) // 2
+    panel.paste(Image.fromarray(section), (left, top))
+    pen = ImageDraw.Draw(panel)
+    across, down = views.box.position(plane, views.centre)
+    _draw_ticks(pen, left + across * section.shape[1], top + down * section.shape[0], height)
+    _draw_marks(pen, plane, height)
+    pen.text((12, 10), SEQUENCE_TITLES[sequence], TEXT, _font(MEDIUM), **HALO)
+    pen.text((12, height - 10), views.place(plane), QUIET, _font(SMALL), anchor="ls", **HALO)
+    return panel
 
 
-def _box(shown: Mask, spacing_mm: tuple[float, float, float]) -> Box:
-    """The brain's box with some air, at the largest scale at which every section fits its panel."""
-    start, stop = [], []
-    for axis in range(3):
-        found = np.flatnonzero(shown.any(axis=tuple({0, 1, 2} - {axis})))
-        air = round(MARGIN_MM / spacing_mm[axis])
-        start.append(max(int(found[0]) - air, 0))
-        stop.append(min(int(found[-1]) + 1 + air, shown.shape[axis]))
-    size_mm = [(high - low) * mm for low, high, mm in zip(start, stop, spacing_mm, strict=True)]
-    scale = min((PANEL_WIDTH - 2 * SIDE_AIR) / max(size_mm[0], size_mm[1]), MAX_PANEL_HEIGHT / max(size_mm[1], size_mm[2]))
-    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]), spacing_mm, scale)
-
-
-def _centre(label_map: LabelMap, box: Box) -> Point:
-    """The section with most tumour along each axis; without tumour, the middle of the box."""
-    i, j, k = (np.count_nonzero(label_map, axis=tuple({0, 1, 2} - {axis})) for axis in range(3))
-    if not i.any():
-        middle = [(low + high) // 2 for low, high in zip(box.start, box.stop, strict=True)]
-        return middle[0], middle[1], middle[2]
-    return int(i.argmax()), int(j.argmax()), int(k.argmax())
+def _empty_panel(sequence: Sequence, height: int) -> Image.Image:
+    panel = Image.new("RGB", (PANEL_WIDTH, height), PANEL)
+    pen = ImageDraw.Draw(panel)
+    pen.text((12, 10), SEQUENCE_TITLES[sequence], TEXT, _font(MEDIUM), **HALO)
+    pen.text((PANEL_WIDTH // 2, height // 2), "segmented without it", QUIET, _font(SMALL), anchor="mm")
+    return panel
 
 
 def _draw_header(pen: ImageDraw.ImageDraw, case: Case, title: str, flag_lines: list[str], width: int) -> None:

@@ -1,0 +1,313 @@
+"""The report of one case: what is measured, and in which order it is told. How it looks is for `report.html` and `report.pdf`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gliomask import __version__
+from gliomask.arrays import LabelMap
+from gliomask.case import Case
+from gliomask.labels import Label, Region
+from gliomask.metrics.diameters import LesionDiameters, measure_lesions
+from gliomask.metrics.location import CROSSING_MM, Centre, Laterality, Midplane, centre, laterality, midsagittal_plane
+from gliomask.report.colours import LABEL_COLOURS, LABEL_TITLES
+from gliomask.report.document import NOTICE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table
+from gliomask.report.html import to_html
+from gliomask.report.pdf import to_pdf
+from gliomask.report.pictures import SEQUENCE_TITLES, draw_diameters, draw_views, png
+from gliomask.report.provenance import Provenance, estimates_in_words
+from gliomask.report.sections import DISPLAY_ORIENTATION
+from gliomask.report.views import PLANES, Views
+from gliomask.report.volumes import ML_DECIMALS, Amount, Volumes, measure
+
+TITLE = "Glioma segmentation report"
+
+MOST_LESIONS = 5
+"""Lesions listed, the largest first; response criteria follow no more than two or three."""
+
+DECIMALS_MM = 1
+
+READING = (
+    "Pictures are shown in radiological convention: the patient's right (R) is on the left of axial and coronal pictures, anterior (A) on the left of "
+    "sagittal ones. L left, P posterior, S superior, I inferior."
+)
+METHOD = (
+    "Diameters: the longest line between two points of an enhancing lesion in an axial slice, and the longest at right angles to it; of all slices the one "
+    "with the largest product. They may run through parts that do not enhance. A lesion is measurable when both reach {needed:g} mm and at least two slices show it "
+    "(RANO: Wen et al., J Clin Oncol 2010;28:1963; RANO 2.0: 2023;41:5187). Vessels, cysts and cavities are not told from tumour."
+)
+SIDES = (
+    "The midline is the plane about which the brain mask mirrors itself best. A region crosses it when it lies more than {crossing:g} mm beyond it on both sides. "
+    "Centres are mean positions: voxels count from 0, millimetres are to the right, anterior and superior (RAS) in the scan's own coordinates."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class CaseReport:
+    """What was measured of one case, and where it comes from.
+
+    Args:
+        case_id: of whom.
+        grid: of the scans and the label map, in words.
+        volumes: by label and region.
+        lesions: enhancing lesions, the one with the largest product first; slices count on axes to the left, posterior and superior.
+        slices: axial slices in all.
+        centres: of each region; None where it is empty.
+        sides: of each region; None where it is empty or the midline is not known.
+        midplane: None where the brain mask tells none.
+        views: what the pictures are drawn from.
+        provenance: how the label map was made.
+    """
+
+    case_id: str
+    grid: str
+    volumes: Volumes
+    lesions: tuple[LesionDiameters, ...]
+    slices: int
+    centres: dict[Region, Centre | None]
+    sides: dict[Region, Laterality | None]
+    midplane: Midplane | None
+    views: Views
+    provenance: Provenance
+
+    def html(self) -> str:
+        """Returns the report as the text of one HTML file that needs no other."""
+        return to_html(self.document())
+
+    def pdf(self) -> bytes:
+        """Returns the report as the bytes of a PDF file. Raises EngineUnavailableError where fpdf2 is not installed."""
+        return to_pdf(self.document())
+
+    def json(self) -> str:
+        """Returns the figures of the report, for programs, as JSON text."""
+        return json.dumps(self.to_dict(), indent=1) + "\n"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the figures of the report as plain values."""
+        origin = asdict(self.provenance)
+        origin["finished"] = None if self.provenance.finished is None else self.provenance.finished.isoformat()
+        return {
+            "case": self.case_id,
+            "grid": self.grid,
+            "volumes": self.volumes.to_dict(),
+            "lesions": [asdict(lesion) | {"product_mm2": lesion.diameters.product_mm2, "measurable": lesion.measurable} for lesion in self.lesions],
+            "centres": {region.value: found and asdict(found) for region, found in self.centres.items()},
+            "sides": {region.value: found and asdict(found) for region, found in self.sides.items()},
+            "provenance": origin,
+            "report_by": f"gliomask {__version__}",
+            "notice": NOTICE,
+        }
+
+    def document(self) -> Document:
+        """Returns the report's content, for any setter."""
+        return _document(self)
+
+
+def case_report(case: Case, label_map: LabelMap, origin: Provenance | None = None, quality: Mapping[str, Any] | None = None) -> CaseReport:
+    """Measures what a report tells.
+
+    Args:
+        case: the scans.
+        label_map: (I, J, K) `labels.Label` on the case's own grid.
+        origin: how the label map was made, as `provenance` reads it from a run record.
+        quality: estimates of the result's quality or confidence, by name; numbers, texts, or mappings of names to them.
+
+    Raises:
+        GeometryError: the label map does not have the shape of the case's grid.
+
+    Example:
+        >>> result = gliomask.segment("patients/BraTS2021_00000")  # doctest: +SKIP
+        >>> Path("report.html").write_text(case_report(result.case, result.label_map).html())  # doctest: +SKIP
+    """
+    from dataclasses import replace
+
+    from gliomask.report.pictures import PANEL_HEIGHT, PANEL_WIDTH, SIDE_AIR
+
+    volumes = measure(label_map, case.geometry)
+    views = Views.of(case, label_map, PANEL_WIDTH - 2 * SIDE_AIR, PANEL_HEIGHT)
+    spacing_mm = case.geometry.reorientation_to(DISPLAY_ORIENTATION).target.spacing_mm
+    lesions = measure_lesions(views.labels == Label.ENHANCING, spacing_mm)
+    masks = {region: region.mask(label_map) for region in Region}
+    affine = case.geometry.affine
+    plane = midsagittal_plane(case.brain_mask, affine)
+    origin = origin or Provenance()
+    if quality:
+        origin = replace(origin, estimates=(*origin.estimates, *estimates_in_words(quality)))
+    return CaseReport(
+        case.case_id,
+        str(case.geometry),
+        volumes,
+        lesions,
+        views.labels.shape[2],
+        {region: centre(mask, affine) for region, mask in masks.items()},
+        {region: plane and laterality(mask, affine, plane) for region, mask in masks.items()},
+        plane,
+        views,
+        origin,
+    )
+
+
+def _document(report: CaseReport) -> Document:
+    origin = report.provenance
+    facts = (
+        ("Segmented", "not recorded" if origin.finished is None else f"{origin.finished:%Y-%m-%d %H:%M} UTC"),
+        ("Model", origin.model),
+        ("Post-processing", origin.postprocess),
+        ("Grid", report.grid),
+    )
+    blocks = (
+        _flags(origin),
+        _summary(report),
+        *_sections(report),
+        Heading("Volumes", new_page=True),
+        _volumes(report.volumes),
+        *_diameters(report),
+        *_location(report),
+        *_quality(origin),
+        *_origin(report),
+    )
+    return Document(TITLE, report.case_id, facts, blocks, origin.finished)
+
+
+def _flags(origin: Provenance) -> Notice:
+    if origin.flags is None:
+        return Notice(("No run record: whether the scans raised quality flags is not known.",))
+    if origin.flags:
+        return Notice(tuple(f"Quality flag: {flag}" for flag in origin.flags))
+    return Notice(("The scans raised no quality flag. Outlines are a network's: look at them before using a number.",), warning=False)
+
+
+def millilitres(volume_ml: float) -> str:
+    """A volume in words: one decimal, more below a millilitre."""
+    return f"{volume_ml:.1f} ml" if volume_ml >= 1 or volume_ml == 0 else f"{volume_ml:.3f} ml"
+
+
+def _summary(report: CaseReport) -> Cards:
+    cards = []
+    for region in Region:
+        amount = report.volumes.of(region)
+        cards.append(Card(millilitres(amount.volume_ml), region.title.capitalize(), f"{amount.voxels:,} voxels"))
+    cards.append(_diameter_card(report))
+    whole = report.sides[Region.WT]
+    cards.append(Card("\N{EN DASH}" if whole is None else _side(whole), "Side of the whole tumour", _side_remark(report)))
+    return Cards(tuple(cards))
+
+
+def _diameter_card(report: CaseReport) -> Card:
+    if not report.lesions:
+        return Card("none", "Enhancing lesion", "nothing enhances")
+    lesion = report.lesions[0]
+    remark = f"{lesion.diameters.product_mm2:,.0f} mm2, {'measurable' if lesion.measurable else 'not measurable'}"
+    return Card(_by(lesion), "Enhancing diameters", remark)
+
+
+def _by(lesion: LesionDiameters) -> str:
+    found = lesion.diameters
+    return f"{found.longest_mm:.{DECIMALS_MM}f} x {found.perpendicular_mm:.{DECIMALS_MM}f} mm"
+
+
+def _side(found: Laterality) -> str:
+    return found.side.value.capitalize()
+
+
+def _side_remark(report: CaseReport) -> str:
+    whole = report.sides[Region.WT]
+    if whole is not None:
+        return "crosses the midline" if whole.crosses else "does not cross the midline"
+    return "no tumour found" if report.volumes.of(Region.WT).voxels == 0 else "midline could not be told"
+
+
+def _sections(report: CaseReport) -> list[Block]:
+    legend = tuple((LABEL_COLOURS[label], title) for label, title in LABEL_TITLES.items())
+    rows = []
+    for plane in PLANES:
+        words = f"{plane.name} section with the tumour's outlines"
+        rows.append(tuple(Picture(png(image), f"{SEQUENCE_TITLES[sequence]}, {words}") for sequence, image in draw_views(report.views, plane)))
+    found = report.volumes.of(Region.WT).voxels > 0
+    where = "Sections with the largest area of tumour in each plane." if found else "No tumour found: sections through the middle of the brain."
+    return [Pictures(tuple(rows), f"{where} {READING}", legend=legend)]
+
+
+def _volumes(volumes: Volumes) -> Table:
+    whole = volumes.of(Region.WT).volume_ml
+    rows, swatches = [], []
+    for amount in volumes.amounts:
+        rows.append((_amount_title(amount), f"{amount.volume_ml:.{ML_DECIMALS}f}", f"{amount.voxels:,}", f"{amount.volume_ml / whole:.0%}" if whole else "\N{EN DASH}"))
+        swatches.append(LABEL_COLOURS[Label[amount.name.upper()]] if amount.kind == "label" else None)
+    header = ("Label or region", "Volume, ml", "Voxels", "Of whole tumour")
+    caption = "Each voxel has one label; regions are sums of labels: the tumour core is all but oedema, the whole tumour is everything."
+    return Table(tuple(rows), header, (1, 2, 3), (4, 1.4, 1.4, 1.4), tuple(swatches), caption=caption)
+
+
+def _amount_title(amount: Amount) -> str:
+    return amount.title.capitalize() if amount.kind == "label" else f"{amount.title.capitalize()} ({amount.name})"
+
+
+def _diameters(report: CaseReport) -> list[Block]:
+    blocks: list[Block] = [Heading("Enhancing lesions")]
+    if not report.lesions:
+        return [*blocks, Paragraph("Nothing enhances, so there is nothing to measure.")]
+    rows = []
+    for number, lesion in enumerate(report.lesions[:MOST_LESIONS], start=1):
+        found = lesion.diameters
+        sizes = (f"{found.longest_mm:.{DECIMALS_MM}f}", f"{found.perpendicular_mm:.{DECIMALS_MM}f}", f"{found.product_mm2:,.0f}")
+        rows.append((str(number), *sizes, f"{lesion.slice_index + 1}/{report.slices}", str(lesion.slices), f"{lesion.voxels:,}", "yes" if lesion.measurable else "no"))
+    header = ("Lesion", "Longest a, mm", "Perpendicular b, mm", "Product, mm2", "Axial slice", "Seen in slices", "Voxels", "Measurable")
+    more = len(report.lesions) - MOST_LESIONS
+    caption = f"{more} smaller ones are not listed." if more > 0 else ""
+    largest = report.lesions[0]
+    words = f"axial section {largest.slice_index + 1} with the two diameters of the largest enhancing lesion, {_by(largest)}"
+    picture = Picture(png(draw_diameters(report.views, largest)), words)
+    return [
+        *blocks,
+        Table(tuple(rows), header, (1, 2, 3, 4, 5, 6), (0.9, 1.2, 1.5, 1.2, 1.1, 1.1, 1.1, 1.2), caption=caption),
+        Pictures(((picture,),), f"Lesion 1: a {largest.diameters.longest_mm:.1f} mm, b {largest.diameters.perpendicular_mm:.1f} mm.", 0.36),
+        Paragraph(METHOD.format(needed=largest.needed_mm), quiet=True),
+    ]
+
+
+def _location(report: CaseReport) -> list[Block]:
+    rows = []
+    for region in Region:
+        where, side = report.centres[region], report.sides[region]
+        if where is None:
+            rows.append((f"{region.title.capitalize()} ({region.value})", *["\N{EN DASH}"] * 5))
+            continue
+        voxel, ras = (", ".join(f"{value:.1f}" for value in values) for values in (where.voxel, where.ras_mm))
+        told = ("not told",) * 3 if side is None else (_side(side), f"{side.left_share:.0%} / {1 - side.left_share:.0%}", "yes" if side.crosses else "no")
+        rows.append((f"{region.title.capitalize()} ({region.value})", voxel, ras, *told))
+    header = ("Region", "Centre, voxel I, J, K", "Centre, RAS mm", "Side", "Left / right", "Crosses midline")
+    blocks: list[Block] = [Heading("Location"), Table(tuple(rows), header, (), (2, 1.9, 1.9, 0.9, 1.2, 1.1))]
+    if report.midplane is None:
+        blocks.append(Notice(("The brain mask has no plane of symmetry, so sides are not told. Is the whole brain there, and is everything else 0?",)))
+    return [*blocks, Paragraph(SIDES.format(crossing=CROSSING_MM), quiet=True)]
+
+
+def _quality(origin: Provenance) -> list[Block]:
+    if not origin.estimates:
+        return []
+    return [Heading("Confidence"), Table(origin.estimates, ("Estimate", "Value"), (), (2, 3), caption="Estimates, not measurements: no reference was at hand.")]
+
+
+def _origin(report: CaseReport) -> list[Block]:
+    origin = report.provenance
+    versions = ", ".join(f"{name} {value}" for name, value in origin.versions) or "not recorded"
+    made = (
+        ("Model", origin.model),
+        ("Model SHA-256", origin.model_sha256),
+        ("Post-processing", origin.postprocess),
+        ("Engine", origin.engine),
+        *((("Sequences done without", ", ".join(origin.without)),) if origin.without else ()),
+        ("Versions of the run", versions),
+        ("Report by", f"gliomask {__version__}"),
+    )
+    files = tuple((file.role, file.name, file.sha256) for file in origin.inputs)
+    return [
+        Heading("Provenance"),
+        Table(made, (), (), (1, 4)),
+        *([Table(files, ("File", "Name", "SHA-256"), (), (1, 2.6, 4.2), code=(1, 2))] if files else [Paragraph("No run record: input files are not known.")]),
+        Paragraph(f"{NOTICE} Every result has to be looked at by a person; no number here is a diagnosis or a basis for treatment.", quiet=True),
+    ]

@@ -1,0 +1,130 @@
+"""What a report says, without how it looks: a list of blocks that `report.html` and `report.pdf` set, each in its own way.
+
+Text here is plain. It may come from files, so nothing in it is markup, and the two setters show it letter by letter.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from gliomask.report.colours import RGB
+
+NOTICE = "Research use only, not a medical device."
+"""On every page."""
+
+MAX_CHARACTERS = 400
+"""Longest piece of text from a file that is shown in full."""
+
+HIDDEN_CATEGORIES = ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")
+"""Unicode categories that show nothing, or turn what follows round: shown by their code."""
+
+
+@dataclass(frozen=True)
+class Heading:
+    """Begins a section."""
+
+    text: str
+    new_page: bool = False
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Running text; `quiet` sets it smaller."""
+
+    text: str
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something to be seen first: a warning, or that there is none."""
+
+    lines: tuple[str, ...]
+    warning: bool = True
+
+
+@dataclass(frozen=True)
+class Card:
+    """One figure, large, with what it is and a remark."""
+
+    value: str
+    title: str
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Figures side by side."""
+
+    cards: tuple[Card, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells.
+
+    Args:
+        rows: each as long as the others.
+        header: empty for none.
+        numbers: columns that are set to the right.
+        widths: relative widths of the columns; equal if empty.
+        swatches: colour shown before the first cell, by row.
+        code: columns of hashes and file names, set in fixed width and broken anywhere.
+        caption: what it shows.
+    """
+
+    rows: tuple[tuple[str, ...], ...]
+    header: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
+    widths: tuple[float, ...] = ()
+    swatches: tuple[RGB | None, ...] = ()
+    code: tuple[int, ...] = ()
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG file's bytes, with words for those who cannot see it."""
+
+    png: bytes
+    words: str
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Rows of pictures, set as wide as the page, or as a share of it."""
+
+    rows: tuple[tuple[Picture, ...], ...]
+    caption: str = ""
+    width_share: float = 1.0
+    legend: tuple[tuple[RGB, str], ...] = ()
+
+
+Block = Heading | Paragraph | Notice | Cards | Table | Pictures
+
+
+@dataclass(frozen=True)
+class Document:
+    """A report.
+
+    Args:
+        title: what kind of report.
+        subject: of whom: the case's id.
+        facts: short pairs for the head of the first page.
+        blocks: the content.
+        created: date for the file's metadata; None where none is known.
+    """
+
+    title: str
+    subject: str
+    facts: tuple[tuple[str, str], ...] = ()
+    blocks: tuple[Block, ...] = field(default_factory=tuple)
+    created: datetime | None = None
+
+
+def visible(text: str) -> str:
+    """Returns text with every letter that shows nothing, or changes the direction of others, written as its code, and cut at `MAX_CHARACTERS`."""
+    shown = "".join(f"\\u{ord(letter):04x}" if unicodedata.category(letter) in HIDDEN_CATEGORIES else letter for letter in text[: MAX_CHARACTERS + 1])
+    return shown if len(text) <= MAX_CHARACTERS else shown[:MAX_CHARACTERS] + "\N{HORIZONTAL ELLIPSIS}"

@@ -1,0 +1,133 @@
+"""A report as one HTML file: no script, no font and no picture from elsewhere, so that it opens anywhere, offline, for as long as there are browsers."""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+
+from gliomask.report.colours import RGB
+from gliomask.report.document import NOTICE, Block, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table, visible
+
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+"""Content security policy: should a name from a file ever get past the escaping, the browser still runs and fetches nothing."""
+
+STYLE = """
+:root { --ink: #1b2430; --quiet: #5b6675; --line: #d9dee5; --band: #f4f6f8; --accent: #0b5c8a; }
+* { box-sizing: border-box; }
+body { margin: 0; color: var(--ink); background: #fff; font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+main { max-width: 1060px; margin: 0 auto; padding: 28px 32px 72px; }
+header { border-bottom: 3px solid var(--accent); padding-bottom: 14px; margin-bottom: 20px; }
+.kind { color: var(--accent); font-weight: 600; font-size: 13px; letter-spacing: .06em; text-transform: uppercase; margin: 0; }
+h1 { font-size: 28px; line-height: 1.2; margin: 2px 0 10px; overflow-wrap: anywhere; }
+h2 { font-size: 18px; margin: 34px 0 10px; padding-bottom: 5px; border-bottom: 1px solid var(--line); break-after: avoid; }
+dl.facts { display: flex; flex-wrap: wrap; gap: 6px 30px; margin: 0; font-size: 13px; }
+dl.facts dt { color: var(--quiet); } dl.facts dd { margin: 0; overflow-wrap: anywhere; }
+p { margin: 8px 0; max-width: 80ch; } p.quiet, .caption { color: var(--quiet); font-size: 13px; }
+.notice { border-left: 4px solid #2e7d4f; background: #eef7f1; padding: 9px 14px; margin: 14px 0; } .notice p { margin: 2px 0; max-width: none; }
+.notice.warning { border-color: #b85c00; background: #fff4e6; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin: 16px 0; }
+.card { border: 1px solid var(--line); border-top: 3px solid var(--accent); border-radius: 4px; padding: 10px 14px; break-inside: avoid; }
+.card .value { font-size: 23px; font-weight: 600; line-height: 1.25; } .card .title { font-size: 13px; } .card .remark { font-size: 12px; color: var(--quiet); }
+table { border-collapse: collapse; width: 100%; margin: 10px 0; font-size: 14px; font-variant-numeric: tabular-nums; break-inside: avoid; }
+caption { caption-side: bottom; text-align: left; color: var(--quiet); font-size: 13px; padding-top: 5px; }
+th, td { text-align: left; vertical-align: top; padding: 6px 10px; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
+thead th { background: var(--band); color: var(--quiet); font-size: 12px; } .number { text-align: right; white-space: nowrap; }
+.code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: 12px; word-break: break-all; }
+.swatch { display: inline-block; width: 13px; height: 13px; border-radius: 3px; margin-right: 8px; vertical-align: -1px; border: 1px solid rgba(0,0,0,.25); }
+figure { margin: 14px 0; } .row { display: flex; gap: 6px; margin-bottom: 6px; break-inside: avoid; } .row img { flex: 1 1 0; min-width: 0; width: 0; height: auto; }
+.legend { font-size: 13px; display: flex; flex-wrap: wrap; gap: 4px 22px; margin: 8px 0; }
+footer { position: fixed; bottom: 0; left: 0; right: 0; background: #fff; border-top: 1px solid var(--line); color: #8a2f00; font-weight: 600; font-size: 13px;
+  text-align: center; padding: 6px; }
+@media (max-width: 700px) { .row { flex-wrap: wrap; } .row img { flex-basis: 45%; } main { padding: 18px 14px 60px; } }
+@page { size: A4; margin: 14mm 14mm 18mm; }
+@media print { main { padding: 0; max-width: none; } body { font-size: 12px; } h2.new-page { break-before: page; } figure { break-inside: avoid; }
+  .card, .notice, thead th, .swatch { print-color-adjust: exact; -webkit-print-color-adjust: exact; } footer { bottom: -12mm; border: 0; } }
+"""
+
+
+def to_html(document: Document) -> str:
+    """Returns a report as the text of one HTML file."""
+    title = f"{_text(document.subject)} \N{EN DASH} {_text(document.title)}"
+    facts = "".join(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in document.facts)
+    blocks = "\n".join(_block(block) for block in document.blocks)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="generator" content="gliomask">
+<title>{title}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<main>
+<header>
+<p class="kind">{_text(document.title)}</p>
+<h1 dir="auto">{_text(document.subject)}</h1>
+<dl class="facts">{facts}</dl>
+</header>
+{blocks}
+</main>
+<footer>{NOTICE}</footer>
+</body>
+</html>
+"""
+
+
+def _text(text: str) -> str:
+    return escape(visible(text), quote=True)
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Heading():
+            return f'<h2{" class=new-page" if block.new_page else ""}>{_text(block.text)}</h2>'
+        case Paragraph():
+            return f"<p{' class=quiet' if block.quiet else ''}>{_text(block.text)}</p>"
+        case Notice():
+            lines = "".join(f"<p>{_text(line)}</p>" for line in block.lines)
+            return f'<div class="notice{" warning" if block.warning else ""}">{lines}</div>'
+        case Cards():
+            return f'<div class="cards">{"".join(_card(card.value, card.title, card.remark) for card in block.cards)}</div>'
+        case Table():
+            return _table(block)
+        case Pictures():
+            return _pictures(block)
+
+
+def _card(value: str, title: str, remark: str) -> str:
+    return f'<div class="card"><div class="value">{_text(value)}</div><div class="title">{_text(title)}</div><div class="remark">{_text(remark)}</div></div>'
+
+
+def _table(table: Table) -> str:
+    caption = f"<caption>{_text(table.caption)}</caption>" if table.caption else ""
+    header = "".join(f"<th{_class(table, column)}>{_text(cell)}</th>" for column, cell in enumerate(table.header))
+    rows = []
+    for n, row in enumerate(table.rows):
+        colour = table.swatches[n] if table.swatches else None
+        cells = [f"<td{_class(table, column)}>{_swatch(colour) if column == 0 else ''}{_text(cell)}</td>" for column, cell in enumerate(row)]
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    columns = "".join(f'<col style="width:{100 * width / sum(table.widths):.1f}%">' for width in table.widths)
+    head = f"<thead><tr>{header}</tr></thead>" if header else ""
+    return f"<table>{caption}{f'<colgroup>{columns}</colgroup>' if columns else ''}{head}<tbody>{''.join(rows)}</tbody></table>"
+
+
+def _class(table: Table, column: int) -> str:
+    names = [name for name, columns in (("number", table.numbers), ("code", table.code)) if column in columns]
+    return f' class="{" ".join(names)}"' if names else ""
+
+
+def _swatch(colour: RGB | None) -> str:
+    return "" if colour is None else f'<span class="swatch" style="background:rgb{colour}"></span>'
+
+
+def _pictures(pictures: Pictures) -> str:
+    rows = "".join(f'<div class="row">{"".join(_image(picture) for picture in row)}</div>' for row in pictures.rows)
+    legend = "".join(f"<span>{_swatch(colour)}{_text(name)}</span>" for colour, name in pictures.legend)
+    caption = f'<figcaption class="caption">{_text(pictures.caption)}</figcaption>' if pictures.caption else ""
+    return f'<figure style="max-width:{100 * pictures.width_share:.0f}%">{rows}{f"<div class=legend>{legend}</div>" if legend else ""}{caption}</figure>'
+
+
+def _image(picture: Picture) -> str:
+    return f'<img alt="{_text(picture.words)}" src="data:image/png;base64,{base64.b64encode(picture.png).decode()}">'

@@ -1,0 +1,111 @@
+"""The pictures of a report: sections with orientation letters and a scale bar, and the slice that was measured with its two diameters."""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from gliomask.labels import Label
+from gliomask.metrics.diameters import LesionDiameters, Segment
+from gliomask.report.sections import AXIAL, Box, Plane, draw_labels, draw_section
+from gliomask.report.sections import Picture as Section
+from gliomask.report.views import Views
+from gliomask.sequences import Sequence
+
+# Sizes in pixels, at which a quarter of a page's width has 300 dots an inch.
+PANEL_WIDTH, PANEL_HEIGHT, SIDE_AIR = 520, 560, 10
+LETTERS, SMALL, BAR = 30, 24, 6
+
+TEXT, QUIET, BLACK, LINE = (245, 246, 248), (190, 196, 204), (0, 0, 0), (255, 255, 255)
+HALO: dict[str, Any] = {"stroke_width": 3, "stroke_fill": BLACK}
+
+BAR_LENGTHS_MM = (50.0, 20.0, 10.0, 5.0)
+"""The longest that takes no more than a third of the picture is drawn."""
+
+SEQUENCE_TITLES = {Sequence.T1: "T1", Sequence.T1CE: "T1ce", Sequence.T2: "T2", Sequence.FLAIR: "FLAIR"}
+
+
+def draw_views(views: Views, plane: Plane) -> list[tuple[Sequence, Image.Image]]:
+    """Returns the four sequences in one plane, all of one size."""
+    height = views.box.size(plane)[1] + 2 * SIDE_AIR
+    place = views.place(plane)
+    return [(sequence, _panel(views.section(plane, sequence), views.box, plane, title, place, height)) for sequence, title in SEQUENCE_TITLES.items()]
+
+
+def draw_diameters(views: Views, lesion: LesionDiameters) -> Image.Image:
+    """Returns the T1ce slice in which a lesion was measured (FLAIR without it), the enhancing tumour outlined and the two diameters drawn as a and b."""
+    box, index = views.box, lesion.slice_index
+    sequence = Sequence.T1CE if Sequence.T1CE in views.volumes else Sequence.FLAIR
+    section = draw_section(box, AXIAL, index, views.volumes[sequence], views.levels[sequence])
+    enhancing = np.where(views.labels == Label.ENHANCING, views.labels, 0).astype(np.uint8)
+    overlay = draw_labels(box, AXIAL, index, enhancing)
+    if overlay is not None:
+        overlay.lay_over(section)
+    height = section.shape[0] + 2 * SIDE_AIR
+    panel = _panel(section, box, AXIAL, SEQUENCE_TITLES[sequence], f"axial {index + 1}/{views.labels.shape[2]}", height)
+    pen = ImageDraw.Draw(panel)
+    for number, segment in enumerate((lesion.diameters.longest, lesion.diameters.perpendicular), start=1):
+        ends = _on_panel(segment, box, section.shape)
+        pen.line(ends, BLACK, 7)
+        pen.line(ends, LINE, 3)
+        for x, y in ends:
+            pen.ellipse((x - 6, y - 6, x + 6, y + 6), LINE, BLACK, 1)
+        x, y = max(ends) if number == 1 else min(ends)
+        pen.text((x + 14, y) if number == 1 else (x - 14, y), "ab"[number - 1], TEXT, _font(LETTERS), anchor="lm" if number == 1 else "rm", **HALO)
+    return panel
+
+
+def _on_panel(segment: Segment, box: Box, shape: tuple[int, ...]) -> list[tuple[float, float]]:
+    """Ends of a line in an axial slice, in pixels of its panel."""
+    left = (PANEL_WIDTH - shape[1]) // 2
+    sizes = [box.stop[axis] - box.start[axis] for axis in (0, 1)]
+    return [(left + (i + 0.5 - box.start[0]) / sizes[0] * shape[1], SIDE_AIR + (j + 0.5 - box.start[1]) / sizes[1] * shape[0]) for i, j in segment]
+
+
+def _panel(section: Section | None, box: Box, plane: Plane, title: str, place: str, height: int) -> Image.Image:
+    panel = Image.new("RGB", (PANEL_WIDTH, height), BLACK)
+    if section is None:
+        ImageDraw.Draw(panel).text((PANEL_WIDTH / 2, height / 2), f"without {title}", QUIET, _font(LETTERS), anchor="mm")
+        return panel
+    panel.paste(Image.fromarray(section), ((PANEL_WIDTH - section.shape[1]) // 2, (height - section.shape[0]) // 2))
+    pen = ImageDraw.Draw(panel)
+    left, right, top, bottom = plane.marks
+    edge = 10
+    for x, y, letter, anchor in (
+        (edge, height / 2, left, "lm"),
+        (PANEL_WIDTH - edge, height / 2, right, "rm"),
+        (PANEL_WIDTH / 2, edge, top, "ma"),
+        (PANEL_WIDTH / 2, height - edge, bottom, "mb"),
+    ):
+        pen.text((x, y), letter, TEXT, _font(LETTERS), anchor=anchor, **HALO)
+    pen.text((edge, edge), title, TEXT, _font(LETTERS), anchor="la", **HALO)
+    pen.text((edge, height - edge), place, QUIET, _font(SMALL), anchor="ls", **HALO)
+    _draw_bar(pen, box.pixels_per_mm, height)
+    return panel
+
+
+def _draw_bar(pen: ImageDraw.ImageDraw, pixels_per_mm: float, height: int) -> None:
+    length_mm = next((mm for mm in BAR_LENGTHS_MM if mm * pixels_per_mm <= PANEL_WIDTH / 3), None)
+    if length_mm is None:
+        return
+    right, bottom = PANEL_WIDTH - 12, height - 12
+    left = right - length_mm * pixels_per_mm
+    pen.rectangle((left - 2, bottom - BAR - 2, right + 2, bottom + 2), BLACK)
+    pen.rectangle((left, bottom - BAR, right, bottom), TEXT)
+    pen.text((right, bottom - BAR - 6), f"{length_mm:g} mm", TEXT, _font(SMALL), anchor="rs", **HALO)
+
+
+def png(picture: Image.Image) -> bytes:
+    """Returns a picture as the bytes of a PNG file; the same picture gives the same bytes."""
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", compress_level=6)
+    return stream.getvalue()
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

@@ -1,0 +1,129 @@
+"""Where a result comes from, as its run record tells it: what a report repeats, and no more.
+
+A run record is a file that anyone may have changed, so everything in it is taken for text, and what is not there is said to be missing.
+Of paths only the file's name is kept: folders carry names of people and places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+
+NOT_RECORDED = "not recorded"
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file that went into a result.
+
+    Args:
+        role: the sequence it holds, or what else it is.
+        name: without folders.
+        sha256: of its bytes.
+    """
+
+    role: str
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a label map was made. Text is as recorded, or `NOT_RECORDED`.
+
+    Args:
+        finished: when; None where it is not recorded or no time.
+        model: its name.
+        model_sha256: of its `model.json`, which holds the hashes of its other files.
+        postprocess: name of the chain.
+        engine: what ran the network.
+        inputs: the scans, and the label map itself where its hash is known.
+        versions: of gliomask, Python and the packages that the run had loaded, by name.
+        flags: the quality flags' messages; None where no record tells whether there were any.
+        estimates: estimates of the result's quality or confidence, by name, in words.
+        without: sequences that the run did without.
+    """
+
+    finished: datetime | None = None
+    model: str = NOT_RECORDED
+    model_sha256: str = NOT_RECORDED
+    postprocess: str = NOT_RECORDED
+    engine: str = NOT_RECORDED
+    inputs: tuple[InputFile, ...] = ()
+    versions: tuple[tuple[str, str], ...] = ()
+    flags: tuple[str, ...] | None = None
+    estimates: tuple[tuple[str, str], ...] = ()
+    without: tuple[str, ...] = ()
+
+
+def provenance(record: Mapping[str, Any], label_map: InputFile | None = None) -> Provenance:
+    """Reads a run record's fields.
+
+    Args:
+        record: as `gliomask segment` wrote it; empty where there is none.
+        label_map: the label map's own name and hash.
+    """
+    model, options = _mapping(record, "model"), _mapping(record, "options")
+    environment = _mapping(record, "environment")
+    versions = {name: environment[name] for name in ("gliomask", "python") if name in environment} | dict(_mapping(environment, "packages"))
+    flags = record.get("quality_flags")
+    return Provenance(
+        finished=_time(record.get("finished")),
+        model=_text(model, "name"),
+        model_sha256=_text(model, "sha256"),
+        postprocess=_text(options, "postprocess"),
+        engine=_text(options, "engine"),
+        inputs=(*_inputs(record), *([label_map] if label_map else [])),
+        versions=tuple((str(name), str(value)) for name, value in versions.items()),
+        flags=tuple(_message(flag) for flag in flags) if isinstance(flags, list) else None,
+        estimates=estimates_in_words(_mapping(record, "quality_estimates")),
+        without=tuple(map(str, without)) if isinstance(without := record.get("without"), list) else (),
+    )
+
+
+def estimates_in_words(estimates: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Returns estimates of quality or confidence as pairs of words: a number, a text, or a mapping of names to either, such as a value and its range."""
+    return tuple((str(name).replace("_", " "), _in_words(value)) for name, value in estimates.items())
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_in_words(part)}" for name, part in value.items())
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def file_name(path: str) -> str:
+    """The last part of a path written on any system."""
+    return PurePosixPath(PureWindowsPath(path).as_posix()).name
+
+
+def _inputs(record: Mapping[str, Any]) -> list[InputFile]:
+    hashes, sequences = _mapping(record, "inputs"), _mapping(record, "sequences")
+    roles: dict[str, list[str]] = {str(path): [] for path in hashes}
+    for sequence, path in sequences.items():
+        roles.setdefault(str(path), []).append(str(sequence))
+    return [InputFile(", ".join(names) or "input", file_name(path), str(hashes.get(path, NOT_RECORDED))) for path, names in roles.items()]
+
+
+def _mapping(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = record.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(record: Mapping[str, Any], name: str) -> str:
+    return str(record[name]) if record.get(name) is not None else NOT_RECORDED
+
+
+def _message(flag: Any) -> str:
+    return str(flag.get("message", flag)) if isinstance(flag, Mapping) else str(flag)
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
