@@ -14,17 +14,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from gliomask.case import Case
 from gliomask.engines.base import thread_count
 from gliomask.errors import GliomaskError, InputError, QualityError, UsageError
 from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles, read_case
 from gliomask.labels import LabelConvention, Region
+from gliomask.quality import entropy
 from gliomask.report.preview import draw_preview
 from gliomask.report.run_record import input_hashes, write_record
 from gliomask.report.volumes import measure
 from gliomask.segmentation import Segmentation, Segmenter
 
 Progress = Callable[[int, int], None]
+SegmentOne = Callable[[Segmenter, CaseFiles, "ResultFiles", "Writing", Progress], Segmentation]
 
 
 @dataclass(frozen=True)
@@ -42,37 +45,43 @@ class ResultFiles:
         """`output` is a folder, or, when it ends in `.nii` or `.nii.gz`, the label map itself."""
         return cls(output if nifti.is_nifti_name(output) else output / f"{case_id}_seg.nii.gz")
 
-    def _beside(self, ending: str) -> Path:
+    def beside(self, ending: str) -> Path:
+        """The path of a result with another ending than the label map's `_seg.nii.gz`."""
         return self.label_map.with_name(nifti.stem(self.label_map).removesuffix("_seg") + ending)
 
     @property
     def probabilities(self) -> Path:
         """4-D float32: background, necrotic, oedema, enhancing."""
-        return self._beside("_probabilities.nii.gz")
+        return self.beside("_probabilities.nii.gz")
+
+    @property
+    def uncertainty(self) -> Path:
+        """3-D float32: entropy of the labels, 0 to 1."""
+        return self.beside("_uncertainty.nii.gz")
 
     @property
     def volumes_tsv(self) -> Path:
         """Volumes by label and region, as a table."""
-        return self._beside("_volumes.tsv")
+        return self.beside("_volumes.tsv")
 
     @property
     def volumes_json(self) -> Path:
         """The same, for programs."""
-        return self._beside("_volumes.json")
+        return self.beside("_volumes.json")
 
     @property
     def preview(self) -> Path:
         """The picture."""
-        return self._beside("_preview.png")
+        return self.beside("_preview.png")
 
     @property
     def record(self) -> Path:
         """The run record; written last, so a result with a record is complete."""
-        return self._beside("_run.json")
+        return self.beside("_run.json")
 
     def all(self) -> tuple[Path, ...]:
         """Every file that a case can leave, in the order of writing."""
-        return (self.label_map, self.probabilities, self.volumes_tsv, self.volumes_json, self.preview, self.record)
+        return (self.label_map, self.probabilities, self.uncertainty, self.volumes_tsv, self.volumes_json, self.preview, self.record)
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,7 @@ class Writing:
     Args:
         labels: convention of the label map on disk.
         probabilities: also write the probabilities.
+        uncertainty: also write the entropy of each voxel's labels.
         preview: also write the picture.
         overwrite: replace results that exist.
         strict: a quality flag is an error.
@@ -92,12 +102,26 @@ class Writing:
     preview: bool = True
     overwrite: bool = False
     strict: bool = False
+    uncertainty: bool = False
 
 
 def segment_to_files(
-    segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing, progress: Progress = lambda done, total: None
+    segmenter: Segmenter,
+    files: CaseFiles,
+    results: ResultFiles,
+    writing: Writing,
+    progress: Progress = lambda done, total: None,
+    read: Callable[[CaseFiles], Case] = read_case,
 ) -> Segmentation:
     """Segments one case and writes its results: all of them, or, after an error, none.
+
+    Args:
+        segmenter: the model, opened once.
+        files: the scans.
+        results: where the results go.
+        writing: what to write.
+        progress: called with (parts of the brain done, parts in all).
+        read: reads the scans; what it raises goes to the caller before anything is written.
 
     Raises:
         UsageError: a result exists and may not be overwritten; found out before any work.
@@ -109,7 +133,7 @@ def segment_to_files(
         raise UsageError(f"{existing[0]} exists. Give --overwrite to replace the results of case {files.case_id}, or another output folder.")
     hashes = input_hashes(files.paths())
     start = time.perf_counter()
-    case = read_case(files)
+    case = read(files)
     read_seconds = round(time.perf_counter() - start, 3)
     result = segmenter.run(case, progress)
     if result.flags and writing.strict:
@@ -117,7 +141,7 @@ def segment_to_files(
     results.label_map.parent.mkdir(parents=True, exist_ok=True)
     try:
         _write(result, results, writing, segmenter.model.spec.name)
-        fields = _record_fields(segmenter, result, writing, hashes)
+        fields = record_fields(segmenter, result, writing, hashes)
         fields["seconds"] = {"read": read_seconds, **fields["seconds"], "total": round(time.perf_counter() - start, 3)}
         write_record(results.record, "segment", fields)
     except BaseException:
@@ -132,6 +156,8 @@ def _write(result: Segmentation, results: ResultFiles, writing: Writing, model: 
     nifti.write_volume(results.label_map, writing.labels.to_disk(result.label_map), case.geometry, case.header, overwrite=overwrite)
     if writing.probabilities:
         nifti.write_volume(results.probabilities, result.probabilities, case.geometry, case.header, overwrite=overwrite)
+    if writing.uncertainty:
+        nifti.write_volume(results.uncertainty, entropy(result.probabilities), case.geometry, case.header, overwrite=overwrite)
     volumes = measure(result.label_map, case.geometry)
     nifti.write_bytes(results.volumes_tsv, volumes.to_tsv().encode())
     nifti.write_bytes(results.volumes_json, (json.dumps({"case": case.case_id, **volumes.to_dict()}, indent=1) + "\n").encode())
@@ -141,7 +167,8 @@ def _write(result: Segmentation, results: ResultFiles, writing: Writing, model: 
         draw_preview(case, result.label_map, results.preview, title=title, flags=[flag.message for flag in result.flags])
 
 
-def _record_fields(segmenter: Segmenter, result: Segmentation, writing: Writing, hashes: dict[str, str]) -> dict[str, Any]:
+def record_fields(segmenter: Segmenter, result: Segmentation, writing: Writing, hashes: dict[str, str]) -> dict[str, Any]:
+    """Returns what the run record says of a case, a model and the options."""
     options = segmenter.options
     return {
         "case": result.case.case_id,
@@ -152,6 +179,8 @@ def _record_fields(segmenter: Segmenter, result: Segmentation, writing: Writing,
         "model": {"name": segmenter.model.spec.name, "sha256": segmenter.model.sha256},
         "options": {**asdict(options), "postprocess": result.postprocess, "labels": writing.labels.name},
         "threads": thread_count(options.threads),
+        "expected_dice": {region.value: round(dice, 4) for region, dice in result.expected_dice.items()},
+        "predicted_dice": {region.value: asdict(estimate) for region, estimate in result.estimates.items()},
         "quality_flags": [asdict(flag) for flag in result.flags],
         "seconds": result.seconds,
     }
@@ -186,6 +215,7 @@ def segment_cohort(
     writing: Writing,
     on_row: Callable[[Row], None] = lambda row: None,
     progress: Progress = lambda done, total: None,
+    segment_one: SegmentOne = segment_to_files,
 ) -> CohortResult:
     """Segments cases into one folder and writes `cohort.tsv` after each, a row per case.
 
@@ -196,6 +226,7 @@ def segment_cohort(
         writing: what to write.
         on_row: called as each case ends.
         progress: within the case at work.
+        segment_one: does one case and writes its results.
     """
     rows: list[Row] = []
     first_error: BaseException | None = None
@@ -206,7 +237,7 @@ def segment_cohort(
         try:
             if not isinstance(files, CaseFiles):
                 raise files[1]
-            result = segment_to_files(segmenter, files, ResultFiles.of(output, case_id), writing, progress)
+            result = segment_one(segmenter, files, ResultFiles.of(output, case_id), writing, progress)
             row = _done(result, time.perf_counter() - start)
         except Exception as error:
             first_error = first_error or error

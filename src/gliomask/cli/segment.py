@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gliomask.cohort import Row, Writing
     from gliomask.errors import InputError
     from gliomask.io.brats import CaseFiles
+    from gliomask.raw_route import Mode, RawOptions
     from gliomask.segmentation import Segmentation, Segmenter
 
 _FILE = click.Path(path_type=Path)
@@ -33,10 +34,24 @@ _FILE = click.Path(path_type=Path)
 @click.option("--n4", "bias_correction", is_flag=True, help="Correct the bias field first (needs the extra n4; adds minutes).")
 @click.option("--labels", default="brats2021", show_default=True, help="brats2021 writes 4 for enhancing tumour, brats2023 writes 3.")
 @click.option("--probabilities", is_flag=True, help="Also write the probability of each label, 4-D.")
+@click.option("--uncertainty", is_flag=True, help="Also write how unsure the network is of each voxel (entropy, 0 to 1).")
+@click.option("--flips", is_flag=True, help="Average over mirror images of each slice: somewhat better, four times as long.")
 @click.option("--no-preview", is_flag=True, help="Do not draw the picture.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all that the process may use]")
 @click.option("--strict", is_flag=True, help="Refuse input that looks wrong (exit code 6) instead of warning.")
 @click.option("--overwrite", is_flag=True, help="Replace results that exist.")
+@click.option(
+    "--raw",
+    "raw_mode",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Register and strip raw scans first (extra raw): where they need it, always, or never.",
+)
+@click.option("--skip", default="", metavar="STEPS", help="Steps of the raw route to leave out, with commas: coregister, frame, mask.")
+@click.option("--brain-mask", type=_FILE, help="Brain mask on the grid of one of the sequences, for raw scans.")
+@click.option("--space", "spaces", multiple=True, metavar="SEQUENCE", help="Also write a raw case's label map in this sequence's grid; may be repeated.")
+@click.option("--keep-images", is_flag=True, help="Also write a raw case's sequences in the frame of BraTS.")
 def command(
     case: Path | None,
     output: Path,
@@ -48,9 +63,15 @@ def command(
     model: str | None,
     labels: str,
     probabilities: bool,
+    uncertainty: bool,
     no_preview: bool,
     strict: bool,
     overwrite: bool,
+    raw_mode: Mode,
+    skip: str,
+    brain_mask: Path | None,
+    spaces: tuple[str, ...],
+    keep_images: bool,
     **options: object,
 ) -> int:
     """Segment the tumour in CASE: a folder with the four sequences of one patient, a folder of such folders, or Decathlon Task01.
@@ -60,9 +81,11 @@ def command(
       gliomask segment BraTS2021_00000/ -o results/
       gliomask segment --flair f.nii.gz --t1 a.nii.gz --t1ce b.nii.gz --t2 c.nii.gz -o tumour.nii.gz
       gliomask segment cohort/ -o results/ --network dense --labels brats2023
+      gliomask segment scanner/ -o results/ --space flair --keep-images
       gliomask segment patient/ -o results/ --without t1 --network unet
 
-    Scans must be co-registered, skull-stripped and at 1 mm, as BraTS prepares them. The label map comes back in the grid of the input.
+    Scans that are co-registered, skull-stripped and at 1 mm, as BraTS prepares them, are segmented as they are, and the label map comes back in their grid.
+    Others (different grids, skull on) are registered to each other and to BraTS and stripped first; the label map comes back in the grid of T1ce.
     Beside it are written volumes (TSV, JSON), a picture and a run record. Research software, not a medical device.
     """
     from gliomask.cohort import Writing
@@ -70,14 +93,15 @@ def command(
     from gliomask.models.registry import DEFAULT_MODEL
     from gliomask.segmentation import Options, Segmenter
 
-    writing = Writing(convention(labels), probabilities, not no_preview, overwrite, strict)
+    writing = Writing(convention(labels), probabilities, not no_preview, overwrite, strict, uncertainty)
     explicit = {name: path for name, path in {"flair": flair, "t1": t1, "t1ce": t1ce, "t2": t2}.items() if path is not None}
     cases = _cases(case, explicit, without, output)
+    raw = _raw_options(raw_mode, skip, brain_mask, spaces, keep_images, len(cases))
     with Segmenter(Options(model=model or DEFAULT_MODEL, **options)) as segmenter:  # type: ignore[arg-type]
         if len(cases) == 1 and not isinstance(cases[0], tuple):
-            _segment_one(segmenter, cases[0], output, writing)
+            _segment_one(segmenter, cases[0], output, writing, raw)
             return 0
-        return _segment_many(segmenter, cases, output, writing)
+        return _segment_many(segmenter, cases, output, writing, raw)
 
 
 def _cases(case: Path | None, explicit: dict[str, Path], without: tuple[str, ...], output: Path) -> list[CaseFiles | tuple[str, InputError]]:
@@ -101,21 +125,37 @@ def _cases(case: Path | None, explicit: dict[str, Path], without: tuple[str, ...
     return [*found.cases, *found.refused.items()]
 
 
-def _segment_one(segmenter: Segmenter, files: CaseFiles, output: Path, writing: Writing) -> None:
+def _raw_options(mode: Mode, skip: str, brain_mask: Path | None, spaces: tuple[str, ...], keep_images: bool, cases: int) -> RawOptions:
+    from gliomask.errors import UsageError
+    from gliomask.raw_route import RawOptions
+    from gliomask.sequences import parse_sequence
+
+    if brain_mask is not None and cases > 1:
+        raise UsageError(f"--brain-mask is one patient's; there are {cases} cases. Give them one at a time.")
+    return RawOptions(mode, tuple(name.strip() for name in skip.split(",") if name.strip()), brain_mask, tuple(map(parse_sequence, spaces)), keep_images)
+
+
+def _segment_one(segmenter: Segmenter, files: CaseFiles, output: Path, writing: Writing, raw: RawOptions) -> None:
     from gliomask.cli.progress import brain_progress
-    from gliomask.cohort import ResultFiles, segment_to_files
+    from gliomask.cohort import ResultFiles
+    from gliomask.raw_route import segment_any_to_files
 
     results = ResultFiles.of(output, files.case_id)
     click.echo(files.describe())
     with brain_progress(files.case_id) as progress:
-        result = segment_to_files(segmenter, files, results, writing, progress)
+        result = segment_any_to_files(segmenter, files, results, writing, progress, raw, click.echo)
     _warn(files.case_id, result)
     click.echo(results.volumes_tsv.read_text().rstrip())
+    for region, estimate in result.estimates.items():
+        click.echo(f"Expected Dice of {region}: {estimate.dice:.2f} ({estimate.low:.2f} to {estimate.high:.2f})")
     click.echo(f"Written to {results.label_map} and beside it. Research use only, not a medical device.")
 
 
-def _segment_many(segmenter: Segmenter, cases: list[CaseFiles | tuple[str, InputError]], output: Path, writing: Writing) -> int:
+def _segment_many(segmenter: Segmenter, cases: list[CaseFiles | tuple[str, InputError]], output: Path, writing: Writing, raw: RawOptions) -> int:
+    from functools import partial
+
     from gliomask.cohort import segment_cohort
+    from gliomask.raw_route import segment_any_to_files
 
     def tell(row: Row) -> None:
         done.append(row)
@@ -126,7 +166,7 @@ def _segment_many(segmenter: Segmenter, cases: list[CaseFiles | tuple[str, Input
     done: list[Row] = []
     for files in cases:
         click.echo(f"{files[0]}: cannot be used, see below" if isinstance(files, tuple) else files.describe())
-    result = segment_cohort(segmenter, cases, output, writing, tell)
+    result = segment_cohort(segmenter, cases, output, writing, tell, segment_one=partial(segment_any_to_files, raw=raw, tell=click.echo))
     failed = [row.case for row in result.rows if row.status == "failed"]
     click.echo(f"{len(result.rows) - len(failed)} of {len(result.rows)} cases done; table: {output / 'cohort.tsv'}")
     if failed:

@@ -1,0 +1,250 @@
+"""Raw scans in, results in the scanner's own grid out: the raw route joined to the segmentation, and the choice between it and the straight way.
+
+Scans as BraTS prepares them go straight through `cohort.segment_to_files`, to the byte as before. Others are brought to the frame of BraTS, segmented there,
+and the label map is brought back.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from gliomask.arrays import LabelMap, Mask
+from gliomask.case import Case
+from gliomask.cohort import Progress, ResultFiles, Writing, record_fields, segment_to_files
+from gliomask.errors import CaseError, GeometryError, QualityError, UsageError
+from gliomask.examination import Examination, Scan
+from gliomask.geometry import Geometry
+from gliomask.io import nifti
+from gliomask.io.brats import CaseFiles, read_case
+from gliomask.preprocess.raw.checks import has_skull
+from gliomask.preprocess.raw.route import RawCase, Settings, prepare_examination
+from gliomask.preprocess.raw.transforms import to_itk_text
+from gliomask.report.preview import draw_preview
+from gliomask.report.run_record import input_hashes, write_record
+from gliomask.report.volumes import measure
+from gliomask.segmentation import Segmentation, Segmenter
+from gliomask.sequences import PAPER_ORDER, Sequence
+
+Mode = Literal["auto", "always", "never"]
+Tell = Callable[[str], None]
+
+FRAME = "brats"
+"""What the frame is called in file names."""
+
+
+@dataclass(frozen=True)
+class RawOptions:
+    """When to take the raw route, and how.
+
+    Args:
+        mode: `auto` takes it where the scans are not as BraTS prepares them; `always` and `never` say so.
+        skip: steps to leave out, see `preprocess.raw.route.STEPS`.
+        brain_mask: a mask file on the grid of one of the sequences or of the frame; not 0 is brain.
+        spaces: sequences in whose grid the label map is written, besides that of the reference.
+        keep_images: also write the four sequences in the frame.
+    """
+
+    mode: Mode = "auto"
+    skip: tuple[str, ...] = ()
+    brain_mask: Path | None = None
+    spaces: tuple[Sequence, ...] = ()
+    keep_images: bool = False
+
+
+class _NotPreparedError(Exception):
+    """The scans are not as BraTS prepares them; the text says why."""
+
+
+def segment_any_to_files(
+    segmenter: Segmenter,
+    files: CaseFiles,
+    results: ResultFiles,
+    writing: Writing,
+    progress: Progress = lambda done, total: None,
+    raw: RawOptions = RawOptions(),
+    tell: Tell = lambda line: None,
+) -> Segmentation:
+    """Segments one case, raw or prepared, and writes its results: all of them, or, after an error, none.
+
+    Args:
+        segmenter: the model, opened once.
+        files: the scans.
+        results: where the results go; on the raw route the label map is in the grid of the reference, and further files say their space in their names.
+        writing: what to write.
+        progress: called with (parts of the brain done, parts in all).
+        raw: when to take the raw route, and how.
+        tell: called with a line of text as each step of the raw route ends.
+
+    Returns:
+        The result; on the raw route in the frame of BraTS.
+
+    Raises:
+        UsageError: a result exists and may not be overwritten; a step to skip does not exist.
+        QualityError: a registration or the brain mask cannot be believed, or a quality flag was raised and `writing.strict` is set.
+        InputError: the scans cannot be segmented.
+        EngineUnavailableError: the raw route is needed, and the extra `raw` is not installed.
+    """
+    if raw.mode == "always":
+        return _segment_raw(segmenter, files, results, writing, progress, raw, tell)
+    if raw.mode == "never" or files.channels is not None:
+        return segment_to_files(segmenter, files, results, writing, progress)
+    try:
+        return segment_to_files(segmenter, files, results, writing, progress, _read_prepared)
+    except _NotPreparedError as reason:
+        tell(f"{files.case_id}: {reason}: taking the raw route (--raw never refuses such scans instead).")
+    return _segment_raw(segmenter, files, results, writing, progress, raw, tell)
+
+
+def _read_prepared(files: CaseFiles) -> Case:
+    try:
+        case = read_case(files)
+    except GeometryError as error:
+        geometries = [nifti.read_volume(path).geometry for path in files.paths()]
+        if all(geometries[0].same_grid(geometry) for geometry in geometries):
+            raise
+        raise _NotPreparedError("the sequences lie on different grids") from error
+    if all(has_skull(volume, case.geometry) for volume in case.volumes.values()):
+        raise _NotPreparedError("the skull is on")
+    return case
+
+
+def read_examination(files: CaseFiles) -> tuple[Examination, dict[Sequence, bytes]]:
+    """Reads four files, each on its own grid; returns the examination and each sequence's NIfTI header.
+
+    Raises:
+        CaseError: the sequences come in one 4-D file, or one holds values that are not finite.
+        FileFormatError: a file cannot be read.
+        GeometryError: an affine or a spacing is impossible.
+    """
+    if files.channels is not None:
+        raise CaseError(f"Case {files.case_id}: {files.channels} holds all sequences on one grid; the raw route takes a file for each.")
+    read = {sequence: nifti.read_volume(files.sequences[sequence]) for sequence in files.used()}
+    scans = {sequence: Scan(volume.values, volume.geometry, str(files.sequences[sequence])) for sequence, volume in read.items()}
+    return Examination(files.case_id, scans), {sequence: volume.header for sequence, volume in read.items()}
+
+
+@dataclass(frozen=True)
+class RawFiles:
+    """Where the results of a raw case go.
+
+    Args:
+        results: as for a prepared case; the label map among them is the one in the reference's grid.
+    """
+
+    results: ResultFiles
+
+    def label_map(self, space: str) -> Path:
+        """A further label map: in another sequence's grid or in the frame."""
+        return self.results.beside(f"_space-{space}_seg.nii.gz")
+
+    def mask(self, space: str) -> Path:
+        """The brain mask in a space."""
+        return self.results.beside(f"_space-{space}_mask.nii.gz")
+
+    def image(self, sequence: Sequence) -> Path:
+        """A sequence in the frame, skull off."""
+        return self.results.beside(f"_space-{FRAME}_{sequence.value}.nii.gz")
+
+    def transform(self, sequence: Sequence) -> Path:
+        """The map that resamples a sequence into the frame."""
+        return self.results.beside(f"_from-{sequence.value}_to-{FRAME}.tfm")
+
+    def all(self) -> list[Path]:
+        """Every file that a case can leave."""
+        spaces = [FRAME, *(sequence.value for sequence in PAPER_ORDER)]
+        paths = [self.label_map(space) for space in spaces] + [self.mask(space) for space in spaces]
+        paths += [path(sequence) for sequence in PAPER_ORDER for path in (self.image, self.transform)]
+        return [*paths, *self.results.all()]
+
+
+def _segment_raw(
+    segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing, progress: Progress, raw: RawOptions, tell: Tell
+) -> Segmentation:
+    targets = RawFiles(results)
+    existing = [path for path in targets.all() if path.exists()]
+    if existing and not writing.overwrite:
+        raise UsageError(f"{existing[0]} exists. Give --overwrite to replace the results of case {files.case_id}, or another output folder.")
+    settings = Settings(frozenset(raw.skip), None, _read_mask(raw.brain_mask), files.without)
+    hashes = input_hashes([*files.paths(), *([raw.brain_mask] if raw.brain_mask else [])])
+    watch = time.perf_counter()
+    examination, headers = read_examination(files)
+    read_seconds = time.perf_counter() - watch
+    prepared = prepare_examination(examination, settings, tell)
+    prepare_seconds = time.perf_counter() - watch - read_seconds
+    result = segmenter.run(prepared.case, progress)
+    if result.flags and writing.strict:
+        raise QualityError(f"Case {files.case_id}: {result.flags[0].message} Nothing was written, because --strict was given.")
+    results.label_map.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        native = _write(result, prepared, headers, targets, writing, raw)
+        _write_reports(result, prepared, native, targets, writing, segmenter.model.spec.name)
+        seconds = {"read": round(read_seconds, 3), "prepare": round(prepare_seconds, 3), **result.seconds}
+        fields = record_fields(segmenter, result, writing, hashes) | _raw_fields(prepared, raw)
+        fields["seconds"] = {**seconds, "total": round(time.perf_counter() - watch, 3)}
+        write_record(results.record, "segment", fields)
+    except BaseException:
+        for path in set(targets.all()) - set(existing):
+            path.unlink(missing_ok=True)
+        raise
+    return result
+
+
+def _read_mask(path: Path | None) -> tuple[Mask, Geometry] | None:
+    if path is None:
+        return None
+    volume = nifti.read_volume(path)
+    return np.asarray(volume.values != 0), volume.geometry
+
+
+def _write(result: Segmentation, prepared: RawCase, headers: Mapping[Sequence, bytes], targets: RawFiles, writing: Writing, raw: RawOptions) -> LabelMap:
+    """Writes label maps, masks, transforms and images; returns the label map in the reference's grid."""
+    reference, overwrite = prepared.reference, writing.overwrite
+    natives = {sequence: prepared.label_map_in(sequence, result.label_map) for sequence in dict.fromkeys((reference, *raw.spaces)) if sequence in headers}
+    for sequence, label_map in natives.items():
+        grid, header = prepared.examination.scans[sequence].geometry, headers[sequence]
+        path = targets.results.label_map if sequence == reference else targets.label_map(sequence.value)
+        nifti.write_volume(path, writing.labels.to_disk(label_map), grid, header, overwrite=overwrite)
+        nifti.write_volume(targets.mask(sequence.value), prepared.mask_in(sequence).astype(np.uint8), grid, header, overwrite=overwrite)
+    frame = prepared.case.geometry
+    nifti.write_volume(targets.label_map(FRAME), writing.labels.to_disk(result.label_map), frame, overwrite=overwrite)
+    nifti.write_volume(targets.mask(FRAME), prepared.case.brain_mask.astype(np.uint8), frame, overwrite=overwrite)
+    for sequence in prepared.matrices:
+        nifti.write_bytes(targets.transform(sequence), to_itk_text(prepared.matrices[sequence]).encode())
+        if raw.keep_images:
+            nifti.write_volume(targets.image(sequence), prepared.case.volumes[sequence], frame, overwrite=overwrite)
+    if writing.probabilities:
+        nifti.write_volume(targets.results.probabilities, result.probabilities, frame, overwrite=overwrite)
+    return natives[reference]
+
+
+def _write_reports(result: Segmentation, prepared: RawCase, native: LabelMap, targets: RawFiles, writing: Writing, model: str) -> None:
+    results, case = targets.results, prepared.case
+    # What the patient has is measured where it was scanned.
+    volumes = measure(native, prepared.examination.scans[prepared.reference].geometry)
+    nifti.write_bytes(results.volumes_tsv, volumes.to_tsv().encode())
+    content = {"case": case.case_id, "space": prepared.reference.value, **volumes.to_dict()}
+    nifti.write_bytes(results.volumes_json, (json.dumps(content, indent=1) + "\n").encode())
+    if writing.preview:
+        title = f"{model}, post-processing {result.postprocess}; registered from raw scans"
+        draw_preview(case, result.label_map, results.preview, title=title, flags=[flag.message for flag in result.flags])
+
+
+def _raw_fields(prepared: RawCase, raw: RawOptions) -> dict[str, Any]:
+    return {
+        "sequences": {sequence.value: scan.source for sequence, scan in prepared.examination.scans.items()},
+        "raw_route": {
+            "reference": prepared.reference.value,
+            "mode": raw.mode,
+            "skip": list(raw.skip),
+            "brain_mask": str(raw.brain_mask) if raw.brain_mask else None,
+            "grids": {sequence.value: str(scan.geometry) for sequence, scan in prepared.examination.scans.items()},
+            "steps": [asdict(step) for step in prepared.steps],
+        },
+    }
