@@ -21,6 +21,9 @@ COARSE_MM = 4.0
 CROSSING_MM = 5.0
 """Tumour counts as beyond the midline from this far: a plane through a whole brain cannot follow the falx more closely."""
 
+CROSSING_SHARE = 0.01
+"""Share of a region that must lie beyond on either side for it to cross: a few stray voxels do not."""
+
 FEWEST_POINTS = 200
 """Coarse points of a brain mask below which it has no shape to speak of."""
 
@@ -81,8 +84,8 @@ class Laterality:
     """How a mask lies to the midline.
 
     Args:
-        side: where more than half lies; `MIDLINE` where nothing lies further than `CROSSING_MM` from the plane.
-        crosses: some of it lies further than `CROSSING_MM` from the plane on either side.
+        side: where more than half lies; `MIDLINE` where next to nothing lies further than `CROSSING_MM` from the plane.
+        crosses: at least `CROSSING_SHARE` of it lies further than `CROSSING_MM` from the plane on the left, and as much on the right.
         left_share: share of its volume on the left of the plane, 0 to 1.
     """
 
@@ -108,7 +111,7 @@ def laterality(mask: Mask, affine: Affine, plane: Midplane) -> Laterality | None
         return None
     distance = plane.distance_mm(_to_world(voxels, affine))
     left_share = float((distance < 0).mean())
-    left, right = bool((distance < -CROSSING_MM).any()), bool((distance > CROSSING_MM).any())
+    left, right = (float(far.mean()) >= CROSSING_SHARE for far in (distance < -CROSSING_MM, distance > CROSSING_MM))
     if not (left or right):
         return Laterality(Side.MIDLINE, False, left_share)
     return Laterality(Side.LEFT if left_share > 0.5 else Side.RIGHT, left and right, left_share)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from gliomask import __version__
@@ -12,12 +12,12 @@ from gliomask.arrays import LabelMap
 from gliomask.case import Case
 from gliomask.labels import Label, Region
 from gliomask.metrics.diameters import LesionDiameters, measure_lesions
-from gliomask.metrics.location import CROSSING_MM, Centre, Laterality, Midplane, centre, laterality, midsagittal_plane
+from gliomask.metrics.location import CROSSING_MM, CROSSING_SHARE, Centre, Laterality, Midplane, centre, laterality, midsagittal_plane
 from gliomask.report.colours import LABEL_COLOURS, LABEL_TITLES
 from gliomask.report.document import NOTICE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table
 from gliomask.report.html import to_html
 from gliomask.report.pdf import to_pdf
-from gliomask.report.pictures import SEQUENCE_TITLES, draw_diameters, draw_views, png
+from gliomask.report.pictures import PANEL_HEIGHT, PANEL_WIDTH, SEQUENCE_TITLES, SIDE_AIR, draw_diameters, draw_views, png
 from gliomask.report.provenance import Provenance, estimates_in_words
 from gliomask.report.sections import DISPLAY_ORIENTATION
 from gliomask.report.views import PLANES, Views
@@ -40,7 +40,7 @@ METHOD = (
     "(RANO: Wen et al., J Clin Oncol 2010;28:1963; RANO 2.0: 2023;41:5187). Vessels, cysts and cavities are not told from tumour."
 )
 SIDES = (
-    "The midline is the plane about which the brain mask mirrors itself best. A region crosses it when it lies more than {crossing:g} mm beyond it on both sides. "
+    "The midline is the plane about which the brain mask mirrors itself best. A region crosses it when at least {share:.0%} of it lies more than {crossing:g} mm beyond it on either side. "
     "Centres are mean positions: voxels count from 0, millimetres are to the right, anterior and superior (RAS) in the scan's own coordinates."
 )
 
@@ -122,10 +122,6 @@ def case_report(case: Case, label_map: LabelMap, origin: Provenance | None = Non
         >>> result = gliomask.segment("patients/BraTS2021_00000")  # doctest: +SKIP
         >>> Path("report.html").write_text(case_report(result.case, result.label_map).html())  # doctest: +SKIP
     """
-    from dataclasses import replace
-
-    from gliomask.report.pictures import PANEL_HEIGHT, PANEL_WIDTH, SIDE_AIR
-
     volumes = measure(label_map, case.geometry)
     views = Views.of(case, label_map, PANEL_WIDTH - 2 * SIDE_AIR, PANEL_HEIGHT)
     spacing_mm = case.geometry.reorientation_to(DISPLAY_ORIENTATION).target.spacing_mm
@@ -283,7 +279,7 @@ def _location(report: CaseReport) -> list[Block]:
     blocks: list[Block] = [Heading("Location"), Table(tuple(rows), header, (), (2, 1.9, 1.9, 0.9, 1.2, 1.1))]
     if report.midplane is None:
         blocks.append(Notice(("The brain mask has no plane of symmetry, so sides are not told. Is the whole brain there, and is everything else 0?",)))
-    return [*blocks, Paragraph(SIDES.format(crossing=CROSSING_MM), quiet=True)]
+    return [*blocks, Paragraph(SIDES.format(crossing=CROSSING_MM, share=CROSSING_SHARE), quiet=True)]
 
 
 def _quality(origin: Provenance) -> list[Block]:

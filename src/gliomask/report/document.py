@@ -14,8 +14,11 @@ from gliomask.report.colours import RGB
 NOTICE = "Research use only, not a medical device."
 """On every page."""
 
-MAX_CHARACTERS = 400
-"""Longest piece of text from a file that is shown in full."""
+MAX_CHARACTERS = 1500
+"""Longest piece of text that is shown in full."""
+
+MAX_SUBJECT = 120
+"""Longest subject that is; no data set's case ids come near."""
 
 HIDDEN_CATEGORIES = ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")
 """Unicode categories that show nothing, or turn what follows round: shown by their code."""
@@ -124,7 +127,7 @@ class Document:
     created: datetime | None = None
 
 
-def visible(text: str) -> str:
-    """Returns text with every letter that shows nothing, or changes the direction of others, written as its code, and cut at `MAX_CHARACTERS`."""
-    shown = "".join(f"\\u{ord(letter):04x}" if unicodedata.category(letter) in HIDDEN_CATEGORIES else letter for letter in text[: MAX_CHARACTERS + 1])
-    return shown if len(text) <= MAX_CHARACTERS else shown[:MAX_CHARACTERS] + "\N{HORIZONTAL ELLIPSIS}"
+def visible(text: str, limit: int = MAX_CHARACTERS) -> str:
+    """Returns text with every letter that shows nothing, or changes the direction of others, written as its code, and cut at `limit`."""
+    shown = "".join(f"\\u{ord(letter):04x}" if unicodedata.category(letter) in HIDDEN_CATEGORIES else letter for letter in text[:limit])
+    return shown if len(text) <= limit else shown + "\N{HORIZONTAL ELLIPSIS}"

@@ -6,7 +6,7 @@ import base64
 from html import escape
 
 from gliomask.report.colours import RGB
-from gliomask.report.document import NOTICE, Block, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table, visible
+from gliomask.report.document import MAX_SUBJECT, NOTICE, Block, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table, visible
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """Content security policy: should a name from a file ever get past the escaping, the browser still runs and fetches nothing."""
@@ -47,7 +47,8 @@ footer { position: fixed; bottom: 0; left: 0; right: 0; background: #fff; border
 
 def to_html(document: Document) -> str:
     """Returns a report as the text of one HTML file."""
-    title = f"{_text(document.subject)} \N{EN DASH} {_text(document.title)}"
+    subject = _text(visible(document.subject, MAX_SUBJECT))
+    title = f"{subject} \N{EN DASH} {_text(document.title)}"
     facts = "".join(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in document.facts)
     blocks = "\n".join(_block(block) for block in document.blocks)
     return f"""<!DOCTYPE html>
@@ -64,7 +65,7 @@ def to_html(document: Document) -> str:
 <main>
 <header>
 <p class="kind">{_text(document.title)}</p>
-<h1 dir="auto">{_text(document.subject)}</h1>
+<h1 dir="auto">{subject}</h1>
 <dl class="facts">{facts}</dl>
 </header>
 {blocks}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gliomask.errors import EngineUnavailableError
 from gliomask.report.colours import RGB
-from gliomask.report.document import NOTICE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Pictures, Table, visible
+from gliomask.report.document import MAX_SUBJECT, NOTICE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Pictures, Table, visible
 
 if TYPE_CHECKING:
     from fpdf import FPDF
@@ -63,7 +63,7 @@ def to_pdf(document: Document) -> bytes:
 def _new_file(document: Document) -> FPDF:
     from fpdf import FPDF
 
-    subject = _shown(document.subject)
+    subject = _shown(visible(document.subject, MAX_SUBJECT))
 
     class Page(FPDF):
         """A4 with the notice, the subject and the page's number at the foot of every page."""
@@ -83,6 +83,7 @@ def _new_file(document: Document) -> FPDF:
     for (family, style), name in FONTS.items():
         page.add_font(family, style, _font_folder() / name)
     page.set_margins(MARGIN, MARGIN, MARGIN)
+    page.c_margin = 0
     page.set_auto_page_break(True, FOOT)
     page.set_title(f"{subject} - {document.title}")
     page.set_subject(document.title)
@@ -146,7 +147,7 @@ def _head(page: FPDF, document: Document) -> None:
     _font(page, SMALL, ACCENT, "B")
     _write(page, document.title.upper())
     _font(page, LARGE, INK, "B")
-    page.multi_cell(WIDTH, 7, _shown(document.subject), align="L", new_x="LEFT", new_y="NEXT", wrapmode="CHAR")
+    page.multi_cell(WIDTH, 7, _shown(visible(document.subject, MAX_SUBJECT)), align="L", new_x="LEFT", new_y="NEXT", wrapmode="CHAR")
     page.ln(1)
     width = WIDTH / max(1, len(document.facts))
     top = bottom = page.get_y()
@@ -290,7 +291,6 @@ def _cell_font(page: FPDF, table: Table, column: int, *, heading: bool) -> None:
         _font(page, 6.6, family="mono")
     else:
         _font(page, 8)
-    page.c_margin = 0
 
 
 def _pictures(page: FPDF, pictures: Pictures) -> None:

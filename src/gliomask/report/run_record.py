@@ -67,9 +67,9 @@ def input_hashes(paths: Iterable[Path]) -> dict[str, str]:
     return {str(path): sha256_of(path) for path in paths}
 
 
-def write_record(path: Path, command: str, fields: dict[str, Any]) -> None:
-    """Writes a run record: the command, the time, the environment, then `fields`; whole or not at all."""
-    record = {
+def compose_record(command: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Returns a run record: the command, the present time, the environment, then `fields`."""
+    return {
         "command": command,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": environment(),
@@ -77,4 +77,13 @@ def write_record(path: Path, command: str, fields: dict[str, Any]) -> None:
         **fields,
         "notice": "Research software, not a medical device.",
     }
+
+
+def write_record(path: Path, command: str, fields: dict[str, Any]) -> None:
+    """Writes what `compose_record` returns; whole or not at all."""
+    write_composed(path, compose_record(command, fields))
+
+
+def write_composed(path: Path, record: dict[str, Any]) -> None:
+    """Writes a run record that was composed before; whole or not at all."""
     write_bytes(path, (json.dumps(record, indent=1) + "\n").encode())
