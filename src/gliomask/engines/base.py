@@ -54,7 +54,7 @@ class EngineSource:
     channels: int = 4
     size_multiple: int = 2
     build: Callable[[], Any] | None = None
-    ends: GraphEnds = GraphEnds()
+    ends: GraphEnds = field(default_factory=GraphEnds)
 
     def checked(self, batch: Batch) -> Batch:
         """Returns the batch, contiguous, if the network can take it. Nothing is padded here: that is the caller's to choose.

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomask.engines.base import SPATIAL_AXES, Batch, Engine, InputKind
+from gliomask.engines.ends import LABEL_NAMES
 from gliomask.errors import ModelError
 from gliomask.models.files import Arrays
-from gliomask.patches import cut
 
 if TYPE_CHECKING:
     from gliomask.models.spec import ModelSpec
@@ -56,7 +56,7 @@ def check_golden(golden: Arrays, spec: ModelSpec, origin: str) -> None:
     slices = (spec.slices,) if spec.slices > 1 else ()
     if spec.window is not None and any(size > side for size, side in zip(shape, spec.window, strict=False)):
         raise ModelError(f"{origin}: the golden arrays of shape {shape} are larger than the network's only size, {spec.window}.")
-    if len(shapes) > 1 or len(shape) != axes or depth != slices or golden[PROBABILITIES].shape != (*shape, len(spec.outputs)):
+    if len(shapes) > 1 or len(shape) != axes or depth != slices or golden[PROBABILITIES].shape != (*shape, len(LABEL_NAMES)):
         raise ModelError(f"{origin}: the golden arrays have the shapes {sorted(shapes)} and {golden[PROBABILITIES].shape}, which do not fit {spec.input_kind}.")
 
 
@@ -76,29 +76,34 @@ def golden_input(sequences: Iterable[str], shape: tuple[int, ...], background: f
 
 
 def refuse_blind_pair(engine: Engine, golden: Arrays, spec: ModelSpec) -> None:
-    """Checks that a golden pair tells every other order of the inputs from the right one.
+    """Checks that a golden pair tells every other order of the inputs from the right one; for a foreign model, which may take minutes, every exchange of two.
 
     Raises:
         ModelError: another order gives nearly the same answer.
     """
     for order in permutations(spec.inputs):
+        moved = sum(one != other for one, other in zip(order, spec.inputs, strict=True))
+        if moved == 0 or (spec.foreign is not None and moved > 2):
+            continue
         difference = np.abs(answer(engine, golden, spec, order) - golden[PROBABILITIES]).max()
-        if order != spec.inputs and difference < GOLDEN_MARGIN * spec.golden_tolerance:
+        if difference < GOLDEN_MARGIN * spec.golden_tolerance:
             raise ModelError(
                 f"Model '{spec.name}': the inputs in the order {', '.join(order)} change its golden probabilities by only {difference:.2g}. "
-                "The network hardly looks at its input; train it longer."
+                f"{'Was it trained?' if spec.foreign else 'The network hardly looks at its input; train it longer.'}"
             )
 
 
 def answer(engine: Engine, golden: Arrays, spec: ModelSpec, order: Ordered[str]) -> npt.NDArray[np.float32]:
     """Returns what an engine says of the golden input, its sequences in the given order: (H, W, 4) or (I, J, K, 4).
 
-    A network of one size gets the golden input in a window that is background otherwise, so that a golden pair can be small.
+    A network of one size gets the golden input repeated until it fills the window, so that a golden pair can be small. (A window that is background
+    otherwise would not do: where an input is constant, instance normalisation divides by next to nothing, and engines differ by 4e-3.)
     """
     batch = golden_batch(golden, order, spec.slices)
     shape = batch.shape[1:-1]
     if spec.window is not None:
-        batch = cut(batch, (0,) * len(shape), spec.window, spec.normalisation.background)
+        more = [(0, side - size) for side, size in zip(spec.window, shape, strict=True)]
+        batch = np.pad(batch, [(0, 0), *more, (0, 0)], mode="wrap")
     return engine.predict(batch)[(0, *(slice(0, size) for size in shape))]
 
 

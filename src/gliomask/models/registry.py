@@ -21,7 +21,7 @@ from gliomask.networks.catalogue import NETWORKS
 if TYPE_CHECKING:
     from gliomask.models.spec import ModelSpec
 
-__all__ = ["DEFAULT_MODEL", "SHIPPED", "SHIPPED_FOLDER", "Model", "load_model", "shipped_models"]
+__all__ = ["DEFAULT_MODEL", "SHIPPED", "SHIPPED_FOLDER", "Model", "load_model", "shipped_models", "source_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ def _load(folder: Path) -> Model:
     golden = unpack_arrays(files["golden.npz"], str(folder / "golden.npz"))
     check_golden(golden, spec, str(folder / "golden.npz"))
     weights = _weights(folder, spec, files, facts.parameters)
-    return Model(spec, _source(spec, files["model.onnx"], weights), golden, sha256(content))
+    return Model(spec, source_of(spec, files["model.onnx"], weights), golden, sha256(content))
 
 
 def _weights(folder: Path, spec: ModelSpec, files: Mapping[str, bytes], in_graph: int) -> Arrays:
@@ -94,7 +94,8 @@ def _weights(folder: Path, spec: ModelSpec, files: Mapping[str, bytes], in_graph
     return weights
 
 
-def _source(spec: ModelSpec, graph: bytes, weights: Arrays) -> EngineSource:
+def source_of(spec: ModelSpec, graph: bytes, weights: Arrays) -> EngineSource:
+    """Returns what engines need of a model whose files have been read."""
     network = NETWORKS.get(spec.network)
     build = None if network is None else partial(network.build, sequences=len(spec.inputs), classes=len(spec.outputs))
     return EngineSource(graph, spec.network, weights, spec.input_kind, spec.channels, spec.size_multiple, build, spec.ends)
