@@ -110,6 +110,7 @@ def fake_model(monkeypatch):
         halo=2,
         neighbouring_slices=0,
         may_miss=(),
+        quality=None,
         size_multiple=2,
         normalisation=SimpleNamespace(method="volume"),
         postprocess="none",

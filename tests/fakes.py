@@ -142,6 +142,7 @@ def tiny_spec(kind: str, **changes) -> ModelSpec:
         "foreign": None,
         "scores": {},
         "timing": None,
+        "quality": None,
         "licence": "CC-BY-4.0",
         "attribution": ("the people who scanned the patients",),
         "files": dict.fromkeys(("model.onnx", "weights.npz", "golden.npz"), "0" * 64),

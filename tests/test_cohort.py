@@ -66,7 +66,7 @@ def test_the_run_record_says_what_was_done_with_what(segmenter, case_files, tmp_
     assert all(len(digest) == 64 for digest in record["inputs"].values())
     assert record["options"]["postprocess"] == "none"
     assert record["options"]["labels"] == "brats2021"
-    assert list(record["seconds"]) == ["read", "check", "normalise", "network", "postprocess", "to input grid", "total"]
+    assert list(record["seconds"]) == ["read", "check", "normalise", "network", "postprocess", "quality", "to input grid", "total"]
     assert record["environment"]["gliomask"]
     assert record["peak_memory_mb"] > 0
     assert "not a medical device" in record["notice"]

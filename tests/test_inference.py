@@ -7,7 +7,7 @@ import pytest
 
 from gliomask.errors import UsageError
 from gliomask.geometry import Geometry
-from gliomask.inference import NetworkShape, PatchPlan, predict_brain
+from gliomask.inference import NetworkShape, PatchPlan, averaged_over_flips, predict_brain
 from gliomask.preprocess.channels import Prepared
 
 SHAPE = (41, 38, 21)
@@ -95,3 +95,20 @@ def test_neighbouring_slices_become_channels_lowest_first_with_background_beyond
         for n, neighbour in enumerate(range(k - 2, k + 3)):
             expected = prepared.channels[:, :, neighbour] if 0 <= neighbour < SHAPE[2] else 7.0
             np.testing.assert_array_equal(batch[k, ..., 4 * n : 4 * n + 4], np.broadcast_to(expected, (41, 38, 4)))
+
+
+def test_flips_make_a_network_blind_to_left_and_right(prepared):
+    seen: list[np.ndarray] = []
+
+    def network(batch: np.ndarray) -> np.ndarray:
+        seen.append(batch.copy())
+        return slice_network(batch)
+
+    flipped = averaged_over_flips(network)
+    batch = np.random.default_rng(0).standard_normal((2, 4, 6, 4)).astype(np.float32)
+    found = flipped(batch)
+    assert len(seen) == 4
+    np.testing.assert_array_equal(seen[3], batch[:, ::-1, ::-1])
+    np.testing.assert_allclose(found, flipped(np.ascontiguousarray(batch[:, :, ::-1]))[:, :, ::-1], atol=1e-6)
+    np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-5)
+    assert not np.allclose(found, slice_network(batch), atol=1e-3)

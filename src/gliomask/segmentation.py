@@ -20,13 +20,14 @@ from gliomask.case import Case
 from gliomask.engines.ends import decide
 from gliomask.errors import CaseError, UsageError
 from gliomask.geometry import Geometry
-from gliomask.inference import NetworkShape, PatchPlan, predict_brain
+from gliomask.inference import NetworkShape, PatchPlan, averaged_over_flips, predict_brain
 from gliomask.io.brats import find_cases, read_case
-from gliomask.labels import Label
+from gliomask.labels import Label, Region
 from gliomask.models.registry import DEFAULT_MODEL, load_model, shipped_models
 from gliomask.postprocess import CHAINS, postprocess
 from gliomask.preprocess.channels import prepare
-from gliomask.preprocess.checks import Flag, check_case
+from gliomask.preprocess.checks import Flag, check_case, doubtful
+from gliomask.quality import Estimate, expected_dice
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Options:
         postprocess: name of a chain; None for the one the model was chosen with.
         bias_correction: apply N4 first; needs the extra `n4`.
         threads: of the engine; None for all that the process may use.
+        flips: average over the four mirror images of each slice; four times as long.
     """
 
     model: str = DEFAULT_MODEL
@@ -58,6 +60,7 @@ class Options:
     postprocess: str | None = None
     bias_correction: bool = False
     threads: int | None = None
+    flips: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,8 @@ class Segmentation:
         flags: what looks wrong about the input.
         seconds: time of each stage.
         postprocess: the chain that was applied.
+        expected_dice: what the network expects of itself, by region; see `gliomask.quality`.
+        estimates: what that is worth, where the model was calibrated; empty elsewhere.
     """
 
     case: Case
@@ -79,6 +84,8 @@ class Segmentation:
     flags: tuple[Flag, ...]
     seconds: dict[str, float]
     postprocess: str
+    expected_dice: Mapping[Region, float]
+    estimates: Mapping[Region, Estimate]
 
 
 class Stopwatch:
@@ -116,6 +123,7 @@ class Segmenter:
         self.network = NetworkShape(spec.input_kind, spec.halo, spec.size_multiple, spec.neighbouring_slices)
         # An impossible plan is refused now, not after the scans have been read.
         self.plan.grid((self.plan.size,) * (2 if spec.input_kind == "slices" else 3), spec.size_multiple)
+        self.calibration = None if spec.quality is None else spec.quality.calibration()
         self.engine = self.model.open(self.options.engine, self.options.threads)
 
     def __enter__(self) -> Self:
@@ -141,15 +149,20 @@ class Segmenter:
         corrected = self._corrected(case)
         prepared = prepare(corrected, self.model.spec.inputs, self.model.spec.normalisation.method)
         watch.lap("normalise")
-        probabilities = predict_brain(prepared, self.network, self.plan, self.engine.predict, progress)
+        predict = averaged_over_flips(self.engine.predict) if self.options.flips else self.engine.predict
+        probabilities = predict_brain(prepared, self.network, self.plan, predict, progress)
         watch.lap("network")
         raw = decide(probabilities, self.model.spec.outputs)
         label_map = postprocess(raw, self.chain, prepared.reorientation.target.spacing_mm)
         # Morphology may close a gap across air: what lies outside the brain is background whatever a chain does.
         label_map[~prepared.brain] = Label.BACKGROUND
         watch.lap("postprocess")
+        expected = expected_dice(probabilities, label_map)
+        estimates = {} if self.calibration is None else self.calibration.estimates(expected)
+        watch.lap("quality")
         undo = prepared.reorientation.undo
-        result = Segmentation(case, undo(label_map), undo(probabilities), flags, watch.seconds, self.chain)
+        flags += doubtful(estimates)
+        result = Segmentation(case, undo(label_map), undo(probabilities), flags, watch.seconds, self.chain, expected, estimates)
         watch.lap("to input grid")
         return result
 

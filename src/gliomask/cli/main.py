@@ -16,6 +16,7 @@ from gliomask.errors import GliomaskError, LimitError
 
 COMMANDS = {
     "demo": "Segment a sample that comes with the package.",
+    "dicom": "DICOM in and out: series to NIfTI, label maps to DICOM objects.",
     "segment": "Segment one case or a folder of cases.",
     "evaluate": "Score label maps against references.",
     "train": "Train a network on labelled cases.",

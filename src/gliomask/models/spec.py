@@ -13,8 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 
 from gliomask.engines.ends import LABEL_NAMES, REGION_NAMES, Activation, GraphEnds, are_regions
 from gliomask.errors import ModelError, UsageError
+from gliomask.labels import Region
 from gliomask.postprocess import CHAINS
 from gliomask.preprocess.normalise import normalisation
+from gliomask.quality import Calibration
 from gliomask.sequences import Sequence
 
 SCHEMA_VERSION: Final = 1
@@ -104,6 +106,43 @@ class Timing(_Part):
     command: Text
 
 
+class QualityLine(_Part):
+    """What a region's expected Dice is worth: a straight line, and how far below and above it the cases lay; see `gliomask.quality`."""
+
+    intercept: float
+    slope: float
+    below: Annotated[float, Field(ge=0, le=1)]
+    above: Annotated[float, Field(ge=0, le=1)]
+
+
+class Quality(_Part):
+    """Calibration of the model's own doubts by cross-validated cases.
+
+    Args:
+        regions: a line for each of WT, TC and ET.
+        coverage: share of the cases that the intervals held, when each was judged by lines fitted to other folds.
+        cases: how many there were.
+        protocol: how it was done, in words.
+    """
+
+    regions: dict[Literal["WT", "TC", "ET"], QualityLine]
+    coverage: Annotated[float, Field(gt=0, lt=1)]
+    cases: Annotated[int, Field(ge=1)]
+    protocol: Text
+
+    @field_validator("regions")
+    @classmethod
+    def _all_three(cls, regions: dict[str, QualityLine]) -> dict[str, QualityLine]:
+        if set(regions) != set(REGION_NAMES):
+            raise ValueError(f"a line is needed for each of {', '.join(REGION_NAMES)}; found {', '.join(regions) or 'none'}")
+        return regions
+
+    def calibration(self) -> Calibration:
+        """The same, as `gliomask.quality` takes it."""
+        lines = {Region(name): (line.intercept, line.slope) for name, line in self.regions.items()}
+        return Calibration(lines, {Region(name): (line.below, line.above) for name, line in self.regions.items()}, self.coverage)
+
+
 class ForeignRecord(_Part):
     """Where a model that was trained elsewhere comes from, and what there is to say of its training."""
 
@@ -140,6 +179,7 @@ class ModelSpec(_Part):
         foreign: where they come from; null for gliomask's own.
         scores: measured results; may be empty.
         timing: how long a case takes; null where it was not measured.
+        quality: how to read the model's own doubts; null where that was not calibrated.
         licence: of the weights, as an SPDX expression or in words.
         attribution: works and data that must be named with every use.
         files: SHA-256 of each of `MODEL_FILES`.
@@ -168,6 +208,7 @@ class ModelSpec(_Part):
     foreign: ForeignRecord | None
     scores: dict[str, JsonValue]
     timing: Timing | None
+    quality: Quality | None
     licence: Text
     attribution: tuple[Text, ...]
     files: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
@@ -278,7 +319,8 @@ class ModelSpec(_Part):
     @classmethod
     def _known_files(cls, files: dict[str, str]) -> dict[str, str]:
         if not set(NEEDED_FILES) <= set(files) <= set(MODEL_FILES):
-            raise ValueError(f"the files must be {', '.join(MODEL_FILES)} (weights.npz only where Keras can use it), and no path; found {', '.join(files) or 'none'}")
+            names = f"{', '.join(MODEL_FILES)} (weights.npz only where Keras can use it)"
+            raise ValueError(f"the files must be {names}, and no path; found {', '.join(files) or 'none'}")
         return files
 
 

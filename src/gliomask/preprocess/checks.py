@@ -6,6 +6,7 @@ and wrongly, is measured by `benchmarks/flags.py` and told in docs/input.md.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,9 @@ from gliomask.arrays import Mask, Volume
 from gliomask.case import Case
 from gliomask.errors import GeometryError
 from gliomask.geometry import Geometry
+from gliomask.labels import Region
 from gliomask.preprocess.contrast import enhancement, fluid, likeness, sample_ranks
+from gliomask.quality import Estimate
 from gliomask.sequences import PAPER_ORDER, Sequence
 
 NOT_1MM_LIMIT = 0.05
@@ -42,6 +45,9 @@ FLAT_FACE_LIMIT = 0.5
 CONTRAST_LIMITS = {"enhancement": -0.1, "likeness": 0.0, "fluid": 0.0}
 """Lowest `contrast` measures that are not flagged. Swapping the two sequences concerned turns a measure's sign, so 0 is the natural limit;
 enhancement has some room, since a patient without any enhancement lies near 0."""
+
+DOUBTFUL_DICE = 0.75
+"""Expected Dice of the whole tumour below which a result is flagged."""
 
 SAMPLES, FEWEST_SAMPLES = 50_000, 1000
 """Brain voxels that contrasts are measured on: about that many, on a regular grid. Fewer than the second number say nothing."""
@@ -189,6 +195,18 @@ def sequences_swapped(samples: npt.NDArray[np.float32]) -> Flag | None:
             message = f"The sequences look swapped: {what} ({name} {value:.2f}). Look at the four images and check which file is which."
             return Flag("sequences_swapped", message, value, limit)
     return None
+
+
+def doubtful(estimates: Mapping[Region, Estimate]) -> tuple[Flag, ...]:
+    """Returns a flag where the whole tumour is expected to be found badly; no estimates, no flag."""
+    whole = estimates.get(Region.WT)
+    if whole is None or whole.dice >= DOUBTFUL_DICE:
+        return ()
+    message = (
+        f"The network doubts its own answer: a whole-tumour Dice of about {whole.dice:.2f} ({whole.low:.2f} to {whole.high:.2f}) is to be expected. "
+        "Look at the result with care, and at whether the scans are what they should be."
+    )
+    return (Flag("doubtful", message, whole.dice, DOUBTFUL_DICE),)
 
 
 def brain_samples(case: Case) -> npt.NDArray[np.float32]:

@@ -17,7 +17,7 @@ from gliomask.errors import EngineUnavailableError, FileFormatError, ModelError,
 from gliomask.io.nifti import write_bytes
 from gliomask.models.files import SPEC_NAME, Arrays, pack_arrays, sha256
 from gliomask.models.golden import PROBABILITIES, answer, golden_batch, prove
-from gliomask.models.spec import ORIENTATION, OUTPUT_NAMES, SCHEMA_VERSION, Graph, ModelSpec, Normalisation, TrainingRecord, spec_bytes
+from gliomask.models.spec import ORIENTATION, OUTPUT_NAMES, SCHEMA_VERSION, Graph, ModelSpec, Normalisation, Quality, Timing, TrainingRecord, spec_bytes
 from gliomask.networks.catalogue import Network, network
 from gliomask.preprocess.normalise import normalisation
 from gliomask.training.config import TrainConfig
@@ -38,6 +38,8 @@ def export_model(
     attribution: Iterable[str],
     postprocess: str,
     scores: Mapping[str, JsonValue] | None = None,
+    timing: Timing | None = None,
+    quality: Quality | None = None,
     overwrite: bool = False,
 ) -> ModelSpec:
     """Writes the network of a finished training as a model folder, after OpenVINO (and ONNX Runtime, where installed) has reproduced it.
@@ -50,6 +52,8 @@ def export_model(
         attribution: works and data that must be named with every use.
         postprocess: name of the post-processing that goes with the model.
         scores: measured results, for people to read.
+        timing: how long a case takes, where that was measured.
+        quality: calibration of the model's own doubts, where there is one.
         overwrite: replace a model that is there.
 
     Returns:
@@ -79,6 +83,8 @@ def export_model(
         postprocess=postprocess,
         training=_training_record(record, config),
         scores=dict(scores or {}),
+        timing=timing,
+        quality=quality,
         licence=licence,
         attribution=tuple(attribution),
         files={file: sha256(content) for file, content in files.items()},
@@ -135,7 +141,6 @@ def _spec(entry: Network, config: TrainConfig, **fields: Any) -> ModelSpec:
             normalisation=Normalisation(method=config.normalisation, background=normalisation(config.normalisation)[1]),
             outputs=OUTPUT_NAMES,
             foreign=None,
-            timing=None,
             golden_tolerance=GOLDEN_TOLERANCE,
             **fields,
         )

@@ -1,0 +1,115 @@
+"""What a network says of itself: entropies, expected Dice, and its mapping to what cases had."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import make_tiny_case, write_brats_case
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+import gliomask
+from gliomask.cli.main import run
+from gliomask.io.nifti import read_volume
+from gliomask.labels import Region
+from gliomask.models.spec import Quality
+from gliomask.quality import SMOOTHING_VOXELS, Calibration, entropy, expected_dice
+
+
+def one_hot(label_map):
+    return np.eye(4, dtype=np.float32)[label_map]
+
+
+def test_entropy_is_nothing_where_certain_and_one_where_all_labels_are_as_likely():
+    probabilities = np.array([[1, 0, 0, 0], [0.25, 0.25, 0.25, 0.25], [0.5, 0.5, 0, 0]], np.float32)
+    np.testing.assert_allclose(entropy(probabilities), [0, 1, 0.5], atol=1e-6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), sharpness=st.floats(0, 50))
+def test_entropy_lies_between_and_falls_as_the_network_gets_surer(seed, sharpness):
+    powers = np.exp(sharpness * np.random.default_rng(seed).random((20, 4)))
+    softer = np.sqrt(powers)
+    found, soft = (entropy((p / p.sum(axis=-1, keepdims=True)).astype(np.float32)) for p in (powers, softer))
+    assert ((found >= 0) & (found <= 1)).all()
+    assert (found <= soft + 1e-5).all()
+
+
+def test_a_certain_network_expects_one(rng):
+    label_map = rng.integers(0, 4, (6, 7, 8)).astype(np.uint8)
+    assert expected_dice(one_hot(label_map), label_map) == dict.fromkeys(Region, 1.0)
+
+
+def test_doubt_about_a_region_lowers_what_is_expected_of_it_alone():
+    label_map = np.zeros((20, 20, 20), np.uint8)
+    label_map[5:15, 5:15, 5:15] = 2
+    label_map[8:12, 8:12, 8:12] = 3
+    probabilities = one_hot(label_map)
+    probabilities[label_map == 3] = (0, 0.4, 0, 0.6)
+    found = expected_dice(probabilities, label_map)
+    assert found[Region.WT] == found[Region.TC] == pytest.approx(1)
+    # By hand: 64 voxels at 0.6, of 64 + 38.4.
+    assert found[Region.ET] == pytest.approx((2 * 38.4 + SMOOTHING_VOXELS) / (64 + 38.4 + SMOOTHING_VOXELS), rel=1e-5)
+
+
+def test_a_region_that_was_removed_though_suspected_is_in_doubt():
+    label_map = np.zeros((20, 20, 20), np.uint8)
+    probabilities = one_hot(label_map)
+    assert expected_dice(probabilities, label_map)[Region.ET] == 1
+    probabilities[:10] = (0.6, 0, 0, 0.4)
+    assert expected_dice(probabilities, label_map)[Region.ET] < 0.1
+
+
+def test_the_expectation_is_right_for_a_network_that_is_right(rng):
+    # Truth drawn from the probabilities themselves: the mean Dice of many draws is what was expected.
+    inside = rng.random((24, 24, 24)) * (np.arange(24) < 12)
+    probabilities = np.stack([1 - inside, np.zeros_like(inside), inside, np.zeros_like(inside)], axis=-1).astype(np.float32)
+    label_map = np.where(inside > 0.5, 2, 0).astype(np.uint8)
+    drawn = [rng.random(inside.shape) < inside for _ in range(50)]
+    dice = np.mean([2 * (truth & (label_map > 0)).sum() / (truth.sum() + (label_map > 0).sum()) for truth in drawn])
+    assert expected_dice(probabilities, label_map)[Region.WT] == pytest.approx(dice, abs=0.01)
+
+
+def test_a_calibration_is_a_line_with_its_spread_within_bounds():
+    lines = {Region.WT: (-1.0, 2.0), Region.ET: (0.0, 1.0)}
+    calibration = Calibration(lines, {Region.WT: (0.2, 0.1), Region.ET: (0.5, 0.5)}, 0.8)
+    found = calibration.estimates({Region.WT: 0.95, Region.TC: 0.1, Region.ET: 0.3})
+    assert set(found) == {Region.WT, Region.ET}
+    assert (found[Region.WT].dice, found[Region.WT].low, found[Region.WT].high) == (0.9, 0.7, 1.0)
+    assert (found[Region.ET].dice, found[Region.ET].low, found[Region.ET].high) == (0.3, 0.0, 0.8)
+    assert calibration.estimates({region: 0.2 for region in Region})[Region.WT].dice == 0
+
+
+LINE = {"intercept": 0.0, "slope": 0.5, "below": 0.1, "above": 0.2}
+
+
+def test_a_doubtful_result_is_flagged_and_the_doubts_are_written(fake_model, tmp_path, capsys):
+    fake_model.spec.quality = Quality.model_validate({"regions": dict.fromkeys(("WT", "TC", "ET"), LINE), "coverage": 0.8, "cases": 5, "protocol": "made up"})
+    folder = write_brats_case(tmp_path / "tiny", make_tiny_case())
+    assert run(["segment", str(folder), "-o", str(tmp_path / "out"), "--uncertainty", "--flips"]) == 0
+    said = capsys.readouterr()
+    assert "The network doubts its own answer" in said.err
+    assert "Expected Dice of WT: 0." in said.out
+    record = json.loads((tmp_path / "out" / "tiny_run.json").read_text())
+    assert record["options"]["flips"] is True
+    assert "doubtful" in [flag["name"] for flag in record["quality_flags"]]
+    for region, expected in record["expected_dice"].items():
+        assert record["predicted_dice"][region]["dice"] == pytest.approx(expected / 2, abs=1e-3)
+    uncertainty = read_volume(tmp_path / "out" / "tiny_uncertainty.nii.gz").values
+    assert 0 < uncertainty.max() <= 1
+    assert uncertainty[0, 0, 0] == 0
+    assert run(["segment", str(folder), "-o", str(tmp_path / "strict"), "--strict"]) == 6
+    assert not (tmp_path / "strict").exists()
+
+
+def test_without_a_calibration_nothing_is_claimed(fake_model, tiny_case):
+    result = gliomask.segment(tiny_case)
+    assert result.estimates == {}
+    assert set(result.expected_dice) == set(Region)
+    assert "doubtful" not in [flag.name for flag in result.flags]
+
+
+def test_a_calibration_needs_every_region():
+    with pytest.raises(ValidationError, match="a line is needed for each of"):
+        Quality.model_validate({"regions": {"WT": LINE}, "coverage": 0.8, "cases": 5, "protocol": "made up"})
