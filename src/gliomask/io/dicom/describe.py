@@ -1,0 +1,70 @@
+"""Series as a table for people and as plain values for JSON. Nothing that names a person or an institution, unless asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gliomask.io.dicom.survey import Choice, Series, Survey
+
+COLUMNS = ("series", "sequence", "description", "grid", "why")
+
+
+def rows(found: Survey, choice: Choice) -> list[dict[str, str]]:
+    """Returns one row for each series, in the order of their numbers."""
+    sequence_of = {series.label: sequence.value for sequence, series in choice.chosen.items()}
+    return [
+        {
+            "series": series.label,
+            "sequence": sequence_of.get(series.label, "-"),
+            "description": series.description,
+            "grid": "-" if series.geometry is None else str(series.geometry),
+            "why": "; ".join((choice.verdicts[series.label], *series.notes)),
+        }
+        for series in found.series
+    ]
+
+
+def to_text(found: Survey, choice: Choice) -> str:
+    """Returns the table with a heading, columns aligned, and below it what stands in the way."""
+    table = [dict(zip(COLUMNS, COLUMNS, strict=True)), *rows(found, choice)]
+    widths = {column: max(len(row[column]) for row in table) for column in COLUMNS[:-1]}
+    lines = ["  ".join([*(row[column].ljust(width) for column, width in widths.items()), row[COLUMNS[-1]]]) for row in table]
+    if found.other_files:
+        lines.append(f"{found.other_files} file{'' if found.other_files == 1 else 's'} that are not DICOM left out.")
+    lines += [f"Undecided: {problem}" for problem in choice.problems]
+    return "\n".join(lines)
+
+
+def to_dict(found: Survey, choice: Choice, *, include_identifiers: bool = False) -> dict[str, Any]:
+    """Returns plain values: `series`, `chosen` by sequence, `undecided`, `other_files`; with `patient` if asked for."""
+    result: dict[str, Any] = {
+        "chosen": {sequence.value: series.label for sequence, series in choice.chosen.items()},
+        "undecided": list(choice.problems),
+        "series": [{**row, **_details(series, include_identifiers)} for series, row in zip(found.series, rows(found, choice), strict=True)],
+        "other_files": found.other_files,
+    }
+    if include_identifiers:
+        patient_id, name = found.series[0].tags.patient
+        result["patient"] = {"id": patient_id, "name": name}
+    return result
+
+
+def _details(series: Series, include_identifiers: bool) -> dict[str, Any]:
+    tags = series.tags
+    details: dict[str, Any] = {
+        "images": len(series.frames),
+        "modality": tags.modality,
+        "repetition_time_ms": tags.repetition_time_ms,
+        "echo_time_ms": tags.echo_time_ms,
+        "inversion_time_ms": tags.inversion_time_ms,
+        "scanning_sequence": list(tags.scanning_sequence),
+        "image_type": list(tags.image_type),
+        "contrast_agent": bool(tags.contrast_agent),
+        "transfer_syntax": tags.transfer_syntax,
+        "field_strength_t": tags.field_strength_t,
+        "spacing_mm": None if series.geometry is None else [round(mm, 6) for mm in series.geometry.spacing_mm],
+        "affine": None if series.geometry is None else series.geometry.affine.tolist(),
+    }
+    if include_identifiers:
+        details |= {"series_uid": tags.series_uid, "study_uid": tags.study_uid, "description_as_written": tags.description}
+    return details

@@ -1,0 +1,282 @@
+"""The headers of DICOM files as plain values: what tells series apart, what recognises a sequence, and where each frame lies.
+
+A classic file is one frame, an enhanced one holds many, each with its own functional groups (PS3.3, C.7.6.16). Nothing here keeps a
+pydicom object, and no message quotes a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gliomask.errors import FileFormatError
+
+MR_CLASSES = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
+"""MR Image Storage, Enhanced MR Image Storage, Legacy Converted Enhanced MR Image Storage (PS3.4, B.5)."""
+
+DEFLATED = "1.2.840.10008.1.2.1.99"
+"""Deflated Explicit VR Little Endian: the whole file is inflated at once, so a bomb cannot be told before it bursts."""
+
+MAX_FILE_BYTES = 2 << 30
+MAX_FRAMES = 20_000
+"""Frames in one file."""
+
+IDENTIFIERS = ("PatientName", "PatientID", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName", "AccessionNumber", "ReferringPhysicianName")
+"""Tags whose words are struck out of what is shown."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image: where its pixels are and where it lies. Positions and directions are DICOM's, in LPS millimetres (PS3.3, C.7.6.2).
+
+    Args:
+        path: its file.
+        index: its place in the file, from 0.
+        number: InstanceNumber, or the place in the file from 1.
+        shape: rows, columns.
+        position_mm: ImagePositionPatient; None where it is missing, as are the next two.
+        directions: ImageOrientationPatient, six cosines.
+        spacing_mm: between rows, between columns.
+        slope: RescaleSlope.
+        intercept: RescaleIntercept.
+        echo_time_ms: of this frame.
+        kind: ImageType or FrameType, with the complex component.
+        instance_uid: SOPInstanceUID of the file.
+    """
+
+    path: Path
+    index: int
+    number: int
+    shape: tuple[int, int]
+    position_mm: tuple[float, ...] | None
+    directions: tuple[float, ...] | None
+    spacing_mm: tuple[float, ...] | None
+    slope: float
+    intercept: float
+    echo_time_ms: float | None
+    kind: tuple[str, ...]
+    instance_uid: str
+
+
+@dataclass(frozen=True)
+class Tags:
+    """What a file says about its series; equal in all files of a series but for what `Frame` holds. Times in ms, absent text is empty."""
+
+    series_uid: str
+    study_uid: str
+    frame_of_reference_uid: str
+    patient: tuple[str, str]
+    identifiers: frozenset[str]
+    transfer_syntax: str
+    sop_class: str
+    modality: str
+    samples_per_pixel: int
+    photometric: str
+    number: int | None
+    description: str
+    protocol: str
+    sequence_name: str
+    image_type: tuple[str, ...]
+    scanning_sequence: tuple[str, ...]
+    acquisition_contrast: str
+    repetition_time_ms: float | None
+    echo_time_ms: float | None
+    inversion_time_ms: float | None
+    contrast_agent: str
+    b_value: float | None
+    images_in_acquisition: int | None
+    manufacturer: str
+    field_strength_t: float | None
+
+
+@dataclass(frozen=True)
+class ParsedFile:
+    """One file's tags and frames."""
+
+    tags: Tags
+    frames: tuple[Frame, ...]
+
+
+def is_dicom(path: Path) -> bool:
+    """True when the file has DICOM's preamble and prefix (PS3.10, 7.1)."""
+    with path.open("rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
+
+
+def parse(path: Path, name: str) -> ParsedFile:
+    """Reads a file's header; call it inside `quiet_pydicom`.
+
+    Args:
+        path: the file.
+        name: how messages call it.
+
+    Raises:
+        FileFormatError: the file is truncated, corrupt, deflated or too large.
+    """
+    import pydicom
+
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise FileFormatError(f"{name}: larger than {MAX_FILE_BYTES >> 30} GiB. Give single slices or a shorter multi-frame object.")
+    try:
+        if str(pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID", "")) == DEFLATED:
+            raise FileFormatError(f"{name}: the whole file is deflated (transfer syntax {DEFLATED}), which is not read. Export it uncompressed.")
+        dataset = pydicom.dcmread(path, stop_before_pixels=True)
+        return ParsedFile(_tags(dataset), tuple(_frames(dataset, path)))
+    except FileFormatError:
+        raise
+    except MemoryError:
+        raise FileFormatError(f"{name}: its header claims more than memory holds. The file is corrupt; copy it again from its source.") from None
+    except Exception as error:
+        # pydicom raises whatever a corrupt byte leads to; its words may quote the value of a tag, so only the kind is told.
+        raise FileFormatError(f"{name}: the DICOM header is truncated or corrupt ({type(error).__name__}). Copy the file again from its source.") from None
+
+
+def _tags(dataset: Any) -> Tags:
+    return Tags(
+        series_uid=_text(dataset, "SeriesInstanceUID"),
+        study_uid=_text(dataset, "StudyInstanceUID"),
+        frame_of_reference_uid=_text(dataset, "FrameOfReferenceUID"),
+        patient=(_text(dataset, "PatientID").upper(), " ".join(_text(dataset, "PatientName").replace("^", " ").split()).upper()),
+        identifiers=frozenset(word for keyword in IDENTIFIERS for word in _words(_text(dataset, keyword))),
+        transfer_syntax=str(dataset.file_meta.get("TransferSyntaxUID", "")),
+        sop_class=_text(dataset, "SOPClassUID"),
+        modality=_text(dataset, "Modality"),
+        samples_per_pixel=int(dataset.get("SamplesPerPixel") or 1),
+        photometric=_text(dataset, "PhotometricInterpretation"),
+        number=None if _number(dataset, "SeriesNumber") is None else int(dataset.SeriesNumber),
+        description=_text(dataset, "SeriesDescription"),
+        protocol=_text(dataset, "ProtocolName"),
+        sequence_name=_text(dataset, "SequenceName") or _text(dataset, "PulseSequenceName"),
+        image_type=_list(dataset, "ImageType"),
+        scanning_sequence=_list(dataset, "ScanningSequence") or _enhanced_sequence(dataset),
+        acquisition_contrast=_anywhere(dataset, "AcquisitionContrast", str) or "",
+        repetition_time_ms=_anywhere(dataset, "RepetitionTime", float),
+        echo_time_ms=_anywhere(dataset, "EchoTime", float) or _anywhere(dataset, "EffectiveEchoTime", float),
+        inversion_time_ms=_anywhere(dataset, "InversionTime", float) or _first_inversion_time(dataset),
+        contrast_agent=_contrast_agent(dataset),
+        b_value=_anywhere(dataset, "DiffusionBValue", float),
+        images_in_acquisition=None if _number(dataset, "ImagesInAcquisition") is None else int(dataset.ImagesInAcquisition),
+        manufacturer=_text(dataset, "Manufacturer"),
+        field_strength_t=_number(dataset, "MagneticFieldStrength"),
+    )
+
+
+def _frames(dataset: Any, path: Path) -> Iterator[Frame]:
+    count = int(dataset.get("NumberOfFrames") or 1)
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
+    if not 1 <= count <= MAX_FRAMES or (per_frame is not None and len(per_frame) != count):
+        raise ValueError("frames")
+    shared = dataset.get("SharedFunctionalGroupsSequence")
+    for index in range(count):
+        # A tag is looked for in the frame's own groups, then in the shared ones, then at the top.
+        places = [*(per_frame[index : index + 1] if per_frame else []), *(shared[:1] if shared else []), dataset]
+        yield _frame(places, dataset, path, index, multi=count > 1)
+
+
+def _frame(places: list[Any], dataset: Any, path: Path, index: int, *, multi: bool) -> Frame:
+    kind = _found(places, "MRImageFrameTypeSequence", "FrameType") or dataset.get("ImageType")
+    component = _found(places, "MRImageFrameTypeSequence", "ComplexImageComponent")
+    slope = _found(places, "PixelValueTransformationSequence", "RescaleSlope")
+    return Frame(
+        path=path,
+        index=index,
+        number=index + 1 if multi else int(_number(dataset, "InstanceNumber") or 0),
+        shape=(int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)),
+        position_mm=_floats(_found(places, "PlanePositionSequence", "ImagePositionPatient"), 3),
+        directions=_floats(_found(places, "PlaneOrientationSequence", "ImageOrientationPatient"), 6),
+        spacing_mm=_floats(_found(places, "PixelMeasuresSequence", "PixelSpacing"), 2),
+        slope=1.0 if slope in (None, "") else float(slope),
+        intercept=float(_found(places, "PixelValueTransformationSequence", "RescaleIntercept") or 0),
+        echo_time_ms=_as_float(_found(places, "MREchoSequence", "EffectiveEchoTime") or dataset.get("EchoTime")),
+        kind=(*_strings(kind), *_strings(component)),
+        instance_uid=_text(dataset, "SOPInstanceUID"),
+    )
+
+
+def _found(places: list[Any], group: str, keyword: str) -> Any:
+    for place in places:
+        items = place.get(group)
+        if items and items[0].get(keyword) is not None:
+            return items[0].get(keyword)
+    return places[-1].get(keyword)
+
+
+def _anywhere(dataset: Any, keyword: str, kind: type) -> Any:
+    """The first value of a tag at the top, in the shared groups, or in the first frame's; None where it is nowhere or empty."""
+    for place in (dataset, *_groups(dataset, "SharedFunctionalGroupsSequence"), *_groups(dataset, "PerFrameFunctionalGroupsSequence")):
+        value = place.get(keyword)
+        if value in (None, ""):
+            value = next((item.get(keyword) for element in place if element.VR == "SQ" for item in element.value[:1] if item.get(keyword) is not None), None)
+        if value not in (None, ""):
+            return kind(value[0] if hasattr(value, "append") else value)
+    return None
+
+
+def _groups(dataset: Any, keyword: str) -> list[Any]:
+    return list(dataset.get(keyword, [])[:1])
+
+
+def _first_inversion_time(dataset: Any) -> float | None:
+    value = _anywhere(dataset, "InversionTimes", lambda value: value)  # type: ignore[arg-type]
+    return _as_float(value)
+
+
+def _enhanced_sequence(dataset: Any) -> tuple[str, ...]:
+    """The words of ScanningSequence as enhanced objects spell them (PS3.3, C.8.13.1 EchoPulseSequence, EchoPlanarPulseSequence)."""
+    pulse = _anywhere(dataset, "EchoPulseSequence", str) or ""
+    names = {"SPIN": ("SE",), "GRADIENT": ("GR",), "BOTH": ("SE", "GR")}.get(pulse, ())
+    inversion = ("IR",) if _anywhere(dataset, "InversionRecovery", str) == "YES" else ()
+    planar = ("EP",) if _anywhere(dataset, "EchoPlanarPulseSequence", str) == "YES" else ()
+    return (*names, *inversion, *planar)
+
+
+def _contrast_agent(dataset: Any) -> str:
+    """What names a contrast agent; an enhanced object lists agents in a sequence, a volume above 0 also says that there was one."""
+    for item in dataset.get("ContrastBolusAgentSequence") or []:
+        return _text(item, "CodeMeaning") or "agent listed"
+    text = _text(dataset, "ContrastBolusAgent")
+    if text.lower() not in ("", "none", "no", "n", "0", "without", "n/a", "unknown"):
+        return text
+    return "a volume is given" if (_number(dataset, "ContrastBolusVolume") or 0) > 0 and not text else ""
+
+
+def _text(dataset: Any, keyword: str) -> str:
+    value = dataset.get(keyword)
+    return "" if value is None else " ".join(str(value).replace("\0", " ").split())
+
+
+def _list(dataset: Any, keyword: str) -> tuple[str, ...]:
+    return _strings(dataset.get(keyword))
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    if value in (None, ""):
+        return ()
+    return tuple(str(word).upper() for word in ([value] if isinstance(value, str) else value))
+
+
+def _words(text: str) -> Iterator[str]:
+    for word in text.replace("^", " ").replace("=", " ").replace("_", " ").replace(",", " ").split():
+        if len(word) > 1:
+            yield word.lower()
+
+
+def _number(dataset: Any, keyword: str) -> float | None:
+    return _as_float(dataset.get(keyword))
+
+
+def _as_float(value: Any) -> float | None:
+    try:
+        return None if value in (None, "") else float(value[0] if hasattr(value, "append") else value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _floats(value: Any, count: int) -> tuple[float, ...] | None:
+    try:
+        numbers = tuple(float(number) for number in value)
+    except (TypeError, ValueError):
+        return None
+    return numbers if len(numbers) == count else None

@@ -1,0 +1,284 @@
+"""Every series of a folder: what it is, where it lies, or why it cannot be read; and which of them stand for the four sequences."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gliomask.errors import CaseError, FileFormatError, InputError, LimitError, UsageError
+from gliomask.geometry import Geometry
+from gliomask.io.dicom.archive import MAX_MEMBERS
+from gliomask.io.dicom.headers import Frame, ParsedFile, Tags, is_dicom, parse
+from gliomask.io.dicom.quiet import quiet_pydicom
+from gliomask.io.dicom.recognise import Guess, recognise
+from gliomask.io.dicom.stack import in_order
+from gliomask.sequences import Sequence
+
+MAX_DEPTH = 12
+"""Folders below the one given."""
+
+DICOM_NAMES = (".dcm", ".ima", ".dicom")
+"""A file with such a name must be DICOM."""
+
+STRUCK_OUT = "***"
+SHARPER_MM = 0.2
+"""Slices this much thinner are reason to prefer a series."""
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """One volume's worth of files.
+
+    Args:
+        label: the number in the table: SeriesNumber, with a letter where several share it.
+        description: SeriesDescription or ProtocolName, with the words that identify the patient struck out.
+        tags: of its first file.
+        frames: sorted along their normal where that worked.
+        geometry: its grid; None where `problem` says why it has none.
+        problem: what stops it from being read.
+        guess: which sequence it is taken for.
+        notes: what was done or found besides.
+    """
+
+    label: str
+    description: str
+    tags: Tags
+    frames: tuple[Frame, ...]
+    geometry: Geometry | None
+    problem: InputError | None
+    guess: Guess
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return f"series {self.label}"
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What a folder holds: its series, and the files that are not DICOM (their number)."""
+
+    series: tuple[Series, ...]
+    other_files: int
+
+
+def survey(folder: Path) -> Survey:
+    """Reads every header below a folder and tells the series apart.
+
+    Raises:
+        FileFormatError: a file that must be DICOM cannot be read; the message names it.
+        CaseError: no DICOM file at all, or more than one patient.
+        LimitError: more files than `archive.MAX_MEMBERS`.
+    """
+    with quiet_pydicom():
+        parsed, other = _parse_all(folder)
+    if not parsed:
+        raise CaseError(f"{folder}: no DICOM file found among {other} files. Give the folder or zip that the scanner or archive exported.")
+    _refuse_two_patients(parsed, folder)
+    words = frozenset().union(*(file.tags.identifiers for file in parsed))
+    groups: dict[str, list[ParsedFile]] = {}
+    for file in parsed:
+        groups.setdefault(file.tags.series_uid, []).append(file)
+    parts = [(tags, frames, notes) for files in groups.values() for tags, frames, notes in _volumes(files)]
+    parts.sort(key=lambda part: (part[0].number is None, part[0].number or 0, part[0].series_uid))
+    labels = _labels([part[0].number for part in parts])
+    return Survey(tuple(_series(label, *part, words) for label, part in zip(labels, parts, strict=True)), other)
+
+
+def _parse_all(folder: Path) -> tuple[list[ParsedFile], int]:
+    parsed, broken, other = [], [], 0
+    for path in _files(folder):
+        try:
+            dicom = is_dicom(path)
+        except OSError as error:
+            raise FileFormatError(f"a file in {folder}: cannot be read ({error.strerror or error}). Check that it may be read.") from None
+        if not dicom and path.suffix.lower() not in DICOM_NAMES:
+            other += 1
+        elif not dicom:
+            broken.append((path, "it has no DICOM prefix"))
+        elif path.name.upper() != "DICOMDIR":
+            try:
+                parsed.append(parse(path, "it"))
+            except FileFormatError as error:
+                broken.append((path, str(error)))
+            except OSError as error:
+                broken.append((path, f"it cannot be read ({error.strerror or error})"))
+    if broken:
+        # The file's name is struck through as descriptions are: exports put patients' names there.
+        words = frozenset().union(*(file.tags.identifiers for file in parsed))
+        shown = strike_out(str(broken[0][0].relative_to(folder)) if folder.is_dir() else broken[0][0].name, words)
+        more = f" ({len(broken)} such files)" if len(broken) > 1 else ""
+        raise FileFormatError(f"{shown}{more}: cannot be read as DICOM: {broken[0][1]}")
+    return parsed, other
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Regular files in sorted order, hidden ones and links left out."""
+    if folder.is_file():
+        yield folder
+        return
+    count = 0
+    for place, folders, names in os.walk(folder):
+        depth = len(Path(place).relative_to(folder).parts)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX") if depth < MAX_DEPTH else []
+        for name in sorted(names):
+            path = Path(place) / name
+            if name.startswith(".") or path.is_symlink() or not path.is_file():
+                continue
+            count += 1
+            if count > MAX_MEMBERS:
+                raise LimitError(f"{folder}: holds more than {MAX_MEMBERS:,} files. Give the folder of one examination.")
+            yield path
+
+
+def _refuse_two_patients(parsed: list[ParsedFile], folder: Path) -> None:
+    patients = {file.tags.patient for file in parsed}
+    if len(patients) > 1:
+        raise CaseError(f"{folder}: holds files of {len(patients)} patients (by PatientID and PatientName). Give one patient's files at a time.")
+
+
+def _volumes(files: list[ParsedFile]) -> Iterator[tuple[Tags, list[Frame], tuple[str, ...]]]:
+    """The frames of one series, parted by echo and kind where several lie at one place."""
+    frames, notes = _without_copies(files)
+    parts: dict[object, list[Frame]] = {}
+    places = {(frame.position_mm, frame.directions) for frame in frames}
+    for frame in frames:
+        key = (round(frame.echo_time_ms or 0), frame.kind) if len(places) < len(frames) else None
+        parts.setdefault(key, []).append(frame)
+    tags_of = {(frame.path, frame.index): file.tags for file in files for frame in file.frames}
+    for part in parts.values():
+        yield tags_of[part[0].path, part[0].index], part, notes
+
+
+def _without_copies(files: list[ParsedFile]) -> tuple[list[Frame], tuple[str, ...]]:
+    """All frames; a file that is there twice, byte for byte, counts once."""
+    kept: dict[str, ParsedFile] = {}
+    frames, copies = [], 0
+    for file in files:
+        twin = kept.get(file.frames[0].instance_uid)
+        if twin is not None and filecmp.cmp(twin.frames[0].path, file.frames[0].path, shallow=False):
+            copies += 1
+            continue
+        kept.setdefault(file.frames[0].instance_uid, file)
+        frames.extend(file.frames)
+    return frames, (f"{copies} identical copies of its files left out",) if copies else ()
+
+
+def _labels(numbers: list[int | None]) -> list[str]:
+    texts = ["0" if number is None else str(number) for number in numbers]
+    seen: dict[str, int] = {}
+    labels = []
+    for text in texts:
+        seen[text] = seen.get(text, 0) + 1
+        letters = seen[text] - 1
+        suffix = "" if texts.count(text) == 1 else (chr(ord("a") + letters) if letters < 26 else f".{letters + 1}")
+        labels.append(text + suffix)
+    return labels
+
+
+def _series(label: str, tags: Tags, frames: list[Frame], notes: tuple[str, ...], words: frozenset[str]) -> Series:
+    description = strike_out(tags.description or tags.protocol, words)
+    geometry: Geometry | None = None
+    problem: InputError | None = None
+    ordered = tuple(frames)
+    try:
+        ordered, geometry = in_order(frames, f"series {label}")
+    except InputError as error:
+        problem = error
+    if tags.images_in_acquisition and len(frames) < tags.images_in_acquisition and len({frame.path for frame in frames}) > 1:
+        notes = (*notes, f"{len(frames)} images, the header speaks of {tags.images_in_acquisition}")
+    return Series(label, description, tags, ordered, geometry, problem, recognise(tags), notes)
+
+
+def strike_out(text: str, words: frozenset[str]) -> str:
+    """Returns the text with every word that is also part of a patient's name, number or the like replaced."""
+    return re.sub(r"[^\W_]+", lambda found: STRUCK_OUT if found.group().lower() in words else found.group(), text)
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """Which series stands for each sequence, and a sentence for every series."""
+
+    chosen: Mapping[Sequence, Series]
+    verdicts: Mapping[str, str]
+    problems: tuple[str, ...]
+
+
+def choose(found: Survey, overrides: Mapping[Sequence, str] | None = None) -> Choice:
+    """Decides for each sequence: the series that was named, else the one recognised, else the sharpest of several.
+
+    Args:
+        found: the series.
+        overrides: label or SeriesInstanceUID by sequence.
+
+    Raises:
+        UsageError: an override names no series, or one series twice.
+    """
+    named = {sequence: _named(found, wanted) for sequence, wanted in (overrides or {}).items()}
+    if len({series.label for series in named.values()}) < len(named):
+        raise UsageError("--series names one series for two sequences. Give each sequence its own.")
+    chosen = dict(named)
+    verdicts = {series.label: series.guess.reason for series in found.series}
+    problems = []
+    taken = {series.label for series in named.values()}
+    for sequence in Sequence:
+        rivals = [series for series in found.series if series.guess.sequence == sequence and series.label not in taken]
+        usable = [series for series in rivals if series.geometry is not None]
+        for series in rivals:
+            if series.problem is not None:
+                verdicts[series.label] += f"; cannot be read: {series.problem}"
+        if sequence in chosen:
+            verdicts[chosen[sequence].label] = "named by --series"
+        elif usable:
+            best, why = _best(usable)
+            if why is None:
+                labels = ", ".join(series.label for series in usable)
+                problems.append(f"{sequence.value}: series {labels} are equally good; name one, for example --series {sequence.value}={usable[0].label}")
+            else:
+                chosen[sequence] = best
+                verdicts[best.label] += f"; {why}" if why else ""
+        elif rivals:
+            problems.append(f"{sequence.value}: {rivals[0].problem}")
+    _refuse_two_studies(chosen, problems, all_named=len(named) == len(chosen))
+    ordered = {sequence: chosen[sequence] for sequence in Sequence if sequence in chosen}
+    return Choice(ordered, verdicts, tuple(problems))
+
+
+def _named(found: Survey, wanted: str) -> Series:
+    matches = [series for series in found.series if wanted in (series.label, series.tags.series_uid)]
+    if len(matches) != 1:
+        known = ", ".join(series.label for series in found.series)
+        what = "no series has" if not matches else f"{len(matches)} volumes share"
+        raise UsageError(f"--series {wanted}: {what} this number or SeriesInstanceUID. Numbers here: {known}.")
+    return matches[0]
+
+
+def _best(usable: list[Series]) -> tuple[Series, str | None]:
+    """The preferred series and why; the reason is None where two are equally good, empty where there is no other."""
+    ranked = sorted(usable, key=_rank, reverse=True)
+    if len(ranked) == 1:
+        return ranked[0], ""
+    if _rank(ranked[0]) == _rank(ranked[1]):
+        return ranked[0], None
+    reason = "not reformatted" if ranked[0].guess.preference > ranked[1].guess.preference else "the sharpest"
+    return ranked[0], f"{reason} of series {', '.join(series.label for series in usable)}"
+
+
+def _rank(series: Series) -> tuple[int, int, int]:
+    """Acquired before reformatted, then thin slices, then many voxels."""
+    geometry = series.geometry
+    if geometry is None:
+        return -9, 0, 0
+    thickest = round(max(geometry.spacing_mm) / SHARPER_MM)
+    return series.guess.preference, -thickest, geometry.shape[0] * geometry.shape[1] * geometry.shape[2]
+
+
+def _refuse_two_studies(chosen: Mapping[Sequence, Series], problems: list[str], *, all_named: bool) -> None:
+    studies = {series.tags.study_uid for series in chosen.values()}
+    if len(studies) > 1 and not all_named:
+        problems.append(f"the series chosen come from {len(studies)} examinations (StudyInstanceUID); give one examination, or name every series")
