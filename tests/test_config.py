@@ -130,3 +130,12 @@ def test_without_pyyaml_the_extra_is_named(monkeypatch, written):
     for use in (lambda: describe_config(make_config()), lambda: make_config(None, written("epochs: 3\n"))):
         with pytest.raises(EngineUnavailableError, match=r"pip install 'gliomask\[train\]'"):
             use()
+
+
+def test_the_unet_has_a_recipe_of_its_own(written):
+    config = make_config(network="unet")
+    assert (config.recipe, config.patch_size, config.cross_entropy, config.placement) == ("unet", 128, "regions", "jittered")
+    assert make_config(None, written("network: unet\n")) == config
+    assert make_config("unet") == config
+    assert make_config("default", network="unet").patch_size == 64
+    assert make_config(network="dense").recipe == "default"

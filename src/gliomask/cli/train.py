@@ -12,8 +12,8 @@ _PATH = click.Path(path_type=Path)
 @click.command(short_help="Train a network on labelled cases.")
 @click.argument("data", type=_PATH, required=False)
 @click.option("-o", "--output", "folder", type=_PATH, help="Run folder. If it holds a checkpoint of the same training, that goes on.")
-@click.option("--network", help="sparse, input-sparse or dense (or the paper's names).  [default: sparse]")
-@click.option("--recipe", type=click.Choice(["default", "paper"]), help="Where the choices start from.  [default: default]")
+@click.option("--network", help="sparse, input-sparse, dense or unet (or their full names).  [default: sparse]")
+@click.option("--recipe", type=click.Choice(["default", "paper", "unet"]), help="Where the choices start from.  [default: the network's own]")
 @click.option("--config", "config_file", type=_PATH, help="YAML file of choices; --show-config prints one with every field explained.")
 @click.option("--folds", "fold_table", type=_PATH, help="Table (CSV, TSV) with the columns case and fold.")
 @click.option("--fold", type=int, help="Fold to hold out; needs --folds.")
@@ -42,6 +42,7 @@ def command(
     \b
     Examples:
       gliomask train cases/ --network sparse --folds folds.csv --fold 0 -o runs/sparse-fold0
+      gliomask train cases/ --network unet -o runs/unet
       gliomask train mine/ --from runs/sparse-all --epochs 5 -o runs/fine-tuned
       gliomask train --recipe paper --show-config > paper.yaml
 

@@ -17,7 +17,7 @@ from gliomask.models.content import MAX_BYTES, SPEC_NAME, read_limited, sha256
 from gliomask.networks.catalogue import NETWORKS
 
 SHIPPED_FOLDER = Path(__file__).parent / "shipped"
-SHIPPED = {"sparse-multi-ocm": "sparse", "input-sparse-multi-ocm": "input-sparse", "dense-multi-ocm": "dense"}
+SHIPPED = {"residual-unet": "unet", "sparse-multi-ocm": "sparse", "input-sparse-multi-ocm": "input-sparse", "dense-multi-ocm": "dense"}
 """Shipped model to the network that it holds."""
 
 DEFAULT_MODEL = "sparse-multi-ocm"
