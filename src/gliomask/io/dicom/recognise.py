@@ -3,8 +3,8 @@
 What is no plain anatomical image (localiser, diffusion, perfusion, derived map, angiogram, ...) is none of them. A rule never guesses: T1 without
 any word on contrast agent is T1, and two series that could both be one sequence are for `choose` to rank or to refuse.
 
-Timing limits, in ms, are wide round what protocols for brain tumours use (Ellingson et al., Neuro-Oncology 2015, doi:10.1093/neuonc/nov095, table 2:
-T1 TR 550 to 750 or 2100 with TI 900 to 1100; T2 TR over 2500, TE 80 to 120; FLAIR TR over 6000, TE 100 to 140, TI 2000 to 2500), so that
+Timing limits, in ms, are wide round what protocols for brain tumours use (Ellingson et al., Neuro-Oncology 2015, doi:10.1093/neuonc/nov095, recommend for
+1.5 T and 3 T: T1 short TE, TR 2100 with TI 1100 or TR 550 to 750; T2 TR over 2500, TE 80 to 120; FLAIR TR over 6000, TE 100 to 140, TI 2000 to 2500), so that
 three-dimensional and low-field variants fall inside.
 """
 
@@ -25,13 +25,13 @@ WORDS = {
     "diffusion": r"\bdw\w*|\bdti\b|\badc\b|e?adc|trace|tensor|\bdiff\w*|b.?1000|colou?r.?fa|\bfa\b|tracew|\bivim\b|\bnoddi\b|fraction\w* aniso\w*",
     "perfusion": r"\bperf\w*|\bpwi\b|\bdsc\b|\bdce\b|\basl\b|\bpc?asl\b|\br?cbv\b|\br?cbf\b|\bmtt\b|\bttp\b|\btmax\b|k.?trans|dynamic|\bgbp\b|relcb|leakage",
     "functional": r"\bfmri\b|\bbold\b|resting|\brest\b",
-    "susceptibility or T2*": r"\bswi?\b|swan|venobold|t2\s?\*|t2.?star|\bhemo\b|\bhaemo\b|\bmip\b|minip|pha(se)?\b.*(map|image)|\bmag(nitude)?\b|qsm|\bgre\b.*\bt2|\bt2.*\bgre\b|\bmerge\b",
+    "susceptibility or T2*": r"\bswi?\b|swan|venobold|t2\s?\*|t2.?star|\bha?emo\b|\bm(in)?ip\b|\bphase\b.*(map|image)|\bmag(nitude)?\b|qsm|\bgre\b.*\bt2|\bt2.*\bgre\b|\bmerge\b",
     "an angiogram": r"\btof\b|angio|\bmra\b|\bmrv\b|venogra\w*|\bpc\b.*\b(2d|3d)\b|inhance",
     "spectroscopy": r"\bmrs\b|spectro\w*|\bsvs\b|\bcsi\b|\bpress\b",
     "a field map": r"field.?map|\bb0\b|\bb1\b",
     "fat-suppressed inversion (STIR)": r"\bstir\b",
     "proton density": r"\bpd\w?\b|proton",
-    "a subtraction or another derived map": r"subtract\w*|\bsub\b|\bratio\b|t[12].?map|\br[12] map|synthetic|screen.?save|report|\bmpr.?range\b|overlay|segment\w*|result|fused|fusion",
+    "a subtraction or another derived map": r"subtract\w*|\bsub\b|\bratio\b|t[12].?map|\br[12] map|screen.?save|report|\bmpr.?range\b|overlay|segmentation|result|fused|fusion",
 }
 """Words of descriptions and protocols that stand for what is none of the four sequences."""
 
@@ -51,8 +51,8 @@ REFORMATTED = ("MPR", "REFORMATTED", "RESAMPLED", "CSA MPR", "COMPOSED")
 
 WITHOUT = r"\bpre\b|pre.?(gd|gad|contrast|km)|\bwithout\b|\bw.?o\b|non.?contrast|\bno (gd|contrast|gad)|\bnativ\w*|\bplain\b|unenhanced|-c\b|\bohne\b|\bsans\b"
 WITH = (
-    r"\bpost\b|post.?(gd|gad|contrast|km|c)\b|\bgd\b|\bgad\w*|(^|\W)\+\s?(c|gd|km|gado\w*)\b|t1\s?\+|\bce\b|t1.?ce\b|t1.?c\b|t1.?gd\b|\bwith contrast|\bcontrast\b|enhanced|\bkm\b|"
-    r"\bc\+|\bafter\b|dotarem|gadovist|magnevist|prohance|multihance|clariscan|omniscan|\binj\w*|\bavec\b|\bmit\b"
+    r"\bpost\b|post.?(gd|gad|contrast|km|c)\b|\bgd\b|\bgad\w*|(^|\W)\+\s?(c|gd|km|gado\w*)\b|t1\s?\+|\bce\b|t1.?ce\b|t1.?c\b|t1.?gd\b|\bcontrast\b|enhanced|"
+    r"\bkm\b|\bc\+|\bafter\b|dotarem|gadovist|magnevist|prohance|multihance|clariscan|omniscan|\binj\w*|\bavec\b|\bmit\b"
 )
 """Words that say that no contrast agent was given, or that it was."""
 

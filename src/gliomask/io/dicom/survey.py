@@ -158,7 +158,8 @@ def _volumes(files: list[ParsedFile]) -> Iterator[tuple[Tags, list[Frame], tuple
 def _without_copies(files: list[ParsedFile]) -> tuple[list[Frame], tuple[str, ...]]:
     """All frames; a file that is there twice, byte for byte, counts once."""
     kept: dict[str, ParsedFile] = {}
-    frames, copies = [], 0
+    frames: list[Frame] = []
+    copies = 0
     for file in files:
         twin = kept.get(file.frames[0].instance_uid)
         if twin is not None and filecmp.cmp(twin.frames[0].path, file.frames[0].path, shallow=False):

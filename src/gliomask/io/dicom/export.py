@@ -1,0 +1,86 @@
+"""A label map in NIfTI to DICOM objects that refer to the series it was drawn on."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gliomask.errors import GeometryError, LabelError, UsageError
+from gliomask.io.dicom.archive import opened
+from gliomask.io.dicom.measurement_report import build_report
+from gliomask.io.dicom.quiet import quiet_pydicom
+from gliomask.io.dicom.segmentation_object import build_segmentation
+from gliomask.io.dicom.source import in_source_order, load_source
+from gliomask.io.dicom.structure_set import build_structure_set
+from gliomask.io.nifti import read_volume, stem, write_bytes
+from gliomask.labels import LabelConvention
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Which objects to write; the report refers to the segmentation."""
+
+    segmentation: bool = True
+    structure_set: bool = True
+    report: bool = True
+
+
+def export(
+    label_map: Path, place: Path, output: Path, kinds: Kinds, convention: LabelConvention, *, number: str | None = None, overwrite: bool = False
+) -> list[Path]:
+    """Writes the objects asked for into a folder; returns their paths. All are built before the first is written.
+
+    Args:
+        label_map: a NIfTI file in the grid of the series; its axes may be permuted or flipped.
+        place: folder or zip with the series, and perhaps others.
+        output: the folder; it is made where it does not exist.
+        kinds: which objects.
+        convention: how the label map is written.
+        number: number or SeriesInstanceUID of the series, where several have this grid.
+        overwrite: replace files that exist.
+
+    Raises:
+        GeometryError: the label map is in the grid of no series.
+        LabelError: the label map holds other values than its convention's.
+        CaseError: several series have its grid, or the folder holds two patients.
+        UsageError: a file exists and `overwrite` is false, or the report is asked for without the segmentation.
+    """
+    if kinds.report and not kinds.segmentation:
+        raise UsageError("The report refers to the segmentation. Ask for both.")
+    wanted = {"seg": kinds.segmentation, "rtstruct": kinds.structure_set, "sr": kinds.report}
+    targets = {kind: output / f"{stem(label_map)}_{kind}.dcm" for kind, asked in wanted.items() if asked}
+    existing = [path for path in targets.values() if path.exists()]
+    if existing and not overwrite:
+        raise UsageError(f"{existing[0]} exists. Give --overwrite to replace it.")
+    read = read_volume(label_map)
+    try:
+        labels = convention.from_disk(read.values)
+    except LabelError as error:
+        raise LabelError(f"{label_map}: {error}") from error
+    try:
+        with opened(place) as folder:
+            source = load_source(folder, read.geometry, number)
+    except GeometryError as error:
+        raise GeometryError(f"{label_map}: {error}") from error
+    planes = in_source_order(labels, read.geometry, source)
+    built: dict[str, Any] = {}
+    if kinds.segmentation:
+        built["seg"] = build_segmentation(planes, source)
+    if kinds.structure_set:
+        built["rtstruct"] = build_structure_set(planes, source)
+    if kinds.report:
+        built["sr"] = build_report(planes, source, built["seg"])
+    contents = {kind: _bytes(dataset) for kind, dataset in built.items()}
+    output.mkdir(parents=True, exist_ok=True)
+    for kind, content in contents.items():
+        write_bytes(targets[kind], content)
+    return list(targets.values())
+
+
+def _bytes(dataset: Any) -> bytes:
+    stream = io.BytesIO()
+    with quiet_pydicom():
+        dataset.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()

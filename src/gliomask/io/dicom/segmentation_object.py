@@ -1,0 +1,76 @@
+"""A label map as a DICOM Segmentation, in the source series' own frames and frame of reference, by highdicom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gliomask import __version__
+from gliomask.arrays import LabelMap
+from gliomask.io.dicom.codes import ALGORITHM, BRAIN, CATEGORY, DEVICE, MANUFACTURER, NOTICE, SEGMENTS, SERIAL_NUMBER
+from gliomask.io.dicom.quiet import quiet_pydicom
+from gliomask.io.dicom.source import SourceImages
+from gliomask.labels import Label
+
+SERIES_NUMBER = 9001
+"""Away from the numbers that scanners give."""
+
+
+def build_segmentation(labels: LabelMap, source: SourceImages) -> Any:
+    """Returns the pydicom dataset of the segmentation: three binary segments, numbered as `Label` is.
+
+    Every slice has its frame, also where a segment is empty: some viewers misplace objects that leave frames out (highdicom issue 214).
+
+    Args:
+        labels: (slices, rows, columns) of `Label`, in the order of the source's slices.
+        source: the series.
+    """
+    with quiet_pydicom():
+        import highdicom as hd
+
+        planes = np.zeros_like(labels)
+        # highdicom takes the frames of a multi-frame source in the order of the file.
+        planes[[frame.index for frame in source.series.frames] if source.multi_frame else slice(None)] = labels
+        return hd.seg.Segmentation(
+            source_images=list(source.datasets),
+            pixel_array=planes,
+            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=[_description(hd, label) for label in SEGMENTS],
+            series_instance_uid=hd.UID(),
+            series_number=SERIES_NUMBER,
+            sop_instance_uid=hd.UID(),
+            instance_number=1,
+            manufacturer=MANUFACTURER,
+            manufacturer_model_name=DEVICE,
+            software_versions=__version__,
+            device_serial_number=SERIAL_NUMBER,
+            content_label="GLIOMA",
+            content_description=NOTICE,
+            content_creator_name=DEVICE,
+            omit_empty_frames=False,
+            series_description="gliomask segmentation",
+        )
+
+
+def algorithm(hd: Any) -> Any:
+    """What made the label map, as PS3.3, 10.16 wants it (CID 7162: artificial intelligence)."""
+    from pydicom.sr.codedict import codes
+
+    return hd.AlgorithmIdentificationSequence(name=ALGORITHM, family=codes.cid7162.ArtificialIntelligence, version=__version__)
+
+
+def _description(hd: Any, label: Label) -> Any:
+    code = SEGMENTS[label]
+    return hd.seg.SegmentDescription(
+        segment_number=int(label),
+        segment_label=code.title,
+        segmented_property_category=hd.sr.CodedConcept(*CATEGORY),
+        segmented_property_type=hd.sr.CodedConcept(code.value, code.scheme, code.meaning),
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=algorithm(hd),
+        tracking_uid=hd.UID(),
+        tracking_id=code.title,
+        anatomic_regions=[hd.sr.CodedConcept(*BRAIN)],
+        display_color=hd.color.CIELabColor.from_rgb(*code.colour),
+    )

@@ -1,0 +1,104 @@
+"""The series that a label map belongs to: found by its grid, and its headers kept, since what is written refers to them image by image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gliomask.arrays import LabelMap
+from gliomask.errors import CaseError, FileFormatError, GeometryError
+from gliomask.geometry import Geometry
+from gliomask.io.dicom.headers import MR_CLASSES
+from gliomask.io.dicom.quiet import quiet_pydicom
+from gliomask.io.dicom.survey import Series, survey
+
+REQUIRED_EMPTY = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+"""Attributes of type 2 (PS3.3, C.7.1.1 and C.7.2.1): must be written, may be empty. Anonymised series often lack them."""
+
+
+@dataclass(frozen=True, eq=False)
+class SourceImages:
+    """One series as written objects refer to it.
+
+    Args:
+        series: what is known of it, its frames in the order of the slices.
+        datasets: the headers of its files: one for each slice, or one for all.
+    """
+
+    series: Series
+    datasets: tuple[Any, ...]
+
+    @property
+    def multi_frame(self) -> bool:
+        """True where one file holds all slices."""
+        return len(self.datasets) == 1
+
+    @property
+    def geometry(self) -> Geometry:
+        """The grid; I along a row, J along a column, K in the order of the frames."""
+        if self.series.geometry is None:
+            raise GeometryError(f"{self.series.name} has no grid. Give a series that is one volume.")
+        return self.series.geometry
+
+
+def load_source(folder: Path, grid: Geometry, number: str | None) -> SourceImages:
+    """Returns the series below `folder` that lies in `grid`, whose axes may be permuted and flipped.
+
+    Raises:
+        GeometryError: no series has this grid.
+        CaseError: several have it and `number` does not say which.
+        FileFormatError: the series lacks a frame of reference, or is part of a file.
+    """
+    found = survey(folder)
+    candidates = [series for series in found.series if series.geometry is not None and series.tags.sop_class in MR_CLASSES]
+    if number is not None:
+        candidates = [series for series in candidates if number in (series.label, series.tags.series_uid)]
+    matching = [series for series in candidates if series.geometry is not None and same_voxels(grid, series.geometry)]
+    if not matching:
+        grids = "; ".join(f"{series.name}: {series.geometry}" for series in candidates) or "no MR volume was found"
+        raise GeometryError(f"The label map ({grid}) is in the grid of no series here ({grids}). Resample it to the series' grid first.")
+    if len(matching) > 1:
+        labels = ", ".join(series.label for series in matching)
+        raise CaseError(f"Series {labels} all have the grid of the label map. Say which it was drawn on, for example --number {matching[0].label}.")
+    return SourceImages(matching[0], _datasets(matching[0]))
+
+
+def same_voxels(grid: Geometry, other: Geometry) -> bool:
+    """True when both grids have the same voxels in the world, in whichever order."""
+    target = grid.reorientation_to(other.orientation).target
+    return target.same_grid(other)
+
+
+def in_source_order(label_map: LabelMap, grid: Geometry, source: SourceImages) -> LabelMap:
+    """Returns a label map, (I, J, K), as (slices, rows, columns) of the source."""
+    return np.ascontiguousarray(grid.reorientation_to(source.geometry.orientation).apply(label_map).transpose(2, 1, 0))
+
+
+def _datasets(series: Series) -> tuple[Any, ...]:
+    import pydicom
+
+    if not series.tags.frame_of_reference_uid:
+        raise FileFormatError(f"{series.name}: has no FrameOfReferenceUID, so nothing can be written that refers to its space. Give the original export.")
+    paths = list(dict.fromkeys(frame.path for frame in series.frames))
+    with quiet_pydicom():
+        datasets = [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
+    if len(paths) not in (1, len(series.frames)) or int(datasets[0].get("NumberOfFrames") or 1) * len(paths) != len(series.frames):
+        raise FileFormatError(f"{series.name}: its volume is only a part of its files. Give a series that holds one volume.")
+    for dataset in datasets:
+        for keyword in REQUIRED_EMPTY:
+            if keyword not in dataset:
+                setattr(dataset, keyword, "")
+    return tuple(datasets)
