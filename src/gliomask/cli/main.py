@@ -18,6 +18,8 @@ COMMANDS = {
     "demo": "Segment a sample that comes with the package.",
     "dicom": "DICOM in and out: series to NIfTI, label maps to DICOM objects.",
     "segment": "Segment one case or a folder of cases.",
+    "report": "Write reports (HTML, PDF) of segmented cases.",
+    "timeline": "Report one patient over several time points.",
     "evaluate": "Score label maps against references.",
     "train": "Train a network on labelled cases.",
     "study": "Cross-validate and compare a table of experiments.",

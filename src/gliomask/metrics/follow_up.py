@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from gliomask.arrays import Mask
 from gliomask.errors import GeometryError
+from gliomask.geometry import Geometry
 
 _TOUCHING = np.ones((3, 3, 3), np.bool_)
 
@@ -87,3 +88,22 @@ def new_lesions(later: Mask, earlier: Mask) -> list[NewLesion]:
     centres = ndimage.center_of_mass(later, components, fresh) if fresh else []
     lesions = [NewLesion(int(sizes[number]), (float(at[0]), float(at[1]), float(at[2]))) for number, at in zip(fresh, centres, strict=True)]
     return sorted(lesions, key=lambda lesion: -lesion.voxels)
+
+
+def carried_over(mask: Mask, source: Geometry, target: Geometry) -> Mask:
+    """Returns a mask on another grid, by the two affines: each voxel takes the nearest one of the source; outside it there is nothing.
+
+    Args:
+        mask: (I, J, K) on the source's grid.
+        source: where the mask lies.
+        target: where it is wanted. Nothing is registered: both affines must speak of the same patient coordinates.
+
+    Raises:
+        GeometryError: the mask does not have the source's shape.
+    """
+    if mask.shape != source.shape:
+        raise GeometryError(f"The mask has the shape {mask.shape}, its grid has {source.shape}.")
+    if source.same_grid(target):
+        return mask
+    between = np.linalg.inv(source.affine) @ target.affine
+    return np.asarray(ndimage.affine_transform(mask.astype(np.uint8), between[:3, :3], between[:3, 3], target.shape, order=0), np.bool_)

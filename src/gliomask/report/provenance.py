@@ -79,14 +79,28 @@ def provenance(record: Mapping[str, Any], label_map: InputFile | None = None) ->
         inputs=(*_inputs(record), *([label_map] if label_map else [])),
         versions=tuple((str(name), str(value)) for name, value in versions.items()),
         flags=tuple(_message(flag) for flag in flags) if isinstance(flags, list) else None,
-        estimates=estimates_in_words(_mapping(record, "quality_estimates")),
+        estimates=_estimates(record),
         without=tuple(map(str, without)) if isinstance(without := record.get("without"), list) else (),
     )
 
 
+def _estimates(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The Dice to be expected, calibrated where the model is; otherwise what the network expects of itself."""
+    predicted, expected = _mapping(record, "predicted_dice"), _mapping(record, "expected_dice")
+    if predicted:
+        return estimates_in_words({f"Dice to be expected, {region}": _interval(value) for region, value in predicted.items()})
+    return estimates_in_words({f"Dice the network expects of itself, not calibrated, {region}": value for region, value in expected.items()})
+
+
+def _interval(value: Any) -> Any:
+    if isinstance(value, Mapping) and {"dice", "low", "high"} <= set(value):
+        return f"{_in_words(value['dice'])} ({_in_words(value['low'])} to {_in_words(value['high'])})"
+    return value
+
+
 def estimates_in_words(estimates: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Returns estimates of quality or confidence as pairs of words: a number, a text, or a mapping of names to either, such as a value and its range."""
-    return tuple((str(name).replace("_", " "), _in_words(value)) for name, value in estimates.items())
+    return tuple((str(name), _in_words(value)) for name, value in estimates.items())
 
 
 def _in_words(value: Any) -> str:

@@ -1,0 +1,296 @@
+"""From results on disk to reports on disk: finds the label map's run record and scans, holds the scans against the record, and writes what was asked for."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Ordered
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gliomask.arrays import LabelMap, Mask
+from gliomask.cohort import ResultFiles
+from gliomask.errors import CaseError, FileFormatError, GeometryError, GliomaskError, InputError, UsageError
+from gliomask.geometry import Geometry
+from gliomask.io import nifti
+from gliomask.io.brats import CaseFiles, find_cases, read_case, read_label_map
+from gliomask.io.label_maps import find_label_maps
+from gliomask.labels import convention
+from gliomask.report.case_report import case_report
+from gliomask.report.pdf import require_fpdf
+from gliomask.report.provenance import InputFile, Provenance, file_name, provenance
+from gliomask.report.run_record import sha256_of
+from gliomask.report.timeline_report import TimelineReport, TimePoint, timeline_report
+from gliomask.sequences import Sequence, parse_sequence
+
+FORMATS = ("html", "pdf", "json")
+
+MAX_RECORD_BYTES = 10 << 20
+"""A run record has some kilobytes; more is none."""
+
+TABLE_COLUMNS = ("timepoint", "label_map", "date", "labels")
+"""Columns of a timeline's table; the last two may be missing."""
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """What is written, and how.
+
+    Args:
+        formats: of `FORMATS`.
+        overwrite: replace reports that exist.
+        labels: convention of the label maps, where no run record says it.
+    """
+
+    formats: tuple[str, ...] = ("html", "pdf")
+    overwrite: bool = False
+    labels: str | None = None
+
+    @classmethod
+    def of(cls, formats: str, *, overwrite: bool = False, labels: str | None = None) -> Reporting:
+        """Takes formats as they are typed, separated by commas; refuses at once what cannot be written.
+
+        Raises:
+            UsageError: there is no such format, or none was given.
+            EngineUnavailableError: PDF is asked for and fpdf2 is not installed.
+        """
+        named = tuple(dict.fromkeys(name.strip().lower() for name in formats.split(",") if name.strip()))
+        unknown = [name for name in named if name not in FORMATS]
+        if unknown or not named:
+            raise UsageError(f"There is no report format '{', '.join(unknown)}'. Give one or more of {', '.join(FORMATS)}, separated by commas.")
+        if "pdf" in named:
+            require_fpdf()
+        return cls(named, overwrite, labels)
+
+    def paths(self, label_map: Path, output: Path | None = None) -> dict[str, Path]:
+        """Where the report of a label map goes, by format: beside it, or into another folder."""
+        beside = ResultFiles(label_map if output is None else output / label_map.name)
+        return {name: beside.beside(f"_report.{name}") for name in self.formats}
+
+    def refuse_existing(self, paths: Mapping[str, Path]) -> None:
+        """Raises UsageError where a report exists and may not be replaced."""
+        existing = [path for path in paths.values() if path.exists()]
+        if existing and not self.overwrite:
+            raise UsageError(f"{existing[0]} exists. Give --overwrite to replace it, or another output folder.")
+
+
+def write_report(label_map: Path, reporting: Reporting, *, scans: Path | None = None, output: Path | None = None) -> list[Path]:
+    """Writes the report of one label map.
+
+    Args:
+        label_map: as `gliomask segment` left it, with its run record beside it; or any other, with `scans` and `reporting.labels`.
+        reporting: what to write.
+        scans: the case's folder; None for the files that the run record names.
+        output: the folder; None for the label map's own.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        UsageError: a report exists, or the label convention is neither recorded nor given.
+        InputError: the scans cannot be found, are not those that were segmented, or lie on another grid.
+    """
+    paths = reporting.paths(label_map, output)
+    reporting.refuse_existing(paths)
+    result = _read_result(label_map, reporting.labels)
+    files = _scans(result, scans)
+    case = replace(read_case(files), case_id=result.case_id)
+    if not case.geometry.same_grid(result.geometry):
+        raise GeometryError(
+            f"{label_map}: lies on another grid ({result.geometry}) than its scans ({case.geometry}). "
+            "Give the folder of scans that were brought to the label map's grid."
+        )
+    origin = result.origin
+    if not result.record:
+        hashes = {sequence.value: str(path) for sequence, path in case.sources.items()}
+        found = {str(path): sha256_of(path) for path in files.paths()}
+        origin = provenance({"inputs": found, "sequences": hashes}, result.file)
+    report = case_report(case, result.values, origin)
+    return _write(paths, {"html": lambda: report.html().encode(), "pdf": report.pdf, "json": lambda: report.json().encode()})
+
+
+def write_reports(place: Path, reporting: Reporting, *, scans: Path | None = None, output: Path | None = None) -> dict[str, list[Path] | GliomaskError]:
+    """Writes the report of every label map at a place; one that fails does not stop the others.
+
+    Args:
+        place: a label map, or a folder of them.
+        reporting: what to write.
+        scans: the folder of one case, or of cases of the same names.
+        output: the folder; None for beside the label maps.
+
+    Returns:
+        By case, the files written or the error.
+
+    Raises:
+        UsageError: there is no label map, or scans were given whose names do not fit.
+    """
+    found = find_label_maps(place)
+    if not found:
+        raise UsageError(f"{place}: no label map found. Give one, or a folder that gliomask segment wrote.")
+    results: dict[str, list[Path] | GliomaskError] = {}
+    for case_id, file in found.items():
+        try:
+            where = scans if scans is None or len(found) == 1 else scans / case_id
+            results[case_id] = write_report(file.path, reporting, scans=where, output=output)
+        except GliomaskError as error:
+            results[case_id] = error
+    return results
+
+
+def _write(paths: Mapping[str, Path], contents: Mapping[str, Callable[[], bytes]]) -> list[Path]:
+    """All formats are set before the first is written."""
+    ready = {path: contents[name]() for name, path in paths.items()}
+    for path, content in ready.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nifti.write_bytes(path, content)
+    return list(ready)
+
+
+@dataclass(frozen=True, eq=False)
+class _Result:
+    """A label map from disk with what its run record says; the record is empty where there is none."""
+
+    file: InputFile
+    case_id: str
+    values: LabelMap
+    geometry: Geometry
+    record: Mapping[str, Any]
+    origin: Provenance
+    path: Path
+
+
+def _read_result(label_map: Path, labels: str | None) -> _Result:
+    files = ResultFiles(label_map)
+    record = _read_record(files.record)
+    options = record.get("options")
+    recorded = options.get("labels") if isinstance(options, dict) else None
+    if recorded is not None and labels is not None and recorded != labels:
+        raise UsageError(f"{label_map}: its run record says labels '{recorded}', not '{labels}'. Leave --labels out.")
+    name = recorded or labels
+    if name is None:
+        raise UsageError(f"{label_map}: no run record says how its labels are written. Give --labels brats2021, brats2023 or decathlon.")
+    values, geometry = read_label_map(label_map, convention(str(name)))
+    file = InputFile("label map", label_map.name, sha256_of(label_map))
+    case_id = str(record.get("case") or nifti.stem(label_map).removesuffix("_seg"))
+    return _Result(file, case_id, values, geometry, record, provenance(record, file), label_map)
+
+
+def _read_record(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        return {}
+    if path.stat().st_size > MAX_RECORD_BYTES:
+        raise FileFormatError(f"{path}: is no run record: it has more than {MAX_RECORD_BYTES:,} bytes. Remove it, or segment again.")
+    try:
+        record = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"{path}: is no run record: {error}. Remove it, or segment again.") from error
+    if not isinstance(record, dict):
+        raise FileFormatError(f"{path}: is no run record: it holds no fields. Remove it, or segment again.")
+    return record
+
+
+def _scans(result: _Result, given: Path | None) -> CaseFiles:
+    """The scans that were given, or those of the record; held against the record's hashes."""
+    files = _recorded_scans(result) if given is None else _one_case(given, _without(result))
+    sequences, hashes = result.record.get("sequences"), result.record.get("inputs")
+    if not (isinstance(sequences, dict) and isinstance(hashes, dict)):
+        return files
+    expected = {parse_sequence(name): hashes.get(path) for name, path in sequences.items()}
+    known: dict[Path, str] = {}
+    for sequence in files.used():
+        path = files.channels or files.sequences[sequence]
+        known.setdefault(path, "")
+        known[path] = known[path] or sha256_of(path)
+        if expected.get(sequence) not in (None, known[path]):
+            raise CaseError(f"{path}: is not the {sequence.value} that was segmented: its SHA-256 differs from the run record's. Give the scans of that run.")
+    return files
+
+
+def _without(result: _Result) -> frozenset[Sequence]:
+    return frozenset(parse_sequence(name) for name in result.origin.without)
+
+
+def _one_case(place: Path, without: frozenset[Sequence]) -> CaseFiles:
+    cases = find_cases(place, without=without)
+    if len(cases) != 1:
+        raise UsageError(f"{place} holds {len(cases)} cases; give the folder of the one that was segmented.")
+    return cases[0]
+
+
+def _recorded_scans(result: _Result) -> CaseFiles:
+    recorded = result.record.get("sequences")
+    if not isinstance(recorded, dict) or not recorded:
+        raise CaseError(f"{result.path}: no run record says which scans it was made from. Give the case's folder.")
+    paths = {parse_sequence(name): Path(str(path)) for name, path in recorded.items()}
+    gone = [path for path in paths.values() if not path.is_file()]
+    if gone:
+        raise CaseError(f"{result.path}: its run record names the scan {file_name(str(gone[0]))}, which is no longer there. Give the case's folder.")
+    if len(paths) > 1 and len(set(paths.values())) == 1:
+        return _one_case(next(iter(paths.values())), _without(result))
+    return CaseFiles(result.case_id, paths, None, convention("brats2021"), without=_without(result))
+
+
+def read_timeline(table: Path) -> list[tuple[str, Path, date | None, str | None]]:
+    """Reads a table of time points, tab-separated, in the order of time: `timepoint`, `label_map`, and, if known, `date` and `labels`.
+
+    Args:
+        table: paths in it count from its own folder; dates are written YYYY-MM-DD.
+
+    Raises:
+        UsageError: the file cannot be read or has other columns, a row is incomplete, or a date is none.
+    """
+    try:
+        lines = table.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{table}: cannot be read as a table ({error}). Give a tab-separated text file.") from error
+    reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    columns = reader.fieldnames or []
+    if not {"timepoint", "label_map"} <= set(columns) or set(columns) - set(TABLE_COLUMNS):
+        raise UsageError(f"{table}: its columns are {list(columns)}; needed are timepoint and label_map, allowed also date and labels, separated by tabs.")
+    return [_time_point_row(table, n, row) for n, row in enumerate(reader, start=2)]
+
+
+def _time_point_row(table: Path, line: int, row: dict[str, str | None]) -> tuple[str, Path, date | None, str | None]:
+    if not (row["timepoint"] and row["label_map"]):
+        raise UsageError(f"{table}, line {line}: timepoint or label_map is empty. Fill in both.")
+    try:
+        day = date.fromisoformat(row["date"]) if row.get("date") else None
+    except ValueError:
+        raise UsageError(f"{table}, line {line}: '{row['date']}' is no date. Write it as YYYY-MM-DD.") from None
+    return row["timepoint"], table.parent / row["label_map"], day, row.get("labels") or None
+
+
+def write_timeline(
+    patient: str, points: Ordered[tuple[str, Path, date | None, str | None]], output: Path, reporting: Reporting
+) -> tuple[TimelineReport, list[Path]]:
+    """Writes the report of one patient over time.
+
+    Args:
+        patient: what the report calls the patient.
+        points: name, label map, date and label convention (None where the run record says it) of each time point, in the order of time.
+        output: the folder; files are called `timeline_report`.
+        reporting: what to write.
+
+    Raises:
+        UsageError: a report exists, the order makes no sense, or a convention is neither recorded nor given.
+        InputError: a label map cannot be read.
+    """
+    paths = {name: output / f"timeline_report.{name}" for name in reporting.formats}
+    reporting.refuse_existing(paths)
+    results = [(name, _read_result(path, labels or reporting.labels), day) for name, path, day, labels in points]
+    report = timeline_report(patient, [TimePoint(name, read.values, read.geometry, day, read.origin, _brain(read)) for name, read, day in results])
+    return report, _write(paths, {"html": lambda: report.html().encode(), "pdf": report.pdf, "json": lambda: report.json().encode()})
+
+
+def _brain(result: _Result) -> Mask | None:
+    """Where the scans of a run are not 0; None where they are not at hand any more, or changed, or lie on another grid."""
+    try:
+        case = read_case(_scans(result, None))
+    except (InputError, UsageError):
+        return None
+    return np.asarray(case.brain_mask) if case.geometry.same_grid(result.geometry) else None
