@@ -88,5 +88,6 @@ def _do_task(data: Path, output: Path, task: str, threads: int | None, backend: 
 
 def _end_with_input() -> None:
     # The study holds the other end. Whatever ends it closes that; all files are written whole, so this may end at any time too.
-    sys.stdin.buffer.read()
+    # Read without Python's buffer: its lock, held by a thread, would bring down an interpreter that is about to end.
+    os.read(sys.stdin.fileno(), 1)
     os._exit(130)

@@ -82,9 +82,12 @@ def _missing(results: Results) -> Iterator[str]:
 
 
 def _overview(results: Results) -> Iterator[str]:
+    scored = [name for name in results.plan.rows if _n(results, name)]
+    if not scored:
+        yield "No patient is scored yet."
+        return
     yield "Dice: mean, then median, each with its 95 % interval."
     heads = [f"{region.value} {kind}" for kind in ("mean", "median") for region in Region]
-    scored = [name for name in results.plan.rows if _n(results, name)]
     rows = []
     for name in scored:
         summaries = [results.summary(name, region, "dice") for region in Region]

@@ -223,6 +223,7 @@ class _Process:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
         with log.open("ab") as stream:
+            self.begin = stream.tell()
             # A session of its own: Ctrl-C reaches this process alone, which then closes the pipe that the step listens to.
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=stream, stderr=stream, start_new_session=True)
 
@@ -232,7 +233,8 @@ class _Process:
 
     def message(self) -> str:
         """The last error in its log, or else its last line."""
-        lines = [line for line in self.log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        text = self.log.read_bytes()[self.begin :].decode("utf-8", errors="replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
         errors = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]
         return (errors or lines or [f"exit code {self.process.returncode}"])[-1]
 
