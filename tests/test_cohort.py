@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import re
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -119,3 +121,58 @@ def test_a_cohort_has_a_row_for_every_case_also_for_those_that_failed(segmenter,
     assert result.first_error.exit_code == 3
     assert [row.case for row in seen] == [row["case"] for row in rows]
     assert not any(name.startswith("second") for name in names(tmp_path / "out"))
+
+
+# Going on after a kill.
+
+
+@pytest.fixture
+def two_cases(tiny_brats_folder):
+    write_brats_case(tiny_brats_folder, make_tiny_case("second", seed=1), tiny_labels())
+    return find_cases(tiny_brats_folder)
+
+
+def test_finished_cases_are_kept_and_the_others_done(segmenter, two_cases, tmp_path, monkeypatch):
+    out, plain = tmp_path / "out", Writing(convention("brats2021"))
+    first = segment_cohort(segmenter, two_cases, out, plain)
+    (out / "tiny_run.json").unlink()  # as a kill leaves it: the record is written last
+    kept, redone = (out / "second_seg.nii.gz").stat().st_mtime_ns, (out / "tiny_seg.nii.gz").stat().st_mtime_ns
+    found = segment_cohort(segmenter, two_cases, out, plain, resume=True)
+    assert [(row.case, row.status, row.message) for row in found.rows] == [("second", "done", cohort.KEPT), ("tiny", "done", "")]
+    assert [(row.wt_ml, row.tc_ml, row.et_ml, row.flags) for row in found.rows] == [(row.wt_ml, row.tc_ml, row.et_ml, row.flags) for row in first.rows]
+    assert (out / "second_seg.nii.gz").stat().st_mtime_ns == kept
+    assert (out / "tiny_seg.nii.gz").stat().st_mtime_ns > redone
+    monkeypatch.setattr(segmenter, "run", lambda *arguments: pytest.fail("nothing is left to do"))
+    assert [row.message for row in segment_cohort(segmenter, two_cases, out, plain, resume=True).rows] == [cohort.KEPT] * 2
+    assert (out / "cohort.tsv").read_text().count(cohort.KEPT) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s, f, o: (replace(s, labels=convention("brats2023")), None), "other --labels"),
+        (lambda s, f, o: (replace(s, probabilities=True), None), r"files \(no probabilities\)"),
+        (lambda s, f, o: (s, (o / "tiny_seg.nii.gz").unlink()), r"files \(no label map\)"),
+        (lambda s, f, o: (s, nib.save(nib.load(f.paths()[0]).slicer[:, :, ::-1], f.paths()[0])), "other scans"),
+        (lambda s, f, o: (s, (o / "tiny_run.json").write_text("{}")), "not the record of a finished case"),
+        (lambda s, f, o: (s, (o / "tiny_volumes.json").unlink()), "not the record of a finished case"),
+    ],
+)
+def test_what_was_finished_otherwise_fails_and_stays(segmenter, case_files, tmp_path, change, message):
+    plain = Writing(convention("brats2021"))
+    segment_cohort(segmenter, [case_files], tmp_path / "out", plain)
+    writing, _ = change(plain, case_files, tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.name != "cohort.tsv"}
+    found = segment_cohort(segmenter, [case_files], tmp_path / "out", writing, resume=True)
+    assert found.rows[0].status == "failed"
+    assert re.search(message, found.rows[0].message)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.name != "cohort.tsv"} == before
+
+
+def test_another_model_or_option_is_not_taken_for_the_same(segmenter, case_files, tmp_path, fake_model):
+    plain = Writing(convention("brats2021"))
+    segment_cohort(segmenter, [case_files], tmp_path / "out", plain)
+    with Segmenter(replace(segmenter.options, patches="adjacent", threads=1)) as other:
+        assert "other --patches," in segment_cohort(other, [case_files], tmp_path / "out", plain, resume=True).rows[0].message
+    fake_model.sha256 = "1" * 64
+    assert "other model," in segment_cohort(segmenter, [case_files], tmp_path / "out", plain, resume=True).rows[0].message

@@ -10,7 +10,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from gliomask.report.volumes import measure
 from gliomask.segmentation import Segmentation, Segmenter
 
 Progress = Callable[[int, int], None]
+KEPT = "finished by an earlier run"
 SegmentOne = Callable[[Segmenter, CaseFiles, "ResultFiles", "Writing", Progress], Segmentation]
 
 
@@ -216,6 +217,7 @@ def segment_cohort(
     on_row: Callable[[Row], None] = lambda row: None,
     progress: Progress = lambda done, total: None,
     segment_one: SegmentOne = segment_to_files,
+    resume: bool = False,
 ) -> CohortResult:
     """Segments cases into one folder and writes `cohort.tsv` after each, a row per case.
 
@@ -227,6 +229,7 @@ def segment_cohort(
         on_row: called as each case ends.
         progress: within the case at work.
         segment_one: does one case and writes its results.
+        resume: keep the cases that an earlier run has finished, see `kept_row`; what it left of others is replaced.
     """
     rows: list[Row] = []
     first_error: BaseException | None = None
@@ -237,8 +240,11 @@ def segment_cohort(
         try:
             if not isinstance(files, CaseFiles):
                 raise files[1]
-            result = segment_one(segmenter, files, ResultFiles.of(output, case_id), writing, progress)
-            row = _done(result, time.perf_counter() - start)
+            results = ResultFiles.of(output, case_id)
+            row = kept_row(segmenter, files, results, writing) if resume else None
+            if row is None:
+                result = segment_one(segmenter, files, results, replace(writing, overwrite=writing.overwrite or resume), progress)
+                row = _done(result, time.perf_counter() - start)
         except Exception as error:
             first_error = first_error or error
             text = str(error) if isinstance(error, GliomaskError) else f"{type(error).__name__}: {error}"
@@ -247,6 +253,56 @@ def segment_cohort(
         nifti.write_bytes(output / "cohort.tsv", _table(rows))
         on_row(row)
     return CohortResult(tuple(rows), first_error)
+
+
+def kept_row(segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing) -> Row | None:
+    """Returns the row of a case that an earlier run has finished; None where it has not, for the record is written last.
+
+    A case that took the raw route is done again: this module does not know its options.
+
+    Raises:
+        UsageError: it was finished with other scans, another model or other options, or one of its files is gone or asked for now only.
+    """
+    if not results.record.is_file():
+        return None
+    try:
+        record = json.loads(results.record.read_bytes())
+        if "raw_route" in record:
+            return None
+        volumes = json.loads(results.volumes_json.read_bytes())["regions"]
+        other = _differences(record, segmenter, files, results, writing)
+        flags = " ".join(flag["name"] for flag in record["quality_flags"])
+        amounts = {f"{region.value.lower()}_ml": float(volumes[region.value]["volume_ml"]) for region in Region}
+        row = Row(files.case_id, "done", round(float(record["seconds"]["total"]), 2), flags, KEPT, **amounts)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{results.record}: not the record of a finished case ({type(error).__name__}: {error}). Give --overwrite.") from error
+    if other:
+        raise UsageError(
+            f"Case {files.case_id} was finished earlier with other {', '.join(other)}, so --resume cannot keep it. "
+            "Give the earlier options, or another output folder, or --overwrite in place of --resume."
+        )
+    return row
+
+
+def _differences(record: dict[str, Any], segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing) -> list[str]:
+    """What the record of a case says differently. Which name a model was called by, and threads, change no result."""
+    asked = {**asdict(segmenter.options), "postprocess": segmenter.chain, "labels": writing.labels.name}
+    done = record["options"]
+    changed = [f"--{name.replace('_', '-')}" for name in asked if name not in ("model", "threads") and asked[name] != done[name]]
+    hashes = input_hashes(files.paths())
+    wanted = {
+        "probabilities": results.probabilities if writing.probabilities else None,
+        "uncertainty": results.uncertainty if writing.uncertainty else None,
+        "preview": results.preview if writing.preview else None,
+        "label map": results.label_map,
+    }
+    return [
+        *(["scans"] if any(record["inputs"].get(path) != digest for path, digest in hashes.items()) else []),
+        *(["model"] if record["model"]["sha256"] != segmenter.model.sha256 else []),
+        *changed,
+        *(["--without"] if record["without"] != sorted(files.without) else []),
+        *(f"files (no {what})" for what, path in wanted.items() if path is not None and not path.is_file()),
+    ]
 
 
 def _done(result: Segmentation, seconds: float) -> Row:

@@ -40,6 +40,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all that the process may use]")
 @click.option("--strict", is_flag=True, help="Refuse input that looks wrong (exit code 6) instead of warning.")
 @click.option("--overwrite", is_flag=True, help="Replace results that exist.")
+@click.option("--resume", is_flag=True, help="Go on with a cohort: keep finished cases if scans, model and options are the same, do the others.")
 @click.option(
     "--raw",
     "raw_mode",
@@ -67,6 +68,7 @@ def command(
     no_preview: bool,
     strict: bool,
     overwrite: bool,
+    resume: bool,
     raw_mode: Mode,
     skip: str,
     brain_mask: Path | None,
@@ -89,19 +91,23 @@ def command(
     Beside it are written volumes (TSV, JSON), a picture and a run record. Research software, not a medical device.
     """
     from gliomask.cohort import Writing
+    from gliomask.errors import UsageError
+    from gliomask.io.nifti import is_nifti_name
     from gliomask.labels import convention
     from gliomask.models.registry import DEFAULT_MODEL
     from gliomask.segmentation import Options, Segmenter
 
+    if resume and (overwrite or raw_mode == "always" or is_nifti_name(output)):
+        raise UsageError("--resume goes on with a folder of results: it goes neither with --overwrite, nor with --raw always, nor with -o FILE.")
     writing = Writing(convention(labels), probabilities, not no_preview, overwrite, strict, uncertainty)
     explicit = {name: path for name, path in {"flair": flair, "t1": t1, "t1ce": t1ce, "t2": t2}.items() if path is not None}
     cases = _cases(case, explicit, without, output)
     raw = _raw_options(raw_mode, skip, brain_mask, spaces, keep_images, len(cases))
     with Segmenter(Options(model=model or DEFAULT_MODEL, **options)) as segmenter:  # type: ignore[arg-type]
-        if len(cases) == 1 and not isinstance(cases[0], tuple):
+        if len(cases) == 1 and not isinstance(cases[0], tuple) and not resume:
             _segment_one(segmenter, cases[0], output, writing, raw)
             return 0
-        return _segment_many(segmenter, cases, output, writing, raw)
+        return _segment_many(segmenter, cases, output, writing, raw, resume)
 
 
 def _cases(case: Path | None, explicit: dict[str, Path], without: tuple[str, ...], output: Path) -> list[CaseFiles | tuple[str, InputError]]:
@@ -151,7 +157,7 @@ def _segment_one(segmenter: Segmenter, files: CaseFiles, output: Path, writing: 
     click.echo(f"Written to {results.label_map} and beside it. Research use only, not a medical device.")
 
 
-def _segment_many(segmenter: Segmenter, cases: list[CaseFiles | tuple[str, InputError]], output: Path, writing: Writing, raw: RawOptions) -> int:
+def _segment_many(segmenter: Segmenter, cases: list[CaseFiles | tuple[str, InputError]], output: Path, writing: Writing, raw: RawOptions, resume: bool) -> int:
     from functools import partial
 
     from gliomask.cohort import segment_cohort
@@ -166,7 +172,7 @@ def _segment_many(segmenter: Segmenter, cases: list[CaseFiles | tuple[str, Input
     done: list[Row] = []
     for files in cases:
         click.echo(f"{files[0]}: cannot be used, see below" if isinstance(files, tuple) else files.describe())
-    result = segment_cohort(segmenter, cases, output, writing, tell, segment_one=partial(segment_any_to_files, raw=raw, tell=click.echo))
+    result = segment_cohort(segmenter, cases, output, writing, tell, segment_one=partial(segment_any_to_files, raw=raw, tell=click.echo), resume=resume)
     failed = [row.case for row in result.rows if row.status == "failed"]
     click.echo(f"{len(result.rows) - len(failed)} of {len(result.rows)} cases done; table: {output / 'cohort.tsv'}")
     if failed:
