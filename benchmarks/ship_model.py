@@ -49,10 +49,13 @@ def main() -> None:
     parser.add_argument("--protocol", required=True)
     parser.add_argument("--reading", default="")
     parser.add_argument("--command", action="append", default=[])
+    parser.add_argument("--timing", nargs=3, metavar=("SECONDS", "CONDITIONS", "COMMAND"), help="how long a case takes, what was measured, and by what command")
     options = parser.parse_args()
     use_backend("tensorflow", None)
+    from gliomask.models.spec import Timing
     from gliomask.training.export import export_model
 
+    seconds, conditions, command = options.timing or (None, None, None)
     spec = export_model(
         options.run,
         SHIPPED_FOLDER / options.name,
@@ -61,6 +64,7 @@ def main() -> None:
         attribution=(ROOT / "docs/model-cards/attribution.txt").read_text().splitlines(),
         postprocess=options.postprocess,
         scores=scores_of(options.evaluation, options.protocol, options.reading, options.command),
+        timing=Timing(seconds=float(seconds), conditions=conditions, command=command) if seconds else None,
         overwrite=True,
     )
     (ROOT / f"docs/model-cards/{options.name}.md").write_text(card(spec))

@@ -9,6 +9,7 @@ from fakes import tiny_spec
 
 from gliomask.models.card import card
 from gliomask.models.registry import load_model, shipped_models
+from gliomask.models.spec import ForeignRecord, Timing
 
 CARDS = Path(__file__).resolve().parents[1] / "docs" / "model-cards"
 
@@ -32,3 +33,17 @@ def test_a_card_states_scores_limits_and_licence():
 
 def test_a_card_without_scores_says_so():
     assert "None were measured." in card(tiny_spec("slices", scores={}))
+
+
+def test_a_card_of_a_foreign_model_claims_nothing_about_it():
+    foreign = {"network": "foreign", "training": None, "foreign": ForeignRecord(origin="A paper.", training="1,251 patients."), "receptive_field": None}
+    text = card(tiny_spec("volumes", **foreign, attribution=()))
+    assert "Not by gliomask. 1,251 patients. Origin: A paper." in text
+    assert "receptive field not known" in text
+    assert "has not scored it" in text
+    assert "Patients trained on" not in text
+
+
+def test_a_card_says_how_long_a_case_takes_where_that_was_measured():
+    assert "A case takes 9 s: on paper (`clock`)." in card(tiny_spec("slices", timing=Timing(seconds=9.0, conditions="on paper", command="clock")))
+    assert "A case takes" not in card(tiny_spec("slices"))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gliomask.models.spec import ModelSpec
+    from gliomask.models.spec import ModelSpec, TrainingRecord
 
 SCORE_COLUMNS = {
     ("dice", "median"): "Dice, median",
@@ -34,19 +34,46 @@ LIMITS = """\
 - Scans with skull, swapped sequences or other spacing are flagged where that can be seen, but the flags are heuristics.
 - Scores were measured on patients of the same archives as the training patients; other scanners may do worse."""
 
+FOREIGN_LIMITS = """\
+- gliomask did not train this network and has not scored it. That its engines agree on the golden pair says nothing of its quality.
+- Scans with skull, swapped sequences or other spacing are flagged where that can be seen, but the flags are heuristics."""
+
 
 def card(spec: ModelSpec) -> str:
     """Returns the model card of a model as Markdown."""
-    training = spec.training
     sections = [
         f"# {spec.title} (`{spec.name}`)",
-        f"{spec.parameters:,} parameters, receptive field {spec.receptive_field} x {spec.receptive_field} pixels, {spec.input_kind}; "
+        f"{spec.parameters:,} parameters, receptive field {_field(spec.receptive_field)}, {_kind(spec)}; "
         f"inputs {', '.join(spec.inputs)}; outputs {', '.join(spec.outputs)}.",
         "## Intended use",
         INTENDED_USE,
         "## Scores",
         _scores(spec.scores),
+        *([f"A case takes {spec.timing.seconds:g} s: {spec.timing.conditions} (`{spec.timing.command}`)."] if spec.timing else []),
         "## Training",
+        *(_training(spec, spec.training) if spec.training else []),
+        *([f"Not by gliomask. {spec.foreign.training} Origin: {spec.foreign.origin}"] if spec.foreign else []),
+        "## Limits",
+        LIMITS if spec.training else FOREIGN_LIMITS,
+        "## Licence and attribution",
+        f"Weights: {spec.licence}. With every use, name:" if spec.attribution else f"Weights: {spec.licence}.",
+        *([_bullets(spec.attribution)] if spec.attribution else []),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _field(pixels: int | None) -> str:
+    return "not known" if pixels is None else f"{pixels} x {pixels} pixels"
+
+
+def _kind(spec: ModelSpec) -> str:
+    seen = f", {spec.neighbouring_slices} neighbours on each side" if spec.neighbouring_slices else ""
+    size = f" in windows of {' x '.join(map(str, spec.graph.size))}" if spec.graph.size else ""
+    return spec.input_kind + seen + size
+
+
+def _training(spec: ModelSpec, training: TrainingRecord) -> list[str]:
+    return [
         f"{len(training.cases)} patients, {training.patches:,} patches of {training.config.get('patch_size')} x {training.config.get('patch_size')} pixels, "
         f"recipe `{training.recipe}`, seed {training.seed}, {training.hours:.2f} hours on {training.backend} ({training.device}), "
         f"Keras {training.keras}, gliomask {training.gliomask}. Normalisation `{spec.normalisation.method}`, post-processing `{spec.postprocess}`. "
@@ -54,13 +81,7 @@ def card(spec: ModelSpec) -> str:
         *([_origin(training.started_from)] if training.started_from else []),
         "Patients trained on: " + ", ".join(training.cases) + ".",
         *(["Patients held out: " + ", ".join(training.held_out_cases) + "."] if training.held_out_cases else []),
-        "## Limits",
-        LIMITS,
-        "## Licence and attribution",
-        f"Weights: {spec.licence}. With every use, name:",
-        _bullets(spec.attribution),
     ]
-    return "\n\n".join(sections) + "\n"
 
 
 def _origin(origin: Mapping[str, Any]) -> str:
