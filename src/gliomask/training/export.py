@@ -11,12 +11,12 @@ import keras
 import numpy as np
 from pydantic import JsonValue, ValidationError
 
-from gliomask.engines.base import AGREEMENT_TOLERANCE, Engine, EngineSource, InputKind
+from gliomask.engines.base import AGREEMENT_TOLERANCE, EngineSource, InputKind
 from gliomask.engines.choose import open_engine
-from gliomask.errors import EngineUnavailableError, FileFormatError, ModelError, UsageError
+from gliomask.errors import EngineUnavailableError, FileFormatError, UsageError
 from gliomask.io.nifti import write_bytes
 from gliomask.models.files import SPEC_NAME, Arrays, pack_arrays, sha256
-from gliomask.models.golden import PROBABILITIES, answer, golden_batch, prove
+from gliomask.models.golden import GOLDEN_SHAPES, PROBABILITIES, golden_batch, golden_input, prove, refuse_blind_pair
 from gliomask.models.spec import ORIENTATION, OUTPUT_NAMES, SCHEMA_VERSION, Graph, ModelSpec, Normalisation, Quality, Timing, TrainingRecord, spec_bytes
 from gliomask.networks.catalogue import Network, network
 from gliomask.preprocess.normalise import normalisation
