@@ -144,7 +144,7 @@ def test_lesions_are_told_apart_and_sorted_and_a_broken_ring_is_one():
     i, j = np.indices((30, 30))
     ring = np.abs(np.hypot(i - 15, j - 15) - 11) < 1.6
     mask[:30, :30, 1] = ring
-    mask[:30, :30, 2] = ring & (abs(j - 15) > 3)  # two halves, joined by the whole ring below
+    mask[:30, :30, 2] = ring & (abs(j - 15) > 1)  # two halves, joined by the whole ring below
     mask[40:45, 40:52, 4] = True
     big, small = measure_lesions(mask, (1.0, 1.0, 1.0))
     assert big.diameters.longest_mm == pytest.approx(25.2, abs=1.5)
@@ -154,6 +154,16 @@ def test_lesions_are_told_apart_and_sorted_and_a_broken_ring_is_one():
     for end in (*small.diameters.longest, *small.diameters.perpendicular):
         assert 39.4 < end[0] < 44.6
         assert 39.4 < end[1] < 51.6
+
+
+def test_a_gap_of_a_few_voxels_is_bridged_and_a_wide_one_is_not():
+    """Two plates that join in the slice below, apart by 2 and by 12 voxels."""
+    for gap, longest in ((2, np.hypot(22, 10)), (12, np.hypot(10, 10))):
+        mask = np.zeros((40, 12, 2), bool)
+        mask[2:12, 1:11, 1] = mask[12 + gap : 22 + gap, 1:11, 1] = True
+        mask[2 : 22 + gap, 5, 0] = True
+        (lesion,) = measure_lesions(mask, (1.0, 1.0, 1.0))
+        assert lesion.diameters.longest_mm == pytest.approx(longest), gap
 
 
 @pytest.mark.parametrize(

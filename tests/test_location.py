@@ -13,7 +13,7 @@ SPACING = 2.2
 
 @cache
 def head(degrees=(0.0, 0.0), shift_mm=0.0, orientation=(-1.0, -1.0, 1.0)):
-    """An egg-shaped brain, narrower in front and flat below, turned about its vertical and its anterior axis; the affine, and each voxel's brain coordinates."""
+    """An egg-shaped brain, narrower in front and flat below, turned about its vertical and its anterior axis; also its affine and voxels' coordinates."""
     affine = np.diag([*(np.array(orientation) * SPACING), 1.0])
     affine[:3, 3] = -affine[:3, :3] @ (np.array(SHAPE) - 1) / 2
     world = np.indices(SHAPE).reshape(3, -1).T @ affine[:3, :3].T + affine[:3, 3] - (shift_mm, 0, 0)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gliomask.arrays import LabelMap, Mask
-from gliomask.cohort import ResultFiles
+from gliomask.cohort import Progress, ResultFiles, SegmentOne, Writing
 from gliomask.errors import CaseError, FileFormatError, GeometryError, GliomaskError, InputError, UsageError
 from gliomask.geometry import Geometry
 from gliomask.io import nifti
@@ -26,9 +26,18 @@ from gliomask.report.pdf import require_fpdf
 from gliomask.report.provenance import InputFile, Provenance, file_name, provenance
 from gliomask.report.run_record import sha256_of
 from gliomask.report.timeline_report import TimelineReport, TimePoint, timeline_report
+from gliomask.segmentation import Segmentation, Segmenter
 from gliomask.sequences import Sequence, parse_sequence
 
 FORMATS = ("html", "pdf", "json")
+
+RAW = "raw_route"
+"""Field of a run record whose case was registered from raw scans."""
+
+IN_FRAME = (
+    "The scans were registered to each other and to an atlas first. This report shows and measures them in the atlas's frame, so its millilitres, "
+    "millimetres and coordinates differ from those in the scanner's grid, in which the label map and its table of volumes are."
+)
 
 MAX_RECORD_BYTES = 10 << 20
 """A run record has some kilobytes; more is none."""
@@ -98,6 +107,8 @@ def write_report(label_map: Path, reporting: Reporting, *, scans: Path | None = 
     paths = reporting.paths(label_map, output)
     reporting.refuse_existing(paths)
     result = _read_result(label_map, reporting.labels)
+    if RAW in result.record and scans is None:
+        raise UsageError(f"{label_map}: was made from raw scans, which are not on its grid. Its report is written while segmenting: --report html,pdf.")
     files = _scans(result, scans)
     case = replace(read_case(files), case_id=result.case_id)
     if not case.geometry.same_grid(result.geometry):
@@ -140,6 +151,25 @@ def write_reports(place: Path, reporting: Reporting, *, scans: Path | None = Non
         except GliomaskError as error:
             results[case_id] = error
     return results
+
+
+def reporting_each(segment_one: SegmentOne, reporting: Reporting) -> SegmentOne:
+    """Returns a way of segmenting one case that also writes its report. The report is of the result in memory, and is the one that `write_report` writes.
+
+    A report that fails is the case's failure; its other results, which are complete by then, stay.
+    """
+
+    def segment_and_report(segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing, progress: Progress) -> Segmentation:
+        paths = reporting.paths(results.label_map)
+        reporting.refuse_existing(paths)
+        result = segment_one(segmenter, files, results, writing, progress)
+        file = InputFile("label map", results.label_map.name, sha256_of(results.label_map))
+        record = _read_record(results.record)
+        report = case_report(result.case, result.label_map, provenance(record, file), notes=(IN_FRAME,) if RAW in record else ())
+        _write(paths, {"html": lambda: report.html().encode(), "pdf": report.pdf, "json": lambda: report.json().encode()})
+        return result
+
+    return segment_and_report
 
 
 def _write(paths: Mapping[str, Path], contents: Mapping[str, Callable[[], bytes]]) -> list[Path]:
@@ -259,7 +289,7 @@ def _time_point_row(table: Path, line: int, row: dict[str, str | None]) -> tuple
     if not (row["timepoint"] and row["label_map"]):
         raise UsageError(f"{table}, line {line}: timepoint or label_map is empty. Fill in both.")
     try:
-        day = date.fromisoformat(row["date"]) if row.get("date") else None
+        day = date.fromisoformat(written) if (written := row.get("date")) else None
     except ValueError:
         raise UsageError(f"{table}, line {line}: '{row['date']}' is no date. Write it as YYYY-MM-DD.") from None
     return row["timepoint"], table.parent / row["label_map"], day, row.get("labels") or None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from gliomask.cohort import Row, Writing
+    from gliomask.cohort import Row, SegmentOne, Writing
     from gliomask.errors import InputError
     from gliomask.io.brats import CaseFiles
     from gliomask.raw_route import Mode, RawOptions
@@ -37,6 +37,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--uncertainty", is_flag=True, help="Also write how unsure the network is of each voxel (entropy, 0 to 1).")
 @click.option("--flips", is_flag=True, help="Average over mirror images of each slice: somewhat better, four times as long.")
 @click.option("--no-preview", is_flag=True, help="Do not draw the picture.")
+@click.option("--report", "report", metavar="FORMATS", help="Also write the report: html, pdf, json; several separated by commas.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all that the process may use]")
 @click.option("--strict", is_flag=True, help="Refuse input that looks wrong (exit code 6) instead of warning.")
 @click.option("--overwrite", is_flag=True, help="Replace results that exist.")
@@ -66,6 +67,7 @@ def command(
     probabilities: bool,
     uncertainty: bool,
     no_preview: bool,
+    report: str | None,
     strict: bool,
     overwrite: bool,
     resume: bool,
@@ -83,6 +85,7 @@ def command(
       gliomask segment BraTS2021_00000/ -o results/
       gliomask segment --flair f.nii.gz --t1 a.nii.gz --t1ce b.nii.gz --t2 c.nii.gz -o tumour.nii.gz
       gliomask segment cohort/ -o results/ --network dense --labels brats2023
+      gliomask segment BraTS2021_00000/ -o results/ --report html,pdf
       gliomask segment scanner/ -o results/ --space flair --keep-images
       gliomask segment patient/ -o results/ --without t1 --network unet
 
@@ -103,11 +106,26 @@ def command(
     explicit = {name: path for name, path in {"flair": flair, "t1": t1, "t1ce": t1ce, "t2": t2}.items() if path is not None}
     cases = _cases(case, explicit, without, output)
     raw = _raw_options(raw_mode, skip, brain_mask, spaces, keep_images, len(cases))
+    segment_one = _way(raw, report, overwrite)
     with Segmenter(Options(model=model or DEFAULT_MODEL, **options)) as segmenter:  # type: ignore[arg-type]
         if len(cases) == 1 and not isinstance(cases[0], tuple) and not resume:
-            _segment_one(segmenter, cases[0], output, writing, raw)
+            _segment_one(segmenter, cases[0], output, writing, segment_one)
             return 0
-        return _segment_many(segmenter, cases, output, writing, raw, resume)
+        return _segment_many(segmenter, cases, output, writing, segment_one, resume)
+
+
+def _way(raw: RawOptions, report: str | None, overwrite: bool) -> SegmentOne:
+    """How each case is segmented: raw or prepared, with its report or without."""
+    from functools import partial
+
+    from gliomask.raw_route import segment_any_to_files
+
+    segment_one: SegmentOne = partial(segment_any_to_files, raw=raw, tell=click.echo)
+    if report is None:
+        return segment_one
+    from gliomask.reporting import Reporting, reporting_each
+
+    return reporting_each(segment_one, Reporting.of(report, overwrite=overwrite))
 
 
 def _cases(case: Path | None, explicit: dict[str, Path], without: tuple[str, ...], output: Path) -> list[CaseFiles | tuple[str, InputError]]:
@@ -141,15 +159,14 @@ def _raw_options(mode: Mode, skip: str, brain_mask: Path | None, spaces: tuple[s
     return RawOptions(mode, tuple(name.strip() for name in skip.split(",") if name.strip()), brain_mask, tuple(map(parse_sequence, spaces)), keep_images)
 
 
-def _segment_one(segmenter: Segmenter, files: CaseFiles, output: Path, writing: Writing, raw: RawOptions) -> None:
+def _segment_one(segmenter: Segmenter, files: CaseFiles, output: Path, writing: Writing, segment_one: SegmentOne) -> None:
     from gliomask.cli.progress import brain_progress
     from gliomask.cohort import ResultFiles
-    from gliomask.raw_route import segment_any_to_files
 
     results = ResultFiles.of(output, files.case_id)
     click.echo(files.describe())
     with brain_progress(files.case_id) as progress:
-        result = segment_any_to_files(segmenter, files, results, writing, progress, raw, click.echo)
+        result = segment_one(segmenter, files, results, writing, progress)
     _warn(files.case_id, result)
     click.echo(results.volumes_tsv.read_text().rstrip())
     for region, estimate in result.estimates.items():
@@ -157,11 +174,10 @@ def _segment_one(segmenter: Segmenter, files: CaseFiles, output: Path, writing: 
     click.echo(f"Written to {results.label_map} and beside it. Research use only, not a medical device.")
 
 
-def _segment_many(segmenter: Segmenter, cases: list[CaseFiles | tuple[str, InputError]], output: Path, writing: Writing, raw: RawOptions, resume: bool) -> int:
-    from functools import partial
-
+def _segment_many(
+    segmenter: Segmenter, cases: list[CaseFiles | tuple[str, InputError]], output: Path, writing: Writing, segment_one: SegmentOne, resume: bool
+) -> int:
     from gliomask.cohort import segment_cohort
-    from gliomask.raw_route import segment_any_to_files
 
     def tell(row: Row) -> None:
         done.append(row)
@@ -172,7 +188,7 @@ def _segment_many(segmenter: Segmenter, cases: list[CaseFiles | tuple[str, Input
     done: list[Row] = []
     for files in cases:
         click.echo(f"{files[0]}: cannot be used, see below" if isinstance(files, tuple) else files.describe())
-    result = segment_cohort(segmenter, cases, output, writing, tell, segment_one=partial(segment_any_to_files, raw=raw, tell=click.echo), resume=resume)
+    result = segment_cohort(segmenter, cases, output, writing, tell, segment_one=segment_one, resume=resume)
     failed = [row.case for row in result.rows if row.status == "failed"]
     click.echo(f"{len(result.rows) - len(failed)} of {len(result.rows)} cases done; table: {output / 'cohort.tsv'}")
     if failed:

@@ -5,12 +5,12 @@ doi:10.1200/JCO.2009.26.3541; RANO 2.0: Wen et al., J Clin Oncol 2023;41:5187-99
 longest diameter in an axial slice and the longest diameter at right angles to it, and follow the product of the two. People draw both by hand;
 here they are computed, and this is what is computed:
 
-- A lesion is a 26-connected component of the enhancing mask. What of it lies in one slice is measured together, so that a ring that noise has
-  broken in the slice is still one ring.
-- In a slice the lesion is the union of its pixels' rectangles. The longest diameter is the largest distance between two of its points, and
+- A lesion is a 26-connected component of the enhancing mask. Those of its parts in a slice that lie within `JOIN_MM` of each other are measured
+  together, so that a ring that noise has broken is still one ring, while two nodules that only join in other slices are not measured across.
+- In a slice such a part is the union of its pixels' rectangles. The longest diameter is the largest distance between two of its points, and
   lies between two corners. The perpendicular one is the longest line at right angles to it, at any height, that ends in two points of the lesion.
   Both may run through what does not enhance, such as a necrotic centre, or through the gap of a crescent.
-- Of all slices the one with the largest product counts.
+- Of all slices, and all parts in them, the one with the largest product counts.
 
 Nothing here tells tumour from vessel, cyst wall or cavity margin, which the criteria leave out: that is for people.
 """
@@ -33,6 +33,10 @@ THICK_SLICE_MM = 5.0
 
 MEASURABLE_SLICES = 2
 """A measurable lesion is seen in at least so many slices (RANO 2010, likewise)."""
+
+JOIN_MM = 3.0
+"""Parts of one lesion in a slice with a gap of up to about this width are measured together. No criterion has a number for it: this bridges a
+few voxels of noise and no white matter between nodules."""
 
 TIE = 1e-9
 """Lengths that differ by a smaller share are equal: the two diagonals of a box, say."""
@@ -110,18 +114,31 @@ def measure_lesions(mask: Mask, spacing_mm: tuple[float, float, float]) -> tuple
 
 def _measure(lesion: Mask, start: tuple[int, ...], spacing_mm: tuple[float, float, float], needed_mm: float) -> LesionDiameters:
     pixel_mm = spacing_mm[0], spacing_mm[1]
-    spread = {k: _spread_mm(lesion[:, :, k], pixel_mm) for k in range(lesion.shape[2]) if lesion[:, :, k].any()}
+    parts = [(k, part) for k in range(lesion.shape[2]) for part in _parts(lesion[:, :, k], pixel_mm)]
+    spread = [_spread_mm(part, pixel_mm) for _, part in parts]
     best, best_slice = None, 0
-    # The perpendicular diameter is no longer than the longest one, so slices with a short one need no further look.
-    for k in sorted(spread, key=lambda k: -spread[k]):
-        if best is not None and spread[k] ** 2 <= best.product_mm2:
+    # The perpendicular diameter is no longer than the longest one, so parts with a short one need no further look.
+    for n in np.argsort([-mm for mm in spread], kind="stable"):
+        if best is not None and spread[n] ** 2 <= best.product_mm2:
             break
-        found = slice_diameters(lesion[:, :, k], pixel_mm)
+        k, part = parts[n]
+        found = slice_diameters(part, pixel_mm)
         if best is None or found.product_mm2 > best.product_mm2:
             best, best_slice = found, k
     assert best is not None, "a component has at least one voxel"
     moved = SliceDiameters(best.longest_mm, best.perpendicular_mm, _moved(best.longest, start), _moved(best.perpendicular, start))
-    return LesionDiameters(moved, start[2] + best_slice, len(spread), int(np.count_nonzero(lesion)), needed_mm)
+    return LesionDiameters(moved, start[2] + best_slice, len({k for k, _ in parts}), int(np.count_nonzero(lesion)), needed_mm)
+
+
+def _parts(mask: Mask, pixel_mm: tuple[float, float]) -> list[Mask]:
+    """The parts of a slice that are further than `JOIN_MM` from each other: (I, J) each."""
+    if not mask.any():
+        return []
+    padded = np.pad(mask, 1)
+    near = ndimage.distance_transform_edt(~padded, pixel_mm) <= JOIN_MM / 2
+    groups, count = ndimage.label(near, _NEIGHBOURS[:, :, 1])
+    groups = groups[1:-1, 1:-1]
+    return [mask & (groups == number) for number in range(1, count + 1)]
 
 
 def _moved(segment: Segment, start: tuple[int, ...]) -> Segment:
@@ -182,7 +199,7 @@ def _edges(mask: Mask) -> Floats:
     padded = np.pad(mask, 1)
     across = np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1])
     down = np.argwhere(padded[1:-1, 1:] != padded[1:-1, :-1])
-    return np.concatenate([np.stack([across, across + (0, 1)], axis=1), np.stack([down, down + (1, 0)], axis=1)]).astype(np.float64)
+    return np.concatenate([np.stack([across, across + np.array([0, 1])], axis=1), np.stack([down, down + np.array([1, 0])], axis=1)]).astype(np.float64)
 
 
 def _longest_chord(edges: Floats, along: Floats) -> tuple[float, Floats]:

@@ -82,8 +82,8 @@ def new_lesions(later: Mask, earlier: Mask) -> list[NewLesion]:
     components, count = ndimage.label(later, _TOUCHING)
     if count == 0:
         return []
-    touched = np.unique(components[ndimage.binary_dilation(earlier, _TOUCHING)]) if earlier.any() else []
-    fresh = [number for number in range(1, count + 1) if number not in set(touched)]
+    touched = set(np.unique(components[ndimage.binary_dilation(earlier, _TOUCHING)]).tolist())
+    fresh = [number for number in range(1, count + 1) if number not in touched]
     sizes = np.bincount(components.ravel(), minlength=count + 1)
     centres = ndimage.center_of_mass(later, components, fresh) if fresh else []
     lesions = [NewLesion(int(sizes[number]), (float(at[0]), float(at[1]), float(at[2]))) for number, at in zip(fresh, centres, strict=True)]

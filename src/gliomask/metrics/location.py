@@ -138,7 +138,7 @@ def midsagittal_plane(brain: Mask, affine: Affine) -> Midplane | None:
     middle = points.mean(axis=0)
     spacing = np.linalg.norm(coarse_affine[:3, :3], axis=0)
     outside_mm = ndimage.distance_transform_edt(~coarse, spacing)
-    to_voxels = np.linalg.inv(coarse_affine)
+    to_voxels = np.asarray(np.linalg.inv(coarse_affine), np.float64)
 
     def cost(parameters: Floats) -> float:
         return float(_outside(parameters, points, middle, outside_mm, to_voxels).mean()) + ANGLE_COST * float((parameters[:2] ** 2).sum())
@@ -180,5 +180,5 @@ def _coarse(brain: Mask, affine: Affine) -> tuple[Mask, Affine]:
     return np.pad(thinned, [(n, n) for n in margin]), result
 
 
-def _to_world(points: npt.NDArray[np.generic], affine: Affine) -> Floats:
+def _to_world(points: npt.NDArray[np.float64 | np.int64], affine: Affine) -> Floats:
     return np.asarray(points @ affine[:3, :3].T + affine[:3, 3], np.float64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from collections.abc import Sequence as Ordered
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -36,12 +37,14 @@ READING = (
 )
 METHOD = (
     "Diameters: the longest line between two points of an enhancing lesion in an axial slice, and the longest at right angles to it; of all slices the one "
-    "with the largest product. They may run through parts that do not enhance. A lesion is measurable when both reach {needed:g} mm and at least two slices show it "
-    "(RANO: Wen et al., J Clin Oncol 2010;28:1963; RANO 2.0: 2023;41:5187). Vessels, cysts and cavities are not told from tumour."
+    "with the largest product. They may run through parts that do not enhance; parts of a lesion that lie apart in a slice are measured apart. A lesion is "
+    "measurable when both reach {needed:g} mm and at least two slices show it (RANO: Wen et al., J Clin Oncol 2010;28:1963; RANO 2.0: 2023;41:5187). "
+    "Vessels, cysts and cavities are not told from tumour."
 )
 SIDES = (
-    "The midline is the plane about which the brain mask mirrors itself best. A region crosses it when at least {share:.0%} of it lies more than {crossing:g} mm beyond it on either side. "
-    "Centres are mean positions: voxels count from 0, millimetres are to the right, anterior and superior (RAS) in the scan's own coordinates."
+    "The midline is the plane about which the brain mask mirrors itself best. A region crosses it when at least {share:.0%} of it lies more than "
+    "{crossing:g} mm beyond it on either side. Centres are mean positions: voxels count from 0, millimetres are to the right, anterior and superior "
+    "(RAS) in the scan's own coordinates."
 )
 
 
@@ -60,6 +63,7 @@ class CaseReport:
         midplane: None where the brain mask tells none.
         views: what the pictures are drawn from.
         provenance: how the label map was made.
+        notes: what else a reader must know before using a number.
     """
 
     case_id: str
@@ -72,6 +76,7 @@ class CaseReport:
     midplane: Midplane | None
     views: Views
     provenance: Provenance
+    notes: tuple[str, ...] = ()
 
     def html(self) -> str:
         """Returns the report as the text of one HTML file that needs no other."""
@@ -96,6 +101,7 @@ class CaseReport:
             "lesions": [asdict(lesion) | {"product_mm2": lesion.diameters.product_mm2, "measurable": lesion.measurable} for lesion in self.lesions],
             "centres": {region.value: found and asdict(found) for region, found in self.centres.items()},
             "sides": {region.value: found and asdict(found) for region, found in self.sides.items()},
+            "notes": list(self.notes),
             "provenance": origin,
             "report_by": f"gliomask {__version__}",
             "notice": NOTICE,
@@ -106,7 +112,9 @@ class CaseReport:
         return _document(self)
 
 
-def case_report(case: Case, label_map: LabelMap, origin: Provenance | None = None, quality: Mapping[str, Any] | None = None) -> CaseReport:
+def case_report(
+    case: Case, label_map: LabelMap, origin: Provenance | None = None, quality: Mapping[str, Any] | None = None, notes: Ordered[str] = ()
+) -> CaseReport:
     """Measures what a report tells.
 
     Args:
@@ -114,6 +122,7 @@ def case_report(case: Case, label_map: LabelMap, origin: Provenance | None = Non
         label_map: (I, J, K) `labels.Label` on the case's own grid.
         origin: how the label map was made, as `provenance` reads it from a run record.
         quality: estimates of the result's quality or confidence, by name; numbers, texts, or mappings of names to them.
+        notes: what else a reader must know before using a number; shown first.
 
     Raises:
         GeometryError: the label map does not have the shape of the case's grid.
@@ -139,10 +148,11 @@ def case_report(case: Case, label_map: LabelMap, origin: Provenance | None = Non
         lesions,
         views.labels.shape[2],
         {region: centre(mask, affine) for region, mask in masks.items()},
-        {region: plane and laterality(mask, affine, plane) for region, mask in masks.items()},
+        {region: None if plane is None else laterality(mask, affine, plane) for region, mask in masks.items()},
         plane,
         views,
         origin,
+        tuple(notes),
     )
 
 
@@ -155,6 +165,7 @@ def _document(report: CaseReport) -> Document:
         ("Grid", report.grid),
     )
     blocks = (
+        *([Notice(report.notes)] if report.notes else []),
         _flags(origin),
         _summary(report),
         *_sections(report),
@@ -231,7 +242,8 @@ def _volumes(volumes: Volumes) -> Table:
     whole = volumes.of(Region.WT).volume_ml
     rows, swatches = [], []
     for amount in volumes.amounts:
-        rows.append((_amount_title(amount), f"{amount.volume_ml:.{ML_DECIMALS}f}", f"{amount.voxels:,}", f"{amount.volume_ml / whole:.0%}" if whole else "\N{EN DASH}"))
+        share = f"{amount.volume_ml / whole:.0%}" if whole else "\N{EN DASH}"
+        rows.append((_amount_title(amount), f"{amount.volume_ml:.{ML_DECIMALS}f}", f"{amount.voxels:,}", share))
         swatches.append(LABEL_COLOURS[Label[amount.name.upper()]] if amount.kind == "label" else None)
     header = ("Label or region", "Volume, ml", "Voxels", "Of whole tumour")
     caption = "Each voxel has one label; regions are sums of labels: the tumour core is all but oedema, the whole tumour is everything."
@@ -250,7 +262,8 @@ def _diameters(report: CaseReport) -> list[Block]:
     for number, lesion in enumerate(report.lesions[:MOST_LESIONS], start=1):
         found = lesion.diameters
         sizes = (f"{found.longest_mm:.{DECIMALS_MM}f}", f"{found.perpendicular_mm:.{DECIMALS_MM}f}", f"{found.product_mm2:,.0f}")
-        rows.append((str(number), *sizes, f"{lesion.slice_index + 1}/{report.slices}", str(lesion.slices), f"{lesion.voxels:,}", "yes" if lesion.measurable else "no"))
+        where = (f"{lesion.slice_index + 1}/{report.slices}", str(lesion.slices), f"{lesion.voxels:,}")
+        rows.append((str(number), *sizes, *where, "yes" if lesion.measurable else "no"))
     header = ("Lesion", "Longest a, mm", "Perpendicular b, mm", "Product, mm2", "Axial slice", "Seen in slices", "Voxels", "Measurable")
     more = len(report.lesions) - MOST_LESIONS
     caption = f"{more} smaller ones are not listed." if more > 0 else ""

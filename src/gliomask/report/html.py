@@ -25,16 +25,17 @@ dl.facts dt { color: var(--quiet); } dl.facts dd { margin: 0; overflow-wrap: any
 p { margin: 8px 0; max-width: 80ch; } p.quiet, .caption { color: var(--quiet); font-size: 13px; }
 .notice { border-left: 4px solid #2e7d4f; background: #eef7f1; padding: 9px 14px; margin: 14px 0; } .notice p { margin: 2px 0; max-width: none; }
 .notice.warning { border-color: #b85c00; background: #fff4e6; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin: 16px 0; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); gap: 12px; margin: 16px 0; }
 .card { border: 1px solid var(--line); border-top: 3px solid var(--accent); border-radius: 4px; padding: 10px 14px; break-inside: avoid; }
-.card .value { font-size: 23px; font-weight: 600; line-height: 1.25; } .card .title { font-size: 13px; } .card .remark { font-size: 12px; color: var(--quiet); }
+.card .value { font-size: 20px; font-weight: 600; line-height: 1.25; } .card .title { font-size: 13px; } .card .remark { font-size: 12px; color: var(--quiet); }
 table { border-collapse: collapse; width: 100%; margin: 10px 0; font-size: 14px; font-variant-numeric: tabular-nums; break-inside: avoid; }
 caption { caption-side: bottom; text-align: left; color: var(--quiet); font-size: 13px; padding-top: 5px; }
 th, td { text-align: left; vertical-align: top; padding: 6px 10px; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
 thead th { background: var(--band); color: var(--quiet); font-size: 12px; } .number { text-align: right; white-space: nowrap; }
 .code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: 12px; word-break: break-all; }
 .swatch { display: inline-block; width: 13px; height: 13px; border-radius: 3px; margin-right: 8px; vertical-align: -1px; border: 1px solid rgba(0,0,0,.25); }
-figure { margin: 14px 0; } .row { display: flex; gap: 6px; margin-bottom: 6px; break-inside: avoid; } .row img { flex: 1 1 0; min-width: 0; width: 0; height: auto; }
+figure { margin: 14px 0; } .row { display: flex; gap: 6px; margin-bottom: 6px; break-inside: avoid; }
+.row img { flex: 1 1 0; min-width: 0; width: 0; height: auto; }
 .legend { font-size: 13px; display: flex; flex-wrap: wrap; gap: 4px 22px; margin: 8px 0; }
 footer { position: fixed; bottom: 0; left: 0; right: 0; background: #fff; border-top: 1px solid var(--line); color: #8a2f00; font-weight: 600; font-size: 13px;
   text-align: center; padding: 6px; }
@@ -83,7 +84,7 @@ def _text(text: str) -> str:
 def _block(block: Block) -> str:
     match block:
         case Heading():
-            return f'<h2{" class=new-page" if block.new_page else ""}>{_text(block.text)}</h2>'
+            return f"<h2{' class=new-page' if block.new_page else ''}>{_text(block.text)}</h2>"
         case Paragraph():
             return f"<p{' class=quiet' if block.quiet else ''}>{_text(block.text)}</p>"
         case Notice():

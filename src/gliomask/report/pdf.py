@@ -118,7 +118,7 @@ def _shown(text: str) -> str:
 
 
 def _font(page: FPDF, size: float, colour: RGB = INK, style: str = "", family: str = "sans") -> None:
-    page.set_font(family, style, size)  # type: ignore[arg-type]
+    page.set_font(family, style, size)
     page.set_text_color(*colour)
 
 
@@ -133,7 +133,16 @@ def _fitted(page: FPDF, text: str, width: float) -> str:
 
 def _write(page: FPDF, text: str, width: float = WIDTH, line: float = LINE) -> None:
     """A paragraph at the present place; the next begins below it."""
-    page.multi_cell(width, line, _shown(text), align="L", new_x="LEFT", new_y="NEXT", wrapmode="WORD")
+    page.multi_cell(width, line, _shown(text), align="L", new_x="LEFT", new_y="NEXT")
+
+
+def _lines(page: FPDF, text: str, width: float, *, anywhere: bool = False) -> list[str]:
+    """A text broken into lines; `anywhere`, or at spaces where there are some."""
+    from fpdf.enums import WrapMode
+
+    wrap = WrapMode.CHAR if anywhere else WrapMode.WORD
+    found = page.multi_cell(width, LINE, _shown(text), align="L", dry_run=True, output="LINES", wrapmode=wrap)
+    return found if isinstance(found, list) and found else [""]
 
 
 def _room(page: FPDF, height: float) -> None:
@@ -147,7 +156,8 @@ def _head(page: FPDF, document: Document) -> None:
     _font(page, SMALL, ACCENT, "B")
     _write(page, document.title.upper())
     _font(page, LARGE, INK, "B")
-    page.multi_cell(WIDTH, 7, _shown(visible(document.subject, MAX_SUBJECT)), align="L", new_x="LEFT", new_y="NEXT", wrapmode="CHAR")
+    for line in _lines(page, visible(document.subject, MAX_SUBJECT), WIDTH, anywhere=True):
+        page.cell(WIDTH, 7, line, new_x="LMARGIN", new_y="NEXT")
     page.ln(1)
     width = WIDTH / max(1, len(document.facts))
     top = bottom = page.get_y()
@@ -199,8 +209,7 @@ def _heading(page: FPDF, heading: Heading) -> None:
 
 def _notice(page: FPDF, notice: Notice) -> None:
     _font(page, BODY)
-    lines = [_shown(line) for line in notice.lines]
-    height = sum(len(page.multi_cell(WIDTH - 8, LINE, line, dry_run=True, output="LINES")) for line in lines) * LINE + 3
+    height = sum(len(_lines(page, line, WIDTH - 8)) for line in notice.lines) * LINE + 3
     _room(page, height)
     ground, bar = NOTICE_COLOURS[notice.warning]
     left, top = MARGIN, page.get_y()
@@ -262,8 +271,7 @@ def _row(page: FPDF, table: Table, cells: tuple[str, ...], widths: list[float], 
     for n, cell in enumerate(cells):
         _cell_font(page, table, n, heading=heading)
         width = widths[n] - 2 * GAP - indents[n]
-        wrap = "CHAR" if n in table.code and not heading else "WORD"
-        lines.append(page.multi_cell(width, LINE, _shown(cell), align="L", dry_run=True, output="LINES", wrapmode=wrap, padding=0) or [""])
+        lines.append(_lines(page, cell, width, anywhere=n in table.code and not heading))
     height = max(map(len, lines)) * 3.9 + 1.8
     _room(page, height)
     top, left = page.get_y(), MARGIN
@@ -328,4 +336,3 @@ def _legend(page: FPDF, legend: tuple[tuple[RGB, str], ...]) -> None:
         page.cell(page.get_string_width(text) + 2, LINE, text)
         left += page.get_string_width(text) + 12
     page.set_xy(MARGIN, top + LINE + 1)
-

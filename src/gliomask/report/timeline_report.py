@@ -8,8 +8,9 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence as Ordered
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ class TimePoint:
     label_map: LabelMap
     geometry: Geometry
     day: date | None = None
-    origin: Provenance = Provenance()
+    origin: Provenance = field(default_factory=Provenance)
     brain: Mask | None = None
 
 
@@ -174,7 +175,7 @@ def _refuse_odd_order(points: Ordered[TimePoint]) -> None:
     days = [point.day for point in points if point.day is not None]
     if days and len(days) < len(points):
         raise UsageError("Some time points have a date and some have none. Give all of them a date, or none.")
-    for earlier, later in zip(days, days[1:], strict=False):
+    for earlier, later in pairwise(days):
         if later <= earlier:
             raise UsageError(f"The dates do not grow from row to row: {later} follows {earlier}. Give the time points in their order.")
 
@@ -200,7 +201,8 @@ def _least_overlap(point: TimePoint, earlier: Ordered[TimePoint]) -> float | Non
         if brain is None or other is None:
             return None
         carried = carried_over(other, grid, point.geometry)
-        found.append(2 * np.count_nonzero(carried & brain) / max(1, np.count_nonzero(carried) + np.count_nonzero(brain)))
+        sizes = int(carried.sum()) + int(brain.sum())
+        found.append(2 * int((carried & brain).sum()) / max(1, sizes))
     return min(found, default=None)
 
 
@@ -287,7 +289,8 @@ def _volume_tables(visits: Ordered[Visit]) -> list[Block]:
             rows.append((_when(visit.point), f"{volume.volume_ml:.3f}", f"{volume.voxels:,}", _change(found.from_baseline), _change(found.from_nadir)))
         header = (region.title.capitalize(), "Volume, ml", "Voxels", "From baseline", "From nadir")
         blocks.append(Table(tuple(rows), header, (1, 2, 3, 4), (2.4, 1.2, 1.1, 1.7, 1.7)))
-    return [*blocks, Paragraph("Baseline is the first time point; the nadir is the smallest volume of all earlier ones. No share is given of 0 ml.", quiet=True)]
+    note = "Baseline is the first time point; the nadir is the smallest volume of all earlier ones. No share is given of 0 ml."
+    return [*blocks, Paragraph(note, quiet=True)]
 
 
 def _diameters(visits: Ordered[Visit]) -> list[Block]:
