@@ -135,7 +135,7 @@ def test_a_brain_gets_the_probabilities_that_numpy_gives_it(member, engine):
 
 
 def test_an_adopted_model_says_all_and_is_sound(member):
-    said, folder, sizes = member
+    _, folder, sizes = member
     fields = json.loads((folder / "model.json").read_text())
     assert sorted(path.name for path in folder.iterdir()) == ["golden.npz", "model.json", "model.onnx"]
     assert (fields["network"], fields["training"], fields["foreign"]["origin"]) == ("foreign", None, "Made for a test.")
@@ -181,8 +181,8 @@ def test_what_the_graph_cannot_say_is_asked_for_all_at_once(tmp_path):
     graph = saved(tmp_path, mixing_graph(["n", 4, "a", "b"]))
     with pytest.raises(UsageError) as asked:
         adopt(graph, tmp_path / "net", "net", Description())
-    for option in ("--inputs", "--outputs", "--activation", "--orientation", "--normalisation", "--size-multiple", "--halo", "--licence", "--origin", "--training"):
-        assert option in str(asked.value)
+    for option in ("inputs", "outputs", "activation", "orientation", "normalisation", "size-multiple", "halo", "licence", "origin", "training"):
+        assert f"--{option}" in str(asked.value)
     assert "'x' (open, 4, open, open), which are slices" in str(asked.value)
     assert not (tmp_path / "net").exists()
 

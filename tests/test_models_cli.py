@@ -110,7 +110,8 @@ def test_adopt_asks_for_what_is_missing(tmp_path, capsys):
     assert run(["models", "adopt", str(folder / "model.onnx")]) == 2
     assert "--orientation" in capsys.readouterr().err
     options = ["--inputs", "flair,t1,t1ce,t2", "--outputs", "background,necrotic,oedema,enhancing", "--activation", "none", "--layout", "channels_last"]
-    options += ["--orientation", "LPS", "--normalisation", "volume", "--size-multiple", "2", "--halo", "3", "--licence", "x", "--origin", "x", "--training", "x"]
+    options += ["--orientation", "LPS", "--normalisation", "volume", "--size-multiple", "2", "--halo", "3"]
+    options += ["--licence", "x", "--origin", "x", "--training", "x"]
     assert run(["models", "adopt", str(folder / "model.onnx"), *options]) == 2
     assert "Give -o" in capsys.readouterr().err
     assert run(["models", "adopt", str(folder / "model.onnx"), "-o", str(tmp_path / "taken-in"), *options]) == 0

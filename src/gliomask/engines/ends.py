@@ -84,7 +84,7 @@ class GraphEnds:
 
     def _given(self, batch: Floats) -> Floats:
         moved = batch.transpose(0, *(axis + 1 for axis in self._axes(batch)), batch.ndim - 1)
-        moved = np.flip(moved, [n + 1 for n, flip in enumerate(self.flips) if flip])
+        moved = np.flip(moved, tuple(n + 1 for n, flip in enumerate(self.flips) if flip))
         return np.ascontiguousarray(np.moveaxis(moved, -1, 1) if self.channels_first else moved)
 
     def _labels(self, answer: Floats, batch: Floats) -> Floats:
@@ -95,7 +95,9 @@ class GraphEnds:
         if answer.shape != expected:
             raise ModelError(f"The graph answers with the shape {answer.shape}; for {', '.join(self.outputs)} of this input it would be {expected}.")
         last = np.moveaxis(answer, 1, -1) if self.channels_first else answer
-        back = np.flip(last, [n + 1 for n, flip in enumerate(self.flips) if flip]).transpose(0, *(axes.index(n) + 1 for n in range(len(axes))), last.ndim - 1)
+        back = np.flip(last, tuple(n + 1 for n, flip in enumerate(self.flips) if flip)).transpose(
+            0, *(axes.index(n) + 1 for n in range(len(axes))), last.ndim - 1
+        )
         return label_probabilities(_activated(back, self.activation), self.outputs)
 
     def _axes(self, batch: Floats) -> tuple[int, ...]:
@@ -136,9 +138,9 @@ def decide(probabilities: npt.NDArray[np.float32], outputs: tuple[str, ...]) -> 
         outputs: what the network answers with, see `GraphEnds`.
     """
     if not are_regions(outputs):
-        return np.argmax(probabilities, axis=-1).astype(np.uint8)
+        return np.asarray(np.argmax(probabilities, axis=-1), np.uint8)
     background, necrotic, enhancing = (probabilities[..., label] for label in (Label.BACKGROUND, Label.NECROTIC, Label.ENHANCING))
-    label_map = np.where(background < 0.5, np.uint8(Label.OEDEMA), np.uint8(Label.BACKGROUND))
+    label_map: LabelMap = np.where(background < 0.5, np.uint8(Label.OEDEMA), np.uint8(Label.BACKGROUND))
     label_map[necrotic + enhancing > 0.5] = Label.NECROTIC
     label_map[enhancing > 0.5] = Label.ENHANCING
     return label_map

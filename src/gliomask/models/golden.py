@@ -104,7 +104,8 @@ def answer(engine: Engine, golden: Arrays, spec: ModelSpec, order: Ordered[str])
     if spec.window is not None:
         more = [(0, side - size) for side, size in zip(spec.window, shape, strict=True)]
         batch = np.pad(batch, [(0, 0), *more, (0, 0)], mode="wrap")
-    return engine.predict(batch)[(0, *(slice(0, size) for size in shape))]
+    part: tuple[int | slice, ...] = (0, *(slice(0, size) for size in shape))
+    return engine.predict(batch)[part]
 
 
 def prove(engine: Engine, golden: Arrays, spec: ModelSpec) -> float:
