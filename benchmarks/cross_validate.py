@@ -3,7 +3,7 @@
 Each RUN is a folder that `gliomask train --folds TABLE --fold N` has left. Its model is exported to OUT/models/RUN, and the cases
 that it held out are segmented without post-processing into OUT/predictions, where `benchmarks/choose_postprocess.py` and
 `gliomask evaluate` find them; with --postprocess CHAIN, OUT/CHAIN gets them post-processed. A case held out by two runs is an error;
-cases that are there already are left alone.
+cases that are there already are left alone. `gliomask study` does the same for whole tables of experiments, trainings and comparison included.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import argparse
 import json
 from pathlib import Path
 
-from gliomask.cohort import ResultFiles, Writing, segment_to_files
 from gliomask.io.brats import find_cases, read_label_map
 from gliomask.io.nifti import write_volume
-from gliomask.labels import convention
+from gliomask.models.files import SPEC_NAME
 from gliomask.postprocess import postprocess
 from gliomask.preprocess.channels import NETWORK_ORIENTATION
-from gliomask.segmentation import Options, Segmenter
+from gliomask.segmentation import Options
+from gliomask.study.work import LABELS, predict_missing
 from gliomask.training.backend import use_backend
 
 
@@ -35,12 +35,11 @@ def held_out_cases(runs: list[Path]) -> dict[Path, list[str]]:
 def apply_chain(chain: str, raw: Path, cleaned: Path) -> None:
     """Post-processes every label map of a folder into another, as `gliomask segment` would have."""
     cleaned.mkdir(parents=True, exist_ok=True)
-    labels = convention("brats2021")
     for path in sorted(raw.glob("*_seg.nii.gz")):
-        label_map, geometry = read_label_map(path, labels)
+        label_map, geometry = read_label_map(path, LABELS)
         reorientation = geometry.reorientation_to(NETWORK_ORIENTATION)
         found = postprocess(reorientation.apply(label_map), chain, reorientation.target.spacing_mm)
-        write_volume(cleaned / path.name, labels.to_disk(reorientation.undo(found)), geometry, overwrite=True)
+        write_volume(cleaned / path.name, LABELS.to_disk(reorientation.undo(found)), geometry, overwrite=True)
 
 
 def main() -> None:
@@ -56,17 +55,14 @@ def main() -> None:
     from gliomask.training.export import export_model
 
     files = {case.case_id: case for case in find_cases(options.data)}
-    writing = Writing(convention("brats2021"), preview=False)
     for run, cases in held_out_cases(options.runs).items():
         model = options.output / "models" / run.name
-        if not model.exists():
+        if not (model / SPEC_NAME).exists():
             export_model(run, model, name=run.name, licence="Apache-2.0", attribution=[], postprocess="none")
-        with Segmenter(Options(model=str(model), postprocess="none", threads=options.threads)) as segmenter:
-            for case in cases:
-                results = ResultFiles.of(options.output / "predictions", case)
-                if not results.record.exists():
-                    segment_to_files(segmenter, files[case], results, writing)
-                    print(f"{run.name}: {case}", flush=True)
+        segmentation = Options(model=str(model), postprocess="none", threads=options.threads)
+        predict_missing(
+            segmentation, [files[case] for case in cases], options.output / "predictions", lambda line, run=run: print(f"{run.name}: {line}", flush=True)
+        )
     if options.postprocess:
         apply_chain(options.postprocess, options.output / "predictions", options.output / options.postprocess)
 
