@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from gliomask.geometry import Geometry
 from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles, read_case
 from gliomask.preprocess.raw.checks import has_skull
-from gliomask.preprocess.raw.route import RawCase, Settings, prepare_examination
+from gliomask.preprocess.raw.route import DEFAULT_SETTINGS, RawCase, Settings, prepare_examination
 from gliomask.preprocess.raw.transforms import to_itk_text
 from gliomask.report.preview import draw_preview
 from gliomask.report.run_record import input_hashes, write_record
@@ -167,33 +167,103 @@ class RawFiles:
 def _segment_raw(
     segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing, progress: Progress, raw: RawOptions, tell: Tell
 ) -> Segmentation:
-    targets = RawFiles(results)
-    existing = [path for path in targets.all() if path.exists()]
-    if existing and not writing.overwrite:
-        raise UsageError(f"{existing[0]} exists. Give --overwrite to replace the results of case {files.case_id}, or another output folder.")
-    settings = Settings(frozenset(raw.skip), None, _read_mask(raw.brain_mask), files.without)
+    refuse_existing(results, writing, files.case_id)
+    mask = _read_mask(raw.brain_mask)
     hashes = input_hashes([*files.paths(), *([raw.brain_mask] if raw.brain_mask else [])])
-    watch = time.perf_counter()
     examination, headers = read_examination(files)
-    read_seconds = time.perf_counter() - watch
+    settings = Settings(frozenset(raw.skip), None, mask, files.without)
+    raw_result = segment_examination(segmenter, examination, settings, progress, tell)
+    write_examination(segmenter, raw_result, results, writing, raw, headers, hashes)
+    return raw_result.result
+
+
+@dataclass(frozen=True, eq=False)
+class RawSegmentation:
+    """An examination's result in the frame, and the way back to its scans (`prepared.label_map_in`)."""
+
+    result: Segmentation
+    prepared: RawCase
+
+
+def segment_examination(
+    segmenter: Segmenter,
+    examination: Examination,
+    settings: Settings = DEFAULT_SETTINGS,
+    progress: Progress = lambda done, total: None,
+    tell: Tell = lambda line: None,
+) -> RawSegmentation:
+    """Brings an examination into the frame of BraTS and segments it there; writes nothing.
+
+    Args:
+        segmenter: the model, opened once.
+        examination: the scans, on grids of their own, wherever they came from.
+        settings: what to leave out, and what is known already.
+        progress: called with (parts of the brain done, parts in all).
+        tell: called with a line of text as each step ends.
+
+    Raises:
+        CaseError: a sequence is missing, given twice, or no MR scan of a head.
+        QualityError: a registration or the brain mask cannot be believed.
+        EngineUnavailableError: the extra `raw` is not installed.
+    """
+    start = time.perf_counter()
     prepared = prepare_examination(examination, settings, tell)
-    prepare_seconds = time.perf_counter() - watch - read_seconds
+    seconds = {"prepare": round(time.perf_counter() - start, 3)}
     result = segmenter.run(prepared.case, progress)
+    return RawSegmentation(replace(result, seconds=seconds | result.seconds), prepared)
+
+
+def refuse_existing(results: ResultFiles, writing: Writing, case_id: str) -> None:
+    """Checks that no result of a raw case would be overwritten unasked.
+
+    Raises:
+        UsageError: one exists and `writing.overwrite` is false.
+    """
+    existing = next((path for path in RawFiles(results).all() if path.exists()), None)
+    if existing and not writing.overwrite:
+        raise UsageError(f"{existing} exists. Give --overwrite to replace the results of case {case_id}, or another output folder.")
+
+
+def write_examination(
+    segmenter: Segmenter,
+    raw_result: RawSegmentation,
+    results: ResultFiles,
+    writing: Writing,
+    raw: RawOptions,
+    headers: Mapping[Sequence, bytes],
+    hashes: dict[str, str],
+) -> None:
+    """Writes what became of an examination: all of it, or, after an error, nothing.
+
+    Args:
+        segmenter: what made it.
+        raw_result: what to write.
+        results: where it goes; further files say their space in their names.
+        writing: what to write.
+        raw: in which spaces, and with which images.
+        headers: NIfTI headers of the scans, for the codes of the results; scans that have none get a fresh one.
+        hashes: SHA-256 of the input, for the run record.
+
+    Raises:
+        QualityError: a quality flag was raised and `writing.strict` is set.
+        UsageError: a file cannot be written.
+    """
+    start = time.perf_counter()
+    result, prepared, targets = raw_result.result, raw_result.prepared, RawFiles(results)
     if result.flags and writing.strict:
-        raise QualityError(f"Case {files.case_id}: {result.flags[0].message} Nothing was written, because --strict was given.")
+        raise QualityError(f"Case {result.case.case_id}: {result.flags[0].message} Nothing was written, because --strict was given.")
+    existing = {path for path in targets.all() if path.exists()}
     results.label_map.parent.mkdir(parents=True, exist_ok=True)
     try:
         native = _write(result, prepared, headers, targets, writing, raw)
         _write_reports(result, prepared, native, targets, writing, segmenter.model.spec.name)
-        seconds = {"read": round(read_seconds, 3), "prepare": round(prepare_seconds, 3), **result.seconds}
         fields = record_fields(segmenter, result, writing, hashes) | _raw_fields(prepared, raw)
-        fields["seconds"] = {**seconds, "total": round(time.perf_counter() - watch, 3)}
+        fields["seconds"] = {**result.seconds, "write": round(time.perf_counter() - start, 3)}
         write_record(results.record, "segment", fields)
     except BaseException:
-        for path in set(targets.all()) - set(existing):
+        for path in set(targets.all()) - existing:
             path.unlink(missing_ok=True)
         raise
-    return result
 
 
 def _read_mask(path: Path | None) -> tuple[Mask, Geometry] | None:
@@ -206,9 +276,11 @@ def _read_mask(path: Path | None) -> tuple[Mask, Geometry] | None:
 def _write(result: Segmentation, prepared: RawCase, headers: Mapping[Sequence, bytes], targets: RawFiles, writing: Writing, raw: RawOptions) -> LabelMap:
     """Writes label maps, masks, transforms and images; returns the label map in the reference's grid."""
     reference, overwrite = prepared.reference, writing.overwrite
-    natives = {sequence: prepared.label_map_in(sequence, result.label_map) for sequence in dict.fromkeys((reference, *raw.spaces)) if sequence in headers}
+    natives = {
+        sequence: prepared.label_map_in(sequence, result.label_map) for sequence in dict.fromkeys((reference, *raw.spaces)) if sequence in prepared.matrices
+    }
     for sequence, label_map in natives.items():
-        grid, header = prepared.examination.scans[sequence].geometry, headers[sequence]
+        grid, header = prepared.examination.scans[sequence].geometry, headers.get(sequence)
         path = targets.results.label_map if sequence == reference else targets.label_map(sequence.value)
         nifti.write_volume(path, writing.labels.to_disk(label_map), grid, header, overwrite=overwrite)
         nifti.write_volume(targets.mask(sequence.value), prepared.mask_in(sequence).astype(np.uint8), grid, header, overwrite=overwrite)

@@ -15,7 +15,7 @@ from gliomask.examination import Examination, Scan
 from gliomask.geometry import Geometry
 from gliomask.preprocess.raw.atlas import Atlas
 from gliomask.preprocess.raw.registration import Comparison, Image, Kind, Level, Match, best_start
-from gliomask.preprocess.raw.transforms import Points, about, angle_degrees, move, nearest_rigid, stretches, turn
+from gliomask.preprocess.raw.transforms import Points, about, angle_degrees, inverse, move, nearest_rigid, stretches, turn
 from gliomask.sequences import Sequence
 
 SEQUENCE_LEVELS = (Level(8, 4_000, 0.5), Level(4, 10_000, 0.2), Level(2, 30_000, 0.05, 3))
@@ -44,6 +44,8 @@ RESOLUTION_ADVANTAGE = 2.0
 MIN_COVERAGE = 0.9
 MAX_ANGLE_DEGREES = 50.0
 SCALE_LIMITS = (0.75, 1.35)
+MIN_INFORMATION = 0.1
+"""Nats beyond chance. Sequences of one head share 0.7 and more, the average brain and a head 0.3 and more."""
 MIN_GAIN = 1.15
 """Information at the end, as a multiple of the most found at any displaced pose. Where two images do not belong together, some displaced pose is as good."""
 DISPLACED_MM, DISPLACED_DEGREES = 15.0, 15.0
@@ -55,7 +57,7 @@ class Alignment:
 
     Args:
         matrix: the fixed image's world to the moving image's, RAS millimetres.
-        information: mutual information at the end, in nats.
+        information: mutual information at the end, beyond chance, in nats.
         gain: the same, as a multiple of the most found at displaced poses.
         coverage: share of the brain that lies within the moving scan's field of view.
         angle_degrees: of the rotation in `matrix`.
@@ -73,7 +75,7 @@ class Alignment:
         """Returns the measures for the record of a run."""
         return {
             "mutual_information_nats": round(self.information, 4),
-            "gain_over_displaced": round(self.gain, 3),
+            "gain_over_displaced": round(min(self.gain, 99.0), 3),
             "brain_in_field_of_view": round(self.coverage, 4),
             "angle_degrees": round(self.angle_degrees, 2),
             "scales": [round(scale, 4) for scale in self.scales],
@@ -185,7 +187,7 @@ NEAR_MM = 25.0
 
 def _near(brain: Points, geometry: Geometry) -> Mask:
     """True in the box round the brain, with a margin that holds skull and scalp: (I, J, K)."""
-    index = move(np.linalg.inv(geometry.affine), brain)
+    index = move(inverse(geometry.affine), brain)
     margin = NEAR_MM / np.array(geometry.spacing_mm)
     low = np.maximum(np.floor(index.min(axis=0) - margin), 0).astype(int)
     high = np.maximum(np.ceil(index.max(axis=0) + margin), 1).astype(int)
@@ -203,8 +205,8 @@ def _sequence_starts(reference: Scan, other: Scan, brain: Points) -> Iterator[Af
 
 
 def _measured(comparison: Comparison, match: Match, brain: Points, moving: Geometry) -> Alignment:
-    displaced = max(comparison.information(pose) for pose in _displaced(match.matrix, brain.mean(axis=0)))
-    information = comparison.information(match.matrix)
+    displaced = max(comparison.excess(pose) for pose in _displaced(match.matrix, brain.mean(axis=0)))
+    information = comparison.excess(match.matrix)
     gain = information / displaced if displaced > 0 else float("inf")
     return Alignment(match.matrix, information, gain, coverage(match.matrix, brain, moving), angle_degrees(match.matrix), stretches(match.matrix))
 
@@ -217,7 +219,7 @@ def _displaced(matrix: Affine, centre: Points) -> Iterator[Affine]:
 
 def coverage(matrix: Affine, points: Points, geometry: Geometry) -> float:
     """Returns the share of points that a map puts into a grid's field of view."""
-    index = move(np.linalg.inv(geometry.affine) @ matrix, points)
+    index = move(inverse(geometry.affine) @ matrix, points)
     inside = (index >= -0.5) & (index <= np.array(geometry.shape) - 0.5)
     return float(inside.all(axis=1).mean())
 
@@ -229,6 +231,8 @@ def refuse_unbelievable(alignment: Alignment, kind: Kind) -> None:
         QualityError: one of them is passed; the message begins with what was found.
     """
     low, high = min(alignment.scales), max(alignment.scales)
+    if alignment.information < MIN_INFORMATION:
+        raise QualityError(f"the images share {alignment.information:.3f} nats of information where they ended; {MIN_INFORMATION:g} is needed")
     if alignment.gain < MIN_GAIN:
         limit = f"{MIN_GAIN:g} times is needed"
         raise QualityError(f"the images share hardly more where they ended ({alignment.gain:.2f} times) than {DISPLACED_MM:g} mm or degrees away; {limit}")

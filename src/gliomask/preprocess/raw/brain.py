@@ -48,6 +48,13 @@ TRUST = 0.05
 DURA_MM = 1.0
 """Between the inner table of the skull and the brain with its fluid lies the dura, about this thick with what partial volume adds."""
 
+FAT = 1.5
+"""Fat in marrow and scalp is brighter on T1 than the brain near it by more than this factor; nothing at the surface of a brain is, before contrast."""
+RIND_MM = 7.0
+"""Fat is taken off within this much of the surface found."""
+LOCAL_MM = 8.0
+"""How far round a voxel brain tells what is bright there: coils brighten what is near them."""
+
 BRAIN_LIMITS_ML = (800.0, 2100.0)
 """Brains with their fluid outside these are not believed. Those of 65 patients of BraTS have 1,146 to 1,746 ml."""
 
@@ -73,7 +80,7 @@ def _surface() -> _Surface:
     atlas = load_atlas()
     edge = atlas.brain & ~ndi.binary_erosion(atlas.brain)
     spacing = np.array(atlas.geometry.spacing_mm)
-    slope = np.stack(np.gradient(ndi.gaussian_filter(atlas.depth_mm, 1.5), *spacing))
+    slope = np.array(np.gradient(ndi.gaussian_filter(atlas.depth_mm, 1.5), *spacing))
     normal = slope[:, edge].T
     normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6) / spacing
     index = np.argwhere(edge)[::2].astype(np.float64)
@@ -94,8 +101,21 @@ def find_brain(examination: Examination, matrices: dict[Sequence, Affine], targe
     signal = _signal(examination, matrices, atlas)
     moved_mm = _skull_distance(signal)
     level = atlas.depth_mm - _spread(moved_mm, atlas)
+    if Sequence.T1 in examination.scans:
+        t1 = examination.scans[Sequence.T1]
+        fat = _fat(itk.resample(t1.volume, t1.geometry, atlas.geometry, matrices[Sequence.T1]), level, atlas)
+        level = np.where(fat, np.maximum(level, atlas.geometry.spacing_mm[0] / 2), level)
     inside = itk.resample((FAR_MM - level).astype(np.float32), atlas.geometry, target, to_atlas) > FAR_MM
     return _one_piece(inside, target)
+
+
+def _fat(t1: Volume, level: Volume, atlas: Atlas) -> Mask:
+    """True where the rind of what was found is fat: (I, J, K)."""
+    rind = (level > -RIND_MM) & (level < 0)
+    core = (level <= -RIND_MM).astype(np.float32)
+    sigma = [LOCAL_MM / mm for mm in atlas.geometry.spacing_mm]
+    nearby = ndi.gaussian_filter(t1 * core, sigma) / np.maximum(ndi.gaussian_filter(core, sigma), 1e-3)
+    return np.asarray(rind & (nearby > 0) & (t1 > FAT * nearby))
 
 
 def _signal(examination: Examination, matrices: dict[Sequence, Affine], atlas: Atlas) -> Volume:
@@ -158,7 +178,7 @@ def _spread(moved_mm: npt.NDArray[np.float64], atlas: Atlas) -> Volume:
     close = np.abs(atlas.depth_mm) <= FAR_MM / 2
     spacing = np.array(atlas.geometry.spacing_mm)
     distance, nearest = cKDTree(surface.index * spacing).query(np.argwhere(close) * spacing, k=4)
-    weight = 1 / (distance + 1)
+    weight = 1 / (np.asarray(distance) + 1)
     result = np.zeros(atlas.depth_mm.shape, np.float32)
     result[close] = (weight * moved_mm[nearest]).sum(axis=1) / weight.sum(axis=1)
     return np.asarray(ndi.gaussian_filter(result, 0.7))

@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 from gliomask.arrays import Affine, Mask, Volume
 from gliomask.errors import QualityError
 from gliomask.geometry import Geometry
-from gliomask.preprocess.raw.transforms import about, move, turn
+from gliomask.preprocess.raw.transforms import about, inverse, move, turn
 
 Kind = Literal["rigid", "affine"]
 
@@ -93,21 +93,31 @@ class Comparison:
         self._rows = np.rint(_bins(ndi.map_coordinates(thinned.volume, index.T, order=1, mode="nearest"))).astype(np.intp) * BINS
         self._moving = thin(moving, level.spacing_mm)
         self._binned = _bins(self._moving.volume)
-        self._inverse = np.linalg.inv(self._moving.geometry.affine)
+        self._inverse = inverse(self._moving.geometry.affine)
 
     def information(self, matrix: Affine) -> float:
         """Returns the mutual information under a map, in nats, times the share of points within the moving image; 0 where that says nothing."""
+        counts, share = self._counts(matrix)
+        return share * _information(counts) if share >= FEWEST_INSIDE else 0.0
+
+    def excess(self, matrix: Affine) -> float:
+        """Returns by how much the mutual information within the moving image exceeds what chance alone shows, in nats; 0 where that says nothing.
+
+        The chance part is that of Miller, 1955: of two images that share nothing, N points in B x B bins show (B - 1)^2 / 2N.
+        """
+        counts, share = self._counts(matrix)
+        return _information(counts) - (BINS - 1) ** 2 / (2 * float(counts.sum())) if share >= FEWEST_INSIDE else 0.0
+
+    def _counts(self, matrix: Affine) -> tuple[npt.NDArray[np.float64], float]:
+        """Joint histogram of the points within the moving image, and their share."""
         index = move(self._inverse @ matrix, self._points)
         inside = ((index >= -0.5) & (index <= np.array(self._binned.shape) - 0.5)).all(axis=1)
-        share = float(inside.mean())
-        if share < FEWEST_INSIDE:
-            return 0.0
         value = ndi.map_coordinates(self._binned, index[inside].T, order=1, mode="nearest")
         below = np.minimum(value.astype(np.intp), BINS - 2)
         upper = (value - below).astype(np.float64)
         cell = self._rows[inside] + below
         counts = np.bincount(cell, 1 - upper, BINS * BINS) + np.bincount(cell + 1, upper, BINS * BINS)
-        return share * _information(counts.reshape(BINS, BINS))
+        return np.asarray(counts.reshape(BINS, BINS), np.float64), float(inside.mean())
 
     def register(self, start: Affine, kind: Kind) -> Match:
         """Returns the best map near a start.

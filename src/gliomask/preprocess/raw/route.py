@@ -33,7 +33,7 @@ from gliomask.preprocess.raw.align import (
 from gliomask.preprocess.raw.atlas import BRATS_FRAME, load_atlas
 from gliomask.preprocess.raw.brain import BRAIN_LIMITS_ML, find_brain
 from gliomask.preprocess.raw.checks import has_skull, refuse_unfit
-from gliomask.preprocess.raw.transforms import Points, move
+from gliomask.preprocess.raw.transforms import Points, inverse, move
 from gliomask.sequences import Sequence
 
 STEPS = ("coregister", "frame", "mask")
@@ -62,6 +62,9 @@ class Settings:
         unknown = sorted(self.skip - set(STEPS))
         if unknown:
             raise UsageError(f"There is no step '{unknown[0]}' to skip. Known ones: {', '.join(STEPS)}.")
+
+
+DEFAULT_SETTINGS = Settings()
 
 
 @dataclass(frozen=True)
@@ -105,16 +108,16 @@ class RawCase:
         A voxel of the scan takes the label that fills most of it: labels are sampled at several places along thick axes, linearly, and averaged.
         """
         grid = self.examination.scans[sequence].geometry
-        shares = [_filled(label_map == label, self.case.geometry, grid, np.linalg.inv(self.matrices[sequence])) for label in Label]
-        return np.argmax(shares, axis=0).astype(np.uint8)
+        shares = [_filled(label_map == label, self.case.geometry, grid, inverse(self.matrices[sequence])) for label in Label]
+        return np.asarray(np.argmax(shares, axis=0), np.uint8)
 
     def mask_in(self, sequence: Sequence) -> Mask:
         """Returns the brain mask on a scan's own grid: (I, J, K)."""
         grid = self.examination.scans[sequence].geometry
-        return _filled(self.case.brain_mask, self.case.geometry, grid, np.linalg.inv(self.matrices[sequence])) > 0.5
+        return _filled(self.case.brain_mask, self.case.geometry, grid, inverse(self.matrices[sequence])) > 0.5
 
 
-def prepare_examination(examination: Examination, settings: Settings = Settings(), tell: Tell = lambda line: None) -> RawCase:
+def prepare_examination(examination: Examination, settings: Settings = DEFAULT_SETTINGS, tell: Tell = lambda line: None) -> RawCase:
     """Brings an examination into the frame of BraTS.
 
     Args:
@@ -151,7 +154,7 @@ def prepare_examination(examination: Examination, settings: Settings = Settings(
         mask, what = _bare(examination, stripped or list(examination.scans), matrices), "what is not 0: the skull is off"
     else:
         from_atlas = {sequence: between[sequence] @ affine.matrix for sequence in examination.scans}
-        mask = find_brain(examination, from_atlas, BRATS_FRAME, np.linalg.inv(affine.matrix) @ to_reference)
+        mask = find_brain(examination, from_atlas, BRATS_FRAME, inverse(affine.matrix) @ to_reference)
         what = "found: the average brain's surface moved to the skull"
     done(Step("mask", "", what, {"volume_ml": _believed_ml(examination.case_id, mask)}))
     volumes = {sequence: itk.resample(one.volume, one.geometry, BRATS_FRAME, matrices[sequence]) for sequence, one in examination.scans.items()}

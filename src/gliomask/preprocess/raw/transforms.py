@@ -24,6 +24,11 @@ def move(matrix: Affine, points: Points) -> Points:
     return moved
 
 
+def inverse(matrix: Affine) -> Affine:
+    """Returns the map back."""
+    return np.asarray(np.linalg.inv(matrix), np.float64)
+
+
 def about(centre: npt.ArrayLike, rotation: npt.NDArray[np.float64], shift: npt.ArrayLike = (0.0, 0.0, 0.0)) -> Affine:
     """Returns the map that turns by a (3, 3) matrix about a centre, then shifts."""
     matrix = np.eye(4)

@@ -1,0 +1,340 @@
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+from heads import make_head, moved_examination, scanner_grid, true_mask
+
+from gliomask.cli.main import run
+from gliomask.cohort import ResultFiles, Writing, segment_cohort, segment_to_files
+from gliomask.errors import CaseError, FileFormatError, GeometryError, QualityError, UsageError
+from gliomask.examination import Examination, Scan
+from gliomask.geometry import Geometry
+from gliomask.io.brats import explicit_case, find_cases
+from gliomask.io.nifti import read_volume, write_volume
+from gliomask.labels import convention
+from gliomask.preprocess.raw.align import SEQUENCE_LEVELS, Alignment, align_sequences, choose_reference, refuse_unbelievable
+from gliomask.preprocess.raw.atlas import BRATS_FRAME
+from gliomask.preprocess.raw.route import RawCase, Settings, Step, prepare_examination
+from gliomask.preprocess.raw.transforms import about, distance_mm, move, turn
+from gliomask.raw_route import RawOptions, segment_any_to_files
+from gliomask.segmentation import Options, Segmenter
+from gliomask.sequences import PAPER_ORDER, Sequence
+from gliomask.simulate.patient import simulate_case
+
+pytest.importorskip("SimpleITK")
+WRITING = Writing(convention("brats2021"), preview=False)
+
+
+def dice(first, second):
+    return 2 * np.count_nonzero(first & second) / (np.count_nonzero(first) + np.count_nonzero(second))
+
+
+@pytest.fixture(scope="module")
+def head():
+    case, _ = simulate_case(np.random.default_rng(11), size="small")
+    return make_head(case)
+
+
+@pytest.fixture(scope="module")
+def moved(head):
+    return moved_examination(head)
+
+
+@pytest.fixture(scope="module")
+def told():
+    return []
+
+
+@pytest.fixture(scope="module")
+def prepared(moved, told):
+    return prepare_examination(moved[0], tell=told.append)
+
+
+def brain_points(head):
+    index = np.argwhere(head.brain)[::200].astype(float)
+    return move(head.geometry.affine, index)
+
+
+def test_sequences_of_a_head_that_moved_between_them_come_together(prepared, moved, head):
+    # Wherever the reference went in the frame, the others must have gone too.
+    expected = np.linalg.inv(prepared.matrices[Sequence.T1CE]) @ moved[1][Sequence.T1CE]
+    for sequence, truth in moved[1].items():
+        found = np.linalg.inv(prepared.matrices[sequence]) @ truth
+        assert distance_mm(found, expected, brain_points(head)).mean() < 1.5, sequence
+
+
+def test_the_head_comes_near_its_place_in_the_frame_at_its_own_size(prepared, moved, head):
+    matrix = prepared.matrices[Sequence.T1CE]
+    assert distance_mm(matrix, moved[1][Sequence.T1CE], brain_points(head)).mean() < 8
+    np.testing.assert_allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-9)
+
+
+def test_the_brain_is_found_under_its_skull(prepared, moved, head):
+    truth = true_mask(head, moved[1][Sequence.T2], moved[0].scans[Sequence.T2].geometry)
+    assert dice(prepared.mask_in(Sequence.T2), truth) > 0.93
+
+
+def test_the_case_lies_in_the_frame_and_is_bare(prepared):
+    assert prepared.case.geometry.same_grid(BRATS_FRAME)
+    for volume in prepared.case.volumes.values():
+        assert (volume[~prepared.case.brain_mask] == 0).all()
+
+
+def test_every_step_is_told_and_measured(prepared, told):
+    assert [step.name for step in prepared.steps] == ["reference", "frame", "coregister", "coregister", "coregister", "mask"]
+    assert len(told) == len(prepared.steps)
+    assert prepared.reference == Sequence.T1CE
+    assert all(step.measured["gain_over_displaced"] > 1.15 for step in prepared.steps if step.name in ("frame", "coregister"))
+
+
+def test_a_label_map_comes_back_to_where_it_was(prepared, moved):
+    labels = np.zeros(BRATS_FRAME.shape, np.uint8)
+    labels[90:120, 110:150, 60:100] = 2
+    labels[100:112, 120:140, 70:90] = 3
+    native = prepared.label_map_in(Sequence.T2, labels)
+    grid = moved[0].scans[Sequence.T2].geometry
+    for label, apart_mm in ((2, 1.0), (3, max(grid.spacing_mm) / 2)):
+        here = move(grid.affine, np.argwhere(native == label).astype(float)).mean(axis=0)
+        there = move(prepared.matrices[Sequence.T2], move(BRATS_FRAME.affine, np.argwhere(labels == label).astype(float))).mean(axis=0)
+        assert np.linalg.norm(here - there) < apart_mm
+    assert np.count_nonzero(native) * grid.voxel_ml == pytest.approx(np.count_nonzero(labels) / 1000, rel=0.05)
+
+
+@pytest.fixture
+def coarse(monkeypatch):
+    """Registration at 8 mm only."""
+    monkeypatch.setattr("gliomask.preprocess.raw.align.SEQUENCE_LEVELS", SEQUENCE_LEVELS[:1] * 2)
+
+
+def test_the_same_scans_give_the_same_numbers_alone_and_beside_others(coarse, moved, head):
+    scans = moved[0].scans
+    brain = move(moved[1][Sequence.T1CE], brain_points(head))
+    alone = align_sequences(scans[Sequence.T1CE], scans[Sequence.T2], brain)
+    with ThreadPoolExecutor(2) as pool:
+        beside = list(pool.map(lambda sequence: align_sequences(scans[Sequence.T1CE], scans[sequence], brain), (Sequence.FLAIR, Sequence.T2)))[1]
+    assert alone.matrix.tobytes() == beside.matrix.tobytes()
+    assert alone.measured() == beside.measured()
+
+
+def test_a_scan_that_shows_something_else_is_refused(coarse, moved, head):
+    scans = moved[0].scans
+    noise = np.random.default_rng(3).gamma(2, 50, scans[Sequence.T2].geometry.shape)
+    other = Scan(noise.astype(np.float32), scans[Sequence.T2].geometry, "noise.nii.gz")
+    with pytest.raises(QualityError, match=r"the images share \S+ nats of information"):
+        refuse_unbelievable(align_sequences(scans[Sequence.T1CE], other, move(moved[1][Sequence.T1CE], brain_points(head))), "rigid")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"gain": 1.02}, "hardly more"),
+        ({"information": 0.02}, "share 0.020 nats"),
+        ({"angle_degrees": 75.0}, "turned by 75 degrees"),
+        ({"scales": (1.6, 1.0, 0.9)}, "scaled by 0.90 to 1.60"),
+        ({"scales": (1.1, 1.0, 0.5)}, "scaled by 0.50 to 1.10"),
+        ({"coverage": 0.6}, "40% of the brain lies outside"),
+    ],
+)
+def test_what_cannot_be_believed_is_said(change, message):
+    good = Alignment(np.eye(4), 0.5, 1.5, 1.0, 5.0, (1.05, 1.0, 0.95))
+    refuse_unbelievable(good, "affine")
+    with pytest.raises(QualityError, match=message):
+        refuse_unbelievable(replace(good, **change), "affine")
+
+
+def test_t1ce_leads_unless_another_has_much_smaller_voxels(moved):
+    assert choose_reference(moved[0]) == Sequence.T1CE
+    fine = scanner_grid((150, 150, 150), (1.0, 1.0, 1.0))
+    sharp = Scan(np.random.default_rng(0).random(fine.shape, np.float32), fine, "t1.nii.gz")
+    assert choose_reference(Examination("x", {**moved[0].scans, Sequence.T1: sharp})) == Sequence.T1
+
+
+def test_a_step_that_does_not_exist_cannot_be_skipped():
+    with pytest.raises(UsageError, match="no step 'registration'"):
+        Settings(frozenset({"registration"}))
+
+
+@pytest.fixture
+def stub_alignment(monkeypatch, prepared):
+    """No registration: the matrices found before."""
+    reference = prepared.matrices[Sequence.T1CE]
+    pose = Alignment(reference, 0.5, 1.5, 1.0, 5.0, (1.0, 1.0, 1.0))
+    monkeypatch.setattr("gliomask.preprocess.raw.route.align_to_frame", lambda scan, atlas: pose)
+    monkeypatch.setattr("gliomask.preprocess.raw.route.rigid_to_frame", lambda scan, atlas, affine: reference)
+    grids = {scan.geometry: sequence for sequence, scan in prepared.examination.scans.items()}
+
+    def align(fixed, moving, brain):
+        return replace(pose, matrix=prepared.matrices[grids[moving.geometry]] @ np.linalg.inv(reference))
+
+    monkeypatch.setattr("gliomask.preprocess.raw.route.align_sequences", align)
+
+
+def test_a_brain_mask_that_is_given_is_used(stub_alignment, moved, head):
+    grid = moved[0].scans[Sequence.T2].geometry
+    mask = true_mask(head, moved[1][Sequence.T2], grid)
+    found = prepare_examination(moved[0], Settings(brain_mask=(mask, grid)))
+    assert dice(found.mask_in(Sequence.T2), mask) > 0.97
+    assert found.steps[-1].what == "as given"
+
+
+def test_a_brain_mask_on_another_grid_is_refused(stub_alignment, moved):
+    grid = Geometry((50, 50, 50), np.diag([4.0, 4.0, 4.0, 1.0]))
+    with pytest.raises(GeometryError, match="the brain mask lies on no sequence's grid"):
+        prepare_examination(moved[0], Settings(brain_mask=(np.ones(grid.shape, bool), grid)))
+
+
+def test_a_brain_cut_off_by_the_field_of_view_is_refused(stub_alignment, moved, head, monkeypatch):
+    scans = dict(moved[0].scans)
+    flair = scans[Sequence.FLAIR]
+    cut = Geometry((104, 120, 18), flair.geometry.affine)
+    scans[Sequence.FLAIR] = Scan(flair.volume[:, :, :18], cut, "flair.nii.gz")
+    pose = Alignment(moved[1][Sequence.FLAIR] @ np.linalg.inv(moved[1][Sequence.T1CE]), 0.5, 1.5, 1.0, 5.0, (1.0, 1.0, 1.0))
+    monkeypatch.setattr("gliomask.preprocess.raw.route.align_sequences", lambda fixed, moving, brain: pose)
+    with pytest.raises(QualityError, match=r"flair \(flair.nii.gz\): \d+% of the brain lies outside the field of view"):
+        prepare_examination(Examination("cut", scans))
+
+
+def test_a_registration_that_fails_names_its_sequence(stub_alignment, moved, monkeypatch):
+    bad = Alignment(np.eye(4), 0.1, 1.01, 1.0, 5.0, (1.0, 1.0, 1.0))
+    monkeypatch.setattr("gliomask.preprocess.raw.route.align_sequences", lambda fixed, moving, brain: bad)
+    with pytest.raises(QualityError, match="Case moved: flair cannot be registered to t1ce: .*--skip coregister"):
+        prepare_examination(moved[0])
+
+
+@pytest.mark.parametrize("problem", ["twice", "ct", "slab", "missing"])
+def test_what_no_step_could_mend_is_refused_first(moved, problem):
+    scans = dict(moved[0].scans)
+    t1 = scans[Sequence.T1]
+    if problem == "twice":
+        scans[Sequence.T1] = replace(scans[Sequence.T1CE], source="other.nii.gz")
+    elif problem == "ct":
+        scans[Sequence.T1] = Scan(np.where(t1.volume < 60, -1000, t1.volume), t1.geometry, "ct.nii.gz")
+    elif problem == "slab":
+        scans[Sequence.T1] = Scan(t1.volume[:, :, :1], Geometry((*t1.geometry.shape[:2], 1), t1.geometry.affine), "one.nii.gz")
+    else:
+        del scans[Sequence.T1]
+    message = {"twice": "hold the same image", "ct": "looks like a CT", "slab": "is no whole head", "missing": "missing t1"}[problem]
+    with pytest.raises(CaseError, match=message):
+        prepare_examination(Examination("bad", scans))
+
+
+@pytest.fixture
+def segmenter(fake_model):
+    with Segmenter(Options()) as opened:
+        yield opened
+
+
+def hashes(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if not path.name.endswith("_run.json")}
+
+
+def test_prepared_scans_go_straight_through_to_the_byte(segmenter, tiny_brats_folder, tmp_path):
+    (files,) = find_cases(tiny_brats_folder)
+    segment_to_files(segmenter, files, ResultFiles.of(tmp_path / "before", files.case_id), WRITING)
+    lines = []
+    segment_any_to_files(segmenter, files, ResultFiles.of(tmp_path / "now", files.case_id), WRITING, tell=lines.append)
+    assert hashes(tmp_path / "before") == hashes(tmp_path / "now")
+    assert lines == []
+
+
+@pytest.fixture
+def small(tiny_case):
+    """A raw case as `prepare_examination` would return it, from scans of 10 slices and a frame of 20."""
+    grid = Geometry((16, 20, 10), np.array([[-1.5, 0, 0, 11], [0, -1.4, 0, 13], [0, 0, 2.2, -10], [0, 0, 0, 1]]))
+    wide = Geometry((20, 20, 10), np.array([[-1.3, 0, 0, 12], [0, -1.4, 0, 13], [0, 0, 2.2, -10], [0, 0, 0, 1]]))
+    grids = {sequence: wide if sequence == Sequence.FLAIR else grid for sequence in PAPER_ORDER}
+    generator = np.random.default_rng(0)
+    scans = {sequence: Scan(generator.random(one.shape, np.float32), one, sequence.value) for sequence, one in grids.items()}
+    matrices = {sequence: about((0, 0, 0), turn((0, 0, 5)), (0, 0, 1)) for sequence in PAPER_ORDER}
+    return RawCase(tiny_case, Examination("tiny", scans), Sequence.T1CE, matrices, (Step("mask", "", "by hand", {"volume_ml": 3.0}),))
+
+
+@pytest.fixture
+def raw_files(tmp_path, small, monkeypatch):
+    monkeypatch.setattr("gliomask.raw_route.prepare_examination", lambda examination, settings, tell: small)
+    folder = tmp_path / "scanner"
+    folder.mkdir()
+    for sequence, scan in small.examination.scans.items():
+        write_volume(folder / f"{sequence.value}.nii.gz", scan.volume, scan.geometry)
+    return explicit_case("tiny", {sequence: folder / f"{sequence.value}.nii.gz" for sequence in PAPER_ORDER})
+
+
+def test_raw_scans_are_refused_where_the_route_is_not_wanted(segmenter, raw_files, tmp_path):
+    with pytest.raises(GeometryError, match="lies on another grid"):
+        segment_any_to_files(segmenter, raw_files, ResultFiles.of(tmp_path / "out", "tiny"), WRITING, raw=RawOptions("never"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_of_raw_scans_lie_in_the_scanners_grids(segmenter, raw_files, tmp_path, small):
+    results = ResultFiles.of(tmp_path / "out", "tiny")
+    lines = []
+    options = RawOptions(spaces=(Sequence.FLAIR,), keep_images=True)
+    result = segment_any_to_files(segmenter, raw_files, results, WRITING, raw=options, tell=lines.append)
+    assert lines[0].startswith("tiny: the sequences lie on different grids: taking the raw route")
+    for name, sequence in (("tiny_seg.nii.gz", Sequence.T1CE), ("tiny_space-flair_seg.nii.gz", Sequence.FLAIR)):
+        written = read_volume(tmp_path / "out" / name)
+        assert written.geometry.same_grid(read_volume(raw_files.sequences[sequence]).geometry)
+        expected = convention("brats2021").to_disk(small.label_map_in(sequence, result.label_map))
+        np.testing.assert_array_equal(written.values, expected)
+        assert expected.any()
+    assert read_volume(tmp_path / "out" / "tiny_space-brats_seg.nii.gz").values.shape == result.label_map.shape
+    assert {path.name for path in (tmp_path / "out").glob("*.tfm")} == {f"tiny_from-{sequence.value}_to-brats.tfm" for sequence in PAPER_ORDER}
+    record = json.loads(results.record.read_text())
+    assert record["raw_route"]["reference"] == "t1ce"
+    assert record["raw_route"]["steps"][0]["what"] == "by hand"
+    assert json.loads(results.volumes_json.read_text())["space"] == "t1ce"
+    with pytest.raises(UsageError, match="exists"):
+        segment_any_to_files(segmenter, raw_files, results, WRITING, raw=options)
+
+
+def test_nothing_is_left_of_a_raw_case_that_fails_while_it_is_written(segmenter, raw_files, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise UsageError("full")
+
+    monkeypatch.setattr("gliomask.raw_route.write_record", fail)
+    with pytest.raises(UsageError, match="full"):
+        segment_any_to_files(segmenter, raw_files, ResultFiles.of(tmp_path / "out", "tiny"), WRITING)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_cohort_takes_raw_and_prepared_cases(segmenter, raw_files, tiny_brats_folder, tmp_path):
+    (prepared_files,) = find_cases(tiny_brats_folder)
+    cases = [prepared_files, replace(raw_files, case_id="scanner")]
+    result = segment_cohort(segmenter, cases, tmp_path / "out", WRITING, segment_one=segment_any_to_files)
+    assert [row.status for row in result.rows] == ["done", "done"]
+    assert "raw_route" not in json.loads((tmp_path / "out" / "tiny_run.json").read_text())
+    assert "raw_route" in json.loads((tmp_path / "out" / "scanner_run.json").read_text())
+
+
+def test_a_four_dimensional_file_in_place_of_a_sequence_is_refused(segmenter, raw_files, tmp_path):
+    nib.save(nib.Nifti1Image(np.ones((20, 20, 12, 30), np.float32), np.eye(4)), raw_files.sequences[Sequence.T2])
+    with pytest.raises(FileFormatError, match="3 dimensions are needed, found 4"):
+        segment_any_to_files(segmenter, raw_files, ResultFiles.of(tmp_path / "out", "tiny"), WRITING, raw=RawOptions("always"))
+
+
+@pytest.mark.parametrize(("field", "value"), [("srow_x", (np.nan, 0, 0, 0)), ("pixdim", (1, 0, 1, 1, 1, 1, 1, 1))])
+def test_an_impossible_header_is_refused_by_its_file(segmenter, raw_files, tmp_path, field, value):
+    path = raw_files.sequences[Sequence.T2]
+    image = nib.Nifti1Image(np.random.default_rng(0).random((16, 20, 10)).astype(np.float32), np.eye(4))
+    nib.save(image, path.with_suffix("").with_suffix(".nii"))
+    plain = path.with_suffix("").with_suffix(".nii")
+    content = bytearray(plain.read_bytes())
+    offset = {"srow_x": 280, "pixdim": 76}[field]
+    content[offset : offset + 4 * len(value)] = np.array(value, "<f4").tobytes()
+    path.write_bytes(content)
+    with pytest.raises(GeometryError, match=r"t2\.nii\.gz"):
+        segment_any_to_files(segmenter, raw_files, ResultFiles.of(tmp_path / "out", "tiny"), WRITING)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_takes_the_raw_route_and_says_so(fake_model, raw_files, tmp_path, capsys):
+    arguments = [word for sequence, path in raw_files.sequences.items() for word in (f"--{sequence.value}", str(path))]
+    assert run(["segment", *arguments, "-o", str(tmp_path / "out"), "--space", "t2", "--no-preview"]) == 0
+    assert "taking the raw route" in capsys.readouterr().out
+    assert (tmp_path / "out" / "case_space-t2_seg.nii.gz").exists()
+    assert run(["segment", *arguments, "-o", str(tmp_path / "none"), "--raw", "never", "--no-preview"]) == 3
+    assert run(["segment", *arguments, "-o", str(tmp_path / "none"), "--space", "adc"]) == 2

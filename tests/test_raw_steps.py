@@ -1,0 +1,181 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gliomask.errors import QualityError
+from gliomask.geometry import Geometry
+from gliomask.preprocess.raw.brain import first_valley
+from gliomask.preprocess.raw.registration import Comparison, Image, Level, small_map, thin
+from gliomask.preprocess.raw.transforms import about, angle_degrees, distance_mm, inverse, move, nearest_rigid, stretches, to_itk_text, turn
+
+ANGLES = st.tuples(*[st.floats(-60, 60)] * 3)
+SHIFTS = st.tuples(*[st.floats(-100, 100)] * 3)
+POINTS = np.random.default_rng(1).uniform(-80, 80, (200, 3))
+INSIDE = np.linalg.norm(POINTS / (60, 75, 55), axis=1) < 1
+
+
+@given(ANGLES, SHIFTS)
+def test_a_rigid_map_is_its_own_nearest(angles, shift):
+    matrix = about((10, -20, 30), turn(angles), shift)
+    assert distance_mm(nearest_rigid(matrix, POINTS), matrix, POINTS).max() < 1e-6
+    np.testing.assert_allclose(stretches(matrix), 1)
+
+
+@given(ANGLES)
+def test_the_nearest_rigid_map_of_a_stretched_one_does_not_stretch_or_mirror(angles):
+    matrix = about((0, 0, 0), turn(angles) @ np.diag([1.2, 0.9, 1.1]))
+    rigid = nearest_rigid(matrix, POINTS)
+    np.testing.assert_allclose(rigid[:3, :3] @ rigid[:3, :3].T, np.eye(3), atol=1e-9)
+    assert np.linalg.det(rigid[:3, :3]) > 0
+
+
+@given(st.floats(-170, 170), st.sampled_from([0, 1, 2]))
+def test_an_angle_is_told_from_its_matrix(degrees, axis):
+    assert angle_degrees(about((5, 5, 5), turn(degrees * np.eye(3)[axis]))) == pytest.approx(abs(degrees), abs=1e-4)
+
+
+def test_itk_reads_the_transform_that_is_written(tmp_path):
+    sitk = pytest.importorskip("SimpleITK")
+    matrix = about((10, -20, 30), turn((10, 20, 30)) @ np.diag([1.1, 1, 0.9]), (5, 6, 7))
+    (tmp_path / "map.tfm").write_text(to_itk_text(matrix))
+    read = sitk.ReadTransform(str(tmp_path / "map.tfm"))
+    for point in POINTS[:5]:
+        x, y, z = read.TransformPoint((-point[0], -point[1], point[2]))
+        np.testing.assert_allclose((-x, -y, z), move(matrix, point[None])[0], atol=1e-6)
+
+
+def test_resampling_and_the_transform_agree():
+    itk = pytest.importorskip("gliomask.preprocess.raw.itk")
+    pytest.importorskip("SimpleITK")
+    blob, grid = lumps()
+    matrix = about((0, 0, 0), turn((0, 0, 20)), (4, -3, 2))
+    moved = itk.resample(blob, grid, grid, matrix)
+    index = np.array([[20, 22, 18]])
+    there = move(inverse(grid.affine) @ matrix @ grid.affine, index.astype(float))[0]
+    from scipy.ndimage import map_coordinates
+
+    assert moved[20, 22, 18] == pytest.approx(map_coordinates(blob, there[:, None], order=1)[0], rel=1e-3)
+
+
+def lumps(shape=(40, 44, 36), spacing_mm=4.0):
+    """A lopsided thing with structure inside, smooth enough to be registered."""
+    affine = np.diag([-spacing_mm, spacing_mm, spacing_mm, 1.0])
+    affine[:3, 3] = [spacing_mm * shape[0] / 2, -spacing_mm * shape[1] / 2, -spacing_mm * shape[2] / 2]
+    grid = Geometry(shape, affine)
+    world = move(affine, np.argwhere(np.ones(shape, bool)).astype(float))
+    return field(world).reshape(shape), grid
+
+
+LUMPS = (
+    ((20, 30, 10), 15, 80),
+    ((-25, -10, 20), 12, -70),
+    ((5, -40, -15), 20, 60),
+    ((30, -20, -20), 10, 90),
+    ((-35, 35, 0), 8, 90),
+    ((0, 10, 40), 8, -80),
+)
+
+
+def field(world):
+    values = 100 * (np.linalg.norm(world / (60, 75, 55), axis=1) < 1)
+    for centre, width, height in (
+        ((20, 30, 10), 15, 80),
+        ((-25, -10, 20), 12, -70),
+        ((5, -40, -15), 20, 60),
+        ((30, -20, -20), 10, 90),
+        ((-35, 35, 0), 8, 90),
+        ((0, 10, 40), 8, -80),
+    ):
+        values = values + height * np.exp(-np.sum((world - centre) ** 2, axis=1) / (2 * width**2))
+    return values.astype(np.float32)
+
+
+def moved_lumps(matrix):
+    """The same, in a scanner where everything lies where `matrix` puts it, and darker is brighter."""
+    fixed, grid = lumps()
+    world = move(inverse(matrix), move(grid.affine, np.argwhere(np.ones(grid.shape, bool)).astype(float)))
+    return fixed, grid, (200 - field(world)).reshape(grid.shape)
+
+
+def test_a_known_movement_is_found():
+    truth = about((0, 0, 0), turn((8, -5, 10)), (6, -4, 5))
+    fixed, grid, moving = moved_lumps(truth)
+    comparison = Comparison(Image(fixed, grid), Image(moving, grid), Level(4, 6000, 0.05))
+    found = comparison.register(comparison.register(np.eye(4), "rigid").matrix, "rigid")
+    assert distance_mm(found.matrix, truth, POINTS[INSIDE]).mean() < 1
+    assert found.information > comparison.information(np.eye(4))
+
+
+def test_a_known_stretch_is_found():
+    truth = about((0, 0, 0), np.diag([1.08, 0.94, 1.0]), (2, 0, -2))
+    fixed, grid, moving = moved_lumps(truth)
+    found = Comparison(Image(fixed, grid), Image(moving, grid), Level(4, 6000, 0.05)).register(np.eye(4), "affine")
+    assert distance_mm(found.matrix, truth, POINTS[INSIDE]).mean() < 1.5
+
+
+def test_images_that_do_not_overlap_are_refused():
+    blob, grid = lumps()
+    comparison = Comparison(Image(blob, grid), Image(blob, grid), Level(4, 2000, 0.1))
+    away = about((0, 0, 0), np.eye(3), (500, 0, 0))
+    assert comparison.information(away) == 0
+    with pytest.raises(QualityError, match="do not overlap"):
+        comparison.register(away, "rigid")
+
+
+def test_images_that_share_nothing_share_nothing_beyond_chance():
+    blob, grid = lumps()
+    noise = np.random.default_rng(5).random(grid.shape, np.float32)
+    comparison = Comparison(Image(blob, grid), Image(noise, grid), Level(4, 3000, 0.1))
+    # Bins that stay empty make the correction somewhat too large.
+    assert -0.15 < comparison.excess(np.eye(4)) < 0.03 < comparison.information(np.eye(4))
+    assert Comparison(Image(blob, grid), Image(blob, grid), Level(4, 3000, 0.1)).excess(np.eye(4)) > 0.5
+
+
+def test_only_what_is_masked_is_compared():
+    blob, grid = lumps()
+    half = np.zeros(grid.shape, bool)
+    half[:20] = True
+    spoilt = blob.copy()
+    spoilt[22:] = np.random.default_rng(0).uniform(0, 200, spoilt[22:].shape)
+    level = Level(4, 3000, 0.1)
+    assert Comparison(Image(blob, grid, half), Image(spoilt, grid), level).information(np.eye(4)) > 1.5 * Comparison(
+        Image(blob, grid), Image(spoilt, grid), level
+    ).information(np.eye(4))
+
+
+def test_thinning_leaves_everything_where_it_is():
+    blob, grid = lumps()
+    coarse = thin(Image(blob, grid), 8)
+    assert coarse.geometry.shape == (20, 22, 18)
+    world = move(coarse.geometry.affine, np.argwhere(np.ones(coarse.geometry.shape, bool)).astype(float))
+    inside = np.linalg.norm(world / (60, 75, 55), axis=1) < 0.8
+    assert np.abs(coarse.volume.ravel() - field(world))[inside].mean() < 4
+
+
+def test_no_parameters_are_no_movement():
+    for count in (6, 12):
+        np.testing.assert_array_equal(small_map(np.zeros(count), np.array([1.0, 2, 3])), np.eye(4))
+
+
+STEPS = np.arange(-6, 17.0)
+
+
+@pytest.mark.parametrize("skull_mm", [-2.0, 0.0, 3.0, 7.0])
+def test_the_skull_is_where_the_signal_falls(skull_mm):
+    profile = np.where(skull_mm > STEPS, 1.0, np.where(skull_mm + 5 > STEPS, 0.1, 0.9))
+    position, weight = first_valley(profile[None], STEPS)
+    assert abs(position[0] - (skull_mm - 0.5)) < 0.51
+    assert weight[0] == 1
+
+
+def test_a_ray_into_the_air_or_down_the_spine_says_nothing():
+    into_air = np.where(STEPS < 9, 1.0, 0.0)
+    spine = np.ones_like(STEPS)
+    assert first_valley(np.stack([into_air, spine]), STEPS)[1].tolist() == [0, 0]
+
+
+def test_a_shallow_valley_counts_less_than_a_deep_one():
+    profiles = [np.where((STEPS > 2) & (STEPS < 6), bottom, 1.0) for bottom in (0.2, 0.7, 0.9)]
+    deep, shallow, none = first_valley(np.stack(profiles), STEPS)[1]
+    assert deep == 1 > shallow > none == 0
