@@ -88,6 +88,22 @@ class StudyFolder:
         path = self.cells(experiment)
         return Cells.from_rows(read_tsv(path), path) if path.exists() else Cells({})
 
+    def read_record(self) -> dict[str, Any]:
+        """Returns the run record, of which `steps` and `failed` are always there.
+
+        Raises:
+            FileFormatError: it cannot be read.
+        """
+        if not self.record.exists():
+            return {"steps": [], "failed": {}}
+        try:
+            record: dict[str, Any] = json.loads(self.record.read_bytes())
+            if isinstance(record["steps"], list) and isinstance(record["failed"], dict):
+                return record
+        except (ValueError, KeyError, TypeError) as error:
+            raise FileFormatError(f"{self.record}: not the run record of a study ({error!r}). Move it away; no result is lost by that.") from error
+        raise FileFormatError(f"{self.record}: not the run record of a study. Move it away; no result is lost by that.")
+
     def done(self, plan: Plan, task: Task) -> bool:
         """True where all results of a step are there."""
         if task.kind is Kind.SCORE:

@@ -79,6 +79,8 @@ def _missing(results: Results) -> Iterator[str]:
     waiting = dict.fromkeys(name for name, _ in missing)
     rows = [[f"`{name}`", *(results.states[name, fold] for fold in folds)] for name in waiting]
     yield markdown(["experiment", *(f"fold {fold}" for fold in folds)], rows)
+    if results.failed:
+        yield "\n".join(f"- `{step}` failed: {why}" for step, why in results.failed.items())
 
 
 def _overview(results: Results) -> Iterator[str]:

@@ -13,7 +13,7 @@ from gliomask.labels import Region
 from gliomask.metrics.summary import Summary, summarise
 from gliomask.study.config import Comparison
 from gliomask.study.folder import StudyFolder
-from gliomask.study.plan import Plan
+from gliomask.study.plan import Kind, Plan, Task
 from gliomask.study.statistics import Paired, holm, paired
 from gliomask.study.tables import Cells
 
@@ -52,18 +52,24 @@ class Results:
         plan: the study.
         cells: scores by experiment, of the study's folds alone.
         states: how far each (experiment, fold) is.
+        failed: why, by step, for steps that failed the last time.
     """
 
     plan: Plan
     cells: dict[str, Cells]
     states: dict[tuple[str, int], str]
+    failed: dict[str, str]
 
     @classmethod
     def read(cls, folder: StudyFolder, plan: Plan) -> Results:
         """Reads what is in a study's folder."""
         held_out = [case for fold in plan.folds for case in plan.cases(fold)]
         cells = {name: folder.read_cells(name).of(held_out) for name in plan.rows}
-        return cls(plan, cells, {(name, fold): folder.state(plan, name, fold) for name in plan.rows for fold in plan.folds})
+        states = {(name, fold): folder.state(plan, name, fold) for name in plan.rows for fold in plan.folds}
+        failed: dict[str, str] = folder.read_record()["failed"]
+        states |= {(name, fold): "failed" for name, fold in states if str(Task(Kind.SCORE, name, fold)) in failed and states[name, fold] != "done"}
+        # Steps that failed only because another did say nothing new.
+        return cls(plan, cells, states, {step: why for step, why in failed.items() if why.removesuffix(" failed") not in failed})
 
     @property
     def missing(self) -> list[tuple[str, int]]:
@@ -76,6 +82,7 @@ class Results:
         width = max(len("experiment"), *map(len, self.plan.rows)) + 2
         lines = ["experiment".ljust(width) + "".join(f"fold {fold}".ljust(20) for fold in folds)]
         lines += [name.ljust(width) + "".join(self.states[name, fold].ljust(20) for fold in folds) for name in self.plan.rows]
+        lines += [f"{step} failed: {why}" for step, why in self.failed.items()]
         return "\n".join(line.rstrip() for line in [*lines, f"{len(self.states) - len(self.missing)} of {len(self.states)} cells are there."])
 
     def summary(self, experiment: str, region: Region, metric: str) -> Summary:

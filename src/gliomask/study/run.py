@@ -7,7 +7,6 @@ finished is never done again, and a training goes on after its last epoch.
 from __future__ import annotations
 
 import hashlib
-import json
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from gliomask.errors import CaseError, FileFormatError, UsageError
+from gliomask.errors import CaseError, UsageError
 from gliomask.io.brats import find_cases
 from gliomask.report.run_record import write_record
 from gliomask.study.config import StudyConfig, read_study
@@ -168,6 +167,8 @@ def run_study(
                 write_report(folder, plan, data, changed=(task.name,))
 
         outcome = Outcome()
+        # What failed the last time is tried again, and is no failure until then.
+        log.write(outcome)
         try:
             work_off(plan, tasks, launch or processes(folder, data, settings), settings.jobs, display, outcome, done)
         finally:
@@ -265,7 +266,7 @@ class _Log:
 
     def __init__(self, folder: StudyFolder, plan: Plan, settings: Settings, only: tuple[str, ...]) -> None:
         self.folder, self.plan, self.settings, self.only = folder, plan, settings, only
-        self.earlier = earlier_steps(folder)
+        self.earlier: list[dict[str, Any]] = folder.read_record()["steps"]
 
     def write(self, outcome: Outcome) -> None:
         """Replaces the record."""
@@ -282,18 +283,3 @@ class _Log:
             "failed": {str(task): message for task, message in outcome.failed.items()},
         }
         write_record(self.folder.record, "study", fields)
-
-
-def earlier_steps(folder: StudyFolder) -> list[dict[str, Any]]:
-    """Returns the steps that the run record lists; none where there is no record.
-
-    Raises:
-        FileFormatError: it cannot be read.
-    """
-    if not folder.record.exists():
-        return []
-    try:
-        steps: list[dict[str, Any]] = json.loads(folder.record.read_bytes())["steps"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise FileFormatError(f"{folder.record}: not the run record of a study ({error!r}). Move it away; results are not lost by it.") from error
-    return steps
