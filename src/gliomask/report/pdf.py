@@ -107,7 +107,10 @@ def _letters() -> frozenset[int]:
     """Letters that the fonts of running text have."""
     from fontTools.ttLib import TTFont
 
-    found = [frozenset(TTFont(_font_folder() / name, lazy=True).getBestCmap()) for name in FONTS.values()]
+    found = []
+    for name in FONTS.values():
+        with TTFont(_font_folder() / name, lazy=True) as font:
+            found.append(frozenset(font.getBestCmap()))
     return frozenset.intersection(*found)
 
 

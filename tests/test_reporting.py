@@ -1,0 +1,174 @@
+"""Reports from files: `gliomask report`, `gliomask timeline` and `gliomask segment --report`, what they refuse and what they leave."""
+
+import json
+import shutil
+
+import pytest
+from conftest import make_tiny_case, tiny_labels, write_brats_case
+
+from gliomask.cli.main import run
+from gliomask.cohort import ResultFiles, Writing, segment_to_files
+from gliomask.errors import CaseError, FileFormatError, GeometryError, UsageError
+from gliomask.io.brats import find_cases
+from gliomask.labels import convention
+from gliomask.reporting import Reporting, read_timeline, reporting_each, write_report
+from gliomask.segmentation import Segmenter
+
+HTML = Reporting(("html",))
+
+
+@pytest.fixture
+def result(fake_model, tiny_brats_folder, tmp_path):
+    """The label map of a segmented case, with all that lies beside it."""
+    results = ResultFiles.of(tmp_path / "out", "tiny")
+    with Segmenter() as segmenter:
+        segment_to_files(segmenter, find_cases(tiny_brats_folder)[0], results, Writing(convention("brats2021"), preview=False))
+    return results.label_map
+
+
+def edit_record(label_map, **fields):
+    path = ResultFiles(label_map).record
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def test_a_result_becomes_three_files(result):
+    written = write_report(result, Reporting.of("html, PDF,json"))
+    assert [path.name for path in written] == ["tiny_report.html", "tiny_report.pdf", "tiny_report.json"]
+    figures = json.loads(written[2].read_text())
+    assert figures["provenance"]["model"] == "by-hand"
+    assert [file["role"] for file in figures["provenance"]["inputs"]] == ["flair", "t1", "t1ce", "t2", "label map"]
+    assert figures["sides"]["WT"] is None or figures["sides"]["WT"]["side"] == "left"
+    assert not [path for path in result.parent.iterdir() if path.name.endswith(".part")]
+
+
+def test_segmenting_with_a_report_writes_the_same_one(fake_model, tiny_brats_folder, tmp_path):
+    results = ResultFiles.of(tmp_path / "out", "tiny")
+    with Segmenter() as segmenter:
+        segment_one = reporting_each(lambda *arguments: segment_to_files(*arguments), HTML)
+        segment_one(segmenter, find_cases(tiny_brats_folder)[0], results, Writing(convention("brats2021"), preview=False), lambda done, total: None)
+    at_once = (tmp_path / "out" / "tiny_report.html").read_bytes()
+    (later,) = write_report(results.label_map, HTML, output=tmp_path / "later")
+    assert later.read_bytes() == at_once
+
+
+def test_a_report_that_exists_is_kept(result):
+    mine = result.with_name("tiny_report.html")
+    mine.write_text("mine")
+    with pytest.raises(UsageError, match="Give --overwrite"):
+        write_report(result, HTML)
+    assert mine.read_text() == "mine"
+    write_report(result, Reporting(("html",), overwrite=True))
+    assert mine.read_text() != "mine"
+
+
+def test_moved_scans_are_given_and_must_be_the_same(result, tiny_brats_folder, tmp_path):
+    shutil.move(tiny_brats_folder, tmp_path / "moved")
+    with pytest.raises(CaseError, match=r"tiny_flair.nii.gz, which is no longer there. Give the case's folder"):
+        write_report(result, HTML)
+    write_report(result, HTML, scans=tmp_path / "moved" / "tiny")
+    other = write_brats_case(tmp_path / "other", make_tiny_case(seed=1))
+    with pytest.raises(CaseError, match="is not the flair that was segmented"):
+        write_report(result, Reporting(("html",), overwrite=True), scans=other)
+
+
+def test_a_label_map_without_record_needs_its_convention_and_its_scans(tiny_brats_folder, tmp_path):
+    label_map = tmp_path / "mine.nii.gz"
+    scans = tiny_brats_folder / "tiny"
+    shutil.copy(scans / "tiny_seg.nii.gz", label_map)
+    with pytest.raises(UsageError, match="Give --labels"):
+        write_report(label_map, HTML, scans=scans)
+    named = Reporting(("html",), labels="brats2021")
+    with pytest.raises(CaseError, match="Give the case's folder"):
+        write_report(label_map, named)
+    (page,) = write_report(label_map, named, scans=scans)
+    assert "No run record" in page.read_text()
+    assert "tiny_t1ce.nii.gz" in page.read_text()
+
+
+def test_what_contradicts_the_record_is_refused(result):
+    with pytest.raises(UsageError, match="Leave --labels out"):
+        write_report(result, Reporting(("html",), labels="brats2023"))
+    edit_record(result, raw_route={"reference": "t1ce"})
+    with pytest.raises(UsageError, match="made from raw scans"):
+        write_report(result, HTML)
+
+
+def test_another_grid_is_refused(result, tmp_path):
+    case = make_tiny_case(affine=make_tiny_case().geometry.affine + 0.5 * (make_tiny_case().geometry.affine == 12))
+    moved = write_brats_case(tmp_path / "moved", case, tiny_labels())
+    record = ResultFiles(result).record
+    record.write_text(json.dumps({"options": {"labels": "brats2021"}}))
+    with pytest.raises(GeometryError, match="another grid"):
+        write_report(result, HTML, scans=moved)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1, 2]", "\x00\xff", "[" * 100000])
+def test_a_record_that_is_none_is_named(result, content):
+    ResultFiles(result).record.write_text(content)
+    with pytest.raises(FileFormatError, match="is no run record"):
+        write_report(result, HTML)
+
+
+def test_formats_are_checked_before_any_work():
+    assert Reporting.of("pdf,html,pdf").formats == ("pdf", "html")
+    for typed in ("docx", "", ",", "html,exe"):
+        with pytest.raises(UsageError, match="report format"):
+            Reporting.of(typed)
+
+
+def test_the_command_reports_a_folder_and_goes_on_after_a_failure(result, tmp_path, capsys):
+    second = result.with_name("gone_seg.nii.gz")
+    shutil.copy(result, second)
+    ResultFiles(second).record.write_text(ResultFiles(result).record.read_text().replace("_flair", "_gone"))
+    assert run(["report", str(result.parent), "-o", str(tmp_path / "reports"), "--format", "html"]) == 3
+    assert sorted(path.name for path in (tmp_path / "reports").iterdir()) == ["tiny_report.html"]
+    assert "gone: " in capsys.readouterr().err
+    assert run(["report", str(tmp_path / "reports")]) == 2
+
+
+def test_the_segment_command_writes_reports(fake_model, tiny_brats_folder, tmp_path):
+    out = tmp_path / "out"
+    arguments = ["segment", str(tiny_brats_folder / "tiny"), "-o", str(out), "--raw", "never", "--no-preview"]
+    assert run([*arguments, "--report", "docx"]) == 2
+    assert not out.exists()
+    assert run([*arguments, "--report", "html,json"]) == 0
+    assert {"tiny_report.html", "tiny_report.json"} <= {path.name for path in out.iterdir()}
+
+
+def write_table(folder, text):
+    path = folder / "visits.tsv"
+    path.write_text(text)
+    return path
+
+
+def test_a_timeline_from_a_table_and_from_files(result, tmp_path):
+    shutil.copy(result, result.with_name("second_seg.nii.gz"))
+    shutil.copy(ResultFiles(result).record, result.with_name("second_run.json"))
+    table = write_table(result.parent, "timepoint\tlabel_map\tdate\nfirst\ttiny_seg.nii.gz\t2024-01-01\nlast\tsecond_seg.nii.gz\t2024-05-06\n")
+    assert run(["timeline", str(table), "-o", str(tmp_path / "follow-up"), "--format", "html,json", "--patient", "P01"]) == 0
+    figures = json.loads((tmp_path / "follow-up" / "timeline_report.json").read_text())
+    assert [(visit["time_point"], visit["date"], visit["brain_overlap"]) for visit in figures["visits"]] == [
+        ("first", "2024-01-01", None),
+        ("last", "2024-05-06", 1.0),
+    ]
+    files = [str(result), str(result.with_name("second_seg.nii.gz"))]
+    assert run(["timeline", *files, "-o", str(tmp_path / "follow-up")]) == 2  # exists
+    assert run(["timeline", *files, "-o", str(tmp_path / "other"), "--format", "html"]) == 0
+    assert "tiny_seg" in (tmp_path / "other" / "timeline_report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "its columns are"),
+        ("timepoint\tfile\na\tb\n", "its columns are"),
+        ("timepoint\tlabel_map\tage\na\tb\t3\n", "its columns are"),
+        ("timepoint\tlabel_map\na\t\n", "line 2: timepoint or label_map is empty"),
+        ("timepoint\tlabel_map\tdate\na\tb\t2024-01-01\nc\td\t3 May\n", "line 3: '3 May' is no date"),
+    ],
+)
+def test_a_table_that_makes_no_sense_is_refused(tmp_path, text, message):
+    with pytest.raises(UsageError, match=message):
+        read_timeline(write_table(tmp_path, text))
+    with pytest.raises(UsageError, match="cannot be read as a table"):
+        read_timeline(tmp_path)
