@@ -269,12 +269,21 @@ def test_raw_scans_are_refused_where_the_route_is_not_wanted(segmenter, raw_file
     assert not (tmp_path / "out").exists()
 
 
+def test_bare_brains_on_two_grids_are_refused_unless_it_is_said(segmenter, tiny_brats_folder, tmp_path):
+    (files,) = find_cases(tiny_brats_folder)
+    flair = read_volume(files.sequences[Sequence.FLAIR])
+    affine = flair.geometry.affine + 5 * np.eye(4, k=3)
+    write_volume(files.sequences[Sequence.FLAIR], flair.values, Geometry(flair.geometry.shape, affine), overwrite=True)
+    with pytest.raises(GeometryError, match="lies on another grid than .*--raw always"):
+        segment_any_to_files(segmenter, files, ResultFiles.of(tmp_path / "out", "tiny"), WRITING)
+
+
 def test_results_of_raw_scans_lie_in_the_scanners_grids(segmenter, raw_files, tmp_path, small):
     results = ResultFiles.of(tmp_path / "out", "tiny")
     lines = []
     options = RawOptions(spaces=(Sequence.FLAIR,), keep_images=True)
     result = segment_any_to_files(segmenter, raw_files, results, WRITING, raw=options, tell=lines.append)
-    assert lines[0].startswith("tiny: the sequences lie on different grids: taking the raw route")
+    assert lines[0].startswith("tiny: the sequences lie on different grids, skull on: taking the raw route")
     for name, sequence in (("tiny_seg.nii.gz", Sequence.T1CE), ("tiny_space-flair_seg.nii.gz", Sequence.FLAIR)):
         written = read_volume(tmp_path / "out" / name)
         assert written.geometry.same_grid(read_volume(raw_files.sequences[sequence]).geometry)

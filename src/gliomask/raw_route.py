@@ -44,7 +44,7 @@ class RawOptions:
     """When to take the raw route, and how.
 
     Args:
-        mode: `auto` takes it where the scans are not as BraTS prepares them; `always` and `never` say so.
+        mode: `auto` takes it where all sequences have their skull on, on one grid or several; `always` and `never` say so.
         skip: steps to leave out, see `preprocess.raw.route.STEPS`.
         brain_mask: a mask file on the grid of one of the sequences or of the frame; not 0 is brain.
         spaces: sequences in whose grid the label map is written, besides that of the reference.
@@ -106,10 +106,13 @@ def _read_prepared(files: CaseFiles) -> Case:
     try:
         case = read_case(files)
     except GeometryError as error:
-        geometries = [nifti.read_volume(path).geometry for path in files.paths()]
-        if all(geometries[0].same_grid(geometry) for geometry in geometries):
+        read = [nifti.read_volume(path) for path in files.paths()]
+        if all(read[0].geometry.same_grid(volume.geometry) for volume in read):
             raise
-        raise _NotPreparedError("the sequences lie on different grids") from error
+        if not all(has_skull(volume.values, volume.geometry) for volume in read):
+            # Bare brains on two grids may be one wrong file among prepared ones: what is meant cannot be told.
+            raise GeometryError(f"{error} Or, if they are scans on grids of their own, give --raw always.") from error
+        raise _NotPreparedError("the sequences lie on different grids, skull on") from error
     if all(has_skull(volume, case.geometry) for volume in case.volumes.values()):
         raise _NotPreparedError("the skull is on")
     return case
