@@ -89,15 +89,7 @@ def write_enhanced(path: Path, volume, geometry, sequence="t1ce", number=1, orde
     measures = item(PixelMeasuresSequence=Sequence([item(PixelSpacing=spacing, SliceThickness=f"{geometry.spacing_mm[2]:.6f}")]))
     measures.PlaneOrientationSequence = Sequence([item(ImageOrientationPatient=directions)])
     dataset.SharedFunctionalGroupsSequence = Sequence([measures])
-    dataset.PerFrameFunctionalGroupsSequence = Sequence(
-        [
-            item(
-                PlanePositionSequence=Sequence([item(ImagePositionPatient=position(k))]),
-                FrameContentSequence=Sequence([item(StackID="1", InStackPositionNumber=k + 1)]),
-            )
-            for k in order
-        ]
-    )
+    dataset.PerFrameFunctionalGroupsSequence = Sequence([_frame_groups(k, position(k)) for k in order])
     dataset.PixelData = np.stack([volume[:, :, k].T for k in order]).astype("<u2").tobytes()
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset.save_as(path, enforce_file_format=True)
@@ -109,3 +101,8 @@ def item(**values) -> Dataset:
     for keyword, value in values.items():
         setattr(dataset, keyword, value)
     return dataset
+
+
+def _frame_groups(k, position) -> Dataset:
+    content = item(StackID="1", InStackPositionNumber=k + 1)
+    return item(PlanePositionSequence=Sequence([item(ImagePositionPatient=position)]), FrameContentSequence=Sequence([content]))

@@ -16,7 +16,7 @@ from gliomask import __version__
 from gliomask.engines.base import thread_count
 from gliomask.io.nifti import write_bytes
 
-RECORDED_PACKAGES = ("numpy", "scipy", "nibabel", "openvino", "onnxruntime", "keras", "tensorflow-cpu", "jax", "SimpleITK")
+RECORDED_PACKAGES = ("numpy", "scipy", "nibabel", "openvino", "onnxruntime", "keras", "tensorflow-cpu", "jax", "SimpleITK", "pydicom", "highdicom")
 """Packages whose version can change a result; the record names those that the process has loaded."""
 
 BLOCK_BYTES = 1 << 20

@@ -18,10 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomask.errors import FileFormatError
+from gliomask.io.dicom.headers import NATIVE
 from gliomask.io.dicom.quiet import quiet_pydicom
-
-NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
-"""Uncompressed transfer syntaxes (PS3.5, annex A)."""
 
 SECONDS_PER_SERIES = 300
 MEMORY_BYTES = 4 << 30

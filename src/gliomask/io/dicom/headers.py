@@ -16,6 +16,12 @@ from gliomask.errors import FileFormatError
 MR_CLASSES = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
 """MR Image Storage, Enhanced MR Image Storage, Legacy Converted Enhanced MR Image Storage (PS3.4, B.5)."""
 
+NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+"""Uncompressed transfer syntaxes (PS3.5, annex A)."""
+
+DIRECTORY = "1.2.840.10008.1.3.10"
+"""Media Storage Directory Storage (PS3.4, B.5)."""
+
 DEFLATED = "1.2.840.10008.1.2.1.99"
 """Deflated Explicit VR Little Endian: the whole file is inflated at once, so a bomb cannot be told before it bursts."""
 
@@ -105,8 +111,8 @@ def is_dicom(path: Path) -> bool:
         return stream.read(132)[128:] == b"DICM"
 
 
-def parse(path: Path, name: str) -> ParsedFile:
-    """Reads a file's header; call it inside `quiet_pydicom`.
+def parse(path: Path, name: str) -> ParsedFile | None:
+    """Reads a file's header; None for a DICOMDIR, which is a table of contents. Call it inside `quiet_pydicom`.
 
     Args:
         path: the file.
@@ -120,9 +126,13 @@ def parse(path: Path, name: str) -> ParsedFile:
     if path.stat().st_size > MAX_FILE_BYTES:
         raise FileFormatError(f"{name}: larger than {MAX_FILE_BYTES >> 30} GiB. Give single slices or a shorter multi-frame object.")
     try:
-        if str(pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID", "")) == DEFLATED:
+        meta = pydicom.filereader.read_file_meta_info(path)
+        if str(meta.get("MediaStorageSOPClassUID", "")) == DIRECTORY:
+            return None
+        if str(meta.get("TransferSyntaxUID", "")) == DEFLATED:
             raise FileFormatError(f"{name}: the whole file is deflated (transfer syntax {DEFLATED}), which is not read. Export it uncompressed.")
         dataset = pydicom.dcmread(path, stop_before_pixels=True)
+        _refuse_cut(dataset, str(meta.get("MediaStorageSOPClassUID", "")), path.stat().st_size, name)
         return ParsedFile(_tags(dataset), tuple(_frames(dataset, path)))
     except FileFormatError:
         raise
@@ -131,6 +141,19 @@ def parse(path: Path, name: str) -> ParsedFile:
     except Exception as error:
         # pydicom raises whatever a corrupt byte leads to; its words may quote the value of a tag, so only the kind is told.
         raise FileFormatError(f"{name}: the DICOM header is truncated or corrupt ({type(error).__name__}). Copy the file again from its source.") from None
+
+
+def _refuse_cut(dataset: Any, sop_class: str, size: int, name: str) -> None:
+    """A file that ends between two elements looks whole to pydicom; what every image must have tells."""
+    needed = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", *(("Rows", "Columns", "BitsAllocated") if sop_class in MR_CLASSES else ()))
+    missing = next((keyword for keyword in needed if not dataset.get(keyword)), None)
+    if missing:
+        raise FileFormatError(f"{name}: {missing} is missing: the file is cut short or no valid DICOM. Copy the file again from its source.")
+    if sop_class in MR_CLASSES and str(dataset.file_meta.get("TransferSyntaxUID", "")) in NATIVE:
+        frames, samples = int(dataset.get("NumberOfFrames") or 1), int(dataset.get("SamplesPerPixel") or 1)
+        pixels = frames * samples * int(dataset.Rows) * int(dataset.Columns) * int(dataset.BitsAllocated) // 8
+        if size < pixels:
+            raise FileFormatError(f"{name}: has {size:,} bytes, but its pixels alone need {pixels:,}. Copy the file again from its source.")
 
 
 def _tags(dataset: Any) -> Tags:

@@ -47,10 +47,12 @@ def read_examination(place: Path, overrides: Mapping[Sequence, str] | None = Non
 
 def read_scan(series: Series) -> Scan:
     """Reads the pixels of one series. Raises as `read_examination`."""
+    if series.tags.sop_class not in MR_CLASSES or series.tags.samples_per_pixel != 1 or "MOSAIC" in series.tags.image_type:
+        raise CaseError(f"{series.name}: cannot be taken for a sequence: {series.guess.reason}. Give an anatomical MR series.")
     if series.problem is not None:
         raise series.problem
-    if series.geometry is None or series.tags.sop_class not in MR_CLASSES or series.tags.samples_per_pixel != 1 or "MOSAIC" in series.tags.image_type:
-        raise CaseError(f"{series.name}: cannot be taken for a sequence: {series.guess.reason}. Give an anatomical MR series.")
+    if series.geometry is None:
+        raise CaseError(f"{series.name} has no grid. Give a series that is one volume.")
     return Scan(_volume(series), series.geometry, series.name, series.tags.series_uid)
 
 

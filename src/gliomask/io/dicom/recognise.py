@@ -21,24 +21,24 @@ STIR_TI_MS = (80.0, 350.0)
 GRADIENT_T1_TE_MS = 12.0
 
 WORDS = {
-    "a localiser": r"locali[sz]er|scout|survey|3.?plane|tri.?plan|\bloc\b|\bplan\b|\baahead|topogram|calibration|\bcal\b|shim|asset|coil",
-    "diffusion": r"\bdw\w*|\bdti\b|\badc\b|e?adc|trace|tensor|\bdiff\w*|b.?1000|colou?r.?fa|\bfa\b|tracew|\bivim\b|\bnoddi\b|fraction\w* aniso\w*",
-    "perfusion": r"\bperf\w*|\bpwi\b|\bdsc\b|\bdce\b|\basl\b|\bpc?asl\b|\br?cbv\b|\br?cbf\b|\bmtt\b|\bttp\b|\btmax\b|k.?trans|dynamic|\bgbp\b|relcb|leakage",
+    "a localiser": r"locali[sz]er|scout|survey|3.?plane|tri.?plan|\bloc\b|\bplan\b|\baahead|topogram|calibration|\bcal\b|shim|asset|coil sens",
+    "diffusion": r"\bdw\w*|\bdti\b|\be?adc\b|trace|tensor|\bdiff\w*|b.?1000|colou?r.?fa|\bfa\b|\bivim\b|\bnoddi\b|fraction\w* aniso\w*",
+    "perfusion": r"\bperf\w*|\bpwi\b|\bdsc\b|\bdce\b|\bp?c?asl\b|\br?cb[vf]\b|\bmtt\b|\bttp\b|\btmax\b|k.?trans|dynamic|leakage",
     "functional": r"\bfmri\b|\bbold\b|resting|\brest\b",
-    "susceptibility or T2*": r"\bswi?\b|swan|venobold|t2\s?\*|t2.?star|\bha?emo\b|\bm(in)?ip\b|\bphase\b.*(map|image)|\bmag(nitude)?\b|qsm|\bgre\b.*\bt2|\bt2.*\bgre\b|\bmerge\b",
+    "susceptibility or T2*": r"\bswi?\b|swan|veno|t2\s?\*|t2.?star|\bha?emo\b|\bm(in)?ip\b|\bphase\b.*(map|image)|qsm|\bgre\b.*\bt2|\bt2.*\bgre\b|\bmerge\b",
     "an angiogram": r"\btof\b|angio|\bmra\b|\bmrv\b|venogra\w*|\bpc\b.*\b(2d|3d)\b|inhance",
     "spectroscopy": r"\bmrs\b|spectro\w*|\bsvs\b|\bcsi\b|\bpress\b",
-    "a field map": r"field.?map|\bb0\b|\bb1\b",
+    "a field map": r"field.?map|\bb0\b|\bb1\b|\bmag(nitude)?\b",
     "fat-suppressed inversion (STIR)": r"\bstir\b",
-    "proton density": r"\bpd\w?\b|proton",
-    "a subtraction or another derived map": r"subtract\w*|\bsub\b|\bratio\b|t[12].?map|\br[12] map|screen.?save|report|\bmpr.?range\b|overlay|segmentation|result|fused|fusion",
+    "proton density": r"^(?!.*t2).*(\bpd\w?\b|proton)",
+    "a derived map": r"subtract\w*|\bsub\b|\bratio\b|t[12].?map|\br[12] map|screen.?save|report|\bmpr.?range\b|overlay|segmentation|result|fus(ed|ion)",
 }
 """Words of descriptions and protocols that stand for what is none of the four sequences."""
 
 DERIVED_KINDS = {
     "LOCALIZER": "a localiser", "ADC": "diffusion", "TRACEW": "diffusion", "DIFFUSION": "diffusion", "FA": "diffusion", "TENSOR": "diffusion",
     "PERFUSION": "perfusion", "CBV": "perfusion", "CBF": "perfusion", "MTT": "perfusion", "TTP": "perfusion", "RCBV": "perfusion", "ASL": "perfusion",
-    "SUBTRACTION": "a subtraction or another derived map", "SUBTRACT": "a subtraction or another derived map", "PROJECTION IMAGE": "a projection",
+    "SUBTRACTION": "a subtraction", "SUBTRACT": "a subtraction", "PROJECTION IMAGE": "a projection",
     "MIP": "a projection", "MIN IP": "a projection", "MAX_IP": "a projection", "MIN_IP": "a projection", "MNIP": "a projection", "SWI": "susceptibility or T2*",
     "P": "a phase image", "PHASE": "a phase image", "PHASE MAP": "a phase image", "R": "a real or imaginary image", "I": "a real or imaginary image",
     "REAL": "a real or imaginary image", "IMAGINARY": "a real or imaginary image", "FMRI": "functional", "MOSAIC": "a Siemens mosaic (functional or diffusion)",
@@ -49,7 +49,9 @@ DERIVED_KINDS = {
 REFORMATTED = ("MPR", "REFORMATTED", "RESAMPLED", "CSA MPR", "COMPOSED")
 """Values of ImageType of images that were computed from others at the console; such a series is taken only where no other is."""
 
-WITHOUT = r"\bpre\b|pre.?(gd|gad|contrast|km)|\bwithout\b|\bw.?o\b|non.?contrast|\bno (gd|contrast|gad)|\bnativ\w*|\bplain\b|unenhanced|-c\b|\bohne\b|\bsans\b"
+WITHOUT = (
+    r"\bpre\b|pre.?(gd|gad|contrast|km)|\bwithout\b|\bw.?o\b|non.?contrast|\bno (gd|contrast|gad)|\bnativ\w*|\bplain\b|unenhanced|(?<=\s)-c\b|\bohne\b|\bsans\b"
+)
 WITH = (
     r"\bpost\b|post.?(gd|gad|contrast|km|c)\b|\bgd\b|\bgad\w*|(^|\W)\+\s?(c|gd|km|gado\w*)\b|t1\s?\+|\bce\b|t1.?ce\b|t1.?c\b|t1.?gd\b|\bcontrast\b|enhanced|"
     r"\bkm\b|\bc\+|\bafter\b|dotarem|gadovist|magnevist|prohance|multihance|clariscan|omniscan|\binj\w*|\bavec\b|\bmit\b"
@@ -124,6 +126,8 @@ def _weighting(tags: Tags, words: str) -> tuple[Sequence | None, str]:
         return None, f"neither the description nor {timing} tells a sequence"
     if named is None:
         return timed, f"{timing}"
+    if named != Sequence.T1 and tags.echo_time_ms is not None and tags.echo_time_ms < SHORT_TE_MS:
+        return None, f"its description says {named.value}, but {timing} is proton density at most"
     if timed is None:
         return named, "description"
     if named != timed:
@@ -136,7 +140,7 @@ def _by_words(words: str, tags: Tags) -> Sequence | None:
     if re.search(r"flair|dark.?fluid|fluid|tirm|\bt2.?fl\b", words) or contrast:
         # A T1 FLAIR is weighted by T1: its inversion sharpens the contrast of grey and white matter.
         return Sequence.T1 if re.search(r"\bt1", words) else Sequence.FLAIR
-    found = {int(digit) for digit in re.findall(r"(?:^|[^a-z0-9])t([12])(?=[^0-9]|$)", words)}
+    found = {int(digit) for digit in re.findall(r"\b(?:ax|sag|cor|tra)?(?:[23]d)?[sdwe]?t([12])(?![0-9])", words)}
     if re.search(r"mp.?rage|spgr|bravo|\bvibe\b|\bthrive\b|\bmprage|\btfl\b|\bffe\b.*t1|fspgr|\btfe\b", words):
         found.add(1)
     if len(found) == 1:

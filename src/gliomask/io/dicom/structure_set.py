@@ -1,7 +1,7 @@
-"""A label map as a DICOM RT Structure Set: one region of interest for each label, closed planar contours on every slice, written with pydicom alone.
+"""A label map as a DICOM RT Structure Set: one region of interest for each label, closed planar contours on every slice.
 
-The well-known writer rt-utils was last released in 2023 and draws contours through the centres of border pixels, so that a structure loses half a pixel all round
-when it is filled again; here polygons run along the pixels' edges.
+Written with pydicom alone: rt-utils 1.2.7 needs OpenCV and draws contours through the centres of border pixels, so that a structure loses half
+a pixel all round when it is filled again. Here polygons run along the pixels' edges.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _region(label: Label, source: SourceImages) -> Any:
 
 
 def _contours(labels: LabelMap, label: Label, source: SourceImages) -> Any:
-    contours = []
+    contours: list[Any] = []
     for k in range(labels.shape[0]):
         contours += [_contour(points, k, source, len(contours) + 1 + n) for n, points in enumerate(polygons(labels[k] == label))]
     item = _item(ROIDisplayColor=list(SEGMENTS[label].colour), ReferencedROINumber=int(label))

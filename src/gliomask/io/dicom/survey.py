@@ -91,7 +91,9 @@ def survey(folder: Path) -> Survey:
 
 
 def _parse_all(folder: Path) -> tuple[list[ParsedFile], int]:
-    parsed, broken, other = [], [], 0
+    parsed: list[ParsedFile] = []
+    broken: list[tuple[Path, str]] = []
+    other = 0
     for path in _files(folder):
         try:
             dicom = is_dicom(path)
@@ -101,9 +103,10 @@ def _parse_all(folder: Path) -> tuple[list[ParsedFile], int]:
             other += 1
         elif not dicom:
             broken.append((path, "it has no DICOM prefix"))
-        elif path.name.upper() != "DICOMDIR":
+        else:
             try:
-                parsed.append(parse(path, "it"))
+                file = parse(path, "it")
+                parsed += [file] if file else []
             except FileFormatError as error:
                 broken.append((path, str(error)))
             except OSError as error:
