@@ -2,8 +2,8 @@
 
     python benchmarks/awkward_dicom.py FOLDER... [--dcm2niix PROGRAM] [--other-python PYTHON] -o docs/tables/awkward_dicom.tsv
 
-Each FOLDER is searched for folders that hold files. Every such folder is read in a process of its own with a time limit. Where it is read, its grid and voxels are
-compared with those that dcm2niix (a program) and dicom2nifti (importable from PYTHON) make of the same files.
+Each FOLDER is searched for folders that hold files. Every such folder is read in a process of its own with a time limit. Where it is read, its
+grid and voxels are compared with those that dcm2niix (a program) and dicom2nifti (importable from PYTHON) make of the same files.
 """
 
 from __future__ import annotations

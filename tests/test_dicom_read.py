@@ -260,6 +260,14 @@ def test_names_in_descriptions_and_folders_are_struck_out(tmp_path, volume, caps
     assert json.loads(capsys.readouterr().out)["patient"] == {"id": "4711", "name": "SMITH JANE"}
 
 
+def test_hyphens_and_carets_of_names_do_not_hide_them(tmp_path, volume, capsys):
+    def change(dataset, k):
+        dataset.PatientName, dataset.SeriesDescription = "MILLER-WEST^ANN", "T1 post Gd west_Ann"
+
+    assert run(["dicom", "inspect", str(write_series(tmp_path / "s", volume, oblique(), change=change))]) == 0
+    assert "T1 post Gd ***_***" in capsys.readouterr().out
+
+
 def test_convert_writes_each_sequence_and_a_record_without_names(examination, volume, tmp_path, capsys):
     out = tmp_path / "nifti"
     assert run(["dicom", "convert", str(examination), "-o", str(out), "--series", "t2=5"]) == 0

@@ -6,6 +6,7 @@ pydicom object, and no message quotes a value.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -280,10 +281,9 @@ def _strings(value: Any) -> tuple[str, ...]:
     return tuple(str(word).upper() for word in ([value] if isinstance(value, str) else value))
 
 
-def _words(text: str) -> Iterator[str]:
-    for word in text.replace("^", " ").replace("=", " ").replace("_", " ").replace(",", " ").split():
-        if len(word) > 1:
-            yield word.lower()
+def _words(text: str) -> list[str]:
+    """Words of two letters or digits and more, in lower case, parted as `survey.strike_out` parts them."""
+    return [word.lower() for word in re.findall(r"[^\W_]+", text) if len(word) > 1]
 
 
 def _number(dataset: Any, keyword: str) -> float | None:
