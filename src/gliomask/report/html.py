@@ -27,11 +27,11 @@ p { margin: 8px 0; max-width: 80ch; } p.quiet, .caption { color: var(--quiet); f
 .notice.warning { border-color: #b85c00; background: #fff4e6; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); gap: 12px; margin: 16px 0; }
 .card { border: 1px solid var(--line); border-top: 3px solid var(--accent); border-radius: 4px; padding: 10px 14px; break-inside: avoid; }
-.card .value { font-size: 20px; font-weight: 600; line-height: 1.25; } .card .title { font-size: 13px; } .card .remark { font-size: 12px; color: var(--quiet); }
-table { border-collapse: collapse; width: 100%; margin: 10px 0; font-size: 14px; font-variant-numeric: tabular-nums; break-inside: avoid; }
+.card .value { font-size: 18px; font-weight: 600; line-height: 1.25; } .card .title { font-size: 13px; } .card .remark { font-size: 12px; color: var(--quiet); }
+table { border-collapse: collapse; table-layout: fixed; width: 100%; margin: 10px 0; font-size: 14px; font-variant-numeric: tabular-nums; break-inside: avoid; }
 caption { caption-side: bottom; text-align: left; color: var(--quiet); font-size: 13px; padding-top: 5px; }
 th, td { text-align: left; vertical-align: top; padding: 6px 10px; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
-thead th { background: var(--band); color: var(--quiet); font-size: 12px; } .number { text-align: right; white-space: nowrap; }
+thead th { background: var(--band); color: var(--quiet); font-size: 12px; } .number { text-align: right; } td.number { white-space: nowrap; }
 .code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: 12px; word-break: break-all; }
 .swatch { display: inline-block; width: 13px; height: 13px; border-radius: 3px; margin-right: 8px; vertical-align: -1px; border: 1px solid rgba(0,0,0,.25); }
 figure { margin: 14px 0; } .row { display: flex; gap: 6px; margin-bottom: 6px; break-inside: avoid; }
@@ -40,10 +40,12 @@ figure { margin: 14px 0; } .row { display: flex; gap: 6px; margin-bottom: 6px; b
 footer { position: fixed; bottom: 0; left: 0; right: 0; background: #fff; border-top: 1px solid var(--line); color: #8a2f00; font-weight: 600; font-size: 13px;
   text-align: center; padding: 6px; }
 @media (max-width: 700px) { .row { flex-wrap: wrap; } .row img { flex-basis: 45%; } main { padding: 18px 14px 60px; } }
-@page { size: A4; margin: 14mm 14mm 18mm; }
+@page { size: A4; margin: 14mm 14mm 18mm; @bottom-center { content: "NOTICE"; font: 600 9pt sans-serif; color: #8a2f00; } }
 @media print { main { padding: 0; max-width: none; } body { font-size: 12px; } h2.new-page { break-before: page; } figure { break-inside: avoid; }
-  .card, .notice, thead th, .swatch { print-color-adjust: exact; -webkit-print-color-adjust: exact; } footer { bottom: -12mm; border: 0; } }
-"""
+  .card, .notice, thead th, .swatch { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  .cards { grid-template-columns: repeat(5, 1fr); gap: 8px; } .card { padding: 6px 8px; } .card .value { font-size: 14px; } table { font-size: 11px; }
+  footer { position: static; } }
+""".replace("NOTICE", NOTICE)
 
 
 def to_html(document: Document) -> str:
