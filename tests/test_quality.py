@@ -78,7 +78,7 @@ def test_a_calibration_is_a_line_with_its_spread_within_bounds():
     assert set(found) == {Region.WT, Region.ET}
     assert (found[Region.WT].dice, found[Region.WT].low, found[Region.WT].high) == (0.9, 0.7, 1.0)
     assert (found[Region.ET].dice, found[Region.ET].low, found[Region.ET].high) == (0.3, 0.0, 0.8)
-    assert calibration.estimates({region: 0.2 for region in Region})[Region.WT].dice == 0
+    assert calibration.estimates(dict.fromkeys(Region, 0.2))[Region.WT].dice == 0
 
 
 LINE = {"intercept": 0.0, "slope": 0.5, "below": 0.1, "above": 0.2}

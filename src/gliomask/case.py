@@ -31,7 +31,8 @@ class Case:
         without: sequences that the patient does not have; said, never inferred.
 
     Raises:
-        CaseError: a sequence is missing that `without` does not name, or is there although it does; one holds one value everywhere, or holds NaN, infinity or something that is no real number.
+        CaseError: a sequence is missing that `without` does not name, or is there although it does; one holds one value everywhere, or holds
+            NaN, infinity or something that is no real number.
         GeometryError: a volume's shape is not the grid's.
         UsageError: `without` leaves neither FLAIR nor T1ce.
     """

@@ -81,10 +81,10 @@ def averaged_over_flips(predict: Predict) -> Predict:
     """Returns a network that answers with the mean over the four mirror images of the first two axes: four times the work."""
 
     def flipped(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        total: npt.NDArray[np.float32] | float = 0.0
-        for axes in ((), (1,), (2,), (1, 2)):
+        total = predict(batch)
+        for axes in ((1,), (2,), (1, 2)):
             total = total + np.flip(predict(np.ascontiguousarray(np.flip(batch, axes))), axes)
-        return np.asarray(total, np.float32) / 4
+        return total / np.float32(4)
 
     return flipped
 

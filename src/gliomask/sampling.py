@@ -118,8 +118,8 @@ def place(draw: Draw, stack: SliceStack, placement: str, size: int, generator: n
         draw: the pixel.
         stack: its case.
         placement: `centred`, on the pixel; `jittered`, up to a quarter of a patch away from it along each axis, for networks that see the
-            border of their patches and could learn that what they look for lies in the middle; `adjacent`, the tile of the scan's slice that holds it; `overlapping`, that tile or the one of the
-            grid that is shifted by half a patch, evenly.
+            border of their patches and could learn that what they look for lies in the middle; `adjacent`, the tile of the scan's slice that
+            holds it; `overlapping`, that tile or the one of the grid that is shifted by half a patch, evenly.
         size: height and width of a patch.
         generator: source of randomness, used by `jittered` and `overlapping`.
     """

@@ -18,7 +18,6 @@ from gliomask.labels import LabelConvention, Region
 from gliomask.metrics.overlap import count
 from gliomask.postprocess import postprocess
 from gliomask.report.panel import PanelRow, draw_panel
-from gliomask.sequences import Sequence
 
 COLUMNS = {"network": "none", "+ 1": "1", "+ 1 + 2": "1+2"}
 """The paper's columns after the reference, and the post-processing that each shows."""

@@ -67,7 +67,8 @@ class CaseFiles:
     def describe(self) -> str:
         """The mapping that was found, one line a file or channel, for people to check."""
         if self.channels is not None:
-            lines = [f"  {sequence.value:6} <- {self.channels.name} [channel {c}]" for c, sequence in enumerate(self.channel_order) if sequence not in self.without]
+            numbered = enumerate(self.channel_order)
+            lines = [f"  {sequence.value:6} <- {self.channels.name} [channel {c}]" for c, sequence in numbered if sequence not in self.without]
         else:
             lines = [f"  {sequence.value:6} <- {self.sequences[sequence].name}" for sequence in self.used()]
         lines += [f"  {sequence.value:6} <- nothing, as asked" for sequence in PAPER_ORDER if sequence in self.without]

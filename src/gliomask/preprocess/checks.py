@@ -181,15 +181,14 @@ def sequences_swapped(samples: npt.NDArray[np.float32]) -> Flag | None:
     if samples.shape[1] < FEWEST_SAMPLES:
         return None
     there = {sequence for sequence, row in zip(PAPER_ORDER, samples, strict=True) if row.any()}
-    ranks = sample_ranks(samples)
-    for name, measured, needed, what in (
-        ("likeness", likeness, set(PAPER_ORDER), "T1 and T1ce look less alike, and FLAIR and T2 too, than across these pairs"),
-        ("fluid", fluid, {Sequence.T2, Sequence.FLAIR}, "fluid is dark in T2 and bright in FLAIR, the wrong way round"),
-        ("enhancement", enhancement, {Sequence.T1, Sequence.T1CE}, "T1 has brighter spots than T1ce"),
-    ):
-        if not needed <= there:
-            continue
-        value = measured(samples if name == "enhancement" else ranks)
+    measured = []
+    if there == set(PAPER_ORDER):
+        ranks = sample_ranks(samples)
+        measured.append(("likeness", likeness(ranks), "T1 and T1ce look less alike, and FLAIR and T2 too, than across these pairs"))
+        measured.append(("fluid", fluid(ranks), "fluid is dark in T2 and bright in FLAIR, the wrong way round"))
+    if {Sequence.T1, Sequence.T1CE} <= there:
+        measured.append(("enhancement", enhancement(samples), "T1 has brighter spots than T1ce"))
+    for name, value, what in measured:
         limit = CONTRAST_LIMITS[name]
         if value < limit:
             message = f"The sequences look swapped: {what} ({name} {value:.2f}). Look at the four images and check which file is which."
