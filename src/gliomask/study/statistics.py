@@ -8,7 +8,6 @@ from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from gliomask.metrics.summary import Summary, summarise
 
@@ -47,6 +46,9 @@ def signed_rank(differences: Ordered[float]) -> float:
         return math.nan
     if not found.any():
         return 1.0
+    # Imported here: scipy.stats takes a second that no other command should wait for.
+    from scipy import stats
+
     return float(stats.wilcoxon(found[found != 0]).pvalue)
 
 
