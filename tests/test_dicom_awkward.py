@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 
 import nibabel as nib
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 from dicom_series import write_series
 
-from gliomask.errors import CaseError, GeometryError, GliomaskError
+from gliomask.errors import CaseError, GeometryError
 from gliomask.geometry import Geometry
-from gliomask.io.dicom.decoder import decode
+from gliomask.io.dicom.decoder import _frames
+from gliomask.io.dicom.headers import parse
+from gliomask.io.dicom.quiet import quiet_pydicom
 from gliomask.io.dicom.read import read_examination, read_scan
 from gliomask.io.dicom.survey import survey
 from gliomask.sequences import Sequence
@@ -21,24 +24,25 @@ pytestmark = pytest.mark.data
 PLACE = "dicom2nifti/tests/data/"
 
 
-@pytest.fixture
-def unpacked(shared_data, tmp_path):
-    """Unpacks the members of an archive whose names start so."""
-
-    def unpack(archive, start):
+@pytest.fixture(scope="module")
+def awkward(shared_data, tmp_path_factory):
+    """A folder with the archives of awkward series unpacked, as far as they are needed here."""
+    folder = tmp_path_factory.mktemp("awkward")
+    for archive, starts in {"dicom2nifti": (f"{PLACE}generic/compressed", f"{PLACE}failing"), "dcm_qa_ts": ("dcm_qa_ts/In",)}.items():
         path = shared_data / "awkward" / f"{archive}.tar.xz"
         if not path.exists():
             pytest.skip(f"needs {path}")
         with tarfile.open(path) as tar:
-            tar.extractall(tmp_path, [member for member in tar.getmembers() if member.name.startswith(start)], filter="data")
-        return tmp_path / start
-
-    return unpack
+            tar.extractall(folder, [member for member in tar.getmembers() if member.name.startswith(starts)], filter="data")
+    return folder
 
 
-def test_five_ways_of_compression_give_the_voxels_of_the_uncompressed_series(unpacked):
-    folder = unpacked("dicom2nifti", PLACE + "generic")
-    scans = [read_scan(survey(folder / kind / "001").series[0]) for kind in ("anatomical", "compressed_jpeg", "compressed_jpegls", "compressed_rle")]
+def test_ways_of_compression_give_the_same_voxels(awkward):
+    series = [
+        survey(awkward / PLACE / "generic" / kind / "001").series[0] for kind in ("compressed_j2k", "compressed_jpeg", "compressed_jpegls", "compressed_rle")
+    ]
+    assert len({one.tags.transfer_syntax for one in series}) == 4
+    scans = [read_scan(one) for one in series]
     assert scans[0].geometry.shape == (256, 256, 4)
     for scan in scans[1:]:
         assert scan.geometry.same_grid(scans[0].geometry)
@@ -48,7 +52,7 @@ def test_five_ways_of_compression_give_the_voxels_of_the_uncompressed_series(unp
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("gantrytilting/001", "modality CT|gantry tilt"),
+        ("gantrytilting/001", "gantry tilt"),
         ("notavolume/001", "lie at one place"),
         ("slicecount/001", "2 slices"),
         ("sliceincrement/001", "10.00 mm between images 9 and 10"),
@@ -56,35 +60,28 @@ def test_five_ways_of_compression_give_the_voxels_of_the_uncompressed_series(unp
         ("sliceorientation/001", "2 orientations"),
     ],
 )
-def test_failing_series_are_refused_by_name(unpacked, name, message):
-    folder = unpacked("dicom2nifti", f"{PLACE}failing/{name}")
+def test_failing_series_are_refused_by_name(awkward, name, message):
+    folder = awkward / PLACE / "failing" / name
     series = survey(folder).series
     assert len(series) == 1
-    with pytest.raises(GeometryError, match=message) as caught:
-        raise series[0].problem
-    assert isinstance(caught.value, GliomaskError)
+    assert isinstance(series[0].problem, GeometryError)
+    assert re.search(message, str(series[0].problem))
     with pytest.raises(CaseError):
         read_examination(folder)
 
 
-def test_nine_transfer_syntaxes_decode_to_the_same_pixels(unpacked):
-    folder = unpacked("dcm_qa_ts", "dcm_qa_ts/In")
-    series = survey(folder).series[0]
-    assert len(series.frames) == 9
-    syntaxes, frames = set(), []
-    for frame in series.frames:
-        alone = folder.parent / frame.path.stem
-        alone.mkdir()
-        copy = alone / frame.path.name
-        copy.write_bytes(frame.path.read_bytes())
-        syntaxes.add(survey(alone).series[0].tags.transfer_syntax)
-        frames.append(decode([(str(copy), 0)], frame.shape, survey(alone).series[0].tags.transfer_syntax, frame.path.name))
-    assert len(syntaxes) >= 7
+def test_nine_transfer_syntaxes_decode_to_the_same_pixels(awkward):
+    with quiet_pydicom():
+        files = [parse(path, path.name) for path in sorted((awkward / "dcm_qa_ts" / "In").iterdir())]
+    assert len(files) == 9
+    assert len({file.tags.transfer_syntax for file in files}) >= 7
+    # In this process: the child process is tested with the other series.
+    frames = [next(_frames([(str(file.frames[0].path), 0)], file.frames[0].shape, "a frame")) for file in files]
     assert frames[0].max() > 100
     for frame in frames[1:]:
         np.testing.assert_array_equal(frame, frames[0])
     with pytest.raises(CaseError, match="mosaic"):
-        read_scan(series)
+        read_scan(survey(awkward / "dcm_qa_ts").series[0])
 
 
 def test_a_real_examination_survives_dicom(shared_data, tmp_path):

@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from gliomask.cli.main import run
 from gliomask.errors import CaseError, FileFormatError, GeometryError, GliomaskError, UsageError
+from gliomask.examination import Examination, Scan
 from gliomask.geometry import Geometry
 from gliomask.io.dicom.read import read_examination
 from gliomask.sequences import Sequence
@@ -294,3 +295,21 @@ def test_places_without_dicom(tmp_path, capsys):
     (tmp_path / "readme.txt").write_text("nothing")
     assert run(["dicom", "inspect", str(tmp_path)]) == 3
     assert "no DICOM file found among 1 files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("values", "grid", "error", "message"),
+    [
+        (np.zeros(SHAPE), SHAPE, CaseError, "shows nothing: every voxel is 0"),
+        (np.full(SHAPE, np.nan), SHAPE, CaseError, "NaN or infinite"),
+        (np.arange(8.0).reshape(2, 2, 2), (2, 2, 3), GeometryError, "its grid has"),
+    ],
+)
+def test_a_scan_that_exists_shows_something_on_its_grid(values, grid, error, message):
+    with pytest.raises(error, match=f"series 9.*{message}"):
+        Scan(values, Geometry(grid, np.eye(4)), "series 9")
+
+
+def test_an_examination_holds_at_least_one_scan():
+    with pytest.raises(CaseError, match="holds no scan"):
+        Examination("empty", {})

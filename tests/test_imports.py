@@ -13,7 +13,7 @@ FRAMEWORKS = ("keras", "tensorflow", "jax", "torch", "onnx", "tf2onnx")
 TRAINERS = ("gliomask.networks.ocm", "gliomask.networks.unet", "gliomask.training", "gliomask.engines.keras")
 """Where frameworks may be imported."""
 
-EXTRAS = ("onnxruntime", "SimpleITK", "nilearn", "yaml", "h5py")
+EXTRAS = ("onnxruntime", "SimpleITK", "nilearn", "yaml", "h5py", "pydicom", "highdicom")
 """Not in the core installation; only asked for inside functions and in modules named after them."""
 
 HELP_SECONDS = 0.3

@@ -102,15 +102,15 @@ def _parse_all(folder: Path) -> tuple[list[ParsedFile], int]:
         if not dicom and path.suffix.lower() not in DICOM_NAMES:
             other += 1
         elif not dicom:
-            broken.append((path, "it has no DICOM prefix"))
+            broken.append((path, "has no DICOM prefix"))
         else:
             try:
                 file = parse(path, "it")
                 parsed += [file] if file else []
             except FileFormatError as error:
-                broken.append((path, str(error)))
+                broken.append((path, str(error).removeprefix("it: ")))
             except OSError as error:
-                broken.append((path, f"it cannot be read ({error.strerror or error})"))
+                broken.append((path, f"cannot be opened ({error.strerror or error})"))
     if broken:
         # The file's name is struck through as descriptions are: exports put patients' names there.
         words = frozenset().union(*(file.tags.identifiers for file in parsed))
