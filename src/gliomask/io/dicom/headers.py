@@ -30,7 +30,16 @@ MAX_FILE_BYTES = 2 << 30
 MAX_FRAMES = 20_000
 """Frames in one file."""
 
-IDENTIFIERS = ("PatientName", "PatientID", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName", "AccessionNumber", "ReferringPhysicianName")
+IDENTIFIERS = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "OtherPatientNames",
+    "PatientBirthName",
+    "PatientMotherBirthName",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
 """Tags whose words are struck out of what is shown."""
 
 
