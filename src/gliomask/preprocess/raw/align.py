@@ -30,6 +30,10 @@ NODS_FOLLOWED = 3
 
 RESTARTS = 3
 
+STRETCH_COST = 2.5
+"""Without a cost the average brain grows until it fills the scalp, whose outline is as clear as the brain's. Brains differ from the average by 5 % along
+an axis (one deviation), which costs 0.006 nats; scalps by 20 %, which costs 0.08 for each axis."""
+
 COMPARED_MM = 10.0
 """The template's brain is compared with this much of its surroundings, where it is 0 and skull is dark."""
 
@@ -98,7 +102,7 @@ def align_to_frame(scan: Scan, atlas: Atlas) -> Alignment:
         QualityError: no pose was found that can be believed.
     """
     fixed, moving = Image(atlas.t1, atlas.geometry, _near_atlas(atlas)), Image(scan.volume, scan.geometry)
-    coarse, fine = (Comparison(fixed, moving, level) for level in FRAME_LEVELS)
+    coarse, fine = (Comparison(fixed, moving, level, STRETCH_COST) for level in FRAME_LEVELS)
     starts = [best_start(coarse, _head_starts(scan, atlas, nod))[0] for nod in NODS_DEGREES]
     starts = sorted(starts, key=lambda match: -match.information)[:NODS_FOLLOWED]
     if starts[0].information <= 0:

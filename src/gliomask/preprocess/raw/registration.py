@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 from gliomask.arrays import Affine, Mask, Volume
 from gliomask.errors import QualityError
 from gliomask.geometry import Geometry
-from gliomask.preprocess.raw.transforms import about, inverse, move, turn
+from gliomask.preprocess.raw.transforms import about, inverse, move, stretches, turn
 
 Kind = Literal["rigid", "affine"]
 
@@ -82,10 +82,17 @@ class Match:
 
 
 class Comparison:
-    """Two images at one level of the pyramid, ready to be compared or registered."""
+    """Two images at one level of the pyramid, ready to be compared or registered.
 
-    def __init__(self, fixed: Image, moving: Image, level: Level) -> None:
-        self.level = level
+    Args:
+        fixed: the image whose points are drawn.
+        moving: the image they are looked up in.
+        level: how finely.
+        stretch_cost: nats that a map loses for each squared logarithm of a principal stretch; rigid maps lose nothing.
+    """
+
+    def __init__(self, fixed: Image, moving: Image, level: Level, stretch_cost: float = 0.0) -> None:
+        self.level, self.stretch_cost = level, stretch_cost
         thinned = thin(fixed, level.spacing_mm)
         index = _draw_points(thinned, level.points)
         self._points = move(thinned.geometry.affine, index)
@@ -96,9 +103,15 @@ class Comparison:
         self._inverse = inverse(self._moving.geometry.affine)
 
     def information(self, matrix: Affine) -> float:
-        """Returns the mutual information under a map, in nats, times the share of points within the moving image; 0 where that says nothing."""
+        """Returns the mutual information under a map, in nats, times the share of points within the moving image, less what its stretches cost.
+
+        0 where too few points lie within to say anything.
+        """
         counts, share = self._counts(matrix)
-        return share * _information(counts) if share >= FEWEST_INSIDE else 0.0
+        if share < FEWEST_INSIDE:
+            return 0.0
+        cost = self.stretch_cost * float(np.sum(np.log(stretches(matrix)) ** 2)) if self.stretch_cost else 0.0
+        return share * _information(counts) - cost
 
     def excess(self, matrix: Affine) -> float:
         """Returns by how much the mutual information within the moving image exceeds what chance alone shows, in nats; 0 where that says nothing.
