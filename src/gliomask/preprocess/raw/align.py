@@ -24,8 +24,8 @@ SEQUENCE_LEVELS = (Level(8, 4_000, 0.5), Level(4, 10_000, 0.2), Level(2, 30_000,
 FRAME_LEVELS = (Level(8, 5_000, 0.5), Level(4, 20_000, 0.1, 4))
 """Coarse to fine, for a head and the average brain; nothing finer than 4 mm is alike in two people."""
 
-NODS_DEGREES = (0, -12, 12, -24, 24, -36, 36)
-NODS_FOLLOWED = 3
+NODS_DEGREES = (0, -9, 9, -18, 18, -27, 27, -36, 36)
+NODS_FOLLOWED = 5
 """How far chin and chest are apart is where heads in scanners differ most: poses tried, and those of them that are followed."""
 
 RESTARTS = 3
@@ -107,8 +107,8 @@ def align_to_frame(scan: Scan, atlas: Atlas) -> Alignment:
     starts = sorted(starts, key=lambda match: -match.information)[:NODS_FOLLOWED]
     if starts[0].information <= 0:
         raise QualityError("no pose was found in which the average brain overlaps it")
-    found = max((coarse.register(start.matrix, "rigid") for start in starts), key=lambda match: match.information)
-    found = _settled(coarse, coarse.register(found.matrix, "affine"), atlas.brain_points)
+    followed = [coarse.register(coarse.register(start.matrix, "rigid").matrix, "affine") for start in starts]
+    found = _settled(coarse, max(followed, key=lambda match: match.information), atlas.brain_points)
     return _measured(fine, fine.register(found.matrix, "affine"), atlas.brain_points, scan.geometry)
 
 
@@ -131,7 +131,7 @@ def _head_starts(scan: Scan, atlas: Atlas, nod: float) -> Iterator[Affine]:
     """Poses to begin from: the average brain in the upper part of the head, nodding so much, and somewhat off."""
     top = _brain_centre(scan)
     centre = atlas.brain_points.mean(axis=0)
-    for up, ahead in product((0, -15, 15), (0, -15, 15)):
+    for up, ahead in product((0, -7, 7), (0, -7, 7)):
         yield about(centre, turn((nod, 0, 0)), top - centre + (0, ahead, up))
 
 
