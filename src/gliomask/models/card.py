@@ -30,7 +30,7 @@ LIMITS = """\
 - The training patients are few, and mostly glioblastoma. Low-grade tumours, children, treated tumours with resection cavities, and
   other lesions (metastasis, stroke, multiple sclerosis) are outside what the network has learned; it will mark something anyway.
 - Known weak spots: enhancement found where a tumour has none, small lesions, core taken for oedema, and low-grade cores.
-- The network sees a few centimetres round each pixel, slice by slice. It has no notion of anatomy.
+- {reach} It has no notion of anatomy.
 - Scans with skull, swapped sequences or other spacing are flagged where that can be seen, but the flags are heuristics.
 - Scores were measured on patients of the same archives as the training patients; other scanners may do worse."""
 
@@ -54,7 +54,7 @@ def card(spec: ModelSpec) -> str:
         *(_training(spec, spec.training) if spec.training else []),
         *([f"Not by gliomask. {spec.foreign.training} Origin: {spec.foreign.origin}"] if spec.foreign else []),
         "## Limits",
-        LIMITS if spec.training else FOREIGN_LIMITS,
+        LIMITS.format(reach=_reach(spec)) if spec.training else FOREIGN_LIMITS,
         "## Licence and attribution",
         f"Weights: {spec.licence}. With every use, name:" if spec.attribution else f"Weights: {spec.licence}.",
         *([_bullets(spec.attribution)] if spec.attribution else []),
@@ -64,6 +64,13 @@ def card(spec: ModelSpec) -> str:
 
 def _field(pixels: int | None) -> str:
     return "not known" if pixels is None else f"{pixels} x {pixels} pixels"
+
+
+def _reach(spec: ModelSpec) -> str:
+    if spec.receptive_field is None:
+        return "How far the network sees is not known."
+    seen = "one slice" if spec.slices == 1 else f"{spec.slices} slices"
+    return f"The network sees {seen} at a time, and of it {spec.receptive_field} pixels about each pixel."
 
 
 def _kind(spec: ModelSpec) -> str:

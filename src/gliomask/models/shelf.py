@@ -20,7 +20,7 @@ SHIPPED_FOLDER = Path(__file__).parent / "shipped"
 SHIPPED = {"residual-unet": "unet", "sparse-multi-ocm": "sparse", "input-sparse-multi-ocm": "input-sparse", "dense-multi-ocm": "dense"}
 """Shipped model to the network that it holds."""
 
-DEFAULT_MODEL = "sparse-multi-ocm"
+DEFAULT_MODEL = "residual-unet"
 
 CARDS = "docs/model-cards"
 """Where the cards of shipped models lie in the repository."""
