@@ -78,9 +78,7 @@ class TrainConfig(BaseModel):
     dice_weight: float = Field(default=0.5, ge=0, description="weight of the soft Dice loss over WT, TC and ET, added to the cross-entropy")
     average: float = Field(default=0.99, ge=0, lt=1, description="momentum of the moving average of the weights that is kept; 0 for none")
     augmentation: AugmentConfig = Field(default=AugmentConfig(), description="random changes of every patch")
-    sequence_dropout: float = Field(
-        default=0.0, ge=0, le=1, description="share of patches in which a random set of sequences is missing; T1ce or FLAIR stays"
-    )
+    sequence_dropout: float = Field(default=0.0, ge=0, le=1, description="share of patches in which a random set of sequences is missing; T1ce or FLAIR stays")
     validation_share: float = Field(default=0.0, ge=0, lt=1, description="share of the training patients set aside to choose the best epoch")
     patience: int | None = Field(default=None, ge=1, description="stop after so many epochs without a better validation loss; needs validation")
     seed: int = Field(default=0, ge=0, lt=2**32, description="of the weights, the draws and the augmentation")
