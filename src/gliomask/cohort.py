@@ -9,7 +9,9 @@ import csv
 import io
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Sequence as Ordered
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from gliomask.labels import LabelConvention, Region
 from gliomask.quality import entropy
 from gliomask.report.preview import draw_preview
 from gliomask.report.run_record import input_hashes, write_record
-from gliomask.report.volumes import measure
+from gliomask.report.volumes import Volumes, measure
 from gliomask.segmentation import Segmentation, Segmenter
 
 Progress = Callable[[int, int], None]
@@ -129,43 +131,73 @@ def segment_to_files(
         QualityError: a quality flag was raised and `writing.strict` is set.
         InputError: the scans cannot be segmented.
     """
-    existing = [path for path in results.all() if path.exists()]
-    if existing and not writing.overwrite:
-        raise UsageError(f"{existing[0]} exists. Give --overwrite to replace the results of case {files.case_id}, or another output folder.")
+    refuse_existing(results.all(), writing, files.case_id)
     hashes = input_hashes(files.paths())
     start = time.perf_counter()
     case = read(files)
     read_seconds = round(time.perf_counter() - start, 3)
     result = segmenter.run(case, progress)
-    if result.flags and writing.strict:
-        raise QualityError(f"Case {case.case_id}: {result.flags[0].message} Nothing was written, because --strict was given.")
-    results.label_map.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        _write(result, results, writing, segmenter.model.spec.name)
+    refuse_flagged(result, writing)
+    with all_or_none(results.all()):
+        nifti.write_volume(results.label_map, writing.labels.to_disk(result.label_map), case.geometry, case.header, overwrite=writing.overwrite)
+        write_maps(result, results, writing)
+        write_volumes(measure(result.label_map, case.geometry), results, {"case": case.case_id})
+        write_preview(result, results, writing, segmenter.model.spec.name)
         fields = record_fields(segmenter, result, writing, hashes)
         fields["seconds"] = {"read": read_seconds, **fields["seconds"], "total": round(time.perf_counter() - start, 3)}
         write_record(results.record, "segment", fields)
-    except BaseException:
-        for path in set(results.all()) - set(existing):
-            path.unlink(missing_ok=True)
-        raise
     return result
 
 
-def _write(result: Segmentation, results: ResultFiles, writing: Writing, model: str) -> None:
-    case, overwrite = result.case, writing.overwrite
-    nifti.write_volume(results.label_map, writing.labels.to_disk(result.label_map), case.geometry, case.header, overwrite=overwrite)
+def refuse_existing(paths: Iterable[Path], writing: Writing, case_id: str) -> None:
+    """Raises UsageError where one of the files that a case can leave exists and may not be overwritten."""
+    existing = next((path for path in paths if path.exists()), None)
+    if existing and not writing.overwrite:
+        raise UsageError(f"{existing} exists. Give --overwrite to replace the results of case {case_id}, or another output folder.")
+
+
+def refuse_flagged(result: Segmentation, writing: Writing) -> None:
+    """Raises QualityError where a quality flag was raised and `writing.strict` is set."""
+    if result.flags and writing.strict:
+        raise QualityError(f"Case {result.case.case_id}: {result.flags[0].message} Nothing was written, because --strict was given.")
+
+
+@contextmanager
+def all_or_none(paths: Ordered[Path]) -> Iterator[None]:
+    """Makes the files' folder; after an error removes those of the files that were not there before."""
+    existing = {path for path in paths if path.exists()}
+    for folder in {path.parent for path in paths}:
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for path in set(paths) - existing:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def write_maps(result: Segmentation, results: ResultFiles, writing: Writing) -> None:
+    """Writes the probabilities and the uncertainty, where asked for, on the grid of the case that was segmented."""
+    case = result.case
     if writing.probabilities:
-        nifti.write_volume(results.probabilities, result.probabilities, case.geometry, case.header, overwrite=overwrite)
+        nifti.write_volume(results.probabilities, result.probabilities, case.geometry, case.header, overwrite=writing.overwrite)
     if writing.uncertainty:
-        nifti.write_volume(results.uncertainty, entropy(result.probabilities), case.geometry, case.header, overwrite=overwrite)
-    volumes = measure(result.label_map, case.geometry)
+        nifti.write_volume(results.uncertainty, entropy(result.probabilities), case.geometry, case.header, overwrite=writing.overwrite)
+
+
+def write_volumes(volumes: Volumes, results: ResultFiles, about: Mapping[str, str]) -> None:
+    """Writes the volumes as a table and as JSON, where `about` stands before them."""
     nifti.write_bytes(results.volumes_tsv, volumes.to_tsv().encode())
-    nifti.write_bytes(results.volumes_json, (json.dumps({"case": case.case_id, **volumes.to_dict()}, indent=1) + "\n").encode())
-    if writing.preview:
-        without = f", without {', '.join(sorted(case.without))}" if case.without else ""
-        title = f"{model}, post-processing {result.postprocess}{without}"
-        draw_preview(case, result.label_map, results.preview, title=title, flags=[flag.message for flag in result.flags])
+    nifti.write_bytes(results.volumes_json, (json.dumps({**about, **volumes.to_dict()}, indent=1) + "\n").encode())
+
+
+def write_preview(result: Segmentation, results: ResultFiles, writing: Writing, model: str, remark: str = "") -> None:
+    """Draws the picture, where asked for; `remark` ends its title."""
+    if not writing.preview:
+        return
+    without = f", without {', '.join(sorted(result.case.without))}" if result.case.without else ""
+    title = f"{model}, post-processing {result.postprocess}{without}{remark}"
+    draw_preview(result.case, result.label_map, results.preview, title=title, flags=[flag.message for flag in result.flags])
 
 
 def record_fields(segmenter: Segmenter, result: Segmentation, writing: Writing, hashes: dict[str, str]) -> dict[str, Any]:

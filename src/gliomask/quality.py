@@ -87,7 +87,8 @@ def expected_dice(probabilities: Probabilities, label_map: LabelMap) -> dict[Reg
     """
     found = {}
     for region in Region:
-        share = probabilities[..., [int(label) for label in region.labels]].sum(axis=-1)
+        # Summed label by label: picking labels by a list would copy the volume first.
+        share = sum((probabilities[..., label] for label in region.labels[1:]), start=probabilities[..., region.labels[0]])
         mask = region.mask(label_map)
         overlap = float(share[mask].sum(dtype=np.float64))
         sizes = float(share.sum(dtype=np.float64)) + float(np.count_nonzero(mask))

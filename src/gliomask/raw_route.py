@@ -6,7 +6,6 @@ and the label map is brought back.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -17,8 +16,20 @@ import numpy as np
 
 from gliomask.arrays import LabelMap, Mask
 from gliomask.case import Case
-from gliomask.cohort import Progress, ResultFiles, Writing, record_fields, segment_to_files
-from gliomask.errors import CaseError, GeometryError, QualityError, UsageError
+from gliomask.cohort import (
+    Progress,
+    ResultFiles,
+    Writing,
+    all_or_none,
+    record_fields,
+    refuse_existing,
+    refuse_flagged,
+    segment_to_files,
+    write_maps,
+    write_preview,
+    write_volumes,
+)
+from gliomask.errors import CaseError, GeometryError
 from gliomask.examination import Examination, Scan
 from gliomask.geometry import Geometry
 from gliomask.io import nifti
@@ -26,7 +37,6 @@ from gliomask.io.brats import CaseFiles, read_case
 from gliomask.preprocess.raw.checks import has_skull
 from gliomask.preprocess.raw.route import DEFAULT_SETTINGS, RawCase, Settings, prepare_examination
 from gliomask.preprocess.raw.transforms import to_itk_text
-from gliomask.report.preview import draw_preview
 from gliomask.report.run_record import input_hashes, write_record
 from gliomask.report.volumes import measure
 from gliomask.segmentation import Segmentation, Segmenter
@@ -170,7 +180,7 @@ class RawFiles:
 def _segment_raw(
     segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing, progress: Progress, raw: RawOptions, tell: Tell
 ) -> Segmentation:
-    refuse_existing(results, writing, files.case_id)
+    refuse_existing(RawFiles(results).all(), writing, files.case_id)
     mask = _read_mask(raw.brain_mask)
     hashes = input_hashes([*files.paths(), *([raw.brain_mask] if raw.brain_mask else [])])
     examination, headers = read_examination(files)
@@ -216,17 +226,6 @@ def segment_examination(
     return RawSegmentation(replace(result, seconds=seconds | result.seconds), prepared)
 
 
-def refuse_existing(results: ResultFiles, writing: Writing, case_id: str) -> None:
-    """Checks that no result of a raw case would be overwritten unasked.
-
-    Raises:
-        UsageError: one exists and `writing.overwrite` is false.
-    """
-    existing = next((path for path in RawFiles(results).all() if path.exists()), None)
-    if existing and not writing.overwrite:
-        raise UsageError(f"{existing} exists. Give --overwrite to replace the results of case {case_id}, or another output folder.")
-
-
 def write_examination(
     segmenter: Segmenter,
     raw_result: RawSegmentation,
@@ -253,20 +252,16 @@ def write_examination(
     """
     start = time.perf_counter()
     result, prepared, targets = raw_result.result, raw_result.prepared, RawFiles(results)
-    if result.flags and writing.strict:
-        raise QualityError(f"Case {result.case.case_id}: {result.flags[0].message} Nothing was written, because --strict was given.")
-    existing = {path for path in targets.all() if path.exists()}
-    results.label_map.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    refuse_flagged(result, writing)
+    with all_or_none(targets.all()):
         native = _write(result, prepared, headers, targets, writing, raw)
-        _write_reports(result, prepared, native, targets, writing, segmenter.model.spec.name)
+        # What the patient has is measured where it was scanned.
+        volumes = measure(native, prepared.examination.scans[prepared.reference].geometry)
+        write_volumes(volumes, results, {"case": result.case.case_id, "space": prepared.reference.value})
+        write_preview(result, results, writing, segmenter.model.spec.name, "; registered from raw scans")
         fields = record_fields(segmenter, result, writing, hashes) | _raw_fields(prepared, raw)
         fields["seconds"] = {**result.seconds, "write": round(time.perf_counter() - start, 3)}
         write_record(results.record, "segment", fields)
-    except BaseException:
-        for path in set(targets.all()) - existing:
-            path.unlink(missing_ok=True)
-        raise
 
 
 def _read_mask(path: Path | None) -> tuple[Mask, Geometry] | None:
@@ -294,21 +289,8 @@ def _write(result: Segmentation, prepared: RawCase, headers: Mapping[Sequence, b
         nifti.write_bytes(targets.transform(sequence), to_itk_text(prepared.matrices[sequence]).encode())
         if raw.keep_images:
             nifti.write_volume(targets.image(sequence), prepared.case.volumes[sequence], frame, overwrite=overwrite)
-    if writing.probabilities:
-        nifti.write_volume(targets.results.probabilities, result.probabilities, frame, overwrite=overwrite)
+    write_maps(result, targets.results, writing)
     return natives[reference]
-
-
-def _write_reports(result: Segmentation, prepared: RawCase, native: LabelMap, targets: RawFiles, writing: Writing, model: str) -> None:
-    results, case = targets.results, prepared.case
-    # What the patient has is measured where it was scanned.
-    volumes = measure(native, prepared.examination.scans[prepared.reference].geometry)
-    nifti.write_bytes(results.volumes_tsv, volumes.to_tsv().encode())
-    content = {"case": case.case_id, "space": prepared.reference.value, **volumes.to_dict()}
-    nifti.write_bytes(results.volumes_json, (json.dumps(content, indent=1) + "\n").encode())
-    if writing.preview:
-        title = f"{model}, post-processing {result.postprocess}; registered from raw scans"
-        draw_preview(case, result.label_map, results.preview, title=title, flags=[flag.message for flag in result.flags])
 
 
 def _raw_fields(prepared: RawCase, raw: RawOptions) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, replace
 from datetime import date
@@ -24,6 +24,7 @@ from gliomask.labels import convention
 from gliomask.report.case_report import case_report
 from gliomask.report.pdf import require_fpdf
 from gliomask.report.provenance import InputFile, Provenance, file_name, provenance
+from gliomask.report.rendered import Rendered
 from gliomask.report.run_record import sha256_of
 from gliomask.report.timeline_report import TimelineReport, TimePoint, timeline_report
 from gliomask.segmentation import Segmentation, Segmenter
@@ -122,7 +123,7 @@ def write_report(label_map: Path, reporting: Reporting, *, scans: Path | None = 
         found = {str(path): sha256_of(path) for path in files.paths()}
         origin = provenance({"inputs": found, "sequences": hashes}, result.file)
     report = case_report(case, result.values, origin)
-    return _write(paths, {"html": lambda: report.html().encode(), "pdf": report.pdf, "json": lambda: report.json().encode()})
+    return _write(paths, report)
 
 
 def write_reports(place: Path, reporting: Reporting, *, scans: Path | None = None, output: Path | None = None) -> dict[str, list[Path] | GliomaskError]:
@@ -166,15 +167,15 @@ def reporting_each(segment_one: SegmentOne, reporting: Reporting) -> SegmentOne:
         file = InputFile("label map", results.label_map.name, sha256_of(results.label_map))
         record = _read_record(results.record)
         report = case_report(result.case, result.label_map, provenance(record, file), notes=(IN_FRAME,) if RAW in record else ())
-        _write(paths, {"html": lambda: report.html().encode(), "pdf": report.pdf, "json": lambda: report.json().encode()})
+        _write(paths, report)
         return result
 
     return segment_and_report
 
 
-def _write(paths: Mapping[str, Path], contents: Mapping[str, Callable[[], bytes]]) -> list[Path]:
+def _write(paths: Mapping[str, Path], report: Rendered) -> list[Path]:
     """All formats are set before the first is written."""
-    ready = {path: contents[name]() for name, path in paths.items()}
+    ready = {path: report.content(form) for form, path in paths.items()}
     for path, content in ready.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         nifti.write_bytes(path, content)
@@ -314,7 +315,7 @@ def write_timeline(
     reporting.refuse_existing(paths)
     results = [(name, _read_result(path, labels or reporting.labels), day) for name, path, day, labels in points]
     report = timeline_report(patient, [TimePoint(name, read.values, read.geometry, day, read.origin, _brain(read)) for name, read, day in results])
-    return report, _write(paths, {"html": lambda: report.html().encode(), "pdf": report.pdf, "json": lambda: report.json().encode()})
+    return report, _write(paths, report)
 
 
 def _brain(result: _Result) -> Mask | None:

@@ -23,7 +23,8 @@ from gliomask.geometry import Geometry
 from gliomask.inference import NetworkShape, PatchPlan, averaged_over_flips, predict_brain
 from gliomask.io.brats import find_cases, read_case
 from gliomask.labels import Label, Region
-from gliomask.models.registry import DEFAULT_MODEL, load_model, shipped_models
+from gliomask.models.registry import DEFAULT_MODEL, load_model
+from gliomask.models.shelf import summaries
 from gliomask.postprocess import CHAINS, postprocess
 from gliomask.preprocess.channels import prepare
 from gliomask.preprocess.checks import Flag, check_case, doubtful
@@ -181,7 +182,7 @@ class Segmenter:
 
 
 def _other_models() -> str:
-    able = [name for name in shipped_models() if load_model(name).spec.may_miss]
+    able = [row.name for row in summaries() if row.may_miss]
     return f"Models that can do without: {', '.join(able)}." if able else "No shipped model can do without."
 
 

@@ -41,5 +41,5 @@ def command(run: Path, folder: Path, name: str | None, licence: str, attribution
         postprocess=postprocess,
         overwrite=overwrite,
     )
-    cases = 0 if spec.training is None else len(spec.training.cases)
-    click.echo(f"Done: {folder}: {spec.title}, {spec.parameters:,} parameters, trained on {cases} cases")
+    assert spec.training is not None  # an export's model was trained here
+    click.echo(f"Done: {folder}: {spec.title}, {spec.parameters:,} parameters, trained on {len(spec.training.cases)} cases")

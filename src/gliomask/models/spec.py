@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from gliomask.engines.ends import LABEL_NAMES, REGION_NAMES, Activation, GraphEnds, are_regions
 from gliomask.errors import ModelError, UsageError
@@ -39,6 +39,16 @@ AXIS_OF_LETTER = {"L": 0, "R": 0, "P": 1, "A": 1, "S": 2, "I": 2}
 """Axis of an array in LPS order that runs along each direction; R, A and I run against it."""
 
 Text = Annotated[str, Field(min_length=1)]
+
+
+def _known_chain(chain: str) -> str:
+    if chain not in CHAINS:
+        raise ValueError(f"there is no post-processing '{chain}'; known ones: {', '.join(CHAINS)}")
+    return chain
+
+
+ChainName = Annotated[str, AfterValidator(_known_chain)]
+"""Name of a post-processing."""
 
 
 class _Part(BaseModel):
@@ -203,7 +213,7 @@ class ModelSpec(_Part):
     spacing_mm: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
     normalisation: Normalisation
     outputs: tuple[str, ...]
-    postprocess: Text
+    postprocess: ChainName
     training: TrainingRecord | None
     foreign: ForeignRecord | None
     scores: dict[str, JsonValue]
@@ -307,13 +317,6 @@ class ModelSpec(_Part):
             activation=self.graph.activation,
             outputs=self.outputs,
         )
-
-    @field_validator("postprocess")
-    @classmethod
-    def _known_chain(cls, chain: str) -> str:
-        if chain not in CHAINS:
-            raise ValueError(f"there is no post-processing '{chain}'; known ones: {', '.join(CHAINS)}")
-        return chain
 
     @field_validator("files")
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from collections.abc import Sequence as Ordered
 from dataclasses import asdict, dataclass, replace
@@ -16,10 +15,9 @@ from gliomask.metrics.diameters import LesionDiameters, measure_lesions
 from gliomask.metrics.location import CROSSING_MM, CROSSING_SHARE, Centre, Laterality, Midplane, centre, laterality, midsagittal_plane
 from gliomask.report.colours import LABEL_COLOURS, LABEL_TITLES
 from gliomask.report.document import NOTICE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table
-from gliomask.report.html import to_html
-from gliomask.report.pdf import to_pdf
 from gliomask.report.pictures import PANEL_HEIGHT, PANEL_WIDTH, SEQUENCE_TITLES, SIDE_AIR, draw_diameters, draw_views, png
 from gliomask.report.provenance import Provenance, estimates_in_words
+from gliomask.report.rendered import Rendered
 from gliomask.report.sections import DISPLAY_ORIENTATION
 from gliomask.report.views import PLANES, Views
 from gliomask.report.volumes import ML_DECIMALS, Amount, Volumes, measure
@@ -49,7 +47,7 @@ SIDES = (
 
 
 @dataclass(frozen=True, eq=False)
-class CaseReport:
+class CaseReport(Rendered):
     """What was measured of one case, and where it comes from.
 
     Args:
@@ -77,18 +75,6 @@ class CaseReport:
     views: Views
     provenance: Provenance
     notes: tuple[str, ...] = ()
-
-    def html(self) -> str:
-        """Returns the report as the text of one HTML file that needs no other."""
-        return to_html(self.document())
-
-    def pdf(self) -> bytes:
-        """Returns the report as the bytes of a PDF file. Raises EngineUnavailableError where fpdf2 is not installed."""
-        return to_pdf(self.document())
-
-    def json(self) -> str:
-        """Returns the figures of the report, for programs, as JSON text."""
-        return json.dumps(self.to_dict(), indent=1) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the figures of the report as plain values."""

@@ -6,7 +6,6 @@ The order and the dates are given, never guessed. Nothing is registered here: le
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence as Ordered
 from dataclasses import asdict, dataclass, field
 from datetime import date
@@ -26,10 +25,9 @@ from gliomask.metrics.diameters import LesionDiameters, measure_lesions
 from gliomask.metrics.follow_up import Change, Changes, NewLesion, carried_over, changes, new_lesions
 from gliomask.report.case_report import millilitres
 from gliomask.report.document import NOTICE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table
-from gliomask.report.html import to_html
-from gliomask.report.pdf import to_pdf
 from gliomask.report.plots import BOX_COLOURS
 from gliomask.report.provenance import Provenance
+from gliomask.report.rendered import Rendered
 from gliomask.report.sections import DISPLAY_ORIENTATION
 from gliomask.report.volumes import Volumes, measure
 
@@ -91,23 +89,11 @@ class Visit:
 
 
 @dataclass(frozen=True, eq=False)
-class TimelineReport:
+class TimelineReport(Rendered):
     """A patient over time."""
 
     patient: str
     visits: tuple[Visit, ...]
-
-    def html(self) -> str:
-        """Returns the report as the text of one HTML file that needs no other."""
-        return to_html(self.document())
-
-    def pdf(self) -> bytes:
-        """Returns the report as the bytes of a PDF file. Raises EngineUnavailableError where fpdf2 is not installed."""
-        return to_pdf(self.document())
-
-    def json(self) -> str:
-        """Returns the figures of the report, for programs, as JSON text."""
-        return json.dumps(self.to_dict(), indent=1) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the figures of the report as plain values."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 
 from gliomask.errors import EngineUnavailableError, UsageError
 from gliomask.metrics.empty import POLICIES
+from gliomask.models.spec import ChainName
 from gliomask.postprocess import CHAINS
 from gliomask.training.config import RECIPES, TrainConfig
 
@@ -47,19 +48,12 @@ class Experiment(_Part):
     title: str = Field(default="", description="in words, for tables and pictures; the name where it is empty")
     training: Fields = Field(default={}, description="fields of a training that differ from the study's own, as `gliomask train --show-config` lists them")
     inference: Inference = Field(default=Inference(), description="how slices are cut")
-    postprocess: str = Field(default="none", description=f"one of {', '.join(CHAINS)}")
+    postprocess: ChainName = Field(default="none", description=f"one of {', '.join(CHAINS)}")
 
     @property
     def label(self) -> str:
         """The title, or the name."""
         return self.title or self.name
-
-    @field_validator("postprocess")
-    @classmethod
-    def _known_chain(cls, chain: str) -> str:
-        if chain not in CHAINS:
-            raise ValueError(f"there is no post-processing '{chain}'; known ones: {', '.join(CHAINS)}")
-        return chain
 
 
 class Comparison(_Part):

@@ -108,7 +108,7 @@ def main() -> int:
         wanted = [(str(file), int(index)) for file, index in request["wanted"]]
         frames = np.stack(list(_frames(wanted, (request["shape"][0], request["shape"][1]), "an image")))
     except FileFormatError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"{error}\n")
         return REFUSED
     np.save(request["target"], frames, allow_pickle=False)
     return 0
