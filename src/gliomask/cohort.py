@@ -9,9 +9,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from collections.abc import Sequence as Ordered
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ from gliomask.report.volumes import Volumes, measure
 from gliomask.segmentation import Segmentation, Segmenter
 
 Progress = Callable[[int, int], None]
+all_or_none = nifti.all_or_none
 KEPT = "finished by an earlier run"
 SegmentOne = Callable[[Segmenter, CaseFiles, "ResultFiles", "Writing", Progress], Segmentation]
 
@@ -63,6 +62,11 @@ class ResultFiles:
         return self.beside("_uncertainty.nii.gz")
 
     @property
+    def disagreement(self) -> Path:
+        """3-D float32: how far the mirrored passes disagree, 0 to 1; with flips only."""
+        return self.beside("_disagreement.nii.gz")
+
+    @property
     def volumes_tsv(self) -> Path:
         """Volumes by label and region, as a table."""
         return self.beside("_volumes.tsv")
@@ -84,7 +88,8 @@ class ResultFiles:
 
     def all(self) -> tuple[Path, ...]:
         """Every file that a case can leave, in the order of writing."""
-        return (self.label_map, self.probabilities, self.uncertainty, self.volumes_tsv, self.volumes_json, self.preview, self.record)
+        maps = (self.label_map, self.probabilities, self.uncertainty, self.disagreement)
+        return (*maps, self.volumes_tsv, self.volumes_json, self.preview, self.record)
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ class Writing:
     Args:
         labels: convention of the label map on disk.
         probabilities: also write the probabilities.
-        uncertainty: also write the entropy of each voxel's labels.
+        uncertainty: also write the entropy of each voxel's labels, and, where mirror images were averaged, how far these disagreed.
         preview: also write the picture.
         overwrite: replace results that exist.
         strict: a quality flag is an error.
@@ -150,7 +155,10 @@ def segment_to_files(
 
 
 def refuse_existing(paths: Iterable[Path], writing: Writing, case_id: str) -> None:
-    """Raises UsageError where one of the files that a case can leave exists and may not be overwritten."""
+    """Raises UsageError where one of the files that a case can leave exists and may not be overwritten, or its folder cannot be written to."""
+    paths = list(paths)
+    for folder in {path.parent for path in paths}:
+        nifti.refuse_unwritable(folder)
     existing = next((path for path in paths if path.exists()), None)
     if existing and not writing.overwrite:
         raise UsageError(f"{existing} exists. Give --overwrite to replace the results of case {case_id}, or another output folder.")
@@ -162,20 +170,6 @@ def refuse_flagged(result: Segmentation, writing: Writing) -> None:
         raise QualityError(f"Case {result.case.case_id}: {result.flags[0].message} Nothing was written, because --strict was given.")
 
 
-@contextmanager
-def all_or_none(paths: Ordered[Path]) -> Iterator[None]:
-    """Makes the files' folder; after an error removes those of the files that were not there before."""
-    existing = {path for path in paths if path.exists()}
-    for folder in {path.parent for path in paths}:
-        folder.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    except BaseException:
-        for path in set(paths) - existing:
-            path.unlink(missing_ok=True)
-        raise
-
-
 def write_maps(result: Segmentation, results: ResultFiles, writing: Writing) -> None:
     """Writes the probabilities and the uncertainty, where asked for, on the grid of the case that was segmented."""
     case = result.case
@@ -183,6 +177,8 @@ def write_maps(result: Segmentation, results: ResultFiles, writing: Writing) -> 
         nifti.write_volume(results.probabilities, result.probabilities, case.geometry, case.header, overwrite=writing.overwrite)
     if writing.uncertainty:
         nifti.write_volume(results.uncertainty, entropy(result.probabilities), case.geometry, case.header, overwrite=writing.overwrite)
+        if result.disagreement is not None:
+            nifti.write_volume(results.disagreement, result.disagreement, case.geometry, case.header, overwrite=writing.overwrite)
 
 
 def write_volumes(volumes: Volumes, results: ResultFiles, about: Mapping[str, str]) -> None:
@@ -265,26 +261,40 @@ def segment_cohort(
     """
     rows: list[Row] = []
     first_error: BaseException | None = None
-    output.mkdir(parents=True, exist_ok=True)
+    nifti.make_folder(output)
     for files in cases:
-        start = time.perf_counter()
-        case_id = files.case_id if isinstance(files, CaseFiles) else files[0]
-        try:
-            if not isinstance(files, CaseFiles):
-                raise files[1]
-            results = ResultFiles.of(output, case_id)
-            row = kept_row(segmenter, files, results, writing) if resume else None
-            if row is None:
-                result = segment_one(segmenter, files, results, replace(writing, overwrite=writing.overwrite or resume), progress)
-                row = _done(result, time.perf_counter() - start)
-        except Exception as error:
-            first_error = first_error or error
-            text = str(error) if isinstance(error, GliomaskError) else f"{type(error).__name__}: {error}"
-            row = Row(case_id, "failed", round(time.perf_counter() - start, 2), "", text)
+        row, error = segment_to_row(segmenter, files, output, writing, progress, segment_one, resume)
+        first_error = first_error or error
         rows.append(row)
         nifti.write_bytes(output / "cohort.tsv", _table(rows))
         on_row(row)
     return CohortResult(tuple(rows), first_error)
+
+
+def segment_to_row(
+    segmenter: Segmenter,
+    files: CaseFiles | tuple[str, InputError],
+    output: Path,
+    writing: Writing,
+    progress: Progress = lambda done, total: None,
+    segment_one: SegmentOne = segment_to_files,
+    resume: bool = False,
+) -> tuple[Row, Exception | None]:
+    """Does one case of a cohort, with the arguments of `segment_cohort`; returns what became of it, and the error if it failed."""
+    start = time.perf_counter()
+    case_id = files.case_id if isinstance(files, CaseFiles) else files[0]
+    try:
+        if not isinstance(files, CaseFiles):
+            raise files[1]
+        results = ResultFiles.of(output, case_id)
+        row = kept_row(segmenter, files, results, writing) if resume else None
+        if row is None:
+            result = segment_one(segmenter, files, results, replace(writing, overwrite=writing.overwrite or resume), progress)
+            row = _done(result, time.perf_counter() - start)
+    except Exception as error:
+        text = str(error) if isinstance(error, GliomaskError) else f"{type(error).__name__}: {error}"
+        return Row(case_id, "failed", round(time.perf_counter() - start, 2), "", text), error
+    return row, None
 
 
 def kept_row(segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing) -> Row | None:
@@ -325,6 +335,7 @@ def _differences(record: dict[str, Any], segmenter: Segmenter, files: CaseFiles,
     wanted = {
         "probabilities": results.probabilities if writing.probabilities else None,
         "uncertainty": results.uncertainty if writing.uncertainty else None,
+        "disagreement": results.disagreement if writing.uncertainty and segmenter.options.flips else None,
         "preview": results.preview if writing.preview else None,
         "label map": results.label_map,
     }

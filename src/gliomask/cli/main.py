@@ -68,10 +68,10 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def run(arguments: list[str]) -> int:
-    """Runs the command line with these arguments and returns its exit code; messages go to stderr."""
+def run(arguments: list[str], command: click.Command = gliomask) -> int:
+    """Runs the command line, or one command of it, with these arguments and returns its exit code; messages go to stderr."""
     try:
-        result = gliomask.main(args=arguments, standalone_mode=False)
+        result = command.main(args=arguments, standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
