@@ -2,8 +2,10 @@
 
 Each RUN is a folder that `gliomask train --folds TABLE --fold N` has left. Its model is exported to OUT/models/RUN, and the cases
 that it held out are segmented without post-processing into OUT/predictions, where `benchmarks/choose_postprocess.py` and
-`gliomask evaluate` find them; with --postprocess CHAIN, OUT/CHAIN gets them post-processed. A case held out by two runs is an error;
-cases that are there already are left alone. `gliomask study` does the same for whole tables of experiments, trainings and comparison included.
+`gliomask evaluate` find them; OUT/probabilities gets what the network thought of each region (`region_probabilities.py`). With --postprocess CHAIN,
+OUT/CHAIN gets the predictions post-processed, and a run record for each whose `expected_dice` is that of the post-processed label map, for
+`benchmarks/calibrate_quality.py`. A case held out by two runs is an error; cases that are there already are left alone. `gliomask study` does the
+same for whole tables of experiments, trainings and comparison included.
 """
 
 from __future__ import annotations
@@ -12,13 +14,16 @@ import argparse
 import json
 from pathlib import Path
 
-from gliomask.io.brats import find_cases, read_label_map
-from gliomask.io.nifti import write_volume
+from region_probabilities import RegionProbabilities
+
+from gliomask.cohort import ResultFiles, Writing, segment_to_files
+from gliomask.io.brats import CaseFiles, find_cases, read_label_map
+from gliomask.io.nifti import write_bytes, write_volume
 from gliomask.models.files import SPEC_NAME
 from gliomask.postprocess import postprocess
 from gliomask.preprocess.channels import NETWORK_ORIENTATION
-from gliomask.segmentation import Options
-from gliomask.study.work import LABELS, predict_missing
+from gliomask.segmentation import Options, Segmenter
+from gliomask.study.work import LABELS
 from gliomask.training.backend import use_backend
 
 
@@ -32,14 +37,40 @@ def held_out_cases(runs: list[Path]) -> dict[Path, list[str]]:
     return held_out
 
 
-def apply_chain(chain: str, raw: Path, cleaned: Path) -> None:
-    """Post-processes every label map of a folder into another, as `gliomask segment` would have."""
+def probabilities_of(output: Path, case: str) -> Path:
+    """Where the probabilities of a case go."""
+    return output / "probabilities" / f"{case}.npz"
+
+
+def predict_missing(options: Options, cases: list[CaseFiles], output: Path) -> None:
+    """Segments the cases that have no complete result yet."""
+    folder = output / "predictions"
+    missing = [case for case in cases if not (ResultFiles.of(folder, case.case_id).record.exists() and probabilities_of(output, case.case_id).exists())]
+    if not missing:
+        return
+    with Segmenter(options) as segmenter:
+        for case in missing:
+            result = segment_to_files(segmenter, case, ResultFiles.of(folder, case.case_id), Writing(LABELS, preview=False, overwrite=True))
+            RegionProbabilities.of(result.probabilities).write(probabilities_of(output, case.case_id))
+            print(f"{Path(options.model).name}: segmented {case.case_id}", flush=True)
+
+
+def apply_chain(chain: str, output: Path) -> None:
+    """Post-processes every label map as `gliomask segment` would have, and tells what is then to be expected of it."""
+    raw, cleaned = output / "predictions", output / chain
     cleaned.mkdir(parents=True, exist_ok=True)
     for path in sorted(raw.glob("*_seg.nii.gz")):
         label_map, geometry = read_label_map(path, LABELS)
         reorientation = geometry.reorientation_to(NETWORK_ORIENTATION)
-        found = postprocess(reorientation.apply(label_map), chain, reorientation.target.spacing_mm)
-        write_volume(cleaned / path.name, LABELS.to_disk(reorientation.undo(found)), geometry, overwrite=True)
+        found = reorientation.undo(postprocess(reorientation.apply(label_map), chain, reorientation.target.spacing_mm))
+        write_volume(cleaned / path.name, LABELS.to_disk(found), geometry, overwrite=True)
+        case = path.name.removesuffix("_seg.nii.gz")
+        if probabilities_of(output, case).exists():
+            record = json.loads((raw / f"{case}_run.json").read_text(encoding="utf-8"))
+            expected = RegionProbabilities.read(probabilities_of(output, case)).expected_dice(found)
+            record["expected_dice"] = {region.value: round(dice, 4) for region, dice in expected.items()}
+            record["options"]["postprocess"] = chain
+            write_bytes(cleaned / f"{case}_run.json", (json.dumps(record, indent=1) + "\n").encode())
 
 
 def main() -> None:
@@ -59,12 +90,9 @@ def main() -> None:
         model = options.output / "models" / run.name
         if not (model / SPEC_NAME).exists():
             export_model(run, model, name=run.name, licence="Apache-2.0", attribution=[], postprocess="none")
-        segmentation = Options(model=str(model), postprocess="none", threads=options.threads)
-        predict_missing(
-            segmentation, [files[case] for case in cases], options.output / "predictions", lambda line, run=run: print(f"{run.name}: {line}", flush=True)
-        )
+        predict_missing(Options(model=str(model), postprocess="none", threads=options.threads), [files[case] for case in cases], options.output)
     if options.postprocess:
-        apply_chain(options.postprocess, options.output / "predictions", options.output / options.postprocess)
+        apply_chain(options.postprocess, options.output)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from gliomask.errors import UsageError
 from gliomask.geometry import Geometry
 from gliomask.inference import NetworkShape, PatchPlan, averaged_over_flips, predict_brain
 from gliomask.preprocess.channels import Prepared
+from gliomask.quality import disagreement, entropy
 
 SHAPE = (41, 38, 21)
 
@@ -110,5 +111,28 @@ def test_flips_make_a_network_blind_to_left_and_right(prepared):
     assert len(seen) == 4
     np.testing.assert_array_equal(seen[3], batch[:, ::-1, ::-1])
     np.testing.assert_allclose(found, flipped(np.ascontiguousarray(batch[:, :, ::-1]))[:, :, ::-1], atol=1e-6)
-    np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-5)
-    assert not np.allclose(found, slice_network(batch), atol=1e-3)
+    np.testing.assert_allclose(found[..., :4].sum(axis=-1), 1, atol=1e-5)
+    assert not np.allclose(found[..., :4], slice_network(batch), atol=1e-3)
+
+
+@pytest.mark.parametrize("plan", [PatchPlan(), PatchPlan("overlapping", 16)])
+@pytest.mark.parametrize(("network", "predict"), [(SLICES, slice_network), (VOLUMES, volume_network)])
+def test_the_passes_entropies_come_beside_the_labels_and_nothing_is_said_of_air(prepared, plan, network, predict):
+    doubts = np.full(SHAPE, 7, np.float32)
+    found = predict_brain(prepared, network, plan, averaged_over_flips(predict), doubts=doubts)
+    assert (doubts[~prepared.brain] == 7).all()
+    inside = doubts[prepared.brain]
+    # Averaging only adds doubt: the mean of the passes is nowhere surer than the passes are on average.
+    assert (entropy(found)[prepared.brain] >= inside - 1e-5).all()
+    assert (entropy(found)[prepared.brain] > inside + 1e-3).any()
+
+
+def test_passes_that_agree_leave_no_disagreement(prepared):
+    def blind(batch: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(np.float32([0.7, 0.1, 0.1, 0.1]), (*batch.shape[:-1], 4)).copy()
+
+    doubts = np.zeros(SHAPE, np.float32)
+    found = predict_brain(prepared, SLICES, PatchPlan(), averaged_over_flips(blind), doubts=doubts)
+    apart = disagreement(found, doubts)
+    np.testing.assert_allclose(apart, 0, atol=1e-5)
+    assert entropy(found).max() > 0.5

@@ -14,7 +14,7 @@ from gliomask.cli.main import run
 from gliomask.io.nifti import read_volume
 from gliomask.labels import Region
 from gliomask.models.spec import Quality
-from gliomask.quality import SMOOTHING_VOXELS, Calibration, entropy, expected_dice
+from gliomask.quality import PLANES, SMOOTHING_VOXELS, Calibration, disagreement, entropy, expected_dice
 
 
 def one_hot(label_map):
@@ -34,6 +34,30 @@ def test_entropy_lies_between_and_falls_as_the_network_gets_surer(seed, sharpnes
     found, soft = (entropy((p / p.sum(axis=-1, keepdims=True)).astype(np.float32)) for p in (powers, softer))
     assert ((found >= 0) & (found <= 1)).all()
     assert (found <= soft + 1e-5).all()
+
+
+def test_entropy_is_the_same_however_many_planes_there_are(rng):
+    powers = rng.random((PLANES + 3, 4, 5, 4)).astype(np.float32)
+    probabilities = powers / powers.sum(axis=-1, keepdims=True)
+    np.testing.assert_array_equal(entropy(probabilities)[PLANES:], entropy(probabilities[PLANES:]))
+
+
+def test_disagreement_tells_passes_that_differ_from_passes_that_all_hesitate():
+    certain, hesitant = np.eye(4, dtype=np.float32), np.full((4, 4), 0.25, np.float32)
+    for passes, expected in ((certain, 1), (hesitant, 0), (certain[[0, 0, 0, 0]], 0), (certain[[0, 0, 1, 1]], 0.5)):
+        mean, mean_entropy = passes.mean(axis=0, keepdims=True), entropy(passes).mean(keepdims=True)
+        np.testing.assert_allclose(disagreement(mean, mean_entropy), [expected], atol=1e-6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), sharpness=st.floats(0, 80))
+def test_disagreement_lies_between_nothing_and_the_entropy(seed, sharpness):
+    powers = np.exp(sharpness * np.random.default_rng(seed).random((4, 30, 4)))
+    passes = (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
+    mean = passes.mean(axis=0)
+    found = disagreement(mean, np.mean([entropy(one) for one in passes], axis=0))
+    assert (found >= 0).all()
+    assert (found <= entropy(mean) + 1e-6).all()
 
 
 def test_a_certain_network_expects_one(rng):
@@ -99,8 +123,28 @@ def test_a_doubtful_result_is_flagged_and_the_doubts_are_written(fake_model, tmp
     uncertainty = read_volume(tmp_path / "out" / "tiny_uncertainty.nii.gz").values
     assert 0 < uncertainty.max() <= 1
     assert uncertainty[0, 0, 0] == 0
+    apart = read_volume(tmp_path / "out" / "tiny_disagreement.nii.gz").values
+    assert 0 < apart.max()
+    assert (apart <= uncertainty + 1e-6).all()
     assert run(["segment", str(folder), "-o", str(tmp_path / "strict"), "--strict"]) == 6
     assert not (tmp_path / "strict").exists()
+
+
+def test_without_mirror_images_nothing_is_said_of_disagreement(fake_model, tmp_path):
+    folder = write_brats_case(tmp_path / "tiny", make_tiny_case())
+    assert run(["segment", str(folder), "-o", str(tmp_path / "out"), "--uncertainty", "--no-preview"]) == 0
+    assert (tmp_path / "out" / "tiny_uncertainty.nii.gz").is_file()
+    assert not (tmp_path / "out" / "tiny_disagreement.nii.gz").exists()
+
+
+def test_resume_wants_the_map_that_is_asked_for(fake_model, tmp_path, capsys):
+    folder = write_brats_case(tmp_path / "tiny", make_tiny_case())
+    words = ["segment", str(folder), "-o", str(tmp_path / "out"), "--no-preview", "--flips", "--uncertainty"]
+    assert run(words) == 0
+    assert run([*words, "--resume"]) == 0
+    (tmp_path / "out" / "tiny_disagreement.nii.gz").unlink()
+    assert run([*words, "--resume"]) == 2
+    assert "files (no disagreement)" in "".join(capsys.readouterr())
 
 
 def test_without_a_calibration_nothing_is_claimed(fake_model, tiny_case):

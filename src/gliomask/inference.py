@@ -14,6 +14,7 @@ from gliomask.errors import UsageError
 from gliomask.labels import Label
 from gliomask.patches import PatchGrid, Predict, adjacent, box_with_halo, overlapping, predict_patches, slabs, whole, windows
 from gliomask.preprocess.channels import Prepared
+from gliomask.quality import entropy
 
 InputKind = Literal["slices", "volumes"]
 PATCHES = ("whole", "adjacent", "overlapping")
@@ -78,19 +79,31 @@ class NetworkShape:
 
 
 def averaged_over_flips(predict: Predict) -> Predict:
-    """Returns a network that answers with the mean over the four mirror images of the first two axes: four times the work."""
+    """Returns a network that answers with the mean over the four mirror images of the first two axes: four times the work.
+
+    A last channel, after the labels', is the mean of the four passes' entropies, from which `quality.disagreement` follows. Nothing
+    else of the single passes is kept.
+    """
 
     def flipped(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        total = predict(batch)
-        for axes in ((1,), (2,), (1, 2)):
-            total = total + np.flip(predict(np.ascontiguousarray(np.flip(batch, axes))), axes)
+        total: npt.NDArray[np.float32] | None = None
+        for axes in ((), (1,), (2,), (1, 2)):
+            found = np.flip(predict(np.ascontiguousarray(np.flip(batch, axes))), axes)
+            answer = np.concatenate([found, entropy(found)[..., None]], axis=-1)
+            total = answer if total is None else np.add(total, answer, out=total)
+        assert total is not None
         return total / np.float32(4)
 
     return flipped
 
 
 def predict_brain(
-    prepared: Prepared, network: NetworkShape, plan: PatchPlan, predict: Predict, progress: Callable[[int, int], None] = lambda done, total: None
+    prepared: Prepared,
+    network: NetworkShape,
+    plan: PatchPlan,
+    predict: Predict,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    doubts: npt.NDArray[np.float32] | None = None,
 ) -> Probabilities:
     """Returns the probabilities of a whole volume; outside the brain it is background for certain.
 
@@ -100,6 +113,7 @@ def predict_brain(
         plan: how to cut.
         predict: the network itself.
         progress: called with (slices done, slices in all).
+        doubts: (I, J, K), gets what `predict` says of each voxel after the labels, see `averaged_over_flips`; untouched outside the brain.
 
     Returns:
         (I, J, K, 4) float32, axes as `prepared`.
@@ -115,7 +129,9 @@ def predict_brain(
         else:
             stack = prepared.channels[region]
             found = predict_patches(stack[None], plan.grid(stack.shape[:-1], network.multiple), predict, prepared.background)[0]
-        probabilities[region][brain] = found[brain]
+        probabilities[region][brain] = found[..., : len(Label)][brain]
+        if doubts is not None:
+            doubts[region][brain] = found[..., len(Label)][brain]
         progress(n + 1, len(regions))
     return probabilities
 

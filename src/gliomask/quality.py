@@ -19,6 +19,9 @@ SMOOTHING_VOXELS = 100.0
 """Added to both sides of the expected Dice: a region that the network neither finds nor suspects expects 1, and some doubtful voxels are
 no doubt about a case. 0.1 ml at 1 mm."""
 
+PLANES = 16
+"""How many planes of a volume are worked on together: logarithms of a whole volume would take several times the memory of the volume."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -67,12 +70,49 @@ def entropy(probabilities: Probabilities) -> npt.NDArray[np.float32]:
         (...) float32.
     """
     result = np.zeros(probabilities.shape[:-1], np.float32)
-    # Most of a volume is air, certain by construction; logarithms are for the rest.
-    open_voxels = probabilities.max(axis=-1) < 1
-    found = probabilities[open_voxels]
-    bits = -(found * np.log(np.maximum(found, np.finfo(np.float32).tiny))).sum(axis=-1)
-    result[open_voxels] = np.clip(bits / np.log(probabilities.shape[-1]), 0, 1)
+    for first in range(0, len(probabilities), PLANES):
+        part = probabilities[first : first + PLANES]
+        # Most of a volume is air, certain by construction; logarithms are for the rest.
+        open_voxels = part.max(axis=-1) < 1
+        found = part[open_voxels]
+        nats = -(found * np.log(np.maximum(found, np.finfo(np.float32).tiny))).sum(axis=-1)
+        result[first : first + PLANES][open_voxels] = np.clip(nats / np.log(probabilities.shape[-1]), 0, 1)
     return result
+
+
+def disagreement(mean: Probabilities, mean_entropy: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Returns how far several passes of a network disagree at each voxel: the entropy of their mean less the mean of their entropies.
+
+    This is the mutual information between the label and the pass that is asked (Houlsby et al. 2011, arXiv:1112.5745; Smith and Gal 2018,
+    arXiv:1803.08533): 0 where all passes say the same, however unsure each of them is, and 1 where four passes are certain of four labels. What is
+    left of the entropy is the doubt that every pass has by itself.
+
+    Args:
+        mean: (..., labels) float32, the mean of the passes' probabilities.
+        mean_entropy: (...) float32, the mean of each pass's `entropy`.
+
+    Returns:
+        (...) float32, 0 to 1. Entropy is concave, so it is not negative but for rounding, which is cut off.
+    """
+    return np.maximum(entropy(mean) - mean_entropy, np.float32(0))
+
+
+def region_share(probabilities: Probabilities, region: Region) -> npt.NDArray[np.float32]:
+    """Returns the probability of a region at each voxel, (I, J, K): the sum of its labels'."""
+    # Summed label by label: picking labels by a list would copy the volume first.
+    share: npt.NDArray[np.float32] = sum((probabilities[..., label] for label in region.labels[1:]), start=probabilities[..., region.labels[0]])
+    return share
+
+
+def dice_to_expect(inside: float, everywhere: float, voxels: int) -> float:
+    """Returns the plug-in estimate of the expected Dice of one region.
+
+    Args:
+        inside: sum of the region's probability over the voxels of the predicted region.
+        everywhere: the same over the whole volume.
+        voxels: of the predicted region.
+    """
+    return (2 * inside + SMOOTHING_VOXELS) / (everywhere + voxels + SMOOTHING_VOXELS)
 
 
 def expected_dice(probabilities: Probabilities, label_map: LabelMap) -> dict[Region, float]:
@@ -87,10 +127,6 @@ def expected_dice(probabilities: Probabilities, label_map: LabelMap) -> dict[Reg
     """
     found = {}
     for region in Region:
-        # Summed label by label: picking labels by a list would copy the volume first.
-        share = sum((probabilities[..., label] for label in region.labels[1:]), start=probabilities[..., region.labels[0]])
-        mask = region.mask(label_map)
-        overlap = float(share[mask].sum(dtype=np.float64))
-        sizes = float(share.sum(dtype=np.float64)) + float(np.count_nonzero(mask))
-        found[region] = (2 * overlap + SMOOTHING_VOXELS) / (sizes + SMOOTHING_VOXELS)
+        share, mask = region_share(probabilities, region), region.mask(label_map)
+        found[region] = dice_to_expect(float(share[mask].sum(dtype=np.float64)), float(share.sum(dtype=np.float64)), int(np.count_nonzero(mask)))
     return found

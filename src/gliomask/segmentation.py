@@ -28,7 +28,7 @@ from gliomask.models.shelf import summaries
 from gliomask.postprocess import CHAINS, postprocess
 from gliomask.preprocess.channels import prepare
 from gliomask.preprocess.checks import Flag, check_case, doubtful
-from gliomask.quality import Estimate, expected_dice
+from gliomask.quality import Estimate, disagreement, expected_dice
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Segmentation:
         postprocess: the chain that was applied.
         expected_dice: what the network expects of itself, by region; see `gliomask.quality`.
         estimates: what that is worth, where the model was calibrated; empty elsewhere.
+        disagreement: (I, J, K) float32, how far the mirrored passes disagree, see `quality.disagreement`; None without flips.
     """
 
     case: Case
@@ -87,6 +88,7 @@ class Segmentation:
     postprocess: str
     expected_dice: Mapping[Region, float]
     estimates: Mapping[Region, Estimate]
+    disagreement: npt.NDArray[np.float32] | None = None
 
 
 class Stopwatch:
@@ -151,7 +153,8 @@ class Segmenter:
         prepared = prepare(corrected, self.model.spec.inputs, self.model.spec.normalisation.method)
         watch.lap("normalise")
         predict = averaged_over_flips(self.engine.predict) if self.options.flips else self.engine.predict
-        probabilities = predict_brain(prepared, self.network, self.plan, predict, progress)
+        doubts = np.zeros(prepared.brain.shape, np.float32) if self.options.flips else None
+        probabilities = predict_brain(prepared, self.network, self.plan, predict, progress, doubts)
         watch.lap("network")
         raw = decide(probabilities, self.model.spec.outputs)
         label_map = postprocess(raw, self.chain, prepared.reorientation.target.spacing_mm)
@@ -160,10 +163,12 @@ class Segmenter:
         watch.lap("postprocess")
         expected = expected_dice(probabilities, label_map)
         estimates = {} if self.calibration is None else self.calibration.estimates(expected)
+        apart = None if doubts is None else disagreement(probabilities, doubts)
         watch.lap("quality")
         undo = prepared.reorientation.undo
         flags += doubtful(estimates)
-        result = Segmentation(case, undo(label_map), undo(probabilities), flags, watch.seconds, self.chain, expected, estimates)
+        apart = None if apart is None else undo(apart)
+        result = Segmentation(case, undo(label_map), undo(probabilities), flags, watch.seconds, self.chain, expected, estimates, apart)
         watch.lap("to input grid")
         return result
 

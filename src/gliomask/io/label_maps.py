@@ -20,7 +20,7 @@ from gliomask.sequences import sequence_of_file_name
 LABEL_MAP_WORDS = (*REFERENCE_WORDS, "segmentation", "prediction", "pred")
 """Last words of a label map's name that are not part of the case id."""
 
-OTHER_RESULTS = ("probabilities", "probability", "uncertainty")
+OTHER_RESULTS = ("probabilities", "probability", "uncertainty", "disagreement")
 """Last words of NIfTI files that `gliomask segment` and other tools write beside label maps."""
 
 
