@@ -156,6 +156,7 @@ def test_finished_cases_are_kept_and_the_others_done(segmenter, two_cases, tmp_p
         (lambda s, f, o: (s, nib.save(nib.load(f.paths()[0]).slicer[:, :, ::-1], f.paths()[0])), "other scans"),
         (lambda s, f, o: (s, (o / "tiny_run.json").write_text("{}")), "not the record of a finished case"),
         (lambda s, f, o: (s, (o / "tiny_volumes.json").unlink()), "not the record of a finished case"),
+        (lambda s, f, o: (s, (o / "tiny_volumes.json").write_text("[1]")), "not the record of a finished case .*holds no fields"),
     ],
 )
 def test_what_was_finished_otherwise_fails_and_stays(segmenter, case_files, tmp_path, change, message):

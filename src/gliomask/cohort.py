@@ -16,13 +16,13 @@ from typing import Any
 
 from gliomask.case import Case
 from gliomask.engines.base import thread_count
-from gliomask.errors import GliomaskError, InputError, QualityError, UsageError
+from gliomask.errors import FileFormatError, GliomaskError, InputError, QualityError, UsageError
 from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles, read_case
 from gliomask.labels import LabelConvention, Region
 from gliomask.quality import entropy
 from gliomask.report.preview import draw_preview
-from gliomask.report.run_record import input_hashes, write_record
+from gliomask.report.run_record import input_hashes, read_record, write_record
 from gliomask.report.volumes import Volumes, measure
 from gliomask.segmentation import Segmentation, Segmenter
 
@@ -307,16 +307,17 @@ def kept_row(segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writi
     """
     if not results.record.is_file():
         return None
+    hashes = input_hashes(files.paths())
     try:
-        record = json.loads(results.record.read_bytes())
+        record = read_record(results.record) or {}
         if "raw_route" in record:
             return None
-        volumes = json.loads(results.volumes_json.read_bytes())["regions"]
-        other = _differences(record, segmenter, files, results, writing)
+        volumes = (read_record(results.volumes_json) or {})["regions"]
+        other = _differences(record, hashes, segmenter, files, results, writing)
         flags = " ".join(flag["name"] for flag in record["quality_flags"])
         amounts = {f"{region.value.lower()}_ml": float(volumes[region.value]["volume_ml"]) for region in Region}
         row = Row(files.case_id, "done", round(float(record["seconds"]["total"]), 2), flags, KEPT, **amounts)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (FileFormatError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{results.record}: not the record of a finished case ({type(error).__name__}: {error}). Give --overwrite.") from error
     if other:
         raise UsageError(
@@ -326,12 +327,13 @@ def kept_row(segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writi
     return row
 
 
-def _differences(record: dict[str, Any], segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing) -> list[str]:
+def _differences(
+    record: dict[str, Any], hashes: dict[str, str], segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing
+) -> list[str]:
     """What the record of a case says differently. Which name a model was called by, and threads, change no result."""
     asked = {**asdict(segmenter.options), "postprocess": segmenter.chain, "labels": writing.labels.name}
     done = record["options"]
     changed = [f"--{name.replace('_', '-')}" for name in asked if name not in ("model", "threads") and asked[name] != done[name]]
-    hashes = input_hashes(files.paths())
     wanted = {
         "probabilities": results.probabilities if writing.probabilities else None,
         "uncertainty": results.uncertainty if writing.uncertainty else None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence as Ordered
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from gliomask.labels import LabelConvention, Region
 from gliomask.metrics.overlap import count
 from gliomask.postprocess import postprocess
 from gliomask.report.panel import PanelRow, draw_panel
+from gliomask.report.run_record import read_record
 
 COLUMNS = {"network": "none", "+ 1": "1", "+ 1 + 2": "1+2"}
 """The paper's columns after the reference, and the post-processing that each shows."""
@@ -109,13 +109,14 @@ def _dice_line(reference: LabelMap, prediction: LabelMap) -> str:
 
 def _refuse_processed(prediction: Path) -> None:
     """Raises where the run record beside a label map says that it is not the network's own answer."""
-    record = prediction.with_name(stem(prediction).removesuffix("_seg") + "_run.json")
-    if not record.is_file():
+    path = prediction.with_name(stem(prediction).removesuffix("_seg") + "_run.json")
+    record = read_record(path)
+    if record is None:
         return
     try:
-        chain = json.loads(record.read_text(encoding="utf-8"))["options"]["postprocess"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FileFormatError(f"{record}: not a run record of `gliomask segment` ({error}). Remove it, or segment the case again.") from error
+        chain = record["options"]["postprocess"]
+    except (KeyError, TypeError) as error:
+        raise FileFormatError(f"{path}: not a run record of `gliomask segment` ({error}). Remove it, or segment the case again.") from error
     if chain != "none":
         raise UsageError(
             f"{prediction} was post-processed ('{chain}'); the panel starts from the network's own answer. "
