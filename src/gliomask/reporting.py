@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ import numpy as np
 
 from gliomask.arrays import LabelMap, Mask
 from gliomask.cohort import Progress, ResultFiles, SegmentOne, Writing
-from gliomask.errors import CaseError, FileFormatError, GeometryError, GliomaskError, InputError, UsageError
+from gliomask.errors import CaseError, GeometryError, GliomaskError, InputError, UsageError
 from gliomask.geometry import Geometry
 from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles, find_cases, read_case, read_label_map
@@ -25,7 +24,7 @@ from gliomask.report.case_report import case_report
 from gliomask.report.pdf import require_fpdf
 from gliomask.report.provenance import InputFile, Provenance, file_name, provenance
 from gliomask.report.rendered import Rendered
-from gliomask.report.run_record import sha256_of
+from gliomask.report.run_record import read_record, sha256_of
 from gliomask.report.timeline_report import TimelineReport, TimePoint, timeline_report
 from gliomask.segmentation import Segmentation, Segmenter
 from gliomask.sequences import Sequence, parse_sequence
@@ -39,9 +38,6 @@ IN_FRAME = (
     "The scans were registered to each other and to an atlas first. This report shows and measures them in the atlas's frame, so its millilitres, "
     "millimetres and coordinates differ from those in the scanner's grid, in which the label map and its table of volumes are."
 )
-
-MAX_RECORD_BYTES = 10 << 20
-"""A run record has some kilobytes; more is none."""
 
 TABLE_COLUMNS = ("timepoint", "label_map", "date", "labels")
 """Columns of a timeline's table; the last two may be missing."""
@@ -165,7 +161,7 @@ def reporting_each(segment_one: SegmentOne, reporting: Reporting) -> SegmentOne:
         reporting.refuse_existing(paths)
         result = segment_one(segmenter, files, results, writing, progress)
         file = InputFile("label map", results.label_map.name, sha256_of(results.label_map))
-        record = _read_record(results.record)
+        record = read_record(results.record) or {}
         report = case_report(result.case, result.label_map, provenance(record, file), notes=(IN_FRAME,) if RAW in record else ())
         _write(paths, report)
         return result
@@ -197,7 +193,7 @@ class _Result:
 
 def _read_result(label_map: Path, labels: str | None) -> _Result:
     files = ResultFiles(label_map)
-    record = _read_record(files.record)
+    record = read_record(files.record) or {}
     options = record.get("options")
     recorded = options.get("labels") if isinstance(options, dict) else None
     if recorded is not None and labels is not None and recorded != labels:
@@ -209,20 +205,6 @@ def _read_result(label_map: Path, labels: str | None) -> _Result:
     file = InputFile("label map", label_map.name, sha256_of(label_map))
     case_id = str(record.get("case") or nifti.stem(label_map).removesuffix("_seg"))
     return _Result(file, case_id, values, geometry, record, provenance(record, file), label_map)
-
-
-def _read_record(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        return {}
-    if path.stat().st_size > MAX_RECORD_BYTES:
-        raise FileFormatError(f"{path}: is no run record: it has more than {MAX_RECORD_BYTES:,} bytes. Remove it, or segment again.")
-    try:
-        record = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{path}: is no run record: {error}. Remove it, or segment again.") from error
-    if not isinstance(record, dict):
-        raise FileFormatError(f"{path}: is no run record: it holds no fields. Remove it, or segment again.")
-    return record
 
 
 def _scans(result: _Result, given: Path | None) -> CaseFiles:

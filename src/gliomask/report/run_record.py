@@ -14,6 +14,7 @@ from typing import Any
 
 from gliomask import __version__
 from gliomask.engines.base import thread_count
+from gliomask.errors import FileFormatError
 from gliomask.io.nifti import write_bytes
 
 RECORDED_PACKAGES = ("numpy", "scipy", "nibabel", "openvino", "onnxruntime", "keras", "tensorflow-cpu", "jax", "SimpleITK", "pydicom", "highdicom")
@@ -21,13 +22,26 @@ RECORDED_PACKAGES = ("numpy", "scipy", "nibabel", "openvino", "onnxruntime", "ke
 
 BLOCK_BYTES = 1 << 20
 
+MAX_RECORD_BYTES = 10 << 20
+"""A run record has some kilobytes; more is none."""
+
 
 def sha256_of(path: Path) -> str:
-    """Returns the SHA-256 of a file, read in blocks."""
+    """Returns the SHA-256 of a file, read in blocks.
+
+    Raises:
+        FileFormatError: it is no file, or cannot be read.
+    """
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(BLOCK_BYTES):
-            digest.update(block)
+    try:
+        if path.exists() and not path.is_file():
+            # A pipe would be waited for.
+            raise FileFormatError(f"{path}: is {'a folder' if path.is_dir() else 'not a regular file'}. Give the file itself.")
+        with path.open("rb") as stream:
+            while block := stream.read(BLOCK_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise FileFormatError(f"{path}: cannot be read ({error.strerror or error}). Check that the file exists and may be read.") from error
     return digest.hexdigest()
 
 
@@ -87,3 +101,27 @@ def write_record(path: Path, command: str, fields: dict[str, Any]) -> None:
 def write_composed(path: Path, record: dict[str, Any]) -> None:
     """Writes a run record that was composed before; whole or not at all."""
     write_bytes(path, (json.dumps(record, indent=1) + "\n").encode())
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """Reads a run record, or another JSON object that a run left; its fields are whatever the file says.
+
+    Returns:
+        The fields; None where there is no such file.
+
+    Raises:
+        FileFormatError: it cannot be read, is larger than any record, or holds no fields.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_RECORD_BYTES + 1)
+        if len(content) > MAX_RECORD_BYTES:
+            raise ValueError(f"it has more than {MAX_RECORD_BYTES:,} bytes")
+        record = json.loads(content)
+    except (OSError, ValueError, RecursionError) as error:
+        raise FileFormatError(f"{path}: is no run record: {error}. Remove it, or segment again.") from error
+    if not isinstance(record, dict):
+        raise FileFormatError(f"{path}: is no run record: it holds no fields. Remove it, or segment again.")
+    return record
