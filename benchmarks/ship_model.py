@@ -1,9 +1,10 @@
 """Puts a trained network and its scores into the package, with its card:
 
-    python benchmarks/ship_model.py RUN NAME --evaluation FOLDER --postprocess 3d --protocol TEXT --reading TEXT --command LINE...
+    python benchmarks/ship_model.py RUN NAME --evaluation FOLDER --postprocess 3d --protocol TEXT --reading TEXT --command LINE... [--quality FILE]
 
 RUN is a run folder of `gliomask train`; NAME a shipped model's name; FOLDER what `gliomask evaluate` wrote for cross-validated
-predictions. The card goes to docs/model-cards/NAME.md, the tables of cases and regions to docs/tables/.
+predictions. --quality FILE, as `benchmarks/calibrate_quality.py --json` writes it, puts the calibration of the model's own doubts into
+model.json; without it no result comes with a Dice that is to be expected. The card goes to docs/model-cards/NAME.md, the tables of cases and regions to docs/tables/.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from gliomask.models.card import card
 from gliomask.models.registry import SHIPPED, SHIPPED_FOLDER
+from gliomask.models.spec import Timing, parse_quality
 from gliomask.training.backend import use_backend
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,9 +52,11 @@ def main() -> None:
     parser.add_argument("--reading", default="")
     parser.add_argument("--command", action="append", default=[])
     parser.add_argument("--timing", nargs=3, metavar=("SECONDS", "CONDITIONS", "COMMAND"), help="how long a case takes, what was measured, and by what command")
+    parser.add_argument("--quality", type=Path, help="calibration, as benchmarks/calibrate_quality.py --json writes it")
     options = parser.parse_args()
+    # Read first: a file that is no calibration is found out before the graph is built.
+    quality = None if options.quality is None else parse_quality(options.quality.read_bytes(), str(options.quality))
     use_backend("tensorflow", None)
-    from gliomask.models.spec import Timing
     from gliomask.training.export import export_model
 
     seconds, conditions, command = options.timing or (None, None, None)
@@ -65,6 +69,7 @@ def main() -> None:
         postprocess=options.postprocess,
         scores=scores_of(options.evaluation, options.protocol, options.reading, options.command),
         timing=Timing(seconds=float(seconds), conditions=conditions, command=command) if seconds else None,
+        quality=quality,
         overwrite=True,
     )
     (ROOT / f"docs/model-cards/{options.name}.md").write_text(card(spec))

@@ -9,7 +9,7 @@ from fakes import tiny_spec
 
 from gliomask.models.card import card
 from gliomask.models.registry import load_model, shipped_models
-from gliomask.models.spec import ForeignRecord, Timing
+from gliomask.models.spec import ForeignRecord, Quality, QualityLine, Timing
 
 CARDS = Path(__file__).resolve().parents[1] / "docs" / "model-cards"
 
@@ -29,6 +29,17 @@ def test_a_card_states_scores_limits_and_licence():
     assert "not a medical device" in text
     assert "- A work." in text
     assert "By hand." in text
+
+
+def test_a_card_tells_what_the_models_own_doubts_are_worth():
+    line = QualityLine(intercept=-1.0, slope=2.0, below=0.2, above=0.1, spearman=0.65, held=0.83, width=0.27)
+    regions = dict.fromkeys(("WT", "TC", "ET"), line)
+    quality = Quality(regions=regions, coverage=0.8, cases=65, flagged=9, worst=10, worst_flagged=6, protocol="By hand.", command="calibrate x")
+    text = card(tiny_spec("slices", quality=quality))
+    assert "| TC | -1.000 + 2.000 x what the network expects | -0.200, +0.100 | 0.65 | 83% | 0.27 |" in text
+    assert "Of 65 cases 9 would have been flagged `doubtful`, among them 6 of the 10 worst" in text
+    assert "`calibrate x`" in text
+    assert "How sure it is" not in card(tiny_spec("slices"))
 
 
 def test_a_card_without_scores_says_so():

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gliomask.models.spec import ModelSpec, TrainingRecord
+    from gliomask.models.spec import ModelSpec, Quality, TrainingRecord
 
 SCORE_COLUMNS = {
     ("dice", "median"): "Dice, median",
@@ -50,6 +50,7 @@ def card(spec: ModelSpec) -> str:
         "## Scores",
         _scores(spec.scores),
         *([f"A case takes {spec.timing.seconds:g} s: {spec.timing.conditions} (`{spec.timing.command}`)."] if spec.timing else []),
+        *(["## How sure it is", _quality(spec.quality)] if spec.quality else []),
         "## Training",
         *(_training(spec, spec.training) if spec.training else []),
         *([f"Not by gliomask. {spec.foreign.training} Origin: {spec.foreign.origin}"] if spec.foreign else []),
@@ -110,6 +111,28 @@ def _scores(scores: Mapping[str, Any]) -> str:
     table = "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
     commands = _bullets(f"`{line}`" for line in scores.get("commands", []))
     return f"{scores.get('protocol', '')}\n\n{table}\n\n{scores.get('reading', '')}\n\nCommands:\n\n{commands}"
+
+
+def _quality(quality: Quality) -> str:
+    header = ["region", "Dice to be expected", "interval", "rank correlation with the Dice had", "cases in the interval", "median width"]
+    rows = [
+        [
+            region,
+            f"{line.intercept:+.3f} + {line.slope:.3f} x what the network expects",
+            f"-{line.below:.3f}, +{line.above:.3f}",
+            "-" if line.spearman is None else f"{line.spearman:.2f}",
+            f"{line.held:.0%}",
+            f"{line.width:.2f}",
+        ]
+        for region, line in quality.regions.items()
+    ]
+    table = "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
+    flags = (
+        f"Of {quality.cases} cases {quality.flagged} would have been flagged `doubtful`, among them {quality.worst_flagged} of the {quality.worst} worst "
+        "(by the mean of the three Dice)."
+    )
+    aim = f"Every result comes with the Dice that is to be expected and an interval meant to hold {quality.coverage:.0%} of the cases."
+    return f"{aim} {quality.protocol}\n\n{table}\n\n{flags}\n\nCommand: `{quality.command}`"
 
 
 def _figure(metrics: Mapping[str, Any], metric: str, statistic: str) -> str:

@@ -49,6 +49,7 @@ class Summary:
         protocol: how the scores came about.
         seconds: that a case takes.
         timing: what was measured there, on what machine.
+        quality: how much its own estimates of a result's Dice are worth, by region, in a sentence each; empty where it makes none.
         licence: of the weights.
         card: the model card, in the repository.
         sha256: of `model.json`, which holds the hashes of all other files.
@@ -71,6 +72,7 @@ class Summary:
     protocol: str | None
     seconds: float | None
     timing: str | None
+    quality: dict[str, str]
     licence: str
     card: str | None
     sha256: str
@@ -151,6 +153,7 @@ def _summary(folder: Path, fields: Mapping[str, Any], digest: str) -> Summary:
         protocol=fields["scores"].get("protocol"),
         seconds=timing.get("seconds"),
         timing=timing.get("conditions"),
+        quality=dict(_quality(fields["quality"] or {})),
         licence=str(fields["licence"]),
         card=f"{CARDS}/{fields['name']}.md" if shipped else None,
         sha256=digest,
@@ -177,6 +180,16 @@ def _dice(scores: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, float]]]:
         figures = {name: float(value) for name, value in metrics.get("dice", {}).items() if re.fullmatch("(median|mean)(_low|_high)?", name)}
         if figures:
             yield region, figures
+
+
+def _quality(quality: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for region, line in quality.get("regions", {}).items():
+        spearman = "not measured" if line["spearman"] is None else f"{float(line['spearman']):.2f}"
+        yield (
+            region,
+            f"rank correlation {spearman}; {float(line['held']):.0%} of {int(quality['cases'])} cases in the interval, "
+            f"which is {float(line['width']):.2f} wide (median)",
+        )
 
 
 def table(rows: list[Summary]) -> str:
@@ -208,6 +221,8 @@ def page(row: Summary) -> str:
         *([] if row.dice else [("Dice", NOT_MEASURED)]),
         *([("scores", row.protocol)] if row.protocol else []),
         ("seconds", NOT_MEASURED if row.seconds is None else f"{row.seconds:g} a case: {row.timing}"),
+        *((f"estimate {region}", text) for region, text in row.quality.items()),
+        *([] if row.quality else [("estimates", "none: how sure it is was not calibrated")]),
         ("licence", row.licence),
         ("card", row.card or "none; docs/models.md says how a model of your own is described"),
         ("hash", row.sha256),

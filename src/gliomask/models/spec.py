@@ -117,12 +117,25 @@ class Timing(_Part):
 
 
 class QualityLine(_Part):
-    """What a region's expected Dice is worth: a straight line, and how far below and above it the cases lay; see `gliomask.quality`."""
+    """What a region's expected Dice is worth: a straight line, and how far below and above it the cases lay; see `gliomask.quality`.
+
+    Args:
+        intercept, slope: of the line from what the network expects to what is to be expected.
+        below, above: how far the interval reaches from the line, Dice.
+        spearman: rank correlation of the estimate with the Dice that cases had; null where all were alike.
+        held: share of the cases whose Dice lay in the interval.
+        width: median width of the intervals, Dice.
+
+    The last three are of cases each judged by a line that was fitted to others.
+    """
 
     intercept: float
-    slope: float
+    slope: Annotated[float, Field(ge=0)]
     below: Annotated[float, Field(ge=0, le=1)]
     above: Annotated[float, Field(ge=0, le=1)]
+    spearman: Annotated[float, Field(ge=-1, le=1)] | None
+    held: Annotated[float, Field(ge=0, le=1)]
+    width: Annotated[float, Field(ge=0, le=1)]
 
 
 class Quality(_Part):
@@ -130,15 +143,23 @@ class Quality(_Part):
 
     Args:
         regions: a line for each of WT, TC and ET.
-        coverage: share of the cases that the intervals held, when each was judged by lines fitted to other folds.
+        coverage: share of the cases that the intervals are meant to hold; how many they held stands with each region.
         cases: how many there were.
+        flagged: how many of them would have been flagged `doubtful`.
+        worst: how many worst cases were asked about.
+        worst_flagged: how many of these were flagged.
         protocol: how it was done, in words.
+        command: what did it.
     """
 
     regions: dict[Literal["WT", "TC", "ET"], QualityLine]
     coverage: Annotated[float, Field(gt=0, lt=1)]
     cases: Annotated[int, Field(ge=1)]
+    flagged: Annotated[int, Field(ge=0)]
+    worst: Annotated[int, Field(ge=0)]
+    worst_flagged: Annotated[int, Field(ge=0)]
     protocol: Text
+    command: Text
 
     @field_validator("regions")
     @classmethod
@@ -327,6 +348,26 @@ class ModelSpec(_Part):
         return files
 
 
+def parse_quality(content: bytes, origin: str) -> Quality:
+    """Returns the calibration that a file of `benchmarks/calibrate_quality.py` holds.
+
+    Args:
+        content: the file's bytes.
+        origin: the file's name, for messages.
+
+    Raises:
+        ModelError: it is not JSON, a field is missing, unknown or impossible; the message names each.
+    """
+    try:
+        return Quality.model_validate_json(content)
+    except ValidationError as error:
+        raise ModelError(f"{origin}: not a calibration: {_problems(error)}. Make it again with benchmarks/calibrate_quality.py.") from error
+
+
+def _problems(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()[:5])
+
+
 def parse_spec(content: bytes, origin: str) -> ModelSpec:
     """Returns the specification that a `model.json` holds.
 
@@ -340,8 +381,7 @@ def parse_spec(content: bytes, origin: str) -> ModelSpec:
     try:
         return ModelSpec.model_validate_json(content)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()[:5])
-        raise ModelError(f"{origin}: not a model file that can be used: {problems}. Export the model again, or use another.") from error
+        raise ModelError(f"{origin}: not a model file that can be used: {_problems(error)}. Export the model again, or use another.") from error
 
 
 def spec_bytes(spec: ModelSpec) -> bytes:
