@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from gliomask.errors import FileFormatError, UsageError
+from gliomask.errors import FileFormatError, LimitError, UsageError
 from gliomask.training.checkpoint import Checkpoint
 from gliomask.training.config import make_config
 
@@ -81,7 +81,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, checkpoint, monkeypa
 
     monkeypatch.setattr(os, "fsync", full)
     checkpoint.history.append({"epoch": 2})
-    with pytest.raises(UsageError, match="No space left"):
+    with pytest.raises(LimitError, match="No space left"):
         checkpoint.save(path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["checkpoint.npz"]

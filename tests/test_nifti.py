@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from nibabel.nifti1 import Nifti1Extension
 
-from gliomask.errors import FileFormatError, GeometryError, InputError, UsageError
+from gliomask.errors import FileFormatError, GeometryError, InputError, LimitError, UsageError
 from gliomask.geometry import Geometry
 from gliomask.io import nifti
 from gliomask.io.gunzip import Gunzip, GunzipError
@@ -427,7 +427,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_and_no_other(tmp_path: 
             stream.write(b"half")
             raise OSError(28, "No space left on device")
 
-    with pytest.raises(UsageError, match="No space left"):
+    with pytest.raises(LimitError, match="No space left"):
         write_and_fail()
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]

@@ -8,10 +8,21 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def printable(text: str) -> str:
+    """Returns text with control characters, and bytes that are no text, written as their codes: names of files may hold either."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode() for letter in text)
+
+
 class GliomaskError(Exception):
-    """Base of all errors raised on purpose. The message says what is wrong, with what, what was found and what to do."""
+    """Base of all errors raised on purpose. The message says what is wrong, with what, what was found and what to do.
+
+    Messages quote names of files, which may hold what steers a terminal; it is shown as its code.
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def __str__(self) -> str:
+        return "\n".join(map(printable, super().__str__().split("\n")))
 
 
 class UsageError(GliomaskError):

@@ -79,7 +79,9 @@ class Reporting:
         return {name: beside.beside(f"_report.{name}") for name in self.formats}
 
     def refuse_existing(self, paths: Mapping[str, Path]) -> None:
-        """Raises UsageError where a report exists and may not be replaced."""
+        """Raises UsageError where a report exists and may not be replaced, or its folder cannot be written to."""
+        for folder in {path.parent for path in paths.values()}:
+            nifti.refuse_unwritable(folder)
         existing = [path for path in paths.values() if path.exists()]
         if existing and not self.overwrite:
             raise UsageError(f"{existing[0]} exists. Give --overwrite to replace it, or another output folder.")
@@ -170,11 +172,11 @@ def reporting_each(segment_one: SegmentOne, reporting: Reporting) -> SegmentOne:
 
 
 def _write(paths: Mapping[str, Path], report: Rendered) -> list[Path]:
-    """All formats are set before the first is written."""
+    """All formats are set before the first is written, and all are written or none."""
     ready = {path: report.content(form) for form, path in paths.items()}
-    for path, content in ready.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        nifti.write_bytes(path, content)
+    with nifti.all_or_none(ready):
+        for path, content in ready.items():
+            nifti.write_bytes(path, content)
     return list(ready)
 
 

@@ -6,18 +6,24 @@ What a file holds is decided by its name alone, and the label convention by the 
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import combinations, islice
 from pathlib import Path
+
+import numpy as np
 
 from gliomask.arrays import LabelMap
 from gliomask.case import Case
-from gliomask.errors import CaseError, GeometryError, InputError, LabelError, UsageError
+from gliomask.errors import CaseError, GeometryError, InputError, LabelError, UsageError, printable
 from gliomask.geometry import Geometry
 from gliomask.io import decathlon, nifti
+from gliomask.io.dicom.headers import is_dicom
 from gliomask.labels import LabelConvention, convention
+from gliomask.preprocess.raw.checks import AIR_HU, CT_SHARE
 from gliomask.sequences import PAPER_ORDER, Sequence, refuse_too_few, sequence_of_file_name
 
 REFERENCE_WORDS = ("seg", "label", "labels", "segm")
@@ -29,6 +35,12 @@ NEW_NAMES = ("t1n", "t2f")
 
 DECATHLON_LABELS = decathlon.IMAGE_FOLDERS["imagesTr"]
 """Folder of Task01's label maps."""
+
+FEWEST_SLICES = 3
+"""Along any axis: below, it is an image, not a volume. DICOM series are held to the same."""
+
+LOOKED_AT = 200
+"""Files looked at before a folder without a case is said to hold no DICOM either."""
 
 DEPTH = 4
 """Levels of folders searched: archives nest BraTS 2017-2019's HGG and LGG trees two deep."""
@@ -46,6 +58,9 @@ class CaseFiles:
         channels: a 4-D file that holds all sequences.
         channel_order: the sequences in `channels`.
         without: sequences that are to be done without, whether there is a file or not.
+
+    Raises:
+        CaseError: the case's name holds characters that cannot be shown.
     """
 
     case_id: str
@@ -55,6 +70,11 @@ class CaseFiles:
     channels: Path | None = None
     channel_order: tuple[Sequence, ...] = decathlon.CHANNEL_ORDER
     without: frozenset[Sequence] = frozenset()
+
+    def __post_init__(self) -> None:
+        if not self.case_id.isprintable():
+            # It becomes part of file names, tables and lines on a terminal.
+            raise CaseError(f"Case '{self.case_id}': its name holds a line break, a control character or bytes that are no text. Rename the folder or file.")
 
     def used(self) -> tuple[Sequence, ...]:
         """The sequences that are read, in the paper's order."""
@@ -70,10 +90,10 @@ class CaseFiles:
             numbered = enumerate(self.channel_order)
             lines = [f"  {sequence.value:6} <- {self.channels.name} [channel {c}]" for c, sequence in numbered if sequence not in self.without]
         else:
-            lines = [f"  {sequence.value:6} <- {self.sequences[sequence].name}" for sequence in self.used()]
+            lines = [f"  {sequence.value:6} <- {printable(self.sequences[sequence].name)}" for sequence in self.used()]
         lines += [f"  {sequence.value:6} <- nothing, as asked" for sequence in PAPER_ORDER if sequence in self.without]
         if self.reference is not None:
-            lines.append(f"  labels <- {self.reference.name} [{self.labels.name}]")
+            lines.append(f"  labels <- {printable(self.reference.name)} [{self.labels.name}]")
         return "\n".join([f"{self.case_id}:", *lines])
 
 
@@ -123,12 +143,26 @@ def survey(folder: Path, labels: str | None = None, without: Iterable[Sequence] 
             raise CaseError(f"{folder}: two folders hold a case named {files.case_id}. Give them one at a time.")
         found.cases.append(files if labels is None else replace(files, labels=convention(labels)))
     if not found.cases and not found.refused:
+        if _holds_dicom(folder):
+            raise CaseError(f"{folder}: holds DICOM files, no NIfTI. Convert them first: gliomask dicom convert, then segment the folder that it writes.")
         raise CaseError(
             f"{folder}: no case found: no NIfTI file here or up to {DEPTH} folders below is named after a sequence "
             "(such as NAME_flair.nii.gz or NAME-t2f.nii.gz). Name the files so, or give them by --flair, --t1, --t1ce, --t2."
         )
     found.cases.sort(key=lambda files: files.case_id)
     return found
+
+
+def _holds_dicom(folder: Path) -> bool:
+    """Whether one of the first files below a folder is DICOM."""
+    files = (Path(place) / name for place, _, names in os.walk(folder) for name in names)
+    for path in islice(files, LOOKED_AT):
+        try:
+            if path.is_file() and is_dicom(path):
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def _candidates(folder: Path, without: frozenset[Sequence], refused: dict[str, InputError]) -> Iterable[CaseFiles]:
@@ -145,11 +179,12 @@ def _decathlon_case(item: decathlon.Item, without: frozenset[Sequence]) -> CaseF
 
 
 def _folder_cases(folder: Path, depth: int, without: frozenset[Sequence], refused: dict[str, InputError]) -> Iterator[CaseFiles]:
-    name = folder.resolve().name
+    place = folder.resolve()
+    name = place.name
     try:
         entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
-        refused[name] = CaseError(f"{folder}: cannot be listed ({error.strerror or error}). Check that the folder may be read.")
+        refused[printable(name)] = CaseError(f"{folder}: cannot be listed ({error.strerror or error}). Check that the folder may be read.")
         return
     # A folder may carry a sequence's NIfTI name; it is kept, so that reading it says what is wrong.
     named = [path for path in entries if nifti.is_nifti_name(path) and (sequence_of_file_name(nifti.stem(path)) or not path.is_dir())]
@@ -157,10 +192,11 @@ def _folder_cases(folder: Path, depth: int, without: frozenset[Sequence], refuse
         try:
             yield case_from_files(name, named, without)
         except CaseError as error:
-            refused[name] = error
+            refused[printable(name)] = error
     elif depth > 0:
         for child in entries:
-            if child.is_dir():
+            # A link that leads back up is a loop.
+            if child.is_dir() and child.resolve() not in (place, *place.parents):
                 yield from _folder_cases(child, depth - 1, without, refused)
 
 
@@ -217,9 +253,60 @@ def explicit_case(case_id: str, files: Mapping[Sequence, Path], labels: str = "b
     both = [f"--{sequence.value}" for sequence in absent.intersection(files)]
     if both:
         raise UsageError(f"{', '.join(sorted(both))} was given and is to be done without. Leave one of the two out.")
-    if len({path.resolve() for path in files.values()}) < len(files):
+    if len({os.path.realpath(path) for path in files.values()}) < len(files):
         raise UsageError("One file was given for two sequences: " + ", ".join(f"--{s.value} {p}" for s, p in files.items()) + ".")
     return CaseFiles(case_id, dict(files), None, convention(labels), without=absent)
+
+
+@dataclass(frozen=True, eq=False)
+class ReadFiles:
+    """What the files of a case held, each of them read once, on grids that may differ.
+
+    Args:
+        files: where they are.
+        volumes: what was read, in the order of `files.paths()`.
+    """
+
+    files: CaseFiles
+    volumes: tuple[nifti.NiftiVolume, ...]
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of each file as it was read, by its path as given."""
+        return {str(path): volume.sha256 for path, volume in zip(self.files.paths(), self.volumes, strict=True)}
+
+    def case(self) -> Case:
+        """Returns the scans as a case.
+
+        Raises:
+            CaseError: the case is incomplete, empty or holds values that are not finite.
+            GeometryError: the sequences are not on one grid.
+        """
+        files, first = self.files, self.volumes[0]
+        if files.channels is not None:
+            return _case_of_channels(files, files.channels, first)
+        paths = files.paths()
+        for path, volume in zip(paths, self.volumes, strict=True):
+            _refuse_other_grid(files.case_id, path, volume.geometry, paths[0], first.geometry)
+        volumes = {sequence: volume.values for sequence, volume in zip(files.used(), self.volumes, strict=True)}
+        return _fit(Case(files.case_id, volumes, first.geometry, files.sequences, first.header, files.without))
+
+
+def read_files(files: CaseFiles, threads: int = len(PAPER_ORDER)) -> ReadFiles:
+    """Reads the scans of a case, whatever their grids.
+
+    Args:
+        files: where they are.
+        threads: files read at the same time; unpacking leaves Python free.
+
+    Raises:
+        FileFormatError: a file cannot be read.
+        GeometryError: an affine or a spacing is impossible.
+    """
+    if files.channels is not None:
+        return ReadFiles(files, (nifti.read_channels(files.channels),))
+    with ThreadPoolExecutor(threads) as pool:
+        return ReadFiles(files, tuple(pool.map(nifti.read_volume, files.paths())))
 
 
 def read_case(files: CaseFiles, threads: int = len(PAPER_ORDER)) -> Case:
@@ -227,23 +314,30 @@ def read_case(files: CaseFiles, threads: int = len(PAPER_ORDER)) -> Case:
 
     Args:
         files: where they are.
-        threads: files read at the same time; unpacking leaves Python free.
+        threads: files read at the same time.
 
     Raises:
         CaseError: the case is incomplete, empty or holds values that are not finite.
         FileFormatError: a file cannot be read.
         GeometryError: the sequences are not on one grid.
     """
-    if files.channels is not None:
-        return _read_channels(files, files.channels)
-    paths = files.paths()
-    with ThreadPoolExecutor(threads) as pool:
-        read = list(pool.map(nifti.read_volume, paths))
-    first = read[0]
-    for path, volume in zip(paths, read, strict=True):
-        _refuse_other_grid(files.case_id, path, volume.geometry, paths[0], first.geometry)
-    volumes = {sequence: volume.values for sequence, volume in zip(files.used(), read, strict=True)}
-    return Case(files.case_id, volumes, first.geometry, files.sequences, first.header, files.without)
+    return read_files(files, threads).case()
+
+
+def _fit(case: Case) -> Case:
+    """Refuses what cannot be four MR sequences of a head, whichever network would look at it."""
+    if min(case.geometry.shape) < FEWEST_SLICES:
+        raise CaseError(f"Case {case.case_id}: its grid, {case.geometry}, is no volume; at least {FEWEST_SLICES} slices are needed. Give the whole scan.")
+    for sequence, volume in case.volumes.items():
+        air = float(np.mean(volume < AIR_HU))
+        if air > CT_SHARE:
+            what = f"{sequence.value} ({case.sources[sequence]}) looks like a CT: {air:.0%} of it is below {AIR_HU:g}, as air is in Hounsfield units"
+            raise CaseError(f"Case {case.case_id}: {what}. Give the MR sequence.")
+    for first, second in combinations(case.volumes, 2):
+        if np.array_equal(case.volumes[first], case.volumes[second]):
+            what = f"{first.value} ({case.sources[first]}) and {second.value} ({case.sources[second]}) hold the same image"
+            raise CaseError(f"Case {case.case_id}: {what}. Give each sequence its own scan, and name by --without what the patient does not have.")
+    return case
 
 
 def _refuse_other_grid(case_id: str, path: Path, found: Geometry, first: Path, expected: Geometry) -> None:
@@ -255,13 +349,12 @@ def _refuse_other_grid(case_id: str, path: Path, found: Geometry, first: Path, e
         )
 
 
-def _read_channels(files: CaseFiles, path: Path) -> Case:
-    stack = nifti.read_channels(path)
+def _case_of_channels(files: CaseFiles, path: Path, stack: nifti.NiftiVolume) -> Case:
     order = files.channel_order
     if stack.values.shape[3] != len(order):
         raise CaseError(f"Case {files.case_id}: {path} has {stack.values.shape[3]} channels; {len(order)} are needed ({', '.join(order)}).")
     volumes = {sequence: stack.values[..., c] for c, sequence in enumerate(order) if sequence not in files.without}
-    return Case(files.case_id, volumes, stack.geometry, dict.fromkeys(volumes, path), stack.header, files.without)
+    return _fit(Case(files.case_id, volumes, stack.geometry, dict.fromkeys(volumes, path), stack.header, files.without))
 
 
 def read_label_map(path: Path, labels: LabelConvention) -> tuple[LabelMap, Geometry]:

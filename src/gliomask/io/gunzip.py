@@ -7,7 +7,7 @@ other threads free to run meanwhile. Several members in one file are one stream 
 from __future__ import annotations
 
 import zlib
-from typing import BinaryIO
+from typing import Protocol
 
 CHUNK_BYTES = 1 << 17
 """Compressed bytes handed to zlib at a time."""
@@ -21,6 +21,14 @@ class GunzipError(Exception):
     """The stream is truncated or corrupt; the message says how."""
 
 
+class ByteStream(Protocol):
+    """What bytes are read from: a file, or a `Gunzip`."""
+
+    def read(self, count: int, /) -> bytes:
+        """Returns the next `count` bytes; fewer only at the end."""
+        ...
+
+
 class Gunzip:
     """Uncompressed bytes of a gzip file, forwards only.
 
@@ -28,7 +36,7 @@ class Gunzip:
         raw: the compressed file, at its first byte.
     """
 
-    def __init__(self, raw: BinaryIO) -> None:
+    def __init__(self, raw: ByteStream) -> None:
         self._raw = raw
         self._member = zlib.decompressobj(GZIP_WINDOW)
         self._pending = b""

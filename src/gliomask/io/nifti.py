@@ -7,14 +7,16 @@ its checksum. Voxels become float32 block by block, so that no copy in the file'
 
 from __future__ import annotations
 
+import errno
 import gzip
+import hashlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +25,9 @@ from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
 
 from gliomask.arrays import Volume
-from gliomask.errors import FileFormatError, GeometryError, UsageError
+from gliomask.errors import FileFormatError, GeometryError, GliomaskError, LimitError, UsageError
 from gliomask.geometry import Geometry
-from gliomask.io.gunzip import GZIP_MAGIC, Gunzip, GunzipError
+from gliomask.io.gunzip import GZIP_MAGIC, ByteStream, Gunzip, GunzipError
 
 MAX_VOXELS = 512 * 512 * 512
 """Largest volume that is read: 512 MiB as float32. A BraTS volume has 8.9 million voxels, a 0.5 mm head about 130 million."""
@@ -38,6 +40,9 @@ MAX_TRAILING_BYTES = 64 << 10
 
 BLOCK_VOXELS = 1 << 18
 """Voxels converted at a time."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a disk, a quota or a file that is full."""
 
 NIFTI1_HEADER_BYTES = 348
 NIFTI2_HEADER_BYTES = 540
@@ -66,19 +71,24 @@ OTHER_KINDS = {
 
 @dataclass(frozen=True, eq=False)
 class NiftiVolume:
-    """What a file held: (I, J, K) or (I, J, K, C) values, the grid, and the header as bytes."""
+    """What a file held: (I, J, K) or (I, J, K, C) values, the grid, the header as bytes, and the SHA-256 of the file's own bytes."""
 
     values: npt.NDArray[np.float32]
     geometry: Geometry
     header: bytes
+    sha256: str
 
 
-class ByteStream(Protocol):
-    """What voxels are read from: a file or a `Gunzip`."""
+class _Hashed:
+    """A stream that tells the SHA-256 of what was read from it: the hash is of the bytes that were used, whatever becomes of the file."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw, self.digest = raw, hashlib.sha256()
 
     def read(self, count: int, /) -> bytes:
-        """Returns the next `count` bytes; fewer only at the end."""
-        ...
+        data = self._raw.read(count)
+        self.digest.update(data)
+        return data
 
 
 def is_nifti_name(path: Path) -> bool:
@@ -116,22 +126,23 @@ def read_shape(path: Path) -> tuple[int, ...]:
     Raises:
         FileFormatError: not a file, not NIfTI, or corrupt.
     """
-    with _opened(path) as stream:
+    with _opened(path) as (stream, _):
         return _claimed_shape(_read_header(stream, path), path)
 
 
 def _read(path: Path, dimensions: int) -> NiftiVolume:
-    with _opened(path) as stream:
+    with _opened(path) as (stream, hashed):
         header = _read_header(stream, path)
         shape = _checked_shape(header, path, dimensions)
         geometry = _geometry(header, shape, path)
+        # Reads to the end of the file, so that the hash is that of all its bytes.
         values = _read_voxels(stream, header, shape, path)
-    return NiftiVolume(values, geometry, header.binaryblock)
+    return NiftiVolume(values, geometry, header.binaryblock, hashed.digest.hexdigest())
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[ByteStream]:
-    """The uncompressed stream; whether it is gzip is decided by its first bytes, since copies often lose or gain `.gz`."""
+def _opened(path: Path) -> Iterator[tuple[ByteStream, _Hashed]]:
+    """The uncompressed stream, and the file's own beneath it; whether it is gzip is decided by its first bytes, since copies often lose or gain `.gz`."""
     try:
         if path.exists() and not path.is_file():
             # Also a pipe or a device, from which a read might never return.
@@ -139,7 +150,8 @@ def _opened(path: Path) -> Iterator[ByteStream]:
         with path.open("rb") as raw:
             compressed = raw.read(len(GZIP_MAGIC)) == GZIP_MAGIC
             raw.seek(0)
-            yield Gunzip(raw) if compressed else raw
+            hashed = _Hashed(raw)
+            yield Gunzip(hashed) if compressed else hashed, hashed
     except GunzipError as error:
         raise FileFormatError(f"{path}: the gzip stream is truncated or corrupt ({error}). Copy the file again from its source.") from error
     except OSError as error:
@@ -165,7 +177,7 @@ def _read_header(stream: ByteStream, path: Path) -> Nifti1Header:
 
 def _what_else(head: bytes) -> str:
     if head[128:132] == b"DICM":
-        return "It is a DICOM file: convert the series to NIfTI, for example with dcm2niix."
+        return "It is a DICOM file: give the folder of the series to gliomask dicom convert first."
     return next((hint for start, hint in OTHER_KINDS.items() if head.startswith(start)), "Convert it to NIfTI first.")
 
 
@@ -272,6 +284,7 @@ def write_volume(
 
     Raises:
         UsageError: the file exists and `overwrite` is false, the name has another ending, or the file cannot be written.
+        LimitError: the disk is full.
         GeometryError: `values` does not have the geometry's shape.
     """
     if not is_nifti_name(path):
@@ -344,6 +357,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     Raises:
         UsageError: the file cannot be written.
+        LimitError: the disk is full.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -353,7 +367,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror or error}). Check that the folder exists, may be written to, and has room.") from error
+        raise _not_written(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -364,6 +378,53 @@ def write_bytes(path: Path, content: bytes) -> None:
 
     Raises:
         UsageError: the file cannot be written.
+        LimitError: the disk is full.
     """
     with replacing(path) as stream:
         stream.write(content)
+
+
+def _not_written(path: Path, error: OSError) -> GliomaskError:
+    why = f"{path}: cannot be written ({error.strerror or error})."
+    if error.errno in NO_ROOM:
+        return LimitError(f"{why} Make room there and give the same command again.")
+    return UsageError(f"{why} Check that the folder exists and may be written to, or give another one.")
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it, where they do not exist.
+
+    Raises:
+        UsageError: it cannot be made.
+        LimitError: the disk is full.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_written(folder, error) from error
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Raises UsageError where nothing could be written into a folder, which need not exist yet. Writes nothing: it is asked before any work."""
+    place = Path(folder)
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise UsageError(f"{folder}: cannot be written to: {place} is no folder. Give another output folder.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UsageError(f"{folder}: cannot be written to: {place} is read-only for you. Give another output folder.")
+
+
+@contextmanager
+def all_or_none(paths: Iterable[Path]) -> Iterator[None]:
+    """Makes the files' folders; after an error removes those of the files that were not there before."""
+    paths = list(paths)
+    existing = {path for path in paths if path.exists()}
+    for folder in {path.parent for path in paths}:
+        make_folder(folder)
+    try:
+        yield
+    except BaseException:
+        for path in set(paths) - existing:
+            path.unlink(missing_ok=True)
+        raise

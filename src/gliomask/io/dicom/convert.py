@@ -12,7 +12,7 @@ from gliomask.io.dicom.archive import opened
 from gliomask.io.dicom.describe import to_dict, to_text
 from gliomask.io.dicom.read import case_name, read_scan
 from gliomask.io.dicom.survey import choose, survey
-from gliomask.io.nifti import write_volume
+from gliomask.io.nifti import all_or_none, refuse_unwritable, write_volume
 from gliomask.sequences import Sequence, parse_sequence
 
 
@@ -62,6 +62,7 @@ def convert(
         UsageError: a file exists and `overwrite` is false.
         InputError: as `read.read_examination`.
     """
+    refuse_unwritable(output)
     with opened(place) as folder:
         found = survey(folder)
         choice = choose(found, overrides)
@@ -76,7 +77,7 @@ def convert(
         if existing and not overwrite:
             raise UsageError(f"{existing[0]} exists. Give --overwrite to replace it.")
         scans = {sequence: read_scan(series) for sequence, series in choice.chosen.items()}
-    output.mkdir(parents=True, exist_ok=True)
-    for sequence, scan in scans.items():
-        write_volume(targets[sequence], scan.volume, scan.geometry, overwrite=overwrite)
+    with all_or_none(targets.values()):
+        for sequence, scan in scans.items():
+            write_volume(targets[sequence], scan.volume, scan.geometry, overwrite=overwrite)
     return list(targets.values()), inspection

@@ -28,6 +28,9 @@ MEMORY_BYTES = 4 << 30
 PLUGINS = ("pyjpegls", "pylibjpeg", "gdcm", "pillow", "pydicom")
 """Preferred decoders; each stands for some of JPEG-LS, JPEG 2000, JPEG and RLE."""
 
+AGAIN = "Check that it is still there and may be read."
+"""A file's name may be the patient's, so it is not told."""
+
 Wanted = list[tuple[str, int]]
 """File and frame in it, from 0."""
 
@@ -68,12 +71,14 @@ def _frames(wanted: Wanted, shape: tuple[int, int], name: str) -> Iterator[npt.N
     with quiet_pydicom():
         path, dataset = "", None
         for file, index in wanted:
-            if file != path:
-                path, dataset = file, pydicom.dcmread(file)
             try:
+                if file != path:
+                    path, dataset = file, pydicom.dcmread(file)
                 frame = _one(pixel_array, dataset, index)
             except FileFormatError:
                 raise
+            except OSError as error:
+                raise FileFormatError(f"{name}: one of its files cannot be read any more ({error.strerror or type(error).__name__}). {AGAIN}") from None
             except Exception as error:
                 raise FileFormatError(f"{name}: the pixels are missing, truncated or corrupt ({type(error).__name__}). Copy the files again.") from None
             if frame.shape != shape:
@@ -107,10 +112,13 @@ def main() -> int:
     try:
         wanted = [(str(file), int(index)) for file, index in request["wanted"]]
         frames = np.stack(list(_frames(wanted, (request["shape"][0], request["shape"][1]), "an image")))
+        np.save(request["target"], frames, allow_pickle=False)
     except FileFormatError as error:
         sys.stderr.write(f"{error}\n")
         return REFUSED
-    np.save(request["target"], frames, allow_pickle=False)
+    except OSError as error:
+        sys.stderr.write(f"the unpacked pixels cannot be kept ({error.strerror or type(error).__name__})\n")
+        return REFUSED
     return 0
 
 

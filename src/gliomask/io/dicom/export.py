@@ -14,7 +14,7 @@ from gliomask.io.dicom.quiet import quiet_pydicom
 from gliomask.io.dicom.segmentation_object import build_segmentation
 from gliomask.io.dicom.source import in_source_order, load_source
 from gliomask.io.dicom.structure_set import build_structure_set
-from gliomask.io.nifti import read_volume, stem, write_bytes
+from gliomask.io.nifti import all_or_none, read_volume, refuse_unwritable, stem, write_bytes
 from gliomask.labels import LabelConvention
 
 
@@ -51,6 +51,7 @@ def export(
         raise UsageError("The report refers to the segmentation. Ask for both.")
     wanted = {"seg": kinds.segmentation, "rtstruct": kinds.structure_set, "sr": kinds.report}
     targets = {kind: output / f"{stem(label_map)}_{kind}.dcm" for kind, asked in wanted.items() if asked}
+    refuse_unwritable(output)
     existing = [path for path in targets.values() if path.exists()]
     if existing and not overwrite:
         raise UsageError(f"{existing[0]} exists. Give --overwrite to replace it.")
@@ -73,9 +74,9 @@ def export(
     if kinds.report:
         built["sr"] = build_report(planes, source, built["seg"])
     contents = {kind: _bytes(dataset) for kind, dataset in built.items()}
-    output.mkdir(parents=True, exist_ok=True)
-    for kind, content in contents.items():
-        write_bytes(targets[kind], content)
+    with all_or_none(targets.values()):
+        for kind, content in contents.items():
+            write_bytes(targets[kind], content)
     return list(targets.values())
 
 

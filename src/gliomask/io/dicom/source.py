@@ -11,6 +11,7 @@ import numpy as np
 from gliomask.arrays import LabelMap
 from gliomask.errors import CaseError, FileFormatError, GeometryError
 from gliomask.geometry import Geometry
+from gliomask.io.dicom.decoder import AGAIN
 from gliomask.io.dicom.headers import MR_CLASSES
 from gliomask.io.dicom.quiet import quiet_pydicom
 from gliomask.io.dicom.survey import Series, survey
@@ -93,8 +94,11 @@ def _datasets(series: Series) -> tuple[Any, ...]:
     if not series.tags.frame_of_reference_uid:
         raise FileFormatError(f"{series.name}: has no FrameOfReferenceUID, so nothing can be written that refers to its space. Give the original export.")
     paths = list(dict.fromkeys(frame.path for frame in series.frames))
-    with quiet_pydicom():
-        datasets = [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
+    try:
+        with quiet_pydicom():
+            datasets = [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
+    except OSError as error:
+        raise FileFormatError(f"{series.name}: one of its files cannot be read any more ({error.strerror or type(error).__name__}). {AGAIN}") from None
     if len(paths) not in (1, len(series.frames)) or int(datasets[0].get("NumberOfFrames") or 1) * len(paths) != len(series.frames):
         raise FileFormatError(f"{series.name}: its volume is only a part of its files. Give a series that holds one volume.")
     for dataset in datasets:
