@@ -2,6 +2,7 @@ import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -13,6 +14,7 @@ from gliomask.cohort import ResultFiles, Writing, segment_cohort, segment_to_fil
 from gliomask.errors import CaseError, FileFormatError, GeometryError, QualityError, UsageError
 from gliomask.examination import Examination, Scan
 from gliomask.geometry import Geometry
+from gliomask.io import nifti
 from gliomask.io.brats import explicit_case, find_cases
 from gliomask.io.nifti import read_volume, write_volume
 from gliomask.labels import convention
@@ -347,3 +349,70 @@ def test_the_command_takes_the_raw_route_and_says_so(fake_model, raw_files, tmp_
     assert (tmp_path / "out" / "case_space-t2_seg.nii.gz").exists()
     assert run(["segment", *arguments, "-o", str(tmp_path / "none"), "--raw", "never", "--no-preview"]) == 3
     assert run(["segment", *arguments, "-o", str(tmp_path / "none"), "--space", "adc"]) == 2
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Names of the files that were opened for reading."""
+    names, open_file = [], Path.open
+
+    def counted(path, mode="r", *arguments, **keywords):
+        if mode == "rb":
+            names.append(path.name)
+        return open_file(path, mode, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "open", counted)
+    return names
+
+
+def test_every_raw_scan_is_read_once_and_its_hash_is_of_what_was_read(segmenter, raw_files, tmp_path, opened):
+    results = ResultFiles.of(tmp_path / "out", "tiny")
+    segment_any_to_files(segmenter, raw_files, results, WRITING)
+    assert sorted(name for name in opened if name.endswith(".nii.gz") and not name.startswith(".")) == sorted(path.name for path in raw_files.paths())
+    hashes = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in raw_files.paths()}
+    assert json.loads(results.record.read_text())["inputs"] == hashes
+
+
+def test_every_prepared_scan_is_read_once(segmenter, tiny_brats_folder, tmp_path, opened):
+    (files,) = find_cases(tiny_brats_folder)
+    results = ResultFiles.of(tmp_path / "out", "tiny")
+    segment_any_to_files(segmenter, files, results, WRITING)
+    scans = [path.name for path in files.paths()]
+    assert sorted(name for name in opened if name in scans) == sorted(scans)
+    assert json.loads(results.record.read_text())["inputs"] == {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files.paths()}
+
+
+def test_a_brain_mask_is_read_once_and_recorded(segmenter, raw_files, tmp_path, small, opened):
+    path = tmp_path / "mask.nii.gz"
+    write_volume(path, np.ones((16, 20, 10), np.uint8), small.examination.scans[Sequence.T1CE].geometry)
+    results = ResultFiles.of(tmp_path / "out", "tiny")
+    segment_any_to_files(segmenter, raw_files, results, WRITING, raw=RawOptions(brain_mask=path))
+    assert opened.count("mask.nii.gz") == 1
+    assert json.loads(results.record.read_text())["inputs"][str(path)] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("mode", ["auto", "always"])
+def test_a_scan_that_vanishes_while_the_others_are_read_is_named(fake_model, raw_files, tmp_path, monkeypatch, capsys, mode):
+    gone, read = raw_files.sequences[Sequence.T2], nifti.read_volume
+
+    def read_slowly(path):
+        if path == gone:
+            gone.unlink()
+        return read(path)
+
+    monkeypatch.setattr(nifti, "read_volume", read_slowly)
+    arguments = [word for sequence, path in raw_files.sequences.items() for word in (f"--{sequence.value}", str(path))]
+    assert run(["segment", *arguments, "-o", str(tmp_path / "out"), "--raw", mode]) == 3
+    assert "t2.nii.gz: cannot be read (No such file or directory)" in capsys.readouterr().err
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_a_disk_that_fails_while_a_scan_is_read_is_named(fake_model, raw_files, tmp_path, monkeypatch, capsys):
+    def fail(self, count):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("gliomask.io.gunzip.Gunzip.read", fail)
+    arguments = [word for sequence, path in raw_files.sequences.items() for word in (f"--{sequence.value}", str(path))]
+    assert run(["segment", *arguments, "-o", str(tmp_path / "out")]) == 3
+    assert "nii.gz: cannot be read (Input/output error)" in capsys.readouterr().err
+    assert not list(tmp_path.glob("out/*"))

@@ -18,7 +18,7 @@ from gliomask.case import Case
 from gliomask.engines.base import thread_count
 from gliomask.errors import FileFormatError, GliomaskError, InputError, QualityError, UsageError
 from gliomask.io import nifti
-from gliomask.io.brats import CaseFiles, read_case
+from gliomask.io.brats import CaseFiles, read_files
 from gliomask.labels import LabelConvention, Region
 from gliomask.quality import entropy
 from gliomask.report.preview import draw_preview
@@ -114,12 +114,7 @@ class Writing:
 
 
 def segment_to_files(
-    segmenter: Segmenter,
-    files: CaseFiles,
-    results: ResultFiles,
-    writing: Writing,
-    progress: Progress = lambda done, total: None,
-    read: Callable[[CaseFiles], Case] = read_case,
+    segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing, progress: Progress = lambda done, total: None
 ) -> Segmentation:
     """Segments one case and writes its results: all of them, or, after an error, none.
 
@@ -129,7 +124,6 @@ def segment_to_files(
         results: where the results go.
         writing: what to write.
         progress: called with (parts of the brain done, parts in all).
-        read: reads the scans; what it raises goes to the caller before anything is written.
 
     Raises:
         UsageError: a result exists and may not be overwritten; found out before any work.
@@ -137,19 +131,43 @@ def segment_to_files(
         InputError: the scans cannot be segmented.
     """
     refuse_existing(results.all(), writing, files.case_id)
-    hashes = input_hashes(files.paths())
     start = time.perf_counter()
-    case = read(files)
-    read_seconds = round(time.perf_counter() - start, 3)
+    read = read_files(files)
+    return segment_read(segmenter, read.case(), read.hashes, results, writing, progress, start)
+
+
+def segment_read(
+    segmenter: Segmenter,
+    case: Case,
+    hashes: dict[str, str],
+    results: ResultFiles,
+    writing: Writing,
+    progress: Progress = lambda done, total: None,
+    start: float | None = None,
+) -> Segmentation:
+    """As `segment_to_files`, for scans that have been read.
+
+    Args:
+        segmenter: the model, opened once.
+        case: the scans.
+        hashes: SHA-256 of the files they came from, for the run record.
+        results: where the results go.
+        writing: what to write.
+        progress: called with (parts of the brain done, parts in all).
+        start: when reading began, by `time.perf_counter`; None for now.
+    """
+    refuse_existing(results.all(), writing, case.case_id)
+    now = time.perf_counter()
+    start = now if start is None else start
     result = segmenter.run(case, progress)
     refuse_flagged(result, writing)
     with all_or_none(results.all()):
         nifti.write_volume(results.label_map, writing.labels.to_disk(result.label_map), case.geometry, case.header, overwrite=writing.overwrite)
         write_maps(result, results, writing)
-        write_volumes(measure(result.label_map, case.geometry), results, {"case": case.case_id})
+        write_volumes(measure(result.label_map, case.geometry), results, {"case": case.case_id, "predicted_dice": predicted_dice(result)})
         write_preview(result, results, writing, segmenter.model.spec.name)
         fields = record_fields(segmenter, result, writing, hashes)
-        fields["seconds"] = {"read": read_seconds, **fields["seconds"], "total": round(time.perf_counter() - start, 3)}
+        fields["seconds"] = {"read": round(now - start, 3), **fields["seconds"], "total": round(time.perf_counter() - start, 3)}
         write_record(results.record, "segment", fields)
     return result
 
@@ -181,7 +199,12 @@ def write_maps(result: Segmentation, results: ResultFiles, writing: Writing) -> 
             nifti.write_volume(results.disagreement, result.disagreement, case.geometry, case.header, overwrite=writing.overwrite)
 
 
-def write_volumes(volumes: Volumes, results: ResultFiles, about: Mapping[str, str]) -> None:
+def predicted_dice(result: Segmentation) -> dict[str, dict[str, float]]:
+    """Returns the Dice to be expected of each region with its interval, for JSON; empty where the model is not calibrated."""
+    return {region.value: asdict(estimate) for region, estimate in result.estimates.items()}
+
+
+def write_volumes(volumes: Volumes, results: ResultFiles, about: Mapping[str, Any]) -> None:
     """Writes the volumes as a table and as JSON, where `about` stands before them."""
     nifti.write_bytes(results.volumes_tsv, volumes.to_tsv().encode())
     nifti.write_bytes(results.volumes_json, (json.dumps({**about, **volumes.to_dict()}, indent=1) + "\n").encode())
@@ -209,7 +232,7 @@ def record_fields(segmenter: Segmenter, result: Segmentation, writing: Writing, 
         "options": {**asdict(options), "postprocess": result.postprocess, "labels": writing.labels.name},
         "threads": thread_count(options.threads),
         "expected_dice": {region.value: round(dice, 4) for region, dice in result.expected_dice.items()},
-        "predicted_dice": {region.value: asdict(estimate) for region, estimate in result.estimates.items()},
+        "predicted_dice": predicted_dice(result),
         "quality_flags": [asdict(flag) for flag in result.flags],
         "seconds": result.seconds,
     }
@@ -217,7 +240,7 @@ def record_fields(segmenter: Segmenter, result: Segmentation, writing: Writing, 
 
 @dataclass(frozen=True)
 class Row:
-    """One case of a cohort: what became of it."""
+    """One case of a cohort: what became of it, how much tumour there is, and what Dice is to be expected where the model is calibrated."""
 
     case: str
     status: str
@@ -227,6 +250,21 @@ class Row:
     wt_ml: float | None = None
     tc_ml: float | None = None
     et_ml: float | None = None
+    expected_dice_wt: float | None = None
+    expected_dice_wt_low: float | None = None
+    expected_dice_wt_high: float | None = None
+    expected_dice_tc: float | None = None
+    expected_dice_tc_low: float | None = None
+    expected_dice_tc_high: float | None = None
+    expected_dice_et: float | None = None
+    expected_dice_et_low: float | None = None
+    expected_dice_et_high: float | None = None
+
+
+def expected_columns(predicted: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Returns the columns of a row that hold what a record's `predicted_dice` says."""
+    endings = {"dice": "", "low": "_low", "high": "_high"}
+    return {f"expected_dice_{region.lower()}{endings[name]}": float(value) for region, found in predicted.items() for name, value in found.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,6 +354,7 @@ def kept_row(segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writi
         other = _differences(record, hashes, segmenter, files, results, writing)
         flags = " ".join(flag["name"] for flag in record["quality_flags"])
         amounts = {f"{region.value.lower()}_ml": float(volumes[region.value]["volume_ml"]) for region in Region}
+        amounts |= expected_columns(record["predicted_dice"])
         row = Row(files.case_id, "done", round(float(record["seconds"]["total"]), 2), flags, KEPT, **amounts)
     except (FileFormatError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{results.record}: not the record of a finished case ({type(error).__name__}: {error}). Give --overwrite.") from error
@@ -327,9 +366,7 @@ def kept_row(segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writi
     return row
 
 
-def _differences(
-    record: dict[str, Any], hashes: dict[str, str], segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing
-) -> list[str]:
+def _differences(record: dict[str, Any], hashes: dict[str, str], segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing) -> list[str]:
     """What the record of a case says differently. Which name a model was called by, and threads, change no result."""
     asked = {**asdict(segmenter.options), "postprocess": segmenter.chain, "labels": writing.labels.name}
     done = record["options"]
@@ -352,8 +389,8 @@ def _differences(
 
 def _done(result: Segmentation, seconds: float) -> Row:
     volumes = measure(result.label_map, result.case.geometry)
-    wt, tc, et = (volumes.region_ml(region) for region in Region)
-    return Row(result.case.case_id, "done", round(seconds, 2), " ".join(flag.name for flag in result.flags), "", wt, tc, et)
+    amounts = {f"{region.value.lower()}_ml": volumes.region_ml(region) for region in Region} | expected_columns(predicted_dice(result))
+    return Row(result.case.case_id, "done", round(seconds, 2), " ".join(flag.name for flag in result.flags), "", **amounts)
 
 
 def _table(rows: list[Row]) -> bytes:

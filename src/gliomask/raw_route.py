@@ -14,16 +14,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gliomask.arrays import LabelMap, Mask
+from gliomask.arrays import LabelMap
 from gliomask.case import Case
 from gliomask.cohort import (
     Progress,
     ResultFiles,
     Writing,
     all_or_none,
+    predicted_dice,
     record_fields,
     refuse_existing,
     refuse_flagged,
+    segment_read,
     segment_to_files,
     write_maps,
     write_preview,
@@ -31,13 +33,12 @@ from gliomask.cohort import (
 )
 from gliomask.errors import CaseError, GeometryError
 from gliomask.examination import Examination, Scan
-from gliomask.geometry import Geometry
 from gliomask.io import nifti
-from gliomask.io.brats import CaseFiles, read_case
+from gliomask.io.brats import CaseFiles, ReadFiles, read_files
 from gliomask.preprocess.raw.checks import has_skull
 from gliomask.preprocess.raw.route import DEFAULT_SETTINGS, RawCase, Settings, prepare_examination
 from gliomask.preprocess.raw.transforms import to_itk_text
-from gliomask.report.run_record import input_hashes, write_record
+from gliomask.report.run_record import write_record
 from gliomask.report.volumes import measure
 from gliomask.segmentation import Segmentation, Segmenter
 from gliomask.sequences import PAPER_ORDER, Sequence
@@ -66,10 +67,6 @@ class RawOptions:
     brain_mask: Path | None = None
     spaces: tuple[Sequence, ...] = ()
     keep_images: bool = False
-
-
-class _NotPreparedError(Exception):
-    """The scans are not as BraTS prepares them; the text says why."""
 
 
 def segment_any_to_files(
@@ -101,46 +98,51 @@ def segment_any_to_files(
         InputError: the scans cannot be segmented.
         EngineUnavailableError: the raw route is needed, and the extra `raw` is not installed.
     """
-    if raw.mode == "always":
-        return _segment_raw(segmenter, files, results, writing, progress, raw, tell)
-    if raw.mode == "never" or files.channels is not None:
+    if raw.mode == "never" or (raw.mode == "auto" and files.channels is not None):
         return segment_to_files(segmenter, files, results, writing, progress)
-    try:
-        return segment_to_files(segmenter, files, results, writing, progress, _read_prepared)
-    except _NotPreparedError as reason:
-        tell(f"{files.case_id}: {reason}: taking the raw route (--raw never refuses such scans instead).")
-    return _segment_raw(segmenter, files, results, writing, progress, raw, tell)
+    refuse_existing(RawFiles(results).all() if raw.mode == "always" else results.all(), writing, files.case_id)
+    _refuse_channels(files)
+    start = time.perf_counter()
+    read = read_files(files)
+    if raw.mode == "auto":
+        case = _prepared(read)
+        if isinstance(case, Case):
+            return segment_read(segmenter, case, read.hashes, results, writing, progress, start)
+        tell(f"{files.case_id}: {case}: taking the raw route (--raw never refuses such scans instead).")
+    return _segment_raw(segmenter, read, results, writing, progress, raw, tell)
 
 
-def _read_prepared(files: CaseFiles) -> Case:
+def _refuse_channels(files: CaseFiles) -> None:
+    if files.channels is not None:
+        raise CaseError(f"Case {files.case_id}: {files.channels} holds all sequences on one grid; the raw route takes a file for each.")
+
+
+def _prepared(read: ReadFiles) -> Case | str:
+    """The case, where the scans are as BraTS prepares them; otherwise why not."""
     try:
-        case = read_case(files)
+        case = read.case()
     except GeometryError as error:
-        read = [nifti.read_volume(path) for path in files.paths()]
-        if all(read[0].geometry.same_grid(volume.geometry) for volume in read):
+        if all(read.volumes[0].geometry.same_grid(volume.geometry) for volume in read.volumes):
             raise
-        if not all(has_skull(volume.values, volume.geometry) for volume in read):
+        if not all(has_skull(volume.values, volume.geometry) for volume in read.volumes):
             # Bare brains on two grids may be one wrong file among prepared ones: what is meant cannot be told.
             raise GeometryError(f"{error} Or, if they are scans on grids of their own, give --raw always.") from error
-        raise _NotPreparedError("the sequences lie on different grids, skull on") from error
+        return "the sequences lie on different grids, skull on"
     if all(has_skull(volume, case.geometry) for volume in case.volumes.values()):
-        raise _NotPreparedError("the skull is on")
+        return "the skull is on"
     return case
 
 
-def read_examination(files: CaseFiles) -> tuple[Examination, dict[Sequence, bytes]]:
-    """Reads four files, each on its own grid; returns the examination and each sequence's NIfTI header.
+def to_examination(read: ReadFiles) -> tuple[Examination, dict[Sequence, bytes]]:
+    """Returns four files, each on its own grid, as an examination, and each sequence's NIfTI header.
 
     Raises:
         CaseError: the sequences come in one 4-D file, or one holds values that are not finite.
-        FileFormatError: a file cannot be read.
-        GeometryError: an affine or a spacing is impossible.
     """
-    if files.channels is not None:
-        raise CaseError(f"Case {files.case_id}: {files.channels} holds all sequences on one grid; the raw route takes a file for each.")
-    read = {sequence: nifti.read_volume(files.sequences[sequence]) for sequence in files.used()}
-    scans = {sequence: Scan(volume.values, volume.geometry, str(files.sequences[sequence])) for sequence, volume in read.items()}
-    return Examination(files.case_id, scans), {sequence: volume.header for sequence, volume in read.items()}
+    _refuse_channels(read.files)
+    volumes = dict(zip(read.files.used(), read.volumes, strict=True))
+    scans = {sequence: Scan(volume.values, volume.geometry, str(read.files.sequences[sequence])) for sequence, volume in volumes.items()}
+    return Examination(read.files.case_id, scans), {sequence: volume.header for sequence, volume in volumes.items()}
 
 
 @dataclass(frozen=True)
@@ -178,13 +180,13 @@ class RawFiles:
 
 
 def _segment_raw(
-    segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing, progress: Progress, raw: RawOptions, tell: Tell
+    segmenter: Segmenter, read: ReadFiles, results: ResultFiles, writing: Writing, progress: Progress, raw: RawOptions, tell: Tell
 ) -> Segmentation:
-    refuse_existing(RawFiles(results).all(), writing, files.case_id)
-    mask = _read_mask(raw.brain_mask)
-    hashes = input_hashes([*files.paths(), *([raw.brain_mask] if raw.brain_mask else [])])
-    examination, headers = read_examination(files)
-    settings = Settings(frozenset(raw.skip), None, mask, files.without)
+    refuse_existing(RawFiles(results).all(), writing, read.files.case_id)
+    mask = None if raw.brain_mask is None else nifti.read_volume(raw.brain_mask)
+    hashes = read.hashes | ({} if mask is None else {str(raw.brain_mask): mask.sha256})
+    examination, headers = to_examination(read)
+    settings = Settings(frozenset(raw.skip), None, None if mask is None else (np.asarray(mask.values != 0), mask.geometry), read.files.without)
     raw_result = segment_examination(segmenter, examination, settings, progress, tell)
     write_examination(segmenter, raw_result, results, writing, raw, headers, hashes)
     return raw_result.result
@@ -257,18 +259,12 @@ def write_examination(
         native = _write(result, prepared, headers, targets, writing, raw)
         # What the patient has is measured where it was scanned.
         volumes = measure(native, prepared.examination.scans[prepared.reference].geometry)
-        write_volumes(volumes, results, {"case": result.case.case_id, "space": prepared.reference.value})
+        about = {"case": result.case.case_id, "space": prepared.reference.value, "predicted_dice": predicted_dice(result)}
+        write_volumes(volumes, results, about)
         write_preview(result, results, writing, segmenter.model.spec.name, "; registered from raw scans")
         fields = record_fields(segmenter, result, writing, hashes) | _raw_fields(prepared, raw)
         fields["seconds"] = {**result.seconds, "write": round(time.perf_counter() - start, 3)}
         write_record(results.record, "segment", fields)
-
-
-def _read_mask(path: Path | None) -> tuple[Mask, Geometry] | None:
-    if path is None:
-        return None
-    volume = nifti.read_volume(path)
-    return np.asarray(volume.values != 0), volume.geometry
 
 
 def _write(result: Segmentation, prepared: RawCase, headers: Mapping[Sequence, bytes], targets: RawFiles, writing: Writing, raw: RawOptions) -> LabelMap:
