@@ -100,9 +100,8 @@ def tiny_brats_folder(tmp_path: Path, tiny_case: Case) -> Path:
 MIXING = [[0, 0, 3, 0], [0, -3, 0, 0], [0, 0, 0, 4], [0, 0, 0, 0]]
 
 
-@pytest.fixture
-def fake_model(monkeypatch):
-    """Every model name opens the network made by hand."""
+def model_by_hand():
+    """A model as `load_model` returns it, with the network made by hand."""
     spec = SimpleNamespace(
         name="by-hand",
         inputs=PAPER_ORDER,
@@ -117,6 +116,31 @@ def fake_model(monkeypatch):
         window=None,
         outputs=LABEL_NAMES,
     )
-    model = SimpleNamespace(spec=spec, sha256="0" * 64, open=lambda engine, threads: FakeEngine(MIXING, (3, 0, 0, 0), radius=1))
+    return SimpleNamespace(spec=spec, sha256="0" * 64, open=lambda engine, threads: FakeEngine(MIXING, (3, 0, 0, 0), radius=1))
+
+
+def by_hand_model() -> SimpleNamespace:
+    """The network made by hand, as a model that a `Segmenter` takes."""
+    spec = SimpleNamespace(
+        name="by-hand",
+        inputs=PAPER_ORDER,
+        input_kind="slices",
+        halo=2,
+        neighbouring_slices=0,
+        may_miss=(),
+        quality=None,
+        size_multiple=2,
+        normalisation=SimpleNamespace(method="volume"),
+        postprocess="none",
+        window=None,
+        outputs=LABEL_NAMES,
+    )
+    return SimpleNamespace(spec=spec, sha256="0" * 64, open=lambda engine, threads: FakeEngine(MIXING, (3, 0, 0, 0), radius=1))
+
+
+@pytest.fixture
+def fake_model(monkeypatch):
+    """Every model name opens the network made by hand."""
+    model = by_hand_model()
     monkeypatch.setattr("gliomask.segmentation.load_model", lambda name: model)
     return model
