@@ -1,0 +1,180 @@
+"""The participant level: each session segmented in a work folder, its results brought whole into the derivative dataset under BIDS names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Ordered
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from gliomask.bids.derivative import Derivatives, Piece
+from gliomask.bids.filters import Filters
+from gliomask.bids.layout import Dataset, Session, session_files
+from gliomask.bids.output import describe_dataset, refuse_other_dataset, write_pieces
+from gliomask.bids.records import Request, compose, failure_path, kept, read_record, record_path, record_piece, write_failure
+from gliomask.bids.thumbnail import thumbnail
+from gliomask.cohort import CohortResult, Progress, ResultFiles, Row, SegmentOne, Writing, segment_to_row
+from gliomask.errors import InputError, UsageError
+from gliomask.io.brats import CaseFiles
+from gliomask.raw_route import RawFiles, segment_any_to_files
+from gliomask.report.case_report import case_report
+from gliomask.report.provenance import InputFile, provenance
+from gliomask.report.run_record import sha256_of
+from gliomask.reporting import IN_FRAME, RAW
+from gliomask.segmentation import Segmentation, Segmenter
+from gliomask.sequences import Sequence
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done at the participant level.
+
+    Args:
+        dataset: the input.
+        output: the root of the derivative dataset.
+        work: folder of intermediate results, which stay there; None for a temporary one.
+        sessions: what to segment.
+        filters: which file is which sequence.
+        without: sequences that no participant has.
+        request: what to write.
+        overwrite: replace results that exist.
+        resume: keep results that exist, where scans, model and options are the same.
+    """
+
+    dataset: Dataset
+    output: Path
+    work: Path | None
+    sessions: Ordered[Session]
+    filters: Filters
+    without: frozenset[Sequence]
+    request: Request
+    overwrite: bool = False
+    resume: bool = False
+
+    def refuse_existing(self) -> None:
+        """Raises UsageError, before any work, where the output is not gliomask's or a session is done that may not be replaced."""
+        refuse_other_dataset(self.output)
+        done = [session for session in self.sessions if (self.output / record_path(session)).exists()]
+        if done and not (self.overwrite or self.resume):
+            raise UsageError(
+                f"{self.output}: {done[0].case_id} is done already ({len(done)} of {len(self.sessions)} are). Give --resume to keep what is done, "
+                "--overwrite to replace it, or another output folder."
+            )
+
+
+Tell = Callable[[str], None]
+
+
+def run_participants(
+    plan: Plan,
+    segmenter: Segmenter,
+    tell: Tell = lambda line: None,
+    on_row: Callable[[Row], None] = lambda row: None,
+    progress: Progress = lambda done, total: None,
+) -> CohortResult:
+    """Segments sessions, one after the other; one that fails does not stop the others.
+
+    Args:
+        plan: what to do.
+        segmenter: the model, opened once.
+        tell: called with lines of text within a session.
+        on_row: called as each session ends.
+        progress: within the brain at work.
+
+    Returns:
+        A row for each session, and the first error.
+
+    Raises:
+        UsageError: as `Plan.refuse_existing`.
+    """
+    plan.refuse_existing()
+    describe_dataset(plan.dataset, plan.output)
+    rows: list[Row] = []
+    first_error: BaseException | None = None
+    for session in plan.sessions:
+        row, error = _one(plan, segmenter, session, tell, progress)
+        first_error = first_error or error
+        rows.append(row)
+        on_row(row)
+    return CohortResult(tuple(rows), first_error)
+
+
+def _one(plan: Plan, segmenter: Segmenter, session: Session, tell: Tell, progress: Progress) -> tuple[Row, Exception | None]:
+    files: CaseFiles | tuple[str, InputError]
+    try:
+        files = session_files(plan.dataset, session, plan.filters, plan.without)
+    except InputError as error:
+        files = (session.case_id, error)
+    else:
+        tell(files.describe())
+        row = _kept_row(plan, segmenter, session, files) if plan.resume else None
+        if row is not None:
+            return row
+    writing = replace(plan.request.writing, overwrite=True, preview=False)
+    with _work_folder(plan, session) as work:
+        done, failed = segment_to_row(segmenter, files, work, writing, progress, _publishing(plan, session, tell))
+    if failed is not None:
+        write_failure(plan.output, session, done, failed)
+    return done, failed
+
+
+@contextmanager
+def _work_folder(plan: Plan, session: Session) -> Iterator[Path]:
+    if plan.work is not None:
+        yield plan.work / session.case_id
+        return
+    with TemporaryDirectory(prefix="gliomask-bids-") as folder:
+        yield Path(folder)
+
+
+def _publishing(plan: Plan, session: Session, tell: Tell) -> SegmentOne:
+    """A way of segmenting one case that also brings its results into the derivative dataset."""
+
+    def segment_one(segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing, progress: Progress) -> Segmentation:
+        earlier = read_record(plan.output, session)
+        # What an interrupted run left would be taken for a part of this one's.
+        for path in RawFiles(results).all():
+            path.unlink(missing_ok=True)
+        result = segment_any_to_files(segmenter, files, results, writing, progress, plan.request.raw, tell)
+        pieces = list(_pieces(plan, segmenter, session, files, results, result))
+        # Without its record a session is not complete; it comes back with the last piece.
+        (plan.output / record_path(session)).unlink(missing_ok=True)
+        write_pieces(plan.output, pieces, earlier["outputs"] if earlier else ())
+        (plan.output / failure_path(session)).unlink(missing_ok=True)
+        return result
+
+    return segment_one
+
+
+def _kept_row(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFiles) -> tuple[Row, Exception | None] | None:
+    try:
+        record = read_record(plan.output, session)
+        if record is None:
+            return None
+        return kept(record, plan.request.of(segmenter, files, plan.dataset.root), session, plan.output), None
+    except UsageError as error:
+        return Row(session.case_id, "failed", 0.0, "", str(error)), error
+
+
+def _pieces(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFiles, results: ResultFiles, result: Segmentation) -> Iterator[Piece]:
+    """All files of a session; the run record is the last."""
+    record = json.loads(results.record.read_bytes())
+    reference = Sequence(record[RAW]["reference"]) if RAW in record else None
+    derivatives = Derivatives(session, files, plan.dataset.root, reference)
+    pieces = list(derivatives.pieces(results))
+    pieces.append(Piece(PurePosixPath(session.folder.as_posix()) / "figures" / f"{session.case_id}_dseg.png", thumbnail(result)))
+    pieces += _reports(plan, session, derivatives, results, result, record)
+    yield from pieces
+    request = plan.request.of(segmenter, files, plan.dataset.root)
+    yield record_piece(session, compose(record, request, results, [str(piece.path) for piece in pieces]))
+
+
+def _reports(plan: Plan, session: Session, derivatives: Derivatives, results: ResultFiles, result: Segmentation, record: dict[str, Any]) -> Iterator[Piece]:
+    label_map = InputFile("label map", derivatives.label_map_name, sha256_of(results.label_map))
+    report = case_report(result.case, result.label_map, provenance(record, label_map), notes=(IN_FRAME,) if RAW in record else ())
+    for form in plan.request.reports:
+        yield Piece(PurePosixPath(f"{session.case_id}.{form}"), report.content(form))

@@ -1,0 +1,144 @@
+"""What `logs/` of the derivative dataset says of each session: the run record of a finished one, the reason of a failed one.
+
+A record is written last, so a session with a record is complete. It names scans by BIDS URIs, never by the folders of a machine.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from gliomask.bids.derivative import Piece, in_json, uri
+from gliomask.bids.layout import Session
+from gliomask.cohort import KEPT, ResultFiles, Row, Writing
+from gliomask.errors import UsageError
+from gliomask.io.brats import CaseFiles
+from gliomask.io.nifti import write_bytes
+from gliomask.labels import Region
+from gliomask.raw_route import RawOptions
+from gliomask.report.run_record import compose_record, input_hashes
+from gliomask.segmentation import Segmenter
+
+LOGS = PurePosixPath("logs")
+
+
+def record_path(session: Session) -> PurePosixPath:
+    """Where the run record of a session lies."""
+    return LOGS / f"{session.case_id}_run.json"
+
+
+def failure_path(session: Session) -> PurePosixPath:
+    """Where the reason lies why a session could not be done."""
+    return LOGS / f"{session.case_id}_failed.json"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for, for every session alike.
+
+    Args:
+        writing: maps and strictness; its label convention is `layout.LABELS`.
+        raw: when to take the raw route, and in which spaces to write.
+        reports: formats of the report.
+    """
+
+    writing: Writing
+    raw: RawOptions
+    reports: tuple[str, ...]
+
+    def of(self, segmenter: Segmenter, files: CaseFiles, root: Path) -> dict[str, Any]:
+        """Returns what the result of a session depends on, in plain values: with the same of an earlier run, its result can be kept."""
+        # Which name a model was called by, and threads, change no result.
+        options = {name: value for name, value in asdict(segmenter.options).items() if name not in ("model", "threads")}
+        return {
+            "inputs": {uri(Path(path), root): digest for path, digest in input_hashes(files.paths()).items()},
+            "sequences": {sequence.value: uri(files.sequences[sequence], root) for sequence in files.used()},
+            "without": sorted(files.without),
+            "model": segmenter.model.sha256,
+            "options": options | {"postprocess": segmenter.chain},
+            "raw": self.raw.mode,
+            "spaces": sorted(self.raw.spaces),
+            "probseg": self.writing.probabilities,
+            "uncertainty": self.writing.uncertainty,
+            "reports": sorted(self.reports),
+        }
+
+
+def compose(segment_record: Mapping[str, Any], request: Mapping[str, Any], results: ResultFiles, outputs: list[str]) -> dict[str, Any]:
+    """Returns the run record of a session: that of the segmentation, with URIs for paths, its volumes, the request and the files that were written."""
+    volumes = json.loads(results.volumes_json.read_bytes())
+    return {
+        **segment_record,
+        "command": "gliomask-bids",
+        "inputs": request["inputs"],
+        "sequences": request["sequences"],
+        "volumes": {kind: volumes[kind] for kind in ("labels", "regions")},
+        "request": dict(request),
+        "outputs": outputs,
+    }
+
+
+def record_piece(session: Session, record: Mapping[str, Any]) -> Piece:
+    """The record as a file of the derivative dataset."""
+    return Piece(record_path(session), in_json(record))
+
+
+def read_record(output: Path, session: Session) -> dict[str, Any] | None:
+    """Returns the run record of a session; None where there is none.
+
+    Raises:
+        UsageError: there is a file, but it is no record.
+    """
+    return _read(output / record_path(session), ("outputs", "volumes", "request", "quality_flags"))
+
+
+def read_failure(output: Path, session: Session) -> dict[str, Any] | None:
+    """Returns the reason why a session could not be done; None where there is none. Raises as `read_record`."""
+    return _read(output / failure_path(session), ("message",))
+
+
+def _read(path: Path, needed: tuple[str, ...]) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+        missing = [name for name in needed if name not in content]
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise UsageError(f"{path}: is no record of gliomask-bids ({error}). Remove it and segment that session again.") from error
+    if missing:
+        raise UsageError(f"{path}: is no record of gliomask-bids: it has no {missing[0]}. Remove it and segment that session again.")
+    return content
+
+
+def row_of(session: Session, record: Mapping[str, Any], message: str = KEPT) -> Row:
+    """Returns the row of a finished session."""
+    amounts = {f"{region.value.lower()}_ml": float(record["volumes"]["regions"][region.value]["volume_ml"]) for region in Region}
+    flags = " ".join(str(flag["name"]) for flag in record["quality_flags"])
+    return Row(session.case_id, "done", 0.0, flags, message, **amounts)
+
+
+def kept(record: Mapping[str, Any], request: Mapping[str, Any], session: Session, output: Path) -> Row:
+    """Returns the row of a session that an earlier run has finished.
+
+    Raises:
+        UsageError: it was finished with other scans, another model or other options, or files are gone.
+    """
+    changed = [name for name, value in request.items() if record["request"].get(name) != value]
+    gone = [name for name in record["outputs"] if not (output / name).is_file()]
+    if changed or gone:
+        why = f"with other {', '.join(changed)}" if changed else f"but {gone[0]} is gone"
+        raise UsageError(
+            f"{session.case_id} was finished earlier {why}, so --resume cannot keep it. Give --overwrite in place of --resume, or another output folder."
+        )
+    return row_of(session, record)
+
+
+def write_failure(output: Path, session: Session, row: Row, error: Exception) -> None:
+    """Writes down why a session could not be done; a later success removes it."""
+    path = output / failure_path(session)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fields = {"case": session.case_id, "error": type(error).__name__, "message": row.message, "seconds": {"total": row.seconds}}
+    write_bytes(path, in_json(compose_record("gliomask-bids", fields)))

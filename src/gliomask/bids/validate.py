@@ -1,0 +1,116 @@
+"""The BIDS validator, run as a program of its own, with no way into the network.
+
+`bids-validator-deno` brings the validator with the schema of the specification inside, and the program that runs it (Deno). The launcher that comes with
+it allows the network; here Deno is called itself, so that nothing is fetched and nothing written whatever the validator would like.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from gliomask.errors import CaseError, EngineUnavailableError
+
+BUNDLE = "bids-validator.js"
+"""The validator, in the package's folder."""
+
+SEALED = ("--no-prompt", "--no-remote", "--no-npm", "--no-config", "--no-lock", "--no-code-cache", "--deny-net", "--deny-write", "--deny-run", "--deny-ffi")
+"""Options of Deno: no questions, nothing fetched, no settings or caches of the user's, and what the validator may not do."""
+
+ALLOWED = ("--allow-read", "--allow-env", "--allow-sys")
+
+SHOWN = 6
+"""Findings named in a message."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the validator says of a file.
+
+    Args:
+        code: its name for what is wrong.
+        location: the file, from the dataset's root.
+        message: in words.
+    """
+
+    code: str
+    location: str
+    message: str
+
+    def __str__(self) -> str:
+        """One line."""
+        return f"{self.location or '/'}: {self.code}" + (f" ({self.message})" if self.message else "")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that the validator says of a dataset."""
+
+    errors: tuple[Finding, ...]
+    warnings: tuple[Finding, ...]
+
+
+def validate(dataset: Path) -> Findings:
+    """Runs the validator on a dataset.
+
+    Raises:
+        EngineUnavailableError: the validator is not installed, or ends without saying what it found.
+    """
+    command = [*_program(), "--format", "json", str(dataset.resolve())]
+    with TemporaryDirectory() as cache:
+        # BIDS_SCHEMA would make it fetch another schema than the one that it brings; DENO_DIR is where Deno keeps what it compiled.
+        environment = {name: value for name, value in os.environ.items() if name != "BIDS_SCHEMA"}
+        environment |= {"DENO_DIR": cache, "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"}
+        run = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, env=environment, stdin=subprocess.DEVNULL)
+    try:
+        issues = json.loads(run.stdout)["issues"]
+        named = [(str(issue["severity"]), _finding(issue, issues.get("codeMessages", {}))) for issue in issues["issues"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        said = " ".join(run.stderr.split())[-300:] or "nothing"
+        raise EngineUnavailableError(
+            f"The BIDS validator ended with exit code {run.returncode} and no findings that can be read. It said: {said}. "
+            "Install it again (pip install --force-reinstall bids-validator-deno), or give --skip-bids-validator."
+        ) from error
+    return Findings(tuple(found for level, found in named if level == "error"), tuple(found for level, found in named if level != "error"))
+
+
+def _program() -> list[str]:
+    package = find_spec("bids_validator_deno")
+    if package is None or not package.submodule_search_locations:
+        raise EngineUnavailableError(
+            "The BIDS validator is not installed. Install it (pip install 'gliomask[bids]'), or give --skip-bids-validator to go on without: "
+            "then scans are found by their names as before, but nothing else of the dataset is checked."
+        )
+    bundle = Path(next(iter(package.submodule_search_locations))) / BUNDLE
+    return [os.fsdecode(import_module("deno").find_deno_bin()), "run", "--quiet", *SEALED, *ALLOWED, str(bundle)]
+
+
+def _finding(issue: dict[str, Any], messages: dict[str, str]) -> Finding:
+    text = str(issue.get("issueMessage") or messages.get(issue["code"], ""))
+    sub = f" {issue['subCode']}" if issue.get("subCode") else ""
+    return Finding(f"{issue['code']}{sub}", str(issue.get("location", "")), text.strip().partition("\n")[0])
+
+
+def refuse_invalid(dataset: Path) -> Findings:
+    """Runs the validator; returns what it found where that is no error.
+
+    Raises:
+        CaseError: the dataset is not valid.
+        EngineUnavailableError: as `validate`.
+    """
+    found = validate(dataset)
+    if found.errors:
+        shown = "\n  ".join(str(finding) for finding in found.errors[:SHOWN])
+        more = f"\n  and {len(found.errors) - SHOWN} more" if len(found.errors) > SHOWN else ""
+        raise CaseError(
+            f"{dataset}: is no valid BIDS dataset; the BIDS validator found {len(found.errors)} errors:\n  {shown}{more}\n"
+            "Mend them, or give --skip-bids-validator if they do not matter to the anatomical images."
+        )
+    return found

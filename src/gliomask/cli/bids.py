@@ -1,0 +1,201 @@
+"""`gliomask-bids`: the BIDS App; a BIDS dataset in, a BIDS derivative dataset out. Also to be called as `gliomask bids`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from gliomask.bids.layout import Dataset, Session
+    from gliomask.bids.participant import Plan
+    from gliomask.cohort import Row
+    from gliomask.raw_route import Mode
+
+_PATH = click.Path(path_type=Path)
+
+MANY = ("--participant-label", "--session-label", "--without", "--space")
+"""Options that take several values in a row, as BIDS Apps have it."""
+
+
+class BidsCommand(click.Command):
+    """A command that also understands how BIDS Apps are called: `--participant_label 01 02`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Turns `--participant_label 01 02` into `--participant-label 01 --participant-label 02` before click looks at it."""
+        return super().parse_args(ctx, list(spread(args)))
+
+
+def spread(args: list[str]) -> list[str]:
+    """Returns arguments with underscores in the names of options as hyphens, and each value of an option of `MANY` with the option before it."""
+    found: list[str] = []
+    many, first = "", False
+    for arg in args:
+        if arg.startswith("-"):
+            name, equals, value = arg.partition("=")
+            name = name.replace("_", "-") if name.startswith("--") else name
+            many, first = (name, True) if name in MANY and not equals else ("", False)
+            found.append(name + equals + value)
+        elif many and not first:
+            found += [many, arg]
+        else:
+            found.append(arg)
+            first = False
+    return found
+
+
+@click.command(
+    "gliomask-bids",
+    cls=BidsCommand,
+    short_help="Run as a BIDS App: a BIDS dataset in, a BIDS derivative dataset out.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.argument("bids_dir", type=_PATH)
+@click.argument("output_dir", type=_PATH)
+@click.argument("analysis_level", type=click.Choice(["participant", "group"]))
+@click.option("--participant-label", "participants", multiple=True, metavar="LABEL...", help="Participants, with or without sub-.  [default: all]")
+@click.option("--session-label", "sessions", multiple=True, metavar="LABEL...", help="Sessions, with or without ses-.  [default: all]")
+@click.option("-w", "--work-dir", type=_PATH, help="Folder for intermediate results, which stay there.  [default: a temporary one]")
+@click.option("--bids-filter-file", type=_PATH, help="JSON that says which image is which sequence where a session holds several.")
+@click.option("--skip-bids-validator", is_flag=True, help="Do not check the dataset with the BIDS validator first.")
+@click.option("--model", "--network", "model", help="A shipped model, a network of the paper or a model folder.")
+@click.option("--without", multiple=True, metavar="SEQUENCE...", help="Sequences that no participant has. FLAIR or T1ce must be there.")
+@click.option(
+    "--raw",
+    "raw_mode",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Register and strip raw scans first (extra raw): where they need it, always, or never.",
+)
+@click.option("--space", "spaces", multiple=True, metavar="SEQUENCE...", help="Also write a raw case's label map in the grids of these sequences.")
+@click.option("--probseg", is_flag=True, help="Also write the probability of each label, 4-D.")
+@click.option("--uncertainty", is_flag=True, help="Also write how unsure the network is of each voxel (entropy, 0 to 1).")
+@click.option("--report", default="html,pdf", show_default=True, metavar="FORMATS", help="Formats of the reports: html, pdf, json; or none.")
+@click.option("--postprocess", help="none, 1, 1+2, legacy or 3d.  [default: the one the model was chosen with]")
+@click.option("--flips", is_flag=True, help="Average over mirror images of each slice: somewhat better, four times as long.")
+@click.option("--n-cpus", "--nthreads", "--threads", "threads", type=click.IntRange(min=1), help="CPU threads.  [default: all that the process may use]")
+@click.option("--strict", is_flag=True, help="Refuse input that looks wrong (exit code 6) instead of warning.")
+@click.option("--overwrite", is_flag=True, help="Replace results that exist.")
+@click.option("--resume", is_flag=True, help="Keep sessions that are done if scans, model and options are the same, do the others.")
+@click.version_option(package_name="gliomask", prog_name="gliomask-bids")
+def command(
+    bids_dir: Path,
+    output_dir: Path,
+    analysis_level: str,
+    participants: tuple[str, ...],
+    sessions: tuple[str, ...],
+    work_dir: Path | None,
+    bids_filter_file: Path | None,
+    skip_bids_validator: bool,
+    without: tuple[str, ...],
+    raw_mode: Mode,
+    spaces: tuple[str, ...],
+    probseg: bool,
+    uncertainty: bool,
+    report: str,
+    strict: bool,
+    overwrite: bool,
+    resume: bool,
+    **options: object,
+) -> int:
+    """Segment the gliomas of BIDS_DIR, a BIDS dataset, into OUTPUT_DIR, a BIDS derivative dataset.
+
+    The ANALYSIS_LEVEL participant segments each session; the level group then makes a table and a page of all.
+
+    \b
+    Examples:
+      gliomask-bids study/ study/derivatives/gliomask participant
+      gliomask-bids study/ out/ participant --participant-label 01 02 -w /scratch/work --n-cpus 8
+      gliomask bids study/ study/derivatives/gliomask group      (the same program)
+
+    T1w without ce- is taken for T1, with ce- (ce-gadolinium) for T1ce, T2w for T2, FLAIR for FLAIR. Scans with the skull on are registered and
+    stripped first. Nothing is fetched from the network. Research software, not a medical device.
+
+    \b
+    Exit codes: 0 done, 2 usage, 3 bad input, 4 model or validator missing or invalid, 5 limit exceeded,
+    6 quality check failed, 1 unexpected, 130 interrupted. A participant that fails does not stop the others.
+    """
+    from gliomask.bids.layout import find_sessions, open_dataset
+    from gliomask.bids.output import refuse_places
+    from gliomask.errors import UsageError
+
+    if resume and overwrite:
+        raise UsageError("--resume keeps what is done, --overwrite replaces it. Leave one of the two out.")
+    dataset = open_dataset(bids_dir)
+    refuse_places(dataset.root, output_dir, work_dir)
+    chosen = find_sessions(dataset, participants, sessions)
+    if analysis_level == "group":
+        return _group(dataset, output_dir, chosen, overwrite=overwrite or resume)
+    from gliomask.bids.filters import read_filters
+    from gliomask.bids.layout import LABELS
+    from gliomask.bids.participant import Plan
+    from gliomask.bids.records import Request
+    from gliomask.cohort import Writing
+    from gliomask.labels import convention
+    from gliomask.raw_route import RawOptions
+    from gliomask.reporting import Reporting
+    from gliomask.sequences import parse_sequence
+
+    writing = Writing(convention(LABELS), probseg, preview=False, strict=strict, uncertainty=uncertainty)
+    formats = () if report.strip().lower() == "none" else Reporting.of(report).formats
+    request = Request(writing, RawOptions(raw_mode, spaces=tuple(map(parse_sequence, spaces))), formats)
+    plan = Plan(dataset, output_dir, work_dir, chosen, read_filters(bids_filter_file), frozenset(map(parse_sequence, without)), request, overwrite, resume)
+    plan.refuse_existing()
+    _validate(dataset, skip=skip_bids_validator)
+    return _participants(plan, options)
+
+
+def _validate(dataset: Dataset, *, skip: bool) -> None:
+    from gliomask.bids.validate import refuse_invalid
+
+    if skip:
+        click.echo("The dataset was not validated, as asked.")
+        return
+    found = refuse_invalid(dataset.root)
+    click.echo(f"The BIDS validator found no error in {dataset.root} ({len(found.warnings)} warnings).")
+
+
+def _group(dataset: Dataset, output: Path, sessions: list[Session], *, overwrite: bool) -> int:
+    from gliomask.bids.group import run_group
+
+    result = run_group(str(dataset.description.get("Name") or "An unnamed dataset"), output, sessions, overwrite=overwrite)
+    done = [member for member in result.members if member.status == "done"]
+    for member in result.members:
+        if member.status != "done":
+            click.echo(f"{member.session.case_id}: {member.status}: {member.values['message']}", err=True)
+    click.echo(f"{len(done)} of {len(result.members)} sessions done. Written: {', '.join(map(str, result.written))}. Research use only, not a medical device.")
+    return 0
+
+
+def _participants(plan: Plan, options: dict[str, object]) -> int:
+    from gliomask.bids.participant import run_participants
+    from gliomask.cli.progress import brain_progress
+    from gliomask.models.registry import DEFAULT_MODEL
+    from gliomask.segmentation import Options, Segmenter
+
+    def tell(row: Row) -> None:
+        done.append(row)
+        words = f"WT {row.wt_ml:.1f} ml, TC {row.tc_ml:.1f} ml, ET {row.et_ml:.1f} ml" if row.wt_ml is not None else row.message
+        how = row.message if row.wt_ml is not None and row.message else f"{row.status} in {row.seconds:.1f} s"
+        click.echo(f"[{len(done)}/{len(plan.sessions)}] {row.case}: {how}  {words}{f'  flags: {row.flags}' if row.flags else ''}", err=row.status == "failed")
+
+    done: list[Row] = []
+    settings = {name: value for name, value in options.items() if name != "model"}
+    with Segmenter(Options(model=options["model"] or DEFAULT_MODEL, **settings)) as segmenter, brain_progress("segmenting") as progress:  # type: ignore[arg-type]
+        result = run_participants(plan, segmenter, click.echo, tell, progress)
+    failed = [row.case for row in result.rows if row.status == "failed"]
+    click.echo(f"{len(result.rows) - len(failed)} of {len(result.rows)} sessions done, in {plan.output}. Research use only, not a medical device.")
+    if failed:
+        click.echo(f"Failed: {', '.join(failed)}. Their records in {plan.output / 'logs'} say why.", err=True)
+        return int(getattr(result.first_error, "exit_code", 1))
+    return 0
+
+
+def main() -> None:
+    """Runs the BIDS App and exits."""
+    from gliomask.cli.main import run
+
+    sys.exit(run(sys.argv[1:], command))
