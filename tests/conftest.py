@@ -119,28 +119,9 @@ def model_by_hand():
     return SimpleNamespace(spec=spec, sha256="0" * 64, open=lambda engine, threads: FakeEngine(MIXING, (3, 0, 0, 0), radius=1))
 
 
-def by_hand_model() -> SimpleNamespace:
-    """The network made by hand, as a model that a `Segmenter` takes."""
-    spec = SimpleNamespace(
-        name="by-hand",
-        inputs=PAPER_ORDER,
-        input_kind="slices",
-        halo=2,
-        neighbouring_slices=0,
-        may_miss=(),
-        quality=None,
-        size_multiple=2,
-        normalisation=SimpleNamespace(method="volume"),
-        postprocess="none",
-        window=None,
-        outputs=LABEL_NAMES,
-    )
-    return SimpleNamespace(spec=spec, sha256="0" * 64, open=lambda engine, threads: FakeEngine(MIXING, (3, 0, 0, 0), radius=1))
-
-
 @pytest.fixture
 def fake_model(monkeypatch):
     """Every model name opens the network made by hand."""
-    model = by_hand_model()
+    model = model_by_hand()
     monkeypatch.setattr("gliomask.segmentation.load_model", lambda name: model)
     return model
