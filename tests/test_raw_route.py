@@ -2,6 +2,7 @@ import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -18,11 +19,12 @@ from gliomask.io import nifti
 from gliomask.io.brats import explicit_case, find_cases
 from gliomask.io.nifti import read_volume, write_volume
 from gliomask.labels import convention
-from gliomask.preprocess.raw.align import SEQUENCE_LEVELS, Alignment, align_sequences, choose_reference, refuse_unbelievable
+from gliomask.preprocess.raw.align import SEQUENCE_LEVELS, Alignment, align_sequences, choose_reference, lightened, refuse_unbelievable
 from gliomask.preprocess.raw.atlas import BRATS_FRAME
 from gliomask.preprocess.raw.route import RawCase, Settings, Step, prepare_examination
 from gliomask.preprocess.raw.transforms import about, distance_mm, move, turn
-from gliomask.raw_route import RawOptions, segment_any_to_files
+from gliomask.raw_route import RawFiles, RawOptions, segment_any_to_files
+from gliomask.reporting import Reporting, reporting_each, write_report, write_reports
 from gliomask.segmentation import Options, Segmenter
 from gliomask.sequences import PAPER_ORDER, Sequence
 from gliomask.simulate.patient import simulate_case
@@ -153,6 +155,15 @@ def test_t1ce_leads_unless_another_has_much_smaller_voxels(moved):
     fine = scanner_grid((150, 150, 150), (1.0, 1.0, 1.0))
     sharp = Scan(np.random.default_rng(0).random(fine.shape, np.float32), fine, "t1.nii.gz")
     assert choose_reference(Examination("x", {**moved[0].scans, Sequence.T1: sharp})) == Sequence.T1
+
+
+def test_only_scans_of_very_small_voxels_are_made_lighter(moved):
+    thick = moved[0].scans[Sequence.T1]
+    assert lightened(thick) is thick
+    grid = scanner_grid((120, 100, 30), (0.45, 0.5, 3.0), (10, 0, 0))
+    fine = lightened(Scan(np.arange(360_000, dtype=np.float32).reshape(grid.shape), grid, "fine.nii.gz"))
+    np.testing.assert_allclose(fine.geometry.spacing_mm, (0.9, 1.0, 3.0))
+    assert fine.geometry.corners_ras().mean(axis=0) == pytest.approx(grid.corners_ras().mean(axis=0), abs=0.01)
 
 
 def test_a_step_that_does_not_exist_cannot_be_skipped():
@@ -349,6 +360,33 @@ def test_the_command_takes_the_raw_route_and_says_so(fake_model, raw_files, tmp_
     assert (tmp_path / "out" / "case_space-t2_seg.nii.gz").exists()
     assert run(["segment", *arguments, "-o", str(tmp_path / "none"), "--raw", "never", "--no-preview"]) == 3
     assert run(["segment", *arguments, "-o", str(tmp_path / "none"), "--space", "adc"]) == 2
+
+
+def test_a_raw_case_is_reported_later_as_at_once_where_its_images_were_kept(segmenter, raw_files, tmp_path):
+    results, html = ResultFiles.of(tmp_path / "out", "tiny"), Reporting(("html",))
+    segment_one = reporting_each(partial(segment_any_to_files, raw=RawOptions(keep_images=True, spaces=(Sequence.T2,))), html)
+    segment_one(segmenter, raw_files, results, WRITING, lambda done, total: None)
+    page = (tmp_path / "out" / "tiny_report.html").read_bytes()
+    assert b"in the frame of BraTS, not in the scanner" in page
+    assert {name: [path.read_bytes() for path in paths] for name, paths in write_reports(tmp_path / "out", html, output=tmp_path / "later").items()} == {
+        "tiny": [page]
+    }
+    RawFiles(results).image(Sequence.T1).unlink()
+    with pytest.raises(UsageError, match="no tiny_space-brats_t1.nii.gz beside it. Segment again with --report"):
+        write_report(results.label_map, html, output=tmp_path / "none")
+
+
+def test_dicom_becomes_a_report_in_two_commands(fake_model, raw_files, small, tmp_path):
+    write_series = pytest.importorskip("dicom_series").write_series
+    for n, (sequence, scan) in enumerate(small.examination.scans.items()):
+        write_series(tmp_path / "dicom" / sequence.value, 1000 * scan.volume, scan.geometry, sequence.value, n + 1)
+    assert run(["dicom", "convert", str(tmp_path / "dicom"), "-o", str(tmp_path / "scans")]) == 0
+    assert run(["segment", str(tmp_path / "scans"), "-o", str(tmp_path / "out"), "--report", "html,json", "--no-preview"]) == 0
+    (page,) = (tmp_path / "out").glob("*_report.html")
+    assert "in the frame of BraTS, not in the scanner" in page.read_text()
+    (label_map,) = (path for path in (tmp_path / "out").glob("*_seg.nii.gz") if "_space-" not in path.name)
+    assert read_volume(label_map).geometry.same_grid(small.examination.scans[Sequence.T1CE].geometry)
+    assert not [path for path in (tmp_path / "out").iterdir() if b"SMITH" in path.read_bytes()]
 
 
 @pytest.fixture

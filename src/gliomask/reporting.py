@@ -19,7 +19,8 @@ from gliomask.geometry import Geometry
 from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles, find_cases, read_case, read_label_map
 from gliomask.io.label_maps import find_label_maps
-from gliomask.labels import convention
+from gliomask.labels import LabelConvention, convention
+from gliomask.raw_route import FRAME, RawFiles
 from gliomask.report.case_report import case_report
 from gliomask.report.pdf import require_fpdf
 from gliomask.report.provenance import InputFile, Provenance, file_name, provenance
@@ -27,7 +28,7 @@ from gliomask.report.rendered import Rendered
 from gliomask.report.run_record import read_record, sha256_of
 from gliomask.report.timeline_report import TimelineReport, TimePoint, timeline_report
 from gliomask.segmentation import Segmentation, Segmenter
-from gliomask.sequences import Sequence, parse_sequence
+from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
 
 FORMATS = ("html", "pdf", "json")
 
@@ -35,8 +36,9 @@ RAW = "raw_route"
 """Field of a run record whose case was registered from raw scans."""
 
 IN_FRAME = (
-    "The scans were registered to each other and to an atlas first. This report shows and measures them in the atlas's frame, so its millilitres, "
-    "millimetres and coordinates differ from those in the scanner's grid, in which the label map and its table of volumes are."
+    "The scans were registered to each other and to an average brain first. Pictures, sections, coordinates and measures of this report are in the frame of "
+    "BraTS, not in the scanner's: slices are those of no series, and millilitres and millimetres differ a little from those in the scanner's grid, in which "
+    "the label map and its table of volumes are."
 )
 
 TABLE_COLUMNS = ("timepoint", "label_map", "date", "labels")
@@ -107,7 +109,7 @@ def write_report(label_map: Path, reporting: Reporting, *, scans: Path | None = 
     reporting.refuse_existing(paths)
     result = _read_result(label_map, reporting.labels)
     if RAW in result.record and scans is None:
-        raise UsageError(f"{label_map}: was made from raw scans, which are not on its grid. Its report is written while segmenting: --report html,pdf.")
+        return _write(paths, _report_in_frame(result))
     files = _scans(result, scans)
     case = replace(read_case(files), case_id=result.case_id)
     if not case.geometry.same_grid(result.geometry):
@@ -122,6 +124,27 @@ def write_report(label_map: Path, reporting: Reporting, *, scans: Path | None = 
         origin = provenance({"inputs": found, "sequences": hashes}, result.file)
     report = case_report(case, result.values, origin)
     return _write(paths, report)
+
+
+def _report_in_frame(result: _Result) -> Rendered:
+    """The report of a raw case, from the label map and the scans that were left in the frame.
+
+    Raises:
+        UsageError: the scans in the frame were not kept.
+    """
+    kept, without = RawFiles(ResultFiles(result.path)), _without(result)
+    images = {sequence: kept.image(sequence) for sequence in PAPER_ORDER if sequence not in without}
+    gone = [path for path in (kept.label_map(FRAME), *images.values()) if not path.is_file()]
+    if gone:
+        raise UsageError(
+            f"{result.path}: was made from raw scans, which are not on its grid, and there is no {gone[0].name} beside it. "
+            "Segment again with --report html,pdf, or with --keep-images for reports later on."
+        )
+    values, geometry = read_label_map(kept.label_map(FRAME), result.labels)
+    case = read_case(CaseFiles(result.case_id, images, None, result.labels, without=without))
+    if not case.geometry.same_grid(geometry):
+        raise GeometryError(f"{kept.label_map(FRAME)}: lies on another grid ({geometry}) than the scans beside it ({case.geometry}). Segment again.")
+    return case_report(case, values, result.origin, notes=(IN_FRAME,))
 
 
 def write_reports(place: Path, reporting: Reporting, *, scans: Path | None = None, output: Path | None = None) -> dict[str, list[Path] | GliomaskError]:
@@ -191,6 +214,7 @@ class _Result:
     record: Mapping[str, Any]
     origin: Provenance
     path: Path
+    labels: LabelConvention
 
 
 def _read_result(label_map: Path, labels: str | None) -> _Result:
@@ -203,10 +227,11 @@ def _read_result(label_map: Path, labels: str | None) -> _Result:
     name = recorded or labels
     if name is None:
         raise UsageError(f"{label_map}: no run record says how its labels are written. Give --labels brats2021, brats2023 or decathlon.")
-    values, geometry = read_label_map(label_map, convention(str(name)))
+    written = convention(str(name))
+    values, geometry = read_label_map(label_map, written)
     file = InputFile("label map", label_map.name, sha256_of(label_map))
     case_id = str(record.get("case") or nifti.stem(label_map).removesuffix("_seg"))
-    return _Result(file, case_id, values, geometry, record, provenance(record, file), label_map)
+    return _Result(file, case_id, values, geometry, record, provenance(record, file), label_map, written)
 
 
 def _scans(result: _Result, given: Path | None) -> CaseFiles:

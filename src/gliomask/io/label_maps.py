@@ -23,6 +23,9 @@ LABEL_MAP_WORDS = (*REFERENCE_WORDS, "segmentation", "prediction", "pred")
 OTHER_RESULTS = ("probabilities", "probability", "uncertainty", "disagreement")
 """Last words of NIfTI files that `gliomask segment` and other tools write beside label maps."""
 
+IN_A_SPACE = re.compile(r"(.+)_space-[^_]+_[^_]+")
+"""Name of what the raw route writes beside a case's label map: the same, masks and scans in other spaces."""
+
 
 @dataclass(frozen=True)
 class LabelMapFile:
@@ -65,6 +68,8 @@ def _label_maps(place: Path, depth: int) -> Iterator[LabelMapFile]:
     if (place / DECATHLON_LABELS).is_dir():
         place = place / DECATHLON_LABELS
     files = [path for path in sorted(place.iterdir()) if path.is_file() and nifti.is_nifti_name(path) and not path.name.startswith(".")]
+    stems = {nifti.stem(path) for path in files}
+    files = [path for path in files if not _further(nifti.stem(path), stems)]
     scans = [path for path in files if sequence_of_file_name(nifti.stem(path))]
     if scans:
         labels = convention("brats2023" if any(_last_word(path) in NEW_NAMES for path in scans) else "brats2021")
@@ -74,6 +79,12 @@ def _label_maps(place: Path, depth: int) -> Iterator[LabelMapFile]:
     if depth > 0:
         for child in sorted(path for path in place.iterdir() if path.is_dir() and not path.name.startswith(".")):
             yield from _label_maps(child, depth - 1)
+
+
+def _further(stem: str, stems: set[str]) -> bool:
+    """True for a file of the raw route that lies beside the case's own label map."""
+    named = IN_A_SPACE.fullmatch(stem)
+    return named is not None and f"{named[1]}_seg" in stems
 
 
 def _last_word(path: Path) -> str:

@@ -14,8 +14,8 @@ from gliomask.errors import QualityError
 from gliomask.examination import Examination, Scan
 from gliomask.geometry import Geometry
 from gliomask.preprocess.raw.atlas import Atlas
-from gliomask.preprocess.raw.registration import Comparison, Image, Kind, Level, Match, best_start
-from gliomask.preprocess.raw.transforms import Points, about, angle_degrees, inverse, move, nearest_rigid, stretches, turn
+from gliomask.preprocess.raw.registration import Comparison, Image, Kind, Level, Match, best_start, thin
+from gliomask.preprocess.raw.transforms import Points, about, angle_degrees, distance_mm, inverse, move, nearest_rigid, stretches, turn
 from gliomask.sequences import Sequence
 
 SEQUENCE_LEVELS = (Level(8, 4_000, 0.5), Level(4, 10_000, 0.2), Level(2, 30_000, 0.05, 3))
@@ -27,6 +27,8 @@ FRAME_LEVELS = (Level(8, 5_000, 0.5), Level(4, 20_000, 0.1, 4))
 NODS_DEGREES = (0, -9, 9, -18, 18, -27, 27, -36, 36)
 NODS_FOLLOWED = 5
 """How far chin and chest are apart is where heads in scanners differ most: poses tried, and those of them that are followed."""
+SAME_POSE_MM = 3.0
+"""Of poses that end nearer to each other than this, mean over the brain, one is followed further."""
 
 RESTARTS = 3
 
@@ -36,6 +38,9 @@ an axis (one deviation), which costs 0.006 nats; scalps by 20 %, which costs 0.0
 
 COMPARED_MM = 10.0
 """The template's brain is compared with this much of its surroundings, where it is 0 and skull is dark."""
+
+LIGHT_MM = 1.0
+"""What is finer adds voxels, and time, but nothing by which heads could be laid on each other."""
 
 HEAD_SHARE = 0.15
 """A voxel is head where it is brighter than this share of the 98th percentile."""
@@ -95,6 +100,14 @@ def choose_reference(examination: Examination) -> Sequence:
     return best if advantage > RESOLUTION_ADVANTAGE else first
 
 
+def lightened(scan: Scan) -> Scan:
+    """Returns a scan smoothed and thinned to about `LIGHT_MM` where its voxels are smaller than that by half; others as they are."""
+    if all(round(LIGHT_MM / mm) < 2 for mm in scan.geometry.spacing_mm):
+        return scan
+    thinned = thin(Image(scan.volume, scan.geometry), LIGHT_MM)
+    return Scan(thinned.volume, thinned.geometry, scan.source)
+
+
 def align_to_frame(scan: Scan, atlas: Atlas) -> Alignment:
     """Returns the affine map of the frame's world to the scan's under which the average brain lies on the patient's.
 
@@ -107,9 +120,19 @@ def align_to_frame(scan: Scan, atlas: Atlas) -> Alignment:
     starts = sorted(starts, key=lambda match: -match.information)[:NODS_FOLLOWED]
     if starts[0].information <= 0:
         raise QualityError("no pose was found in which the average brain overlaps it")
-    followed = [coarse.register(coarse.register(start.matrix, "rigid").matrix, "affine") for start in starts]
+    poses = _distinct([coarse.register(start.matrix, "rigid") for start in starts], atlas.brain_points)
+    followed = [coarse.register(pose.matrix, "affine") for pose in poses]
     found = _settled(coarse, max(followed, key=lambda match: match.information), atlas.brain_points)
     return _measured(fine, fine.register(found.matrix, "affine"), atlas.brain_points, scan.geometry)
+
+
+def _distinct(matches: list[Match], points: Points) -> list[Match]:
+    """The matches, best first, without those that lie on a better one."""
+    kept: list[Match] = []
+    for match in sorted(matches, key=lambda match: -match.information):
+        if all(distance_mm(match.matrix, other.matrix, points).mean() > SAME_POSE_MM for other in kept):
+            kept.append(match)
+    return kept
 
 
 def _near_atlas(atlas: Atlas) -> Mask:
@@ -137,13 +160,14 @@ def _head_starts(scan: Scan, atlas: Atlas, nod: float) -> Iterator[Affine]:
 
 BRAIN_CENTRE_BELOW_TOP_MM = 80.0
 HEAD_CENTRE_WITHIN_MM = 130.0
+HEAD_SPACING_MM = 4.0
+"""Voxels nearer to each other than this are left out where the head as a whole is looked for."""
 
 
 def _brain_centre(scan: Scan) -> Points:
     """About where the middle of the brain is: below the top of the head, in the middle of its upper part. RAS millimetres, (3,)."""
-    head = head_mask(scan.volume)
-    steps = tuple(slice(None, None, max(1, round(4 / mm))) for mm in scan.geometry.spacing_mm)
-    index = np.argwhere(head[steps]) * [step.step for step in steps]
+    steps = tuple(slice(None, None, max(1, round(HEAD_SPACING_MM / mm))) for mm in scan.geometry.spacing_mm)
+    index = np.argwhere(head_mask(scan.volume[steps])) * [step.step for step in steps]
     points = move(scan.geometry.affine, index.astype(np.float64))
     top = np.percentile(points[:, 2], 99.5)
     upper = points[points[:, 2] > top - HEAD_CENTRE_WITHIN_MM]

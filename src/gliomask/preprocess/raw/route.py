@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from gliomask.arrays import Affine, LabelMap, Mask, Volume
+from gliomask.arrays import Affine, LabelMap, Mask
 from gliomask.case import Case
 from gliomask.errors import GeometryError, QualityError, UsageError
 from gliomask.examination import Examination, Scan
 from gliomask.geometry import Geometry
-from gliomask.labels import Label
 from gliomask.preprocess.raw import itk
 from gliomask.preprocess.raw.align import (
     MIN_COVERAGE,
@@ -27,10 +26,12 @@ from gliomask.preprocess.raw.align import (
     align_to_frame,
     choose_reference,
     coverage,
+    lightened,
     refuse_unbelievable,
     rigid_to_frame,
 )
 from gliomask.preprocess.raw.atlas import BRATS_FRAME, load_atlas
+from gliomask.preprocess.raw.back import filled, labels_on
 from gliomask.preprocess.raw.brain import BRAIN_LIMITS_ML, find_brain
 from gliomask.preprocess.raw.checks import has_skull, refuse_unfit
 from gliomask.preprocess.raw.transforms import Points, inverse, move
@@ -108,13 +109,12 @@ class RawCase:
         A voxel of the scan takes the label that fills most of it: labels are sampled at several places along thick axes, linearly, and averaged.
         """
         grid = self.examination.scans[sequence].geometry
-        shares = [_filled(label_map == label, self.case.geometry, grid, inverse(self.matrices[sequence])) for label in Label]
-        return np.asarray(np.argmax(shares, axis=0), np.uint8)
+        return labels_on(label_map, self.case.geometry, grid, inverse(self.matrices[sequence]))
 
     def mask_in(self, sequence: Sequence) -> Mask:
         """Returns the brain mask on a scan's own grid: (I, J, K)."""
         grid = self.examination.scans[sequence].geometry
-        return _filled(self.case.brain_mask, self.case.geometry, grid, inverse(self.matrices[sequence])) > 0.5
+        return filled(self.case.brain_mask, self.case.geometry, grid, inverse(self.matrices[sequence])) > 0.5
 
 
 def prepare_examination(examination: Examination, settings: Settings = DEFAULT_SETTINGS, tell: Tell = lambda line: None) -> RawCase:
@@ -140,11 +140,12 @@ def prepare_examination(examination: Examination, settings: Settings = DEFAULT_S
 
     reference = settings.reference or choose_reference(examination)
     stripped = [sequence for sequence, scan in examination.scans.items() if not has_skull(scan.volume, scan.geometry)]
-    scan = examination.scans[reference]
-    done(Step("reference", reference.value, f"{scan.geometry}", {"skull_off": [sequence.value for sequence in stripped]}))
-    affine, to_reference = _frame(examination.case_id, scan, reference, settings, done)
-    brain_points = move(affine.matrix, load_atlas().brain_points)
-    between = _between(examination, reference, brain_points, settings, done)
+    grid = examination.scans[reference].geometry
+    done(Step("reference", reference.value, f"{grid}", {"skull_off": [sequence.value for sequence in stripped]}))
+    # What is looked at; what is laid into the frame in the end are the scans themselves.
+    light = Examination(examination.case_id, {sequence: lightened(scan) for sequence, scan in examination.scans.items()})
+    affine, to_reference = _frame(light.case_id, light.scans[reference], reference, settings, done)
+    between = _between(light, reference, move(affine.matrix, load_atlas().brain_points), settings, done)
     matrices = {sequence: between[sequence] @ to_reference for sequence in examination.scans}
     _refuse_cut(examination, matrices)
     if settings.brain_mask is not None:
@@ -154,7 +155,7 @@ def prepare_examination(examination: Examination, settings: Settings = DEFAULT_S
         mask, what = _bare(examination, stripped or list(examination.scans), matrices), "what is not 0: the skull is off"
     else:
         from_atlas = {sequence: between[sequence] @ affine.matrix for sequence in examination.scans}
-        mask = find_brain(examination, from_atlas, BRATS_FRAME, inverse(affine.matrix) @ to_reference)
+        mask = find_brain(light, from_atlas, BRATS_FRAME, inverse(affine.matrix) @ to_reference)
         what = "found: the average brain's surface moved to the skull"
     done(Step("mask", "", what, {"volume_ml": _believed_ml(examination.case_id, mask)}))
     volumes = {sequence: itk.resample(one.volume, one.geometry, BRATS_FRAME, matrices[sequence]) for sequence, one in examination.scans.items()}
@@ -249,20 +250,3 @@ def _believed_ml(case_id: str, mask: Mask) -> float:
     if not low <= volume_ml <= high:
         raise QualityError(f"Case {case_id}: the brain mask has {volume_ml:,.0f} ml; {low:,.0f} to {high:,.0f} ml is believed. Give one by --brain-mask.")
     return volume_ml
-
-
-SUPERSAMPLED_MM = 1.5
-"""Distance between samples along the axes of a voxel."""
-
-
-def _filled(inside: Mask, source: Geometry, target: Geometry, matrix: Affine) -> Volume:
-    """Returns which share of each voxel of a target grid a mask fills: (I, J, K)."""
-    values = inside.astype(np.float32)
-    counts = [max(1, round(mm / SUPERSAMPLED_MM)) for mm in target.spacing_mm]
-    total = np.zeros(target.shape, np.float32)
-    for places in np.ndindex(*counts):
-        shift = [(place + 0.5) / count - 0.5 for place, count in zip(places, counts, strict=True)]
-        moved = np.eye(4)
-        moved[:3, 3] = target.affine[:3, :3] @ shift
-        total += itk.resample(values, source, target, matrix @ moved)
-    return np.asarray(total / np.float32(np.prod(counts)))
