@@ -74,7 +74,8 @@ class CaseFiles:
     def __post_init__(self) -> None:
         if not self.case_id.isprintable():
             # It becomes part of file names, tables and lines on a terminal.
-            raise CaseError(f"Case '{self.case_id}': its name holds a line break, a control character or bytes that are no text. Rename the folder or file.")
+            name = printable(self.case_id)
+            raise CaseError(f"Case '{name}': its name holds a line break, a control character or bytes that are no text. Rename the folder or file.")
 
     def used(self) -> tuple[Sequence, ...]:
         """The sequences that are read, in the paper's order."""

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomask.errors import FileFormatError
-from gliomask.io.dicom.headers import NATIVE
+from gliomask.io.dicom.headers import DEFLATED, NATIVE
 from gliomask.io.dicom.quiet import quiet_pydicom
 
 SECONDS_PER_SERIES = 300
@@ -87,7 +87,7 @@ def _frames(wanted: Wanted, shape: tuple[int, int], name: str) -> Iterator[npt.N
 
 
 def _one(pixel_array: Any, dataset: Any, index: int) -> npt.NDArray[np.generic]:
-    if str(dataset.file_meta.TransferSyntaxUID) in NATIVE:
+    if str(dataset.file_meta.TransferSyntaxUID) in (*NATIVE, DEFLATED):
         return np.asarray(pixel_array(dataset, index=index, raw=True))
     failure: Exception = FileFormatError("no decoder for this transfer syntax is installed")
     for plugin in PLUGINS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gliomask.io.dicom.survey import Choice, Series, Survey
+from gliomask.sequences import Sequence
 
 COLUMNS = ("series", "sequence", "description", "grid", "why")
 
@@ -32,14 +33,18 @@ def to_text(found: Survey, choice: Choice) -> str:
     if found.other_files:
         lines.append(f"{found.other_files} file{'' if found.other_files == 1 else 's'} that are not DICOM left out.")
     lines += [f"Undecided: {problem}" for problem in choice.problems]
+    missing = [sequence.value for sequence in Sequence if sequence not in choice.chosen]
+    if missing and not choice.problems:
+        lines.append(f"Not found: {', '.join(missing)}. Name the series by --series, or segment with --without where the patient does not have it.")
     return "\n".join(lines)
 
 
 def to_dict(found: Survey, choice: Choice, *, include_identifiers: bool = False) -> dict[str, Any]:
-    """Returns plain values: `series`, `chosen` by sequence, `undecided`, `other_files`; with `patient` if asked for."""
+    """Returns plain values: `series`, `chosen` by sequence, `undecided`, `not_found`, `other_files`; with `patient` if asked for."""
     result: dict[str, Any] = {
         "chosen": {sequence.value: series.label for sequence, series in choice.chosen.items()},
         "undecided": list(choice.problems),
+        "not_found": [sequence.value for sequence in Sequence if sequence not in choice.chosen],
         "series": [{**row, **_details(series, include_identifiers)} for series, row in zip(found.series, rows(found, choice), strict=True)],
         "other_files": found.other_files,
     }
@@ -61,6 +66,7 @@ def _details(series: Series, include_identifiers: bool) -> dict[str, Any]:
         "image_type": list(tags.image_type),
         "contrast_agent": bool(tags.contrast_agent),
         "transfer_syntax": tags.transfer_syntax,
+        "lossy": tags.lossy,
         "field_strength_t": tags.field_strength_t,
         "spacing_mm": None if series.geometry is None else [round(mm, 6) for mm in series.geometry.spacing_mm],
         "affine": None if series.geometry is None else series.geometry.affine.tolist(),

@@ -7,6 +7,7 @@ pydicom object, and no message quotes a value.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,25 @@ DIRECTORY = "1.2.840.10008.1.3.10"
 """Media Storage Directory Storage (PS3.4, B.5)."""
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
-"""Deflated Explicit VR Little Endian: the whole file is inflated at once, so a bomb cannot be told before it bursts."""
+"""Deflated Explicit VR Little Endian: all but the first header is a zlib stream without its own (PS3.5, A.5)."""
+
+LOSSY = (
+    *(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 81, 112)),
+    *(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109)),
+)
+"""Transfer syntaxes that cannot keep every value: JPEG baseline and extended, JPEG-LS near-lossless, JPEG XL, MPEG (PS3.5, annex A). JPEG 2000
+and its kin may or may not; there LossyImageCompression says it."""
 
 MAX_FILE_BYTES = 2 << 30
+MAX_INFLATED_BYTES = 256 << 20
+"""Of one deflated file: a hundred times the largest slice."""
 MAX_FRAMES = 20_000
 """Frames in one file."""
+
+PREFIX_BYTES, META_LENGTH_BYTES = 132, 12
+"""Preamble with prefix, and the element that says how long the rest of the file's own header is (PS3.10, 7.1)."""
+
+INFLATED_AT_ONCE = 1 << 20
 
 IDENTIFIERS = (
     "PatientName",
@@ -105,6 +120,7 @@ class Tags:
     images_in_acquisition: int | None
     manufacturer: str
     field_strength_t: float | None
+    lossy: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,7 +145,7 @@ def parse(path: Path, name: str) -> ParsedFile | None:
         name: how messages call it.
 
     Raises:
-        FileFormatError: the file is truncated, corrupt, deflated or too large.
+        FileFormatError: the file is truncated, corrupt or too large.
     """
     import pydicom
 
@@ -140,7 +156,7 @@ def parse(path: Path, name: str) -> ParsedFile | None:
         if str(meta.get("MediaStorageSOPClassUID", "")) == DIRECTORY:
             return None
         if str(meta.get("TransferSyntaxUID", "")) == DEFLATED:
-            raise FileFormatError(f"{name}: the whole file is deflated (transfer syntax {DEFLATED}), which is not read. Export it uncompressed.")
+            _refuse_bomb(path, int(meta.FileMetaInformationGroupLength), name)
         dataset = pydicom.dcmread(path, stop_before_pixels=True)
         _refuse_cut(dataset, str(meta.get("MediaStorageSOPClassUID", "")), path.stat().st_size, name)
         return ParsedFile(_tags(dataset), tuple(_frames(dataset, path)))
@@ -151,6 +167,21 @@ def parse(path: Path, name: str) -> ParsedFile | None:
     except Exception as error:
         # pydicom raises whatever a corrupt byte leads to; its words may quote the value of a tag, so only the kind is told.
         raise FileFormatError(f"{name}: the DICOM header is truncated or corrupt ({type(error).__name__}). Copy the file again from its source.") from None
+
+
+def _refuse_bomb(path: Path, meta_bytes: int, name: str) -> None:
+    """Counts what comes out of a deflated file before pydicom inflates it in one piece. `meta_bytes` follow the preamble, the prefix and their own length."""
+    inflater, inflated = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    with path.open("rb") as stream:
+        stream.seek(PREFIX_BYTES + META_LENGTH_BYTES + meta_bytes)
+        while block := stream.read(INFLATED_AT_ONCE):
+            while block and not inflater.eof:
+                inflated += len(inflater.decompress(block, INFLATED_AT_ONCE))
+                block = inflater.unconsumed_tail
+                if inflated > MAX_INFLATED_BYTES:
+                    raise FileFormatError(f"{name}: inflates to more than {MAX_INFLATED_BYTES >> 20} MiB. Export it uncompressed if you trust it.")
+    if not inflater.eof:
+        raise FileFormatError(f"{name}: its deflated stream is cut short. Copy the file again from its source.")
 
 
 def _refuse_cut(dataset: Any, sop_class: str, size: int, name: str) -> None:
@@ -193,6 +224,7 @@ def _tags(dataset: Any) -> Tags:
         images_in_acquisition=None if _number(dataset, "ImagesInAcquisition") is None else int(dataset.ImagesInAcquisition),
         manufacturer=_text(dataset, "Manufacturer"),
         field_strength_t=_number(dataset, "MagneticFieldStrength"),
+        lossy=_text(dataset, "LossyImageCompression") == "01" or str(dataset.file_meta.get("TransferSyntaxUID", "")) in LOSSY,
     )
 
 

@@ -47,7 +47,8 @@ def read_examination(place: Path, overrides: Mapping[Sequence, str] | None = Non
 
 def read_scan(series: Series) -> Scan:
     """Reads the pixels of one series. Raises as `read_examination`."""
-    if series.tags.sop_class not in MR_CLASSES or series.tags.samples_per_pixel != 1 or "MOSAIC" in series.tags.image_type:
+    tags = series.tags
+    if tags.modality != "MR" or tags.sop_class not in MR_CLASSES or tags.samples_per_pixel != 1 or "MOSAIC" in tags.image_type:
         raise CaseError(f"{series.name}: cannot be taken for a sequence: {series.guess.reason}. Give an anatomical MR series.")
     if series.problem is not None:
         raise series.problem
@@ -57,10 +58,10 @@ def read_scan(series: Series) -> Scan:
 
 
 def case_name(place: Path, identifiers: frozenset[str]) -> str:
-    """The folder's or archive's name, unless it holds words that identify the patient."""
+    """The folder's or archive's name, unless it holds words that identify the patient, or letters that cannot be shown."""
     name = place.resolve().name
     name = name[:-4] if name.lower().endswith(".zip") else name
-    return "examination" if STRUCK_OUT in strike_out(name, identifiers) else name
+    return "examination" if STRUCK_OUT in strike_out(name, identifiers) or not name.isprintable() or not name else name
 
 
 def _volume(series: Series) -> Volume:

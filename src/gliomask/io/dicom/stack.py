@@ -135,7 +135,8 @@ def _refuse_uneven(ordered: Frames[Frame], heights: npt.NDArray[np.float64], nam
 def _refuse_tilt(step: npt.NDArray[np.float64], normal: npt.NDArray[np.float64], name: str) -> None:
     degrees = math.degrees(math.atan2(float(np.linalg.norm(np.cross(step, normal))), float(np.dot(step, normal))))
     if degrees > TILT_TOLERANCE_DEGREES:
-        raise GeometryError(f"{name}: its slices are stacked {degrees:.1f} degrees off their normal (gantry tilt). Resample it to a straight grid first.")
+        how = "Resample it to a straight grid first: dcm2niix does"
+        raise GeometryError(f"{name}: its slices are stacked {degrees:.1f} degrees off their normal (gantry tilt). {how}.")
 
 
 def _position(frame: Frame) -> npt.NDArray[np.float64]:

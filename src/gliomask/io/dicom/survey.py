@@ -194,6 +194,8 @@ def _series(label: str, tags: Tags, frames: list[Frame], notes: tuple[str, ...],
         ordered, geometry = in_order(frames, f"series {label}")
     except InputError as error:
         problem = error
+    if tags.lossy:
+        notes = (*notes, "compressed with loss: intensities are not the scanner's")
     if tags.images_in_acquisition and len(frames) < tags.images_in_acquisition and len({frame.path for frame in frames}) > 1:
         notes = (*notes, f"{len(frames)} images, the header speaks of {tags.images_in_acquisition}")
     return Series(label, description, tags, ordered, geometry, problem, recognise(tags), notes)
