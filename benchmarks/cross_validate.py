@@ -19,6 +19,7 @@ from region_probabilities import RegionProbabilities
 from gliomask.cohort import ResultFiles, Writing, segment_to_files
 from gliomask.io.brats import CaseFiles, find_cases, read_label_map
 from gliomask.io.nifti import write_bytes, write_volume
+from gliomask.labels import Region
 from gliomask.models.files import SPEC_NAME
 from gliomask.postprocess import postprocess
 from gliomask.preprocess.channels import NETWORK_ORIENTATION
@@ -62,13 +63,14 @@ def apply_chain(chain: str, output: Path) -> None:
     for path in sorted(raw.glob("*_seg.nii.gz")):
         label_map, geometry = read_label_map(path, LABELS)
         reorientation = geometry.reorientation_to(NETWORK_ORIENTATION)
-        found = reorientation.undo(postprocess(reorientation.apply(label_map), chain, reorientation.target.spacing_mm))
-        write_volume(cleaned / path.name, LABELS.to_disk(found), geometry, overwrite=True)
         case = path.name.removesuffix("_seg.nii.gz")
-        if probabilities_of(output, case).exists():
+        kept = RegionProbabilities.read(probabilities_of(output, case)) if probabilities_of(output, case).exists() else None
+        enhancing = None if kept is None else reorientation.apply(kept.volume(Region.ET))
+        found = reorientation.undo(postprocess(reorientation.apply(label_map), chain, reorientation.target.spacing_mm, enhancing))
+        write_volume(cleaned / path.name, LABELS.to_disk(found), geometry, overwrite=True)
+        if kept is not None:
             record = json.loads((raw / f"{case}_run.json").read_text(encoding="utf-8"))
-            expected = RegionProbabilities.read(probabilities_of(output, case)).expected_dice(found)
-            record["expected_dice"] = {region.value: round(dice, 4) for region, dice in expected.items()}
+            record["expected_dice"] = {region.value: round(dice, 4) for region, dice in kept.expected_dice(found).items()}
             record["options"]["postprocess"] = chain
             write_bytes(cleaned / f"{case}_run.json", (json.dumps(record, indent=1) + "\n").encode())
 

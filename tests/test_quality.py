@@ -1,5 +1,6 @@
 """What a network says of itself: entropies, expected Dice, and its mapping to what cases had."""
 
+import csv
 import json
 
 import numpy as np
@@ -11,9 +12,10 @@ from pydantic import ValidationError
 
 import gliomask
 from gliomask.cli.main import run
+from gliomask.errors import ModelError
 from gliomask.io.nifti import read_volume
 from gliomask.labels import Region
-from gliomask.models.spec import Quality
+from gliomask.models.spec import Quality, parse_quality
 from gliomask.quality import PLANES, SMOOTHING_VOXELS, Calibration, disagreement, entropy, expected_dice
 
 
@@ -105,11 +107,21 @@ def test_a_calibration_is_a_line_with_its_spread_within_bounds():
     assert calibration.estimates(dict.fromkeys(Region, 0.2))[Region.WT].dice == 0
 
 
-LINE = {"intercept": 0.0, "slope": 0.5, "below": 0.1, "above": 0.2}
+LINE = {"intercept": 0.0, "slope": 0.5, "below": 0.1, "above": 0.2, "spearman": 0.7, "held": 0.8, "width": 0.25}
+QUALITY = {
+    "regions": dict.fromkeys(("WT", "TC", "ET"), LINE),
+    "coverage": 0.8,
+    "cases": 5,
+    "flagged": 2,
+    "worst": 3,
+    "worst_flagged": 1,
+    "protocol": "Made up.",
+    "command": "python calibrate.py",
+}
 
 
 def test_a_doubtful_result_is_flagged_and_the_doubts_are_written(fake_model, tmp_path, capsys):
-    fake_model.spec.quality = Quality.model_validate({"regions": dict.fromkeys(("WT", "TC", "ET"), LINE), "coverage": 0.8, "cases": 5, "protocol": "made up"})
+    fake_model.spec.quality = Quality.model_validate(QUALITY)
     folder = write_brats_case(tmp_path / "tiny", make_tiny_case())
     assert run(["segment", str(folder), "-o", str(tmp_path / "out"), "--uncertainty", "--flips"]) == 0
     said = capsys.readouterr()
@@ -118,6 +130,8 @@ def test_a_doubtful_result_is_flagged_and_the_doubts_are_written(fake_model, tmp
     record = json.loads((tmp_path / "out" / "tiny_run.json").read_text())
     assert record["options"]["flips"] is True
     assert "doubtful" in [flag["name"] for flag in record["quality_flags"]]
+    volumes = json.loads((tmp_path / "out" / "tiny_volumes.json").read_text())
+    assert volumes["predicted_dice"] == record["predicted_dice"]
     for region, expected in record["expected_dice"].items():
         assert record["predicted_dice"][region]["dice"] == pytest.approx(expected / 2, abs=1e-3)
     uncertainty = read_volume(tmp_path / "out" / "tiny_uncertainty.nii.gz").values
@@ -156,4 +170,44 @@ def test_without_a_calibration_nothing_is_claimed(fake_model, tiny_case):
 
 def test_a_calibration_needs_every_region():
     with pytest.raises(ValidationError, match="a line is needed for each of"):
-        Quality.model_validate({"regions": {"WT": LINE}, "coverage": 0.8, "cases": 5, "protocol": "made up"})
+        Quality.model_validate(QUALITY | {"regions": {"WT": LINE}})
+
+
+def test_a_file_that_is_no_calibration_is_refused_by_name():
+    assert parse_quality(json.dumps(QUALITY).encode(), "quality.json") == Quality.model_validate(QUALITY)
+    for content, words in ((b"{", "JSON"), (json.dumps(QUALITY | {"coverage": 1.5}).encode(), "coverage"), (b"{}", "regions: Field required")):
+        with pytest.raises(ModelError, match=rf"quality\.json: not a calibration: .*{words}"):
+            parse_quality(content, "quality.json")
+
+
+def test_a_slope_that_falls_is_no_calibration():
+    with pytest.raises(ValidationError, match="slope"):
+        Quality.model_validate(QUALITY | {"regions": dict.fromkeys(("WT", "TC", "ET"), LINE | {"slope": -0.1})})
+
+
+def test_a_cohort_tells_what_is_to_be_expected_of_each_case_and_so_does_its_resumption(fake_model, tmp_path):
+    fake_model.spec.quality = Quality.model_validate(QUALITY)
+    for name in ("first", "second"):
+        write_brats_case(tmp_path / "cases", make_tiny_case(name))
+    words = ["segment", str(tmp_path / "cases"), "-o", str(tmp_path / "out"), "--no-preview"]
+    assert run(words) == 0
+    table = tmp_path / "out" / "cohort.tsv"
+    rows = list(csv.DictReader(table.read_text().splitlines(), delimiter="\t"))
+    record = json.loads((tmp_path / "out" / "first_run.json").read_text())
+    for region, estimate in record["predicted_dice"].items():
+        column = f"expected_dice_{region.lower()}"
+        assert [float(rows[0][column + ending]) for ending in ("", "_low", "_high")] == [estimate[name] for name in ("dice", "low", "high")]
+    assert run([*words, "--resume"]) == 0
+    again = list(csv.DictReader(table.read_text().splitlines(), delimiter="\t"))
+    assert [row["expected_dice_wt_low"] for row in again] == [row["expected_dice_wt_low"] for row in rows]
+
+
+def test_the_report_shows_what_is_to_be_expected_with_its_interval(fake_model, tmp_path):
+    fake_model.spec.quality = Quality.model_validate(QUALITY)
+    folder = write_brats_case(tmp_path / "tiny", make_tiny_case())
+    assert run(["segment", str(folder), "-o", str(tmp_path / "out"), "--no-preview", "--report", "html,json"]) == 0
+    estimate = json.loads((tmp_path / "out" / "tiny_run.json").read_text())["predicted_dice"]["TC"]
+    page = (tmp_path / "out" / "tiny_report.html").read_text()
+    assert "Dice to be expected, TC" in page
+    assert f"{estimate['dice']:.3g} ({estimate['low']:.3g} to {estimate['high']:.3g})" in page
+    assert "The network doubts its own answer" in page
