@@ -137,7 +137,9 @@ class Derivatives:
         if space == FRAME:
             return FRAME_REFERENCE
         sequence = self.reference if space is None else Sequence(space)
-        return uri(self.files.sequences[sequence] if sequence else self.files.paths()[0], self.root)
+        if sequence is None:
+            sequence = next(one for one in (Sequence.T1CE, Sequence.FLAIR) if one in self.files.used())
+        return uri(self.files.sequences[sequence], self.root)
 
     def _image(self, source: Path, suffix: str, space: str | None, description: str, more: Mapping[str, Any], desc: str | None = None) -> Iterator[Piece]:
         if not source.is_file():

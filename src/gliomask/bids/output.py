@@ -18,7 +18,7 @@ from gliomask.io.nifti import write_bytes
 NAME = "gliomask"
 BIDS_VERSION = "1.10.0"
 
-IGNORED = ("*.html", "*.pdf", "figures/", "group_volumes.*", "*_volumes.*", "*_xfm.*", "*_uncertainty.*")
+IGNORED = ("*.html", "*.pdf", "figures", "group_volumes.*", "*_volumes.*", "*_xfm.*", "*_uncertainty.*")
 """What BIDS 1.10 has no names for: reports, pictures, tables of volumes, transforms and maps of entropy."""
 
 README = f"""# Glioma segmentations

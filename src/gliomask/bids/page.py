@@ -24,7 +24,7 @@ TITLE = "Glioma segmentations of a dataset"
 IN_A_ROW = 3
 """Pictures side by side."""
 
-CAPTION = 26
+CAPTION = 32
 """Height of the band under a picture in which its participant stands, pixels."""
 
 AMOUNTS = tuple(f"{region.value.lower()}_ml" for region in Region)
@@ -152,10 +152,10 @@ def _captioned(member: Member) -> bytes:
     picture = Image.open(io.BytesIO(member.picture or b"")).convert("RGB")
     whole = Image.new("RGB", (picture.width, picture.height + CAPTION), "white")
     whole.paste(picture, (0, 0))
-    pen, font = ImageDraw.Draw(whole), ImageFont.load_default(17)
+    pen, font = ImageDraw.Draw(whole), ImageFont.load_default(22)
     pen.text((2, picture.height + 3), member.name, (27, 36, 48), font)
     pen.text((picture.width - 2, picture.height + 3), f"{float(member.values[AMOUNTS[0]]):.1f} ml", (27, 36, 48), font, anchor="ra")
-    return png(whole.quantize(128))
+    return png(whole.quantize(256))
 
 
 def _reading() -> Paragraph:

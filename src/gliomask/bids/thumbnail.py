@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
-from gliomask.report.pictures import PANEL_HEIGHT, PANEL_WIDTH, SIDE_AIR, draw_views, png
+from gliomask.report.pictures import HALO, QUIET, SEQUENCE_TITLES, TEXT, png
 from gliomask.report.sections import AXIAL
 from gliomask.report.views import Views
 from gliomask.segmentation import Segmentation
@@ -13,19 +13,26 @@ from gliomask.sequences import Sequence
 SHOWN = (Sequence.T1CE, Sequence.FLAIR)
 """The one shows the enhancing part, the other the whole tumour."""
 
-WIDTH = 260
-"""Of one sequence, pixels."""
+WIDTH, HEIGHT, AIR = 260, 280, 10
+"""Of one sequence, pixels: the same for all participants, so that they stand in rows."""
 
-COLOURS = 128
-"""Grey and three tints: the file is a third as large as with all colours, and looks the same."""
+EDGE, LETTERS = 8, 16
 
 
 def thumbnail(result: Segmentation) -> bytes:
     """Returns T1ce and FLAIR at the axial section with most tumour, outlined, as the bytes of a PNG file."""
-    views = Views.of(result.case, result.label_map, PANEL_WIDTH - 2 * SIDE_AIR, PANEL_HEIGHT)
-    panels = dict(draw_views(views, AXIAL))
-    height = round(panels[SHOWN[0]].height * WIDTH / PANEL_WIDTH)
-    strip = Image.new("RGB", (WIDTH * len(SHOWN), height))
+    views = Views.of(result.case, result.label_map, WIDTH - 2 * AIR, HEIGHT - 2 * AIR)
+    strip = Image.new("RGB", (WIDTH * len(SHOWN), HEIGHT))
+    pen, font = ImageDraw.Draw(strip), ImageFont.load_default(LETTERS)
+    right, left, _, _ = AXIAL.marks
     for n, sequence in enumerate(SHOWN):
-        strip.paste(panels[sequence].resize((WIDTH, height), Image.Resampling.LANCZOS), (n * WIDTH, 0))
-    return png(strip.quantize(COLOURS).convert("P"))
+        section, start = views.section(AXIAL, sequence), n * WIDTH
+        if section is None:
+            pen.text((start + WIDTH / 2, HEIGHT / 2), f"without {SEQUENCE_TITLES[sequence]}", QUIET, font, anchor="mm")
+            continue
+        strip.paste(Image.fromarray(section), (start + (WIDTH - section.shape[1]) // 2, (HEIGHT - section.shape[0]) // 2))
+        pen.text((start + EDGE, EDGE), SEQUENCE_TITLES[sequence], TEXT, font, **HALO)
+        pen.text((start + EDGE, HEIGHT / 2), right, TEXT, font, anchor="lm", **HALO)
+        pen.text((start + WIDTH - EDGE, HEIGHT / 2), left, TEXT, font, anchor="rm", **HALO)
+    # Grey and three tints need no more colours than a palette has; the file is a third as large.
+    return png(strip.quantize(256))
