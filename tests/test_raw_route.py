@@ -8,7 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from heads import make_head, moved_examination, scanner_grid, true_mask
+from heads import make_head, moved_examination, posed, scan_head, scanner_grid, true_mask
 
 from gliomask.cli.main import run
 from gliomask.cohort import ResultFiles, Writing, segment_cohort, segment_to_files
@@ -19,8 +19,18 @@ from gliomask.io import nifti
 from gliomask.io.brats import explicit_case, find_cases
 from gliomask.io.nifti import read_volume, write_volume
 from gliomask.labels import convention
-from gliomask.preprocess.raw.align import SEQUENCE_LEVELS, Alignment, align_sequences, choose_reference, lightened, refuse_unbelievable
-from gliomask.preprocess.raw.atlas import BRATS_FRAME
+from gliomask.preprocess.raw.align import (
+    SEQUENCE_LEVELS,
+    Alignment,
+    align_sequences,
+    align_to_frame,
+    choose_reference,
+    head_mask,
+    lightened,
+    refuse_unbelievable,
+)
+from gliomask.preprocess.raw.atlas import BRATS_FRAME, load_atlas
+from gliomask.preprocess.raw.registration import Image, thin
 from gliomask.preprocess.raw.route import RawCase, Settings, Step, prepare_examination
 from gliomask.preprocess.raw.transforms import about, distance_mm, move, turn
 from gliomask.raw_route import RawFiles, RawOptions, segment_any_to_files
@@ -161,9 +171,34 @@ def test_only_scans_of_very_small_voxels_are_made_lighter(moved):
     thick = moved[0].scans[Sequence.T1]
     assert lightened(thick) is thick
     grid = scanner_grid((120, 100, 30), (0.45, 0.5, 3.0), (10, 0, 0))
-    fine = lightened(Scan(np.arange(360_000, dtype=np.float32).reshape(grid.shape), grid, "fine.nii.gz"))
+    ahead = move(grid.affine, np.indices(grid.shape).reshape(3, -1).T.astype(float))[:, 1].reshape(grid.shape)
+    fine = lightened(Scan(ahead, grid, "fine.nii.gz"))
     np.testing.assert_allclose(fine.geometry.spacing_mm, (0.9, 1.0, 3.0))
-    assert fine.geometry.corners_ras().mean(axis=0) == pytest.approx(grid.corners_ras().mean(axis=0), abs=0.01)
+    # Each voxel still shows what is where it lies.
+    there = move(fine.geometry.affine, np.indices(fine.volume.shape).reshape(3, -1).T.astype(float))[:, 1].reshape(fine.volume.shape)
+    np.testing.assert_allclose(fine.volume[3:-3, 8:-8], there[3:-3, 8:-8], atol=0.02)
+
+
+def noisy(scan):
+    """Noise of a fifth of the signal, as magnitude images have it."""
+    generator, level = np.random.default_rng(7), 0.2 * np.percentile(scan.volume, 90)
+    volume = np.hypot(scan.volume + generator.normal(0, level, scan.volume.shape), generator.normal(0, level, scan.volume.shape))
+    return replace(scan, volume=volume.astype(np.float32))
+
+
+def test_noise_in_the_air_is_no_head(moved):
+    plain = moved[0].scans[Sequence.T1CE]
+    clear, found = (head_mask(thin(Image(scan.volume, scan.geometry), 4).volume) for scan in (plain, noisy(plain)))
+    assert dice(clear, found) > 0.9
+
+
+@pytest.mark.slow
+def test_a_head_turned_to_its_side_is_found_in_a_noisy_scan(head):
+    matrix, atlas = posed(head, (-10, 5, 25), (4, -6, 8)), load_atlas()
+    scan = noisy(scan_head(head, Sequence.T1CE, matrix, scanner_grid((110, 116, 38), (1.9, 1.9, 5.0))))
+    found = align_to_frame(scan, atlas)
+    refuse_unbelievable(found, "affine")
+    assert distance_mm(found.matrix, matrix, atlas.brain_points).mean() < 12
 
 
 def test_a_step_that_does_not_exist_cannot_be_skipped():
@@ -307,6 +342,7 @@ def test_results_of_raw_scans_lie_in_the_scanners_grids(segmenter, raw_files, tm
     assert {path.name for path in (tmp_path / "out").glob("*.tfm")} == {f"tiny_from-{sequence.value}_to-brats.tfm" for sequence in PAPER_ORDER}
     record = json.loads(results.record.read_text())
     assert record["raw_route"]["reference"] == "t1ce"
+    assert (list(record["seconds"])[:2], list(record["seconds"])[-2:]) == (["read", "prepare"], ["write", "total"])
     assert record["raw_route"]["steps"][0]["what"] == "by hand"
     assert json.loads(results.volumes_json.read_text())["space"] == "t1ce"
     with pytest.raises(UsageError, match="exists"):

@@ -109,7 +109,7 @@ def segment_any_to_files(
         if isinstance(case, Case):
             return segment_read(segmenter, case, read.hashes, results, writing, progress, start)
         tell(f"{files.case_id}: {case}: taking the raw route (--raw never refuses such scans instead).")
-    return _segment_raw(segmenter, read, results, writing, progress, raw, tell)
+    return _segment_raw(segmenter, read, results, writing, progress, raw, tell, round(time.perf_counter() - start, 3))
 
 
 def _refuse_channels(files: CaseFiles) -> None:
@@ -180,16 +180,17 @@ class RawFiles:
 
 
 def _segment_raw(
-    segmenter: Segmenter, read: ReadFiles, results: ResultFiles, writing: Writing, progress: Progress, raw: RawOptions, tell: Tell
+    segmenter: Segmenter, read: ReadFiles, results: ResultFiles, writing: Writing, progress: Progress, raw: RawOptions, tell: Tell, read_seconds: float
 ) -> Segmentation:
     refuse_existing(RawFiles(results).all(), writing, read.files.case_id)
     mask = None if raw.brain_mask is None else nifti.read_volume(raw.brain_mask)
     hashes = read.hashes | ({} if mask is None else {str(raw.brain_mask): mask.sha256})
     examination, headers = to_examination(read)
     settings = Settings(frozenset(raw.skip), None, None if mask is None else (np.asarray(mask.values != 0), mask.geometry), read.files.without)
-    raw_result = segment_examination(segmenter, examination, settings, progress, tell)
-    write_examination(segmenter, raw_result, results, writing, raw, headers, hashes)
-    return raw_result.result
+    found = segment_examination(segmenter, examination, settings, progress, tell)
+    result = replace(found.result, seconds={"read": read_seconds, **found.result.seconds})
+    write_examination(segmenter, RawSegmentation(result, found.prepared), results, writing, raw, headers, hashes)
+    return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,7 +264,8 @@ def write_examination(
         write_volumes(volumes, results, about)
         write_preview(result, results, writing, segmenter.model.spec.name, "; registered from raw scans")
         fields = record_fields(segmenter, result, writing, hashes) | _raw_fields(prepared, raw)
-        fields["seconds"] = {**result.seconds, "write": round(time.perf_counter() - start, 3)}
+        seconds = {**result.seconds, "write": round(time.perf_counter() - start, 3)}
+        fields["seconds"] = {**seconds, "total": round(sum(seconds.values()), 3)}
         write_record(results.record, "segment", fields)
 
 

@@ -27,6 +27,8 @@ FRAME_LEVELS = (Level(8, 5_000, 0.5), Level(4, 20_000, 0.1, 4))
 NODS_DEGREES = (0, -9, 9, -18, 18, -27, 27, -36, 36)
 NODS_FOLLOWED = 5
 """How far chin and chest are apart is where heads in scanners differ most: poses tried, and those of them that are followed."""
+SIDES_DEGREES = ((0, 0), (0, -20), (0, 20), (-15, 0), (15, 0))
+"""Head tilted to a shoulder, or turned to a side: tried with each nod."""
 SAME_POSE_MM = 3.0
 """Of poses that end nearer to each other than this, mean over the brain, one is followed further."""
 
@@ -38,6 +40,9 @@ an axis (one deviation), which costs 0.006 nats; scalps by 20 %, which costs 0.0
 
 COMPARED_MM = 10.0
 """The template's brain is compared with this much of its surroundings, where it is 0 and skull is dark."""
+
+NOISE_SPREADS = 2.5
+"""Above the middle of the noise, in distances from there to its 95th percentile: four standard deviations."""
 
 LIGHT_MM = 1.0
 """What is finer adds voxels, and time, but nothing by which heads could be laid on each other."""
@@ -151,24 +156,24 @@ def _settled(comparison: Comparison, match: Match, brain: Points) -> Match:
 
 
 def _head_starts(scan: Scan, atlas: Atlas, nod: float) -> Iterator[Affine]:
-    """Poses to begin from: the average brain in the upper part of the head, nodding so much, and somewhat off."""
-    top = _brain_centre(scan)
+    """Poses to begin from: the average brain in the upper part of the head, nodding so much, straight or to one side, and somewhat off."""
+    middle = _brain_centre(scan)
     centre = atlas.brain_points.mean(axis=0)
-    for up, ahead in product((0, -7, 7), (0, -7, 7)):
-        yield about(centre, turn((nod, 0, 0)), top - centre + (0, ahead, up))
+    for (tilt, yaw), up, ahead in product(SIDES_DEGREES, (0, -7, 7), (0, -7, 7)):
+        yield about(centre, turn((0, tilt, yaw)) @ turn((nod, 0, 0)), middle - centre + (0, ahead, up))
 
 
 BRAIN_CENTRE_BELOW_TOP_MM = 80.0
 HEAD_CENTRE_WITHIN_MM = 130.0
 HEAD_SPACING_MM = 4.0
-"""Voxels nearer to each other than this are left out where the head as a whole is looked for."""
+"""The head as a whole is looked for at about this spacing."""
 
 
 def _brain_centre(scan: Scan) -> Points:
     """About where the middle of the brain is: below the top of the head, in the middle of its upper part. RAS millimetres, (3,)."""
-    steps = tuple(slice(None, None, max(1, round(HEAD_SPACING_MM / mm))) for mm in scan.geometry.spacing_mm)
-    index = np.argwhere(head_mask(scan.volume[steps])) * [step.step for step in steps]
-    points = move(scan.geometry.affine, index.astype(np.float64))
+    light = thin(Image(scan.volume, scan.geometry), HEAD_SPACING_MM)
+    index = np.argwhere(head_mask(light.volume))
+    points = move(light.geometry.affine, index.astype(np.float64))
     top = np.percentile(points[:, 2], 99.5)
     upper = points[points[:, 2] > top - HEAD_CENTRE_WITHIN_MM]
     middle = (np.percentile(upper[:, :2], 5, axis=0) + np.percentile(upper[:, :2], 95, axis=0)) / 2
@@ -176,14 +181,22 @@ def _brain_centre(scan: Scan) -> Points:
 
 
 def head_mask(volume: Volume) -> Mask:
-    """True in the head: brighter than a share of its bright voxels, the largest piece."""
-    bright = np.asarray(volume > HEAD_SHARE * np.percentile(volume, 98))
+    """True in the head: brighter than a share of its bright voxels, and than the noise in the air; the largest piece."""
+    bright = np.asarray(volume > max(HEAD_SHARE * float(np.percentile(volume, 98)), _noise(volume)))
     labelled, count = ndi.label(bright)
     if count < 2:
         return bright
     sizes = np.bincount(labelled.ravel())
     sizes[0] = 0
     return np.asarray(labelled == sizes.argmax())
+
+
+def _noise(volume: Volume) -> float:
+    """What noise in the air hardly exceeds, from the twelve edges of the field of view, which heads seldom reach; 0 where there is none."""
+    near, far = [0, 0, -1, -1], [0, -1, 0, -1]
+    edges = np.concatenate([volume[near, far].ravel(), volume[near, :, far].ravel(), volume[:, near, far].ravel()])
+    middle, high = np.percentile(edges, (50, 95))
+    return float(middle + NOISE_SPREADS * (high - middle))
 
 
 def align_sequences(reference: Scan, other: Scan, brain: Points) -> Alignment:
