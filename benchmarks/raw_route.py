@@ -6,7 +6,10 @@ FOLDER is one patient's: `native_with_skull/*_native_{flair,t1,t1ce,t2}.nii.gz`,
 and `peer_segmentations/*.nii.gz` (those with `fusion` in their names are left out of the consensus, a voxel of which most of the others mark). BRATS_FOLDER
 holds prepared cases, which are put into a shell of fluid, bone and scalp (`tests/heads.py`), moved, turned, and scanned at 5 mm.
 
-One row a measure: examination, measure, sequence, value, unit. Displacements are means over the brain.
+One row a measure: examination, measure, sequence, value, unit. Displacements are means over the brain. With --time-only the command's wall time,
+CPU time and peak memory alone are measured, and nothing is written:
+
+    python benchmarks/raw_route.py --native FOLDER --time-only
 """
 
 from __future__ import annotations
@@ -17,13 +20,14 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from heads import make_head, moved_examination, true_mask
+from heads import Head, make_head, moved_examination, true_mask
 
 from gliomask.arrays import Affine, Mask
 from gliomask.case import Case
@@ -39,6 +43,7 @@ from gliomask.preprocess.raw.transforms import LPS, Points, distance_mm, inverse
 from gliomask.sequences import PAPER_ORDER, Sequence
 
 LEVELS = (Level(4, 10_000, 0.2), Level(2, 30_000, 0.05, 4))
+THREADS = 2
 THINNED = 2
 """A prepared case is thinned by this before it is scanned at 5 mm."""
 
@@ -59,12 +64,22 @@ def read_transform(path: Path) -> Affine:
     return np.asarray(LPS @ lps @ LPS)
 
 
+def raw_scans(folder: Path) -> dict[Sequence, Path]:
+    return {sequence: next((folder / "native_with_skull").glob(f"*_native_{sequence.value}.nii.gz")) for sequence in PAPER_ORDER}
+
+
+def measure_time(folder: Path) -> list[Row]:
+    """Runs the command as most would, for its time and memory alone."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return [(folder.name, *row) for row in run_command(raw_scans(folder), Path(scratch), ())]
+
+
 def measure_native(folder: Path, keep: Path | None) -> list[Row]:
     """Runs the command on a patient with known masks, copies in the frame of BraTS and other algorithms' label maps."""
-    raw = {sequence: next((folder / "native_with_skull").glob(f"*_native_{sequence.value}.nii.gz")) for sequence in PAPER_ORDER}
+    raw = raw_scans(folder)
     with tempfile.TemporaryDirectory() as scratch:
         out = keep or Path(scratch)
-        rows = [(folder.name, *row) for row in run_command(raw, out)]
+        rows = [(folder.name, *row) for row in run_command(raw, out, PAPER_ORDER)]
         found = {sequence: read_transform(next(out.glob(f"*_from-{sequence.value}_to-brats.tfm"))) for sequence in PAPER_ORDER}
         for sequence in PAPER_ORDER:
             mask = read_volume(next(out.glob(f"*_space-{sequence.value}_mask.nii.gz"))).values > 0
@@ -75,12 +90,13 @@ def measure_native(folder: Path, keep: Path | None) -> list[Row]:
         return rows + tumour_rows(folder, out, given[Sequence.T1CE])
 
 
-def run_command(raw: dict[Sequence, Path], out: Path) -> list[tuple[str, str, float, str]]:
+def run_command(raw: dict[Sequence, Path], out: Path, spaces: Iterable[Sequence]) -> list[tuple[str, str, float, str]]:
+    """Runs `gliomask segment` with two threads; returns its wall time, CPU time and peak memory."""
     program = str(Path(sys.executable).with_name("gliomask"))
     files = [word for sequence, path in raw.items() for word in (f"--{sequence.value}", str(path))]
-    spaces = [word for sequence in PAPER_ORDER for word in ("--space", sequence.value)]
+    further = [word for sequence in spaces for word in ("--space", sequence.value)]
     start = time.perf_counter()
-    pid = os.posix_spawn(program, [program, "segment", *files, *spaces, "-o", str(out), "--overwrite"], os.environ)
+    pid = os.posix_spawn(program, [program, "segment", *files, *further, "-o", str(out), "--overwrite", "--threads", str(THREADS)], os.environ)
     _, status, usage = os.wait4(pid, 0)
     if status:
         raise SystemExit(f"gliomask segment failed with status {status}")
@@ -131,13 +147,17 @@ def tumour_rows(folder: Path, out: Path, to_native: Affine) -> list[Row]:
     return rows
 
 
-def measure_head(case: Case) -> list[Row]:
-    """Puts a prepared case into a shell, scans it as if it had moved, and measures what the raw route makes of it."""
+def thinned_head(case: Case) -> Head:
+    """Returns a prepared case, thinned, in a shell."""
     cut = (slice(None, None, THINNED),) * 3
     affine = case.geometry.affine @ np.diag([THINNED] * 3 + [1.0])
     shape = case.brain_mask[cut].shape
-    thinned = Case(case.case_id, {sequence: volume[cut] for sequence, volume in case.volumes.items()}, Geometry(shape, affine))
-    head = make_head(thinned)
+    return make_head(Case(case.case_id, {sequence: volume[cut] for sequence, volume in case.volumes.items()}, Geometry(shape, affine)))
+
+
+def measure_head(case: Case) -> list[Row]:
+    """Puts a prepared case into a shell, scans it as if it had moved, and measures what the raw route makes of it."""
+    head = thinned_head(case)
     examination, truth = moved_examination(head)
     start = time.process_time()
     found: RawCase = prepare_examination(examination)
@@ -155,8 +175,15 @@ def main() -> None:
     parser.add_argument("--native", type=Path, action="append", default=[])
     parser.add_argument("--cases", type=Path)
     parser.add_argument("--keep", type=Path, help="folder in which the results of --native are kept")
-    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--time-only", action="store_true", help="run the command on --native, measure time and memory, write nothing")
+    parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
+    if options.time_only:
+        for row in [row for folder in options.native for row in measure_time(folder)]:
+            print(*row[:2], f"{row[3]:.4g}", row[4], sep="\t")
+        return
+    if options.output is None:
+        parser.error("-o is needed")
     rows: list[Row] = []
     for folder in options.native:
         rows += measure_native(folder, options.keep)
