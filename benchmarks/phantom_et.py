@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from region_probabilities import RegionProbabilities
 
 from gliomask.errors import GliomaskError
@@ -70,7 +68,8 @@ THRESHOLDS: dict[str, tuple[float, ...]] = {
     "expected_dice": (0, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.825, 0.85, 0.875, 0.9),
 }
 """What is measured and the thresholds that are tried, the mildest first: the volume of enhancing tumour, its share of the whole tumour and of
-the core; the mean of its probability over its voxels (`postprocess.mean_certainty`), the volume where that exceeds `SURE`, and the Dice that the network expects."""
+the core; the mean of its probability over its voxels (`postprocess.mean_certainty`), the volume where that exceeds `SURE`, and the Dice that
+the network expects of it."""
 
 
 def read_example(files: CaseFiles, predictions: Path, probabilities: Path | None, fold: int) -> Example:

@@ -4,7 +4,8 @@
 
 RUN is a run folder of `gliomask train`; NAME a shipped model's name; FOLDER what `gliomask evaluate` wrote for cross-validated
 predictions. --quality FILE, as `benchmarks/calibrate_quality.py --json` writes it, puts the calibration of the model's own doubts into
-model.json; without it no result comes with a Dice that is to be expected. The card goes to docs/model-cards/NAME.md, the tables of cases and regions to docs/tables/.
+model.json; without it no result comes with a Dice that is to be expected. The card
+goes to docs/model-cards/NAME.md, the tables of cases and regions to docs/tables/.
 """
 
 from __future__ import annotations

@@ -13,7 +13,9 @@ from gliomask.case import Case
 from gliomask.geometry import Geometry
 from gliomask.io.brats import find_cases, read_case
 from gliomask.io.nifti import read_volume
-from gliomask.preprocess.checks import FEWEST_SAMPLES, brain_samples, check_case, sequences_swapped
+from gliomask.labels import Region
+from gliomask.preprocess.checks import DOUBTFUL_DICE, FEWEST_SAMPLES, brain_samples, check_case, doubtful, nothing_found, sequences_swapped
+from gliomask.quality import Estimate
 from gliomask.sequences import PAPER_ORDER, Sequence
 
 SPACING_MM = 4.0
@@ -96,6 +98,90 @@ def test_swaps_are_not_looked_for_in_a_handful_of_voxels() -> None:
 
 def test_flat_sequences_are_no_swap() -> None:
     assert sequences_swapped(np.ones((4, 2000), np.float32)) is None
+
+
+def replaced(sequence: Sequence, change: object) -> Case:
+    """The head with one of its sequences changed inside the brain."""
+    case = head()
+    volume = case.volumes[sequence]
+    return dataclasses.replace(case, volumes={**case.volumes, sequence: np.where(volume > 0, change(volume), 0).astype(np.float32)})  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("sequence", PAPER_ORDER)
+def test_noise_is_no_image(sequence: Sequence) -> None:
+    generator = np.random.default_rng(2)
+    found = check_case(replaced(sequence, lambda volume: np.abs(generator.normal(200, 40, volume.shape)) + 1))
+    (flag,) = [flag for flag in found if flag.name != "not_1mm"]
+    assert flag.name == "no_image"
+    assert flag.message.startswith(f"{sequence.value}: neighbouring voxels")
+
+
+def test_a_rescaled_copy_is_the_same_image_and_not_called_a_swap() -> None:
+    case = head()
+    copy = dataclasses.replace(case, volumes={**case.volumes, Sequence.T1CE: np.rint(case.volumes[Sequence.T1] * 0.5)})
+    (flag,) = [flag for flag in check_case(copy) if flag.name != "not_1mm"]
+    assert flag.name == "same_image"
+    assert "t1 and t1ce are the same image" in flag.message
+
+
+@pytest.mark.parametrize(("percent", "expected"), [(50, True), (90, True), (99.5, False)])
+def test_what_is_bright_may_be_cut_off_in_few_voxels_only(percent: float, expected: bool) -> None:
+    limit = np.percentile(head().volumes[Sequence.FLAIR][head().brain_mask], percent)
+    assert ("saturated" in names(replaced(Sequence.FLAIR, lambda volume: np.minimum(volume, limit)))) == expected
+
+
+def test_what_a_missing_sequence_holds_is_not_looked_at() -> None:
+    case = head()
+    volumes = {sequence: volume for sequence, volume in case.volumes.items() if sequence not in (Sequence.T1, Sequence.T2)}
+    assert names(dataclasses.replace(case, volumes=volumes, without=frozenset({Sequence.T1, Sequence.T2}))) == []
+
+
+def test_neighbours_are_those_ahead_and_nothing_beyond_the_volume() -> None:
+    case = head()
+    volumes = {sequence: np.broadcast_to(np.arange(1, SHAPE[0] + 1, dtype=np.float32)[:, None, None], SHAPE).copy() for sequence in PAPER_ORDER}
+    ramp = dataclasses.replace(case, volumes={**volumes, Sequence.T1: volumes[Sequence.T1] + 100})
+    here, ahead = brain_samples(ramp), brain_samples(ramp, ahead=1)
+    beyond = here[0] == SHAPE[0]
+    assert beyond.any()
+    np.testing.assert_array_equal(ahead[0], np.where(beyond, 0, here[0] + 1))
+
+
+def test_a_brain_upside_down_is_told_only_where_it_is_whole() -> None:
+    """The round head here has no up and down, but is longer than wide: lying across, it is flagged, unless it is cut."""
+    case = head()
+    across = {sequence: np.rot90(volume, 1, (0, 1)) for sequence, volume in case.volumes.items()}
+    turned = dataclasses.replace(case, volumes=across)
+    assert names(turned) == ["orientation_wrong"]
+    (flag,) = [flag for flag in check_case(turned) if flag.name == "orientation_wrong"]
+    assert "longer from left to right than from front to back" in flag.message
+    half = Case("half", {s: v[:, 30:] for s, v in across.items()}, Geometry((60, 30, 40), case.geometry.affine))
+    assert "brain_cut" in names(half)
+    assert "orientation_wrong" not in names(half)
+
+
+def test_a_label_map_without_tumour_is_remarked_upon() -> None:
+    label_map = np.zeros((3, 4, 5), np.uint8)
+    (flag,) = nothing_found(label_map)
+    assert flag.name == "nothing_found"
+    label_map[1, 1, 1] = 2
+    assert nothing_found(label_map) == ()
+
+
+ESTIMATES = {Region.WT: Estimate(0.9, 0.8, 1.0), Region.TC: Estimate(0.8, 0.6, 0.9), Region.ET: Estimate(0.7, 0.5, 0.9)}
+
+
+@pytest.mark.parametrize("region", list(Region))
+def test_each_region_of_which_little_is_expected_is_named(region: Region) -> None:
+    assert doubtful(ESTIMATES) == ()
+    assert doubtful({}) == ()
+    limit = DOUBTFUL_DICE[region]
+    assert doubtful(ESTIMATES | {region: Estimate(limit, 0.3, 0.9)}) == ()
+    (flag,) = doubtful(ESTIMATES | {region: Estimate(limit - 0.01, 0.3, 0.9)})
+    assert (flag.name, flag.value, flag.limit) == ("doubtful", limit - 0.01, limit)
+    assert f"{region.title} {limit - 0.01:.2f} (0.30 to 0.90)" in flag.message
+    assert sum(other.title in flag.message for other in Region) == 1
+    (both,) = doubtful(dict.fromkeys(Region, Estimate(0.1, 0.0, 0.2)))
+    assert all(other.title in both.message for other in Region)
 
 
 def test_noise_in_the_air_is_a_skull() -> None:

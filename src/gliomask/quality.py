@@ -94,7 +94,9 @@ def disagreement(mean: Probabilities, mean_entropy: npt.NDArray[np.float32]) -> 
     Returns:
         (...) float32, 0 to 1. Entropy is concave, so it is not negative but for rounding, which is cut off.
     """
-    return np.maximum(entropy(mean) - mean_entropy, np.float32(0))
+    result = entropy(mean)
+    result -= mean_entropy
+    return np.maximum(result, np.float32(0), out=result)
 
 
 def region_share(probabilities: Probabilities, region: Region) -> npt.NDArray[np.float32]:

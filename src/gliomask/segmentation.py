@@ -27,7 +27,7 @@ from gliomask.models.registry import DEFAULT_MODEL, load_model
 from gliomask.models.shelf import summaries
 from gliomask.postprocess import CHAINS, postprocess
 from gliomask.preprocess.channels import prepare
-from gliomask.preprocess.checks import Flag, check_case, doubtful
+from gliomask.preprocess.checks import Flag, check_case, doubtful, nothing_found
 from gliomask.quality import Estimate, disagreement, expected_dice
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
 
@@ -166,7 +166,7 @@ class Segmenter:
         apart = None if doubts is None else disagreement(probabilities, doubts)
         watch.lap("quality")
         undo = prepared.reorientation.undo
-        flags += doubtful(estimates)
+        flags += nothing_found(label_map) + doubtful(estimates)
         apart = None if apart is None else undo(apart)
         result = Segmentation(case, undo(label_map), undo(probabilities), flags, watch.seconds, self.chain, expected, estimates, apart)
         watch.lap("to input grid")

@@ -1,7 +1,7 @@
-"""Three measures of whether four sequences are what they are called, from the contrasts that make them what they are.
+"""Measures of whether four sequences are what they are called, from the contrasts that make them what they are, and whether each is an image at all.
 
-All look at brain voxels only, need no model, and change their sign when the two sequences concerned are swapped. Rows of the arrays
-are the sequences in the paper's order: FLAIR, T1, T1ce, T2.
+All look at brain voxels only and need no model; those of contrast change their sign when the two sequences concerned are swapped. Rows of the
+arrays are the sequences in the paper's order: FLAIR, T1, T1ce, T2.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def enhancement(samples: npt.NDArray[np.float32]) -> float:
     low, middle, high, top = np.percentile(samples, (25, 50, 75, TOP_PERCENT), axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         stand_out = np.log((top - middle) / (high - low))
-    difference = float(stand_out[T1CE] - stand_out[T1])
+        difference = float(stand_out[T1CE] - stand_out[T1])
     return difference if np.isfinite(difference) else 0.0
 
 
@@ -61,3 +61,24 @@ def fluid(ranks: npt.NDArray[np.float64]) -> float:
     low, high = np.quantile(excess, (FLUID_SHARE, 1 - FLUID_SHARE))
     brightness = ranks[T1] + ranks[T1CE]
     return float(brightness[excess <= low].mean() - brightness[excess >= high].mean())
+
+
+def resemblance(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:
+    """Correlation of two rows of intensities: 1 where one is the other, whatever its scale and offset; 0 where one of them is flat.
+
+    Args:
+        first: (N,) intensities.
+        second: (N,) of the same voxels.
+    """
+    if first.size < 2 or first.std() == 0 or second.std() == 0:
+        return 0.0
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def top_share(values: npt.NDArray[np.float32]) -> float:
+    """Share of voxels that have the highest intensity of all.
+
+    Args:
+        values: (N,) intensities.
+    """
+    return float((values == values.max()).mean()) if values.size else 0.0

@@ -1,0 +1,94 @@
+"""How a brain lies in its grid, from the outline of its mask alone: is left to right what the header says, is up up, is front front?
+
+A brain is longest from front to back, its halves mirror each other left and right, it tapers to the front, and its lower part, the
+cerebellum, lies at the back. None of that tells left from right, which no outline can.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gliomask.arrays import Mask
+from gliomask.geometry import Geometry
+
+COARSE_MM = 3.0
+"""Distance between the voxels that are looked at."""
+
+FEWEST_VOXELS = 1000
+
+LPS = "LPS"
+
+LIMITS = {"width": 1.0, "height": 1.0, "mirror": 0.02, "front": 0.1, "nod": 0.1}
+"""Largest measures of a brain that lies as its header says, see `Lie`. 65 patients of BraTS, three more and a stroke in another frame have at most 0.94,
+0.87, -0.05, -0.14 and -0.01. A turn by 90 degrees takes the inverse of the first two; a flip changes the signs of the last two."""
+
+
+@dataclass(frozen=True)
+class Lie:
+    """How a brain lies, in numbers.
+
+    Args:
+        width: spread from left to right over that from front to back.
+        height: spread from bottom to top over that from front to back.
+        mirror: how much better the brain matches its mirror image top to bottom than left to right, a difference of Dice.
+        front: skewness from front to back; negative, since the brain tapers to the front.
+        nod: correlation of the way up with the way back; negative, since what lies low lies at the back.
+    """
+
+    width: float
+    height: float
+    mirror: float
+    front: float
+    nod: float
+
+
+def how_it_lies(mask: Mask, geometry: Geometry) -> Lie | None:
+    """Measures the outline of a brain on a coarse grid; None where there is too little of it.
+
+    Args:
+        mask: (I, J, K), True inside the brain.
+        geometry: its grid.
+    """
+    turn = geometry.reorientation_to(LPS)
+    steps = tuple(max(1, round(COARSE_MM / mm)) for mm in turn.target.spacing_mm)
+    coarse = turn.apply(mask)[tuple(slice(step // 2, None, step) for step in steps)]
+    places = np.argwhere(coarse) * (np.array(turn.target.spacing_mm) * steps)
+    if len(places) < FEWEST_VOXELS:
+        return None
+    centred = places - places.mean(axis=0)
+    spread = centred.std(axis=0)
+    if not spread.all():
+        return None
+    _, back, up = (centred / spread).T
+    width, length, height = spread
+    mirror = _likeness_to_mirror(coarse, 2) - _likeness_to_mirror(coarse, 0)
+    return Lie(float(width / length), float(height / length), mirror, float((back**3).mean()), float((back * up).mean()))
+
+
+def _likeness_to_mirror(mask: npt.NDArray[np.bool_], axis: int) -> float:
+    """Dice of a mask with its mirror image about its own middle."""
+    along = np.arange(mask.shape[axis])
+    middle = float((mask.sum(axis=tuple({0, 1, 2} - {axis})) * along).sum() / mask.sum())
+    opposite = np.rint(2 * middle - along).astype(int)
+    there = (opposite >= 0) & (opposite < len(along))
+    both = np.compress(there, mask, axis=axis) & np.take(mask, opposite[there], axis=axis)
+    return 2 * float(both.sum()) / float(2 * mask.sum())
+
+
+def misfit(lie: Lie) -> tuple[str, float, float] | None:
+    """Returns what is wrong with how a brain lies, in words, the measure that says so and its limit; None where nothing is."""
+    words = {
+        "width": "it is longer from left to right than from front to back",
+        "height": "it is longer from bottom to top than from front to back",
+        "mirror": "what the header calls top and bottom are more alike than left and right",
+        "front": "it tapers to the back, so front and back are exchanged",
+        "nod": "its lower part lies at the front, so top and bottom are exchanged",
+    }
+    for name, what in words.items():
+        value = float(getattr(lie, name))
+        if value > LIMITS[name]:
+            return what, value, LIMITS[name]
+    return None
