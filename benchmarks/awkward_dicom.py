@@ -46,7 +46,8 @@ for one in series:
         nib.save(nib.Nifti1Image(scan.volume, scan.geometry.affine), target)
         row |= {"result": "read", "detail": str(scan.geometry), "nifti": target}
     except GliomaskError as error:
-        row |= {"result": "refused", "detail": str(error)}
+        besides = "" if one.problem in (None, error) else f" Besides: {one.problem}"
+        row |= {"result": "refused", "detail": f"{error}{besides}"}
     rows.append(row)
 print(json.dumps(rows))
 """

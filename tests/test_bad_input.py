@@ -1,6 +1,7 @@
 """docs/bad-input.md, row by row, as typed: the exit code, the words of the message, and that nothing is left behind.
 
-The table says what must happen. A row whose test is `here` has its input in `INPUTS` below, and is held to the exit code and the quoted words; any other names its test.
+The table says what must happen. A row whose test is `here` has its input in `INPUTS` below, and is held to the exit code and the quoted words; any other
+names its test.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import make_tiny_case, model_by_hand, write_brats_case
+from conftest import make_tiny_case, write_brats_case
 from dicom_series import write_series
 
 import gliomask
@@ -304,9 +305,9 @@ def text_as_dicom(place: Place) -> list:
     return words
 
 
-def dicom_as_case(place: Place) -> list:
-    place.dicom()
-    return ["segment", place.folder / "ward", "-o", place.out]
+def dicom_as_case(place: Place, *sequences: str) -> list:
+    place.dicom(sequences)
+    return ["segment", place.folder / "ward", "-o", place.out, "--raw", "never", "--no-preview"]
 
 
 def dicom_as_scan(place: Place) -> list:
@@ -324,7 +325,7 @@ def broken_line(place: Place) -> list:
 
 INPUTS = {
     ("a missing sequence", "prepared, raw"): removed,
-    ("a sequence that is not named", "prepared, raw"): lambda place: place.files()[:-5] + ["-o", place.out],
+    ("a sequence that is not named", "prepared, raw"): lambda place: [*place.files()[:-5], "-o", place.out],
     ("a file that does not exist", "prepared, raw"): lambda place: place.files(t2=place.folder / "none.nii.gz"),
     ("a missing sequence", "DICOM"): lambda place: place.dicom(NAMES[:3]),
     ("two patients in one folder", "prepared, raw"): two_patients,
@@ -382,7 +383,9 @@ INPUTS = {
     ("a folder under a NIfTI name", "prepared, raw"): folder_for_a_file,
     ("a pipe", "prepared, raw"): pipe,
     ("text under a DICOM name", "DICOM"): text_as_dicom,
-    ("a folder of DICOM files", "prepared, raw"): dicom_as_case,
+    ("DICOM files", "prepared, raw"): lambda place: dicom_as_case(place, *NAMES),
+    ("DICOM files that lack a sequence", "prepared, raw"): lambda place: dicom_as_case(place, "t1ce", "flair"),
+    ("`--series` without DICOM files", "prepared, raw"): lambda place: [*place.prepared(), "--series", "t1=1"],
     ("NaN among the voxels", "prepared, raw"): lambda place: place.rewritten(lambda values, affine: (np.where(values == values.max(), np.nan, values), affine)),
     ("an empty scan", "prepared, raw"): lambda place: place.rewritten(lambda values, affine: (values * 0, affine)),
     ("letters of any script and spaces in names", "prepared, raw"): lambda place: place.prepared("Müller 脳"),

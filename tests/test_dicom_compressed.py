@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 from dicom_series import write_series
-from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000
+from pydicom.uid import JPEG2000, DeflatedExplicitVRLittleEndian
 from test_dicom_read import SHAPE, oblique
 
 from gliomask.cli.main import run

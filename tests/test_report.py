@@ -131,9 +131,10 @@ def test_folders_and_the_names_in_them_stay_out(report, page, file):
 
 def test_the_notice_stands_on_every_page(page, file):
     pages = texts(file)
-    assert len(pages) == 3
+    count = len(pages)
+    assert count >= 2
     assert all(NOTICE in text for text in pages)
-    assert [text.split("tiny")[-1].strip() for text in pages if "/3" in text] == ["1/3", "2/3", "3/3"]
+    assert [text.split("tiny")[-1].strip() for text in pages] == [f"{number}/{count}" for number in range(1, count + 1)]
     assert f"<footer>{NOTICE}</footer>" in page
     assert f'@bottom-center {{ content: "{NOTICE}"' in page, "the margin of each printed page"
 

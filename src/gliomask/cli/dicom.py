@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from gliomask.sequences import Sequence
 
 _PLACE = click.argument("place", type=click.Path(path_type=Path), metavar="FOLDER|ZIP")
 _SERIES = click.option("--series", "series", multiple=True, metavar="SEQUENCE=NUMBER", help="Take this series for a sequence (number or UID), as in t1=4.")
@@ -61,16 +66,29 @@ def convert_command(place: Path, output: Path, series: tuple[str, ...], include_
       gliomask dicom convert examination/ -o scans/
       gliomask dicom convert examination.zip -o scans/ --series t1=4 --series t1ce=9
     """
+    for path in converted(place, output, series, include_identifiers=include_identifiers, overwrite=overwrite).values():
+        click.echo(f"Written: {path}")
+
+
+def converted(
+    place: Path,
+    output: Path,
+    series: tuple[str, ...],
+    *,
+    needed: Iterable[Sequence] = (),
+    include_identifiers: bool = False,
+    overwrite: bool = False,
+) -> dict[Sequence, Path]:
+    """Writes the sequences with a record, shows what was found, and returns the files."""
     from gliomask.io.dicom.convert import convert, parse_overrides
     from gliomask.report.run_record import write_record
 
     started = time.perf_counter()
-    paths, found = convert(place, output, parse_overrides(series), include_identifiers=include_identifiers, overwrite=overwrite)
+    paths, found = convert(place, output, parse_overrides(series), needed=needed, include_identifiers=include_identifiers, overwrite=overwrite)
     seconds = {"total": round(time.perf_counter() - started, 2)}
     write_record(output / "dicom_run.json", "dicom convert", {"options": {"series": list(series)}, "seconds": seconds, "dicom": found.values})
     click.echo(found.text)
-    for path in paths:
-        click.echo(f"Written: {path}")
+    return paths
 
 
 @command.command("export", short_help="Write a label map as DICOM segmentation, structure set and report.")

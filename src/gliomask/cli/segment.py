@@ -34,7 +34,9 @@ _FILE = click.Path(path_type=Path)
 @click.option("--n4", "bias_correction", is_flag=True, help="Correct the bias field first (needs the extra n4; adds minutes).")
 @click.option("--labels", default="brats2021", show_default=True, help="brats2021 writes 4 for enhancing tumour, brats2023 writes 3.")
 @click.option("--probabilities", is_flag=True, help="Also write the probability of each label, 4-D.")
-@click.option("--uncertainty", is_flag=True, help="Also write how unsure the network is of each voxel (entropy); with --flips also how far mirror images disagree.")
+@click.option(
+    "--uncertainty", is_flag=True, help="Also write how unsure the network is of each voxel (entropy); with --flips also how far mirror images disagree."
+)
 @click.option("--flips", is_flag=True, help="Average over mirror images of each slice: somewhat better, four times as long.")
 @click.option("--no-preview", is_flag=True, help="Do not draw the picture.")
 @click.option("--report", "report", metavar="FORMATS", help="Also write the report: html, pdf, json; several separated by commas.")
@@ -53,6 +55,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--skip", default="", metavar="STEPS", help="Steps of the raw route to leave out, with commas: coregister, frame, mask.")
 @click.option("--brain-mask", type=_FILE, help="Brain mask on the grid of one of the sequences, for raw scans.")
 @click.option("--space", "spaces", multiple=True, metavar="SEQUENCE", help="Also write a raw case's label map in this sequence's grid; may be repeated.")
+@click.option("--series", multiple=True, metavar="SEQUENCE=NUMBER", help="In DICOM, take this series for a sequence (number or UID), as in t1=4.")
 @click.option("--keep-images", is_flag=True, help="Also write a raw case's sequences in the frame of BraTS.")
 def command(
     case: Path | None,
@@ -75,10 +78,11 @@ def command(
     skip: str,
     brain_mask: Path | None,
     spaces: tuple[str, ...],
+    series: tuple[str, ...],
     keep_images: bool,
     **options: object,
 ) -> int:
-    """Segment the tumour in CASE: a folder with the four sequences of one patient, a folder of such folders, or Decathlon Task01.
+    """Segment the tumour in CASE: a folder with the four sequences of one patient, a folder of such folders, Decathlon Task01, or DICOM files.
 
     \b
     Examples:
@@ -87,6 +91,7 @@ def command(
       gliomask segment cohort/ -o results/ --network dense --labels brats2023
       gliomask segment BraTS2021_00000/ -o results/ --report html,pdf
       gliomask segment scanner/ -o results/ --space flair --keep-images
+      gliomask segment examination.zip -o results/ --series t1ce=9
       gliomask segment patient/ -o results/ --without t1 --network unet
 
     Scans that are co-registered, skull-stripped and at 1 mm, as BraTS prepares them, are segmented as they are, and the label map comes back in their grid.
@@ -104,7 +109,7 @@ def command(
         raise UsageError("--resume goes on with a folder of results: it goes neither with --overwrite, nor with --raw always, nor with -o FILE.")
     writing = Writing(convention(labels), probabilities, not no_preview, overwrite, strict, uncertainty)
     explicit = {name: path for name, path in {"flair": flair, "t1": t1, "t1ce": t1ce, "t2": t2}.items() if path is not None}
-    cases = _cases(case, explicit, without, output)
+    cases = _dicom_case(None if explicit else case, series, without, output, overwrite or resume) or _cases(case, explicit, without, output)
     raw = _raw_options(raw_mode, skip, brain_mask, spaces, keep_images, len(cases))
     segment_one = _way(raw, report, overwrite)
     with Segmenter(Options(model=model or DEFAULT_MODEL, **options)) as segmenter:  # type: ignore[arg-type]
@@ -126,6 +131,29 @@ def _way(raw: RawOptions, report: str | None, overwrite: bool) -> SegmentOne:
     from gliomask.reporting import Reporting, reporting_each
 
     return reporting_each(segment_one, Reporting.of(report, overwrite=overwrite))
+
+
+def _dicom_case(
+    case: Path | None, series: tuple[str, ...], without: tuple[str, ...], output: Path, overwrite: bool
+) -> list[CaseFiles | tuple[str, InputError]]:
+    """The case that DICOM files hold, its sequences written into the folder `scans` beside the results; none where there are no DICOM files."""
+    from gliomask.errors import UsageError
+    from gliomask.io.brats import explicit_case, holds_dicom
+    from gliomask.io.nifti import is_nifti_name, stem
+    from gliomask.sequences import PAPER_ORDER, parse_sequence, refuse_too_few
+
+    if case is None or not holds_dicom(case):
+        if series:
+            raise UsageError("--series names series of DICOM files, and there are none.")
+        return []
+    from gliomask.cli.dicom import converted
+
+    absent = frozenset(map(parse_sequence, without))
+    refuse_too_few(absent)
+    folder = (output.parent if is_nifti_name(output) else output) / "scans"
+    paths = converted(case, folder, series, needed=[sequence for sequence in PAPER_ORDER if sequence not in absent], overwrite=overwrite)
+    name = stem(next(iter(paths.values()))).rpartition("_")[0]
+    return [explicit_case(name, {sequence: path for sequence, path in paths.items() if sequence not in absent}, without=absent)]
 
 
 def _cases(case: Path | None, explicit: dict[str, Path], without: tuple[str, ...], output: Path) -> list[CaseFiles | tuple[str, InputError]]:

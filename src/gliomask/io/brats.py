@@ -7,6 +7,7 @@ What a file holds is decided by its name alone, and the label convention by the 
 from __future__ import annotations
 
 import os
+import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -40,7 +41,7 @@ FEWEST_SLICES = 3
 """Along any axis: below, it is an image, not a volume. DICOM series are held to the same."""
 
 LOOKED_AT = 200
-"""Files looked at before a folder without a case is said to hold no DICOM either."""
+"""Files looked at before a folder is said to hold no DICOM."""
 
 DEPTH = 4
 """Levels of folders searched: archives nest BraTS 2017-2019's HGG and LGG trees two deep."""
@@ -144,8 +145,8 @@ def survey(folder: Path, labels: str | None = None, without: Iterable[Sequence] 
             raise CaseError(f"{folder}: two folders hold a case named {files.case_id}. Give them one at a time.")
         found.cases.append(files if labels is None else replace(files, labels=convention(labels)))
     if not found.cases and not found.refused:
-        if _holds_dicom(folder):
-            raise CaseError(f"{folder}: holds DICOM files, no NIfTI. Convert them first: gliomask dicom convert, then segment the folder that it writes.")
+        if holds_dicom(folder):
+            raise CaseError(f"{folder}: holds DICOM files. Convert them first: gliomask dicom convert, then give the folder that it writes.")
         raise CaseError(
             f"{folder}: no case found: no NIfTI file here or up to {DEPTH} folders below is named after a sequence "
             "(such as NAME_flair.nii.gz or NAME-t2f.nii.gz). Name the files so, or give them by --flair, --t1, --t1ce, --t2."
@@ -154,16 +155,19 @@ def survey(folder: Path, labels: str | None = None, without: Iterable[Sequence] 
     return found
 
 
-def _holds_dicom(folder: Path) -> bool:
-    """Whether one of the first files below a folder is DICOM."""
-    files = (Path(place) / name for place, _, names in os.walk(folder) for name in names)
-    for path in islice(files, LOOKED_AT):
-        try:
-            if path.is_file() and is_dicom(path):
-                return True
-        except OSError:
-            continue
-    return False
+def holds_dicom(place: Path) -> bool:
+    """Whether a place is a DICOM file or a zip, or a folder among whose first files there are DICOM ones and none is named as NIfTI files are."""
+    if not place.is_dir():
+        return _is_dicom(place) or (not nifti.is_nifti_name(place) and zipfile.is_zipfile(place))
+    looked_at = list(islice((Path(folder) / name for folder, _, names in os.walk(place) for name in names), LOOKED_AT))
+    return not any(map(nifti.is_nifti_name, looked_at)) and any(map(_is_dicom, looked_at))
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        return path.is_file() and is_dicom(path)
+    except OSError:
+        return False
 
 
 def _candidates(folder: Path, without: frozenset[Sequence], refused: dict[str, InputError]) -> Iterable[CaseFiles]:

@@ -25,7 +25,7 @@ from gliomask.report.volumes import ML_DECIMALS, Amount, Volumes, measure
 TITLE = "Glioma segmentation report"
 
 MOST_LESIONS = 5
-"""Lesions listed, the largest first; response criteria follow no more than two or three."""
+"""Lesions listed, the largest first: as many as RANO (2010) has followed at most."""
 
 DECIMALS_MM = 1
 
@@ -36,8 +36,8 @@ READING = (
 METHOD = (
     "Diameters: the longest line between two points of an enhancing lesion in an axial slice, and the longest at right angles to it; of all slices the one "
     "with the largest product. They may run through parts that do not enhance; parts of a lesion that lie apart in a slice are measured apart. A lesion is "
-    "measurable when both reach {needed:g} mm and at least two slices show it (RANO: Wen et al., J Clin Oncol 2010;28:1963; RANO 2.0: 2023;41:5187). "
-    "Vessels, cysts and cavities are not told from tumour."
+    "measurable by size when both reach {needed:g} mm and at least two slices show it (RANO: Wen et al., J Clin Oncol 2010;28:1963; RANO 2.0: 2023;41:5187). "
+    "What else the criteria ask for is for the reader: clear margins, no vessel, and of a lesion that is mostly cyst or cavity the solid part alone."
 )
 SIDES = (
     "The midline is the plane about which the brain mask mirrors itself best. A region crosses it when at least {share:.0%} of it lies more than "
@@ -85,6 +85,7 @@ class CaseReport(Rendered):
             "grid": self.grid,
             "volumes": self.volumes.to_dict(),
             "lesions": [asdict(lesion) | {"product_mm2": lesion.diameters.product_mm2, "measurable": lesion.measurable} for lesion in self.lesions],
+            "sum_of_products_mm2": sum(lesion.diameters.product_mm2 for lesion in self.lesions if lesion.measurable),
             "centres": {region.value: found and asdict(found) for region, found in self.centres.items()},
             "sides": {region.value: found and asdict(found) for region, found in self.sides.items()},
             "notes": list(self.notes),
@@ -155,7 +156,7 @@ def _document(report: CaseReport) -> Document:
         _flags(origin),
         _summary(report),
         *_sections(report),
-        Heading("Volumes", new_page=True),
+        Heading("Volumes"),
         _volumes(report.volumes),
         *_diameters(report),
         *_location(report),
@@ -193,7 +194,7 @@ def _diameter_card(report: CaseReport) -> Card:
     if not report.lesions:
         return Card("none", "Enhancing lesion", "nothing enhances")
     lesion = report.lesions[0]
-    remark = f"{lesion.diameters.product_mm2:,.0f} mm2, {'measurable' if lesion.measurable else 'not measurable'}"
+    remark = f"{lesion.diameters.product_mm2:,.0f} mm\N{SUPERSCRIPT TWO}, {'measurable' if lesion.measurable else 'not measurable'}"
     return Card(_by(lesion), "Enhancing diameters", remark)
 
 
@@ -250,18 +251,27 @@ def _diameters(report: CaseReport) -> list[Block]:
         sizes = (f"{found.longest_mm:.{DECIMALS_MM}f}", f"{found.perpendicular_mm:.{DECIMALS_MM}f}", f"{found.product_mm2:,.0f}")
         where = (f"{lesion.slice_index + 1}/{report.slices}", str(lesion.slices), f"{lesion.voxels:,}")
         rows.append((str(number), *sizes, *where, "yes" if lesion.measurable else "no"))
-    header = ("Lesion", "Longest a, mm", "Perpendicular b, mm", "Product, mm2", "Axial slice", "Seen in slices", "Voxels", "Measurable")
+    header = ("Lesion", "Longest a, mm", "Perpendicular b, mm", "Product, mm\N{SUPERSCRIPT TWO}", "Axial slice", "Seen in slices", "Voxels", "Measurable")
     more = len(report.lesions) - MOST_LESIONS
-    caption = f"{more} smaller ones are not listed." if more > 0 else ""
+    caption = " ".join([*([f"{more} smaller ones are not listed."] if more > 0 else []), _sum_of_products(report.lesions)])
     largest = report.lesions[0]
     words = f"axial section {largest.slice_index + 1} with the two diameters of the largest enhancing lesion, {_by(largest)}"
     picture = Picture(png(draw_diameters(report.views, largest)), words)
     return [
         *blocks,
-        Table(tuple(rows), header, (1, 2, 3, 4, 5, 6), (0.9, 1.2, 1.5, 1.2, 1.1, 1.1, 1.1, 1.2), caption=caption),
-        Pictures(((picture,),), f"Lesion 1: a {largest.diameters.longest_mm:.1f} mm, b {largest.diameters.perpendicular_mm:.1f} mm.", 0.36),
+        Table(tuple(rows), header, (1, 2, 3, 4, 5, 6, 7), (0.8, 1.2, 1.5, 1.2, 1.1, 1.1, 1.1, 1.3), caption=caption),
+        Pictures(((picture,),), f"Lesion 1: a {largest.diameters.longest_mm:.1f} mm, b {largest.diameters.perpendicular_mm:.1f} mm.", 0.32),
         Paragraph(METHOD.format(needed=largest.needed_mm), quiet=True),
     ]
+
+
+def _sum_of_products(lesions: Ordered[LesionDiameters]) -> str:
+    """What response criteria follow: the products of the measurable lesions, added up."""
+    products = [lesion.diameters.product_mm2 for lesion in lesions if lesion.measurable]
+    if not products:
+        return "No lesion is measurable."
+    many = "1 measurable lesion" if len(products) == 1 else f"{len(products)} measurable lesions"
+    return f"Sum of the products of {many}: {sum(products):,.0f} mm\N{SUPERSCRIPT TWO}."
 
 
 def _location(report: CaseReport) -> list[Block]:
@@ -302,7 +312,7 @@ def _origin(report: CaseReport) -> list[Block]:
     files = tuple((file.role, file.name, file.sha256) for file in origin.inputs)
     return [
         Heading("Provenance"),
+        Paragraph(f"{NOTICE} Every result has to be looked at by a person; no number here is a diagnosis or a basis for treatment.", quiet=True),
         Table(made, (), (), (1, 4)),
         *([Table(files, ("File", "Name", "SHA-256"), (), (1, 2.6, 4.2), code=(1, 2))] if files else [Paragraph("No run record: input files are not known.")]),
-        Paragraph(f"{NOTICE} Every result has to be looked at by a person; no number here is a diagnosis or a basis for treatment.", quiet=True),
     ]

@@ -29,7 +29,6 @@ class Heading:
     """Begins a section."""
 
     text: str
-    new_page: bool = False
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,9 @@ p { margin: 8px 0; max-width: 80ch; } p.quiet, .caption { color: var(--quiet); f
 .notice { border-left: 4px solid #2e7d4f; background: #eef7f1; padding: 9px 14px; margin: 14px 0; } .notice p { margin: 2px 0; max-width: none; }
 .notice.warning { border-color: #b85c00; background: #fff4e6; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); gap: 12px; margin: 16px 0; }
-.card { border: 1px solid var(--line); border-top: 3px solid var(--accent); border-radius: 4px; padding: 10px 14px; break-inside: avoid; }
-.card .value { font-size: 18px; font-weight: 600; line-height: 1.25; } .card .title { font-size: 13px; } .card .remark { font-size: 12px; color: var(--quiet); }
+.card { border: 1px solid var(--line); border-top: 3px solid var(--accent); border-radius: 4px; padding: 10px 12px; break-inside: avoid; }
+.card .value { font-size: 17px; letter-spacing: -.01em; font-weight: 600; line-height: 1.25; }
+.card .title { font-size: 13px; } .card .remark { font-size: 12px; color: var(--quiet); }
 table { border-collapse: collapse; table-layout: fixed; width: 100%; margin: 10px 0; font-size: 14px; font-variant-numeric: tabular-nums; break-inside: avoid; }
 caption { caption-side: bottom; text-align: left; color: var(--quiet); font-size: 13px; padding-top: 5px; }
 th, td { text-align: left; vertical-align: top; padding: 6px 10px; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
@@ -41,7 +42,7 @@ footer { position: fixed; bottom: 0; left: 0; right: 0; background: #fff; border
   text-align: center; padding: 6px; }
 @media (max-width: 700px) { .row { flex-wrap: wrap; } .row img { flex-basis: 45%; } main { padding: 18px 14px 60px; } }
 @page { size: A4; margin: 14mm 14mm 18mm; @bottom-center { content: "NOTICE"; font: 600 9pt sans-serif; color: #8a2f00; } }
-@media print { main { padding: 0; max-width: none; } body { font-size: 12px; } h2.new-page { break-before: page; } figure { break-inside: avoid; }
+@media print { main { padding: 0; max-width: none; } body { font-size: 12px; } figure { break-inside: avoid; }
   .card, .notice, thead th, .swatch { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   .cards { grid-template-columns: repeat(5, 1fr); gap: 8px; } .card { padding: 6px 8px; } .card .value { font-size: 14px; } table { font-size: 11px; }
   footer { position: static; } }
@@ -86,7 +87,7 @@ def _text(text: str) -> str:
 def _block(block: Block) -> str:
     match block:
         case Heading():
-            return f"<h2{' class=new-page' if block.new_page else ''}>{_text(block.text)}</h2>"
+            return f"<h2>{_text(block.text)}</h2>"
         case Paragraph():
             return f"<p{' class=quiet' if block.quiet else ''}>{_text(block.text)}</p>"
         case Notice():

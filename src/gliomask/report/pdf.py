@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from datetime import UTC, datetime
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ LINE = 4.4
 GAP = 1.2
 MOST_CARDS = 5
 """In a row."""
+
+HEADING, ROW, SHORT_TABLE = 11.0, 5.9, 12
+"""Height of a heading and of a row of one line; rows, with the header and the caption, up to which a table is kept on one page."""
 
 INK, QUIET, RULE, BAND, ACCENT, WARNING = (27, 36, 48), (91, 102, 117), (217, 222, 229), (244, 246, 248), (11, 92, 138), (138, 47, 0)
 NOTICE_COLOURS = {True: ((255, 244, 230), (184, 92, 0)), False: ((238, 247, 241), (46, 125, 79))}
@@ -55,8 +59,11 @@ def to_pdf(document: Document) -> bytes:
     page = _new_file(document)
     page.add_page()
     _head(page, document)
-    for block in document.blocks:
-        _block(page, block)
+    for block, following in zip_longest(document.blocks, document.blocks[1:]):
+        if isinstance(block, Heading):
+            _heading(page, block, following)
+        else:
+            _block(page, block)
     return bytes(page.output())
 
 
@@ -181,8 +188,6 @@ def _head(page: FPDF, document: Document) -> None:
 def _block(page: FPDF, block: Block) -> None:
     page.set_x(MARGIN)
     match block:
-        case Heading():
-            _heading(page, block)
         case Paragraph():
             _font(page, SMALL if block.quiet else BODY, QUIET if block.quiet else INK)
             _write(page, block.text, line=3.7 if block.quiet else LINE)
@@ -198,10 +203,10 @@ def _block(page: FPDF, block: Block) -> None:
             _pictures(page, block)
 
 
-def _heading(page: FPDF, heading: Heading) -> None:
-    if heading.new_page and page.get_y() > MARGIN + 1:
-        page.add_page()
-    _room(page, 30)
+def _heading(page: FPDF, heading: Heading, following: Block | None) -> None:
+    """A heading stays with what follows, and a short table whole."""
+    rows = len(following.rows) + 2 if isinstance(following, Table) else 0
+    _room(page, max(30.0, HEADING + rows * ROW) if rows <= SHORT_TABLE else 30.0)
     page.ln(2)
     _font(page, 11, INK, "B")
     page.cell(WIDTH, 6, _shown(heading.text), new_x="LMARGIN", new_y="NEXT")
@@ -260,6 +265,9 @@ def _table(page: FPDF, table: Table) -> None:
         _room(page, 3 * LINE)
         _row(page, table, table.header, widths, None, heading=True)
     for n, row in enumerate(table.rows):
+        if n == len(table.rows) - 1 and table.caption:
+            # The caption is not left alone on the next page.
+            _room(page, 4 * LINE)
         _row(page, table, row, widths, table.swatches[n] if table.swatches else None)
     if table.caption:
         page.ln(1)

@@ -75,7 +75,7 @@ class Visit:
         point: the time point.
         volumes: by label and region.
         changes: by region.
-        largest: the largest enhancing lesion; None where nothing enhances.
+        lesions: enhancing lesions, the one with the largest product first.
         fresh: new lesions by region; None where that cannot be told, and at the first time point.
         aligned: least overlap of its brain mask with an earlier one, Dice; None where it was not measured.
     """
@@ -83,9 +83,19 @@ class Visit:
     point: TimePoint
     volumes: Volumes
     changes: dict[Region, Changes]
-    largest: LesionDiameters | None
+    lesions: tuple[LesionDiameters, ...]
     fresh: dict[Region, list[NewLesion]] | None
     aligned: float | None
+
+    @property
+    def largest(self) -> LesionDiameters | None:
+        """The largest enhancing lesion; None where nothing enhances."""
+        return self.lesions[0] if self.lesions else None
+
+    @property
+    def sum_of_products_mm2(self) -> float:
+        """The products of the diameters of all measurable lesions, added up."""
+        return sum(lesion.diameters.product_mm2 for lesion in self.lesions if lesion.measurable)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +114,7 @@ class TimelineReport(Rendered):
                 "volumes": visit.volumes.to_dict(),
                 "changes": {region.value: asdict(found) for region, found in visit.changes.items()},
                 "largest_enhancing_lesion": visit.largest and asdict(visit.largest),
+                "sum_of_products_mm2": visit.sum_of_products_mm2,
                 "new_lesions": visit.fresh and {region.value: [asdict(lesion) for lesion in found] for region, found in visit.fresh.items()},
                 "brain_overlap": visit.aligned,
                 "model": {"name": visit.point.origin.model, "sha256": visit.point.origin.model_sha256},
@@ -149,7 +160,7 @@ def timeline_report(patient: str, points: Ordered[TimePoint]) -> TimelineReport:
         aligned = _least_overlap(point, points[:n])
         told = n > 0 and (aligned is None or aligned >= ALIGNED_DICE)
         fresh = {region: _fresh(region, point, points[:n]) for region in NEW_REGIONS} if told else None
-        visits.append(Visit(point, volumes[n], {region: series[region][n] for region in Region}, _largest(point), fresh, aligned))
+        visits.append(Visit(point, volumes[n], {region: series[region][n] for region in Region}, _lesions(point), fresh, aligned))
     return TimelineReport(patient, tuple(visits))
 
 
@@ -167,10 +178,9 @@ def _refuse_odd_order(points: Ordered[TimePoint]) -> None:
             raise UsageError(f"The dates do not grow from row to row: {later} follows {earlier}. Give the time points in their order.")
 
 
-def _largest(point: TimePoint) -> LesionDiameters | None:
+def _lesions(point: TimePoint) -> tuple[LesionDiameters, ...]:
     turn = point.geometry.reorientation_to(DISPLAY_ORIENTATION)
-    lesions = measure_lesions(turn.apply(point.label_map) == Label.ENHANCING, turn.target.spacing_mm)
-    return lesions[0] if lesions else None
+    return measure_lesions(turn.apply(point.label_map) == Label.ENHANCING, turn.target.spacing_mm)
 
 
 def _fresh(region: Region, point: TimePoint, earlier: Ordered[TimePoint]) -> list[NewLesion]:
@@ -224,8 +234,10 @@ def _summary(visits: Ordered[Visit]) -> Cards:
     for region in Region:
         change = last.changes[region].from_baseline
         cards.append(Card(millilitres(last.volumes.region_ml(region)), f"{region.title.capitalize()}, last", f"{_change(change)} from baseline"))
-    number = sum(len(_listed(visit, Region.WT)) for visit in visits)
-    cards.append(Card(str(number) if any(visit.fresh is not None for visit in visits) else DASH, "New lesions in all", f"of {NEW_ML:g} ml or more"))
+    told = any(visit.fresh is not None for visit in visits)
+    lesions, enhancing = (sum(len(_listed(visit, region)) for visit in visits) for region in NEW_REGIONS)
+    remark = f"new enhancing parts: {enhancing}" if told else "could not be told"
+    cards.append(Card(str(lesions) if told else DASH, f"New lesions, {NEW_ML:g} ml or more", remark))
     return Cards(tuple(cards))
 
 
@@ -250,7 +262,8 @@ def _curves(visits: Ordered[Visit]) -> list[Block]:
         axes.plot(places, [visit.volumes.region_ml(region) for visit in visits], "o-", color=BOX_COLOURS[region.value], label=region.title, linewidth=2)
     # The names come from files: a dollar sign there is no mathematics.
     labels = [(visit.point.name if len(visit.point.name) <= 18 else visit.point.name[:17] + "\N{HORIZONTAL ELLIPSIS}").replace("$", r"\$") for visit in visits]
-    axes.set_xticks(places, [_plain(label) for label in labels], rotation=30 if len(visits) > 6 else 0, fontsize=8)
+    dated = [_plain(label) + ("" if day is None else f"\n{day.isoformat()}") for label, day in zip(labels, days, strict=True)]
+    axes.set_xticks(places, dated, rotation=30 if len(visits) > 6 else 0, fontsize=8)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("volume, ml")
     axes.set_xlabel("days since the first, to scale" if days[0] is not None else "time points in their order, not to scale")
@@ -284,14 +297,33 @@ def _diameters(visits: Ordered[Visit]) -> list[Block]:
     rows = []
     for visit in visits:
         if visit.largest is None:
-            rows.append((_when(visit.point), *[DASH] * 3, "nothing enhances"))
+            rows.append((_when(visit.point), *[DASH] * 3, "nothing enhances", "0"))
             continue
         found = visit.largest.diameters
         measurable = "yes" if visit.largest.measurable else "no"
-        rows.append((_when(visit.point), f"{found.longest_mm:.1f}", f"{found.perpendicular_mm:.1f}", f"{found.product_mm2:,.0f}", measurable))
-    header = ("Largest enhancing lesion", "Longest, mm", "Perpendicular, mm", "Product, mm2", "Measurable")
-    note = "The largest lesion of each time point, which need not be the same one. No class of response is derived: criteria ask for more than images."
-    return [Heading("Diameters"), Table(tuple(rows), header, (1, 2, 3), (2.4, 1.2, 1.5, 1.3, 1.6), caption=note)]
+        rows.append(
+            (
+                _when(visit.point),
+                f"{found.longest_mm:.1f}",
+                f"{found.perpendicular_mm:.1f}",
+                f"{found.product_mm2:,.0f}",
+                measurable,
+                f"{visit.sum_of_products_mm2:,.0f}",
+            )
+        )
+    header = (
+        "Largest enhancing lesion",
+        "Longest, mm",
+        "Perpendicular, mm",
+        "Product, mm\N{SUPERSCRIPT TWO}",
+        "Measurable",
+        "Sum of products, mm\N{SUPERSCRIPT TWO}",
+    )
+    note = (
+        "The largest lesion of each time point, which need not be the same one; the sum is of all measurable lesions. "
+        "No class of response is derived: criteria ask for more than images."
+    )
+    return [Heading("Diameters"), Table(tuple(rows), header, (1, 2, 3, 4, 5), (2.2, 1.1, 1.5, 1.2, 1.4, 1.4), caption=note)]
 
 
 def _new(visits: Ordered[Visit]) -> list[Block]:
@@ -310,7 +342,7 @@ def _new(visits: Ordered[Visit]) -> list[Block]:
                 rows.append((visit.point.name, region.title, f"{smaller} under {NEW_ML:g} ml" if smaller else "none", DASH))
     header = ("Time point", "Region", "Volume, ml", "Centre, voxel I, J, K")
     note = "New is a part of the region, in three dimensions, that touches none of the region at any earlier time point. New enhancement may lie in old oedema."
-    return [Heading("New lesions"), Table(tuple(rows), header, (2,), (2, 2.4, 1.4, 2), caption=note)]
+    return [Heading("New lesions"), Table(tuple(rows), header, (2, 3), (2, 2.4, 1.6, 2), caption=note)]
 
 
 def _origins(visits: Ordered[Visit]) -> list[Block]:
@@ -321,7 +353,7 @@ def _origins(visits: Ordered[Visit]) -> list[Block]:
     files = tuple((visit.point.name, file.name, file.sha256) for visit in visits for file in visit.point.origin.inputs)
     return [
         Heading("Provenance"),
+        Paragraph(f"{NOTICE} Every result has to be looked at by a person; no number here is a diagnosis or a basis for treatment.", quiet=True),
         Table(tuple(rows), ("Time point", "Model", "SHA-256 begins"), (), (1.6, 3, 2), code=(2,)),
         *([Table(files, ("Time point", "File", "SHA-256"), (), (1.3, 2.4, 4.2), code=(1, 2))] if files else []),
-        Paragraph(f"{NOTICE} Every result has to be looked at by a person; no number here is a diagnosis or a basis for treatment.", quiet=True),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,14 +51,28 @@ def inspect(place: Path, overrides: Mapping[Sequence, str] | None = None, *, inc
 
 
 def convert(
-    place: Path, output: Path, overrides: Mapping[Sequence, str] | None = None, *, include_identifiers: bool = False, overwrite: bool = False
-) -> tuple[list[Path], Inspection]:
+    place: Path,
+    output: Path,
+    overrides: Mapping[Sequence, str] | None = None,
+    *,
+    needed: Iterable[Sequence] = (),
+    include_identifiers: bool = False,
+    overwrite: bool = False,
+) -> tuple[dict[Sequence, Path], Inspection]:
     """Writes `<case>_<sequence>.nii.gz` for each sequence found; returns their paths and what was found.
 
     Every series is read before the first file is written.
 
+    Args:
+        place: a folder or a zip of DICOM files, or one enhanced multi-frame file.
+        output: the folder; it is made where it does not exist.
+        overrides: number or SeriesInstanceUID of the series to take, by sequence.
+        needed: sequences without which nothing is to be written.
+        include_identifiers: keep what names the patient.
+        overwrite: replace files that exist.
+
     Raises:
-        CaseError: no sequence was recognised, or it cannot be told which series to take.
+        CaseError: no sequence was recognised, one that is needed is missing, or it cannot be told which series to take.
         UsageError: a file exists and `overwrite` is false.
         InputError: as `read.read_examination`.
     """
@@ -70,6 +84,10 @@ def convert(
         if choice.problems or not choice.chosen:
             what = "; ".join(choice.problems) or f"none of {len(found.series)} series is a T1, T1ce, T2 or FLAIR"
             raise CaseError(f"{place}: {what}. Name the series by --series; `gliomask dicom inspect` shows all of them.")
+        missing = [sequence.value for sequence in needed if sequence not in choice.chosen]
+        if missing:
+            what = f"no series is a {' or a '.join(missing)}, `gliomask dicom inspect` says why"
+            raise CaseError(f"{place}: {what}. Name the series by --series, or by --without what the patient does not have.")
         words = frozenset().union(*(series.tags.identifiers for series in found.series))
         name = case_name(place, frozenset() if include_identifiers else words)
         targets = {sequence: output / f"{name}_{sequence.value}.nii.gz" for sequence in choice.chosen}
@@ -80,4 +98,4 @@ def convert(
     with all_or_none(targets.values()):
         for sequence, scan in scans.items():
             write_volume(targets[sequence], scan.volume, scan.geometry, overwrite=overwrite)
-    return list(targets.values()), inspection
+    return targets, inspection

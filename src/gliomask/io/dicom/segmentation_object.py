@@ -47,7 +47,8 @@ def build_segmentation(labels: LabelMap, source: SourceImages) -> Any:
             device_serial_number=SERIAL_NUMBER,
             content_label="GLIOMA",
             content_description=NOTICE,
-            content_creator_name=DEVICE,
+            # With a caret, since a name without one has the form of before 1993, which validators warn of.
+            content_creator_name=f"{DEVICE}^",
             omit_empty_frames=False,
             series_description="gliomask segmentation",
         )
