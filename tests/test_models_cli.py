@@ -12,7 +12,7 @@ from fakes import tiny_spec, write_tiny_model
 from gliomask.cli.main import run
 from gliomask.models import shelf
 from gliomask.models.registry import load_model, shipped_models
-from gliomask.models.spec import spec_bytes
+from gliomask.models.spec import Quality, QualityLine, spec_bytes
 
 HEAVY = {"openvino", "onnxruntime", "keras", "tensorflow", "jax", "torch", "onnx", "pydantic", "numpy", "nibabel", "scipy", "matplotlib", "rich"}
 LIST_SECONDS = 0.2
@@ -70,6 +70,19 @@ def test_what_was_not_measured_is_said_to_be_so(tmp_path, capsys):
     (folder / "model.json").write_bytes(spec_bytes(tiny_spec("slices", scores=some)))
     assert "0.900 / ? / ?" in shelf.table([shelf.summarise(folder)])
     assert "median 0.900 (95 %: 0.800 to 0.950), mean 0.800 (no interval)" in shelf.page(shelf.summarise(folder))
+
+
+def test_what_a_models_own_estimates_are_worth_is_told(tmp_path, capsys):
+    folder = write_tiny_model(tmp_path / "tiny")
+    assert "estimates   none: how sure it is was not calibrated" in shelf.page(shelf.summarise(folder))
+    line = QualityLine(intercept=-1.0, slope=2.0, below=0.2, above=0.1, spearman=0.65, held=0.83, width=0.27)
+    lines = {"WT": line, "TC": line, "ET": line.model_copy(update={"spearman": None})}
+    quality = Quality(regions=lines, coverage=0.8, cases=65, flagged=9, worst=10, worst_flagged=6, protocol="By hand.", command="calibrate x")
+    (folder / "model.json").write_bytes(spec_bytes(tiny_spec("slices", quality=quality)))
+    assert run(["models", "info", str(folder)]) == 0
+    page = capsys.readouterr().out
+    assert "estimate TC rank correlation 0.65; 83% of 65 cases in the interval, which is 0.27 wide (median)" in page
+    assert "estimate ET rank correlation not measured" in page
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "[" * 100_000, '{"name": 1}'])
