@@ -192,6 +192,16 @@ def test_noise_in_the_air_is_no_head(moved):
     assert dice(clear, found) > 0.9
 
 
+def test_a_head_that_fills_its_field_of_view_is_one_all_the_same(moved):
+    plain = moved[0].scans[Sequence.T1CE].volume[25:85, 25:90, 8:24]
+    assert head_mask(plain).mean() > 0.3
+
+
+def test_where_nothing_stands_out_there_is_no_head():
+    with pytest.raises(QualityError, match="no head stands out from the air"):
+        head_mask(np.full((20, 20, 20), -5, np.float32))
+
+
 @pytest.mark.slow
 def test_a_head_turned_to_its_side_is_found_in_a_noisy_scan(head):
     matrix, atlas = posed(head, (-10, 5, 25), (4, -6, 8)), load_atlas()

@@ -44,6 +44,9 @@ COMPARED_MM = 10.0
 NOISE_SPREADS = 2.5
 """Above the middle of the noise, in distances from there to its 95th percentile: four standard deviations."""
 
+MOST_NOISE_SHARE = 0.5
+"""Of the same percentile: where the edges are brighter, they are in the head."""
+
 LIGHT_MM = 1.0
 """What is finer adds voxels, and time, but nothing by which heads could be laid on each other."""
 
@@ -181,8 +184,15 @@ def _brain_centre(scan: Scan) -> Points:
 
 
 def head_mask(volume: Volume) -> Mask:
-    """True in the head: brighter than a share of its bright voxels, and than the noise in the air; the largest piece."""
-    bright = np.asarray(volume > max(HEAD_SHARE * float(np.percentile(volume, 98)), _noise(volume)))
+    """True in the head: brighter than a share of its bright voxels, and than the noise in the air; the largest piece.
+
+    Raises:
+        QualityError: nothing stands out.
+    """
+    high = float(np.percentile(volume, 98))
+    bright = np.asarray(volume > max(HEAD_SHARE * high, min(_noise(volume), MOST_NOISE_SHARE * high)))
+    if not bright.any():
+        raise QualityError("no head stands out from the air in it")
     labelled, count = ndi.label(bright)
     if count < 2:
         return bright
