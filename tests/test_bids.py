@@ -2,6 +2,8 @@
 
 import json
 import sys
+import tomllib
+from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -15,7 +17,7 @@ from gliomask import __version__
 from gliomask.bids.layout import open_dataset
 from gliomask.bids.output import description
 from gliomask.bids.validate import validate
-from gliomask.cli.bids import command, spread
+from gliomask.cli.bids import command, main, spread
 from gliomask.cli.main import run
 from gliomask.geometry import Geometry
 from gliomask.io.nifti import read_volume
@@ -284,7 +286,7 @@ def test_a_failure_is_forgotten_once_it_is_mended(small):
     whole = flair.read_bytes()
     flair.write_bytes(whole[:200])
     assert app(small.root, small.output, "participant", *FAST) == 3
-    assert "sub-01_FLAIR.nii.gz" in read(small.output / "logs/sub-01_failed.json")["message"]
+    assert read(small.output / "logs/sub-01_failed.json")["message"].startswith("sub-01/anat/sub-01_FLAIR.nii.gz: ")
     flair.write_bytes(whole)
     assert app(small.root, small.output, "participant", "--resume", *FAST) == 0
     assert not (small.output / "logs/sub-01_failed.json").exists()
@@ -298,9 +300,13 @@ def test_the_group_accounts_for_what_is_missing_or_gone(small, capsys):
     assert [row["status"] for row in tsv(small.output / "group_volumes.tsv")] == ["done", "missing"]
     assert app(small.root, small.output, "group") == 2
     assert "group_volumes.tsv exists. Give --overwrite" in capsys.readouterr().err
+    (small.root / "sub-02/anat/sub-02_run-2_FLAIR.nii.gz").write_bytes(b"")
+    assert app(small.root, small.output, "participant", "--participant-label", "02", *FAST) == 3
     (small.output / "sub-01/anat/sub-01_dseg.nii.gz").unlink()
     assert app(small.root, small.output, "group", "--overwrite") == 0
-    assert tsv(small.output / "group_volumes.tsv")[0]["message"] == "sub-01/anat/sub-01_dseg.nii.gz is gone"
+    gone, refused = tsv(small.output / "group_volumes.tsv")
+    assert (gone["status"], gone["message"]) == ("missing", "sub-01/anat/sub-01_dseg.nii.gz is gone")
+    assert refused["message"].endswith('with JSON such as {"flair": {"run": 1}}.')
 
 
 @pytest.mark.parametrize("place", [".", "results", "derivatives", "sub-01/anat/x", ".."])
@@ -370,6 +376,16 @@ def test_a_validator_that_says_nothing_is_not_taken_for_praise(small, monkeypatc
     monkeypatch.setattr("gliomask.bids.validate.subprocess.run", lambda command, **options: answer)
     assert app(small.root, small.output, "participant") == 4
     assert "exit code 134 and no findings that can be read. It said: Fatal error: out of memory" in capsys.readouterr().err
+
+
+def test_it_is_a_program_of_its_own(monkeypatch, capsys):
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert project["scripts"]["gliomask-bids"] == "gliomask.cli.bids:main"
+    monkeypatch.setattr(sys, "argv", ["gliomask-bids", "nowhere", "out", "participant"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 3
+    assert "nowhere: does not exist" in capsys.readouterr().err
 
 
 def test_help_says_how_bids_apps_are_called(capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Ordered
 from contextlib import contextmanager
@@ -118,7 +119,8 @@ def _one(plan: Plan, segmenter: Segmenter, session: Session, tell: Tell, progres
     with _work_folder(plan, session) as work:
         done, failed = segment_to_row(segmenter, files, work, writing, progress, _publishing(plan, session, tell))
     if failed is not None:
-        write_failure(plan.output, session, done, failed)
+        # As elsewhere in the derivative dataset, no folder of this machine is named.
+        write_failure(plan.output, session, replace(done, message=done.message.replace(f"{plan.dataset.root}{os.sep}", "")), failed)
     return done, failed
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gliomask import __version__
+
 if TYPE_CHECKING:
     from gliomask.bids.layout import Dataset, Session
     from gliomask.bids.participant import Plan
@@ -80,7 +82,7 @@ def spread(args: list[str]) -> list[str]:
 @click.option("--strict", is_flag=True, help="Refuse input that looks wrong (exit code 6) instead of warning.")
 @click.option("--overwrite", is_flag=True, help="Replace results that exist.")
 @click.option("--resume", is_flag=True, help="Keep sessions that are done if scans, model and options are the same, do the others.")
-@click.version_option(package_name="gliomask", prog_name="gliomask-bids")
+@click.version_option(__version__, prog_name="gliomask-bids")
 def command(
     bids_dir: Path,
     output_dir: Path,
