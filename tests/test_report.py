@@ -164,7 +164,7 @@ def test_no_page_is_blank_and_pictures_are_in_the_pdf(file):
     pages = rendered(file)
     for pixels in pages:
         assert (pixels > 250).all(axis=2).mean() > 0.3, "light background"
-        assert (pixels < 128).all(axis=2).mean() > 0.0008, "something is written"
+        assert (pixels < 128).all(axis=2).mean() > 0.0004, "more than a line or two is written"
         assert (pixels[:10] > 250).all(), "margin"
         assert (pixels[:, :20] > 250).all(), "margin"
     assert (pages[0] < 30).all(axis=2).mean() > 0.15, "black pictures"

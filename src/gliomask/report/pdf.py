@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from datetime import UTC, datetime
 from functools import cache
-from itertools import zip_longest
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,8 +28,8 @@ GAP = 1.2
 MOST_CARDS = 5
 """In a row."""
 
-HEADING, ROW, SHORT_TABLE = 11.0, 5.9, 12
-"""Height of a heading and of a row of one line; rows, with the header and the caption, up to which a table is kept on one page."""
+HEADING, ROW, PARAGRAPH, SHORT_SECTION = 11.0, 5.9, 12.0, 135.0
+"""Heights of a heading, of a row of one line and of a paragraph; and up to which a section is kept on one page."""
 
 INK, QUIET, RULE, BAND, ACCENT, WARNING = (27, 36, 48), (91, 102, 117), (217, 222, 229), (244, 246, 248), (11, 92, 138), (138, 47, 0)
 NOTICE_COLOURS = {True: ((255, 244, 230), (184, 92, 0)), False: ((238, 247, 241), (46, 125, 79))}
@@ -59,9 +59,10 @@ def to_pdf(document: Document) -> bytes:
     page = _new_file(document)
     page.add_page()
     _head(page, document)
-    for block, following in zip_longest(document.blocks, document.blocks[1:]):
+    for n, block in enumerate(document.blocks):
         if isinstance(block, Heading):
-            _heading(page, block, following)
+            section = takewhile(lambda one: not isinstance(one, Heading), document.blocks[n + 1 :])
+            _heading(page, block, tuple(section))
         else:
             _block(page, block)
     return bytes(page.output())
@@ -203,10 +204,11 @@ def _block(page: FPDF, block: Block) -> None:
             _pictures(page, block)
 
 
-def _heading(page: FPDF, heading: Heading, following: Block | None) -> None:
-    """A heading stays with what follows, and a short table whole."""
-    rows = len(following.rows) + 2 if isinstance(following, Table) else 0
-    _room(page, max(30.0, HEADING + rows * ROW) if rows <= SHORT_TABLE else 30.0)
+def _heading(page: FPDF, heading: Heading, section: tuple[Block, ...]) -> None:
+    """A heading stays with what follows; a short section without pictures is kept on one page."""
+    height = HEADING + sum((len(block.rows) + 2) * ROW if isinstance(block, Table) else PARAGRAPH for block in section)
+    whole = height <= SHORT_SECTION and not any(isinstance(block, Pictures) for block in section)
+    _room(page, height if whole else 30.0)
     page.ln(2)
     _font(page, 11, INK, "B")
     page.cell(WIDTH, 6, _shown(heading.text), new_x="LMARGIN", new_y="NEXT")
