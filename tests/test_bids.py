@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import nibabel as nib
 import numpy as np
 import pytest
-from bids_dataset import add_raw_session, add_session, make_dataset, raw_case
+from bids_dataset import ENDINGS, add_raw_session, add_session, make_dataset, raw_case
 from conftest import make_tiny_case, model_by_hand
 from PIL import Image
 
@@ -395,3 +395,20 @@ def test_help_says_how_bids_apps_are_called(capsys):
     assert "--skip-bids-validator" in text
     assert app("--version") == 0
     assert __version__ in capsys.readouterr().out
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_a_clinical_examination_goes_through_with_its_skull_on(shared_data, tmp_path, fake_model):
+    native = shared_data / "native" / "TCGA-FG-6692"
+    root, output = make_dataset(tmp_path / "ds"), tmp_path / "out"
+    anat = root / "sub-01" / "anat"
+    anat.mkdir(parents=True)
+    for sequence, ending in ENDINGS.items():
+        (anat / f"sub-01_{ending}.nii.gz").symlink_to(native / "native_with_skull" / f"TCGA-FG-6692_native_{sequence.value}.nii.gz")
+    assert app(root, output, "participant", *FAST) == 0
+    found = read_volume(output / "sub-01/anat/sub-01_desc-brain_mask.nii.gz").values > 0
+    expected = read_volume(native / "hdbet_masks" / "TCGA-FG-6692_t1ce_mask.nii.gz").values > 0
+    assert 2 * (found & expected).sum() / (found.sum() + expected.sum()) > 0.94
+    assert read(output / "sub-01/anat/sub-01_dseg.json")["SpatialReference"].endswith("sub-01_ce-gadolinium_T1w.nii.gz")
+    assert read(output / "logs/sub-01_run.json")["raw_route"]["reference"] == "t1ce"
