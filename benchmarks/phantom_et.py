@@ -1,6 +1,6 @@
 """Does this tumour enhance? Compares rules that take back enhancing tumour, by nested cross-validation.
 
-    python benchmarks/phantom_et.py PREDICTIONS REFERENCES --folds TABLE [--probabilities FOLDER] -o docs/tables/phantom_et.tsv
+    python benchmarks/phantom_et.py PREDICTIONS REFERENCES --folds TABLE [--probabilities FOLDER] -o docs/tables/phantom_et_NAME.tsv
 
 PREDICTIONS holds CASE_seg.nii.gz of every case after post-processing (labels as in BraTS 2017-2021), REFERENCES is a tree of labelled cases, TABLE has
 the columns case and fold, and FOLDER the probabilities that `benchmarks/cross_validate.py` kept; without it only rules about volumes are tried.
