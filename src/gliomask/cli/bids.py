@@ -51,7 +51,7 @@ def spread(args: list[str]) -> list[str]:
 @click.command(
     "gliomask-bids",
     cls=BidsCommand,
-    short_help="Run as a BIDS App: a BIDS dataset in, a BIDS derivative dataset out.",
+    short_help="Segment a BIDS dataset, as a BIDS App.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.argument("bids_dir", type=_PATH)

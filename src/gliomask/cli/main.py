@@ -18,7 +18,7 @@ COMMANDS = {
     "demo": "Segment a sample that comes with the package.",
     "dicom": "DICOM in and out: series to NIfTI, label maps to DICOM objects.",
     "segment": "Segment one case or a folder of cases.",
-    "bids": "Run as a BIDS App: a BIDS dataset in, a BIDS derivative dataset out.",
+    "bids": "Segment a BIDS dataset, as a BIDS App.",
     "report": "Write reports (HTML, PDF) of segmented cases.",
     "timeline": "Report one patient over several time points.",
     "evaluate": "Score label maps against references.",
