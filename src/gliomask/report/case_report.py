@@ -42,7 +42,7 @@ METHOD = (
 SIDES = (
     "The midline is the plane about which the brain mask mirrors itself best. A region crosses it when at least {share:.0%} of it lies more than "
     "{crossing:g} mm beyond it on either side. Centres are mean positions: voxels count from 0, millimetres are to the right, anterior and superior "
-    "(RAS) in the scan's own coordinates."
+    "(RAS) in the coordinates of the images shown."
 )
 
 
