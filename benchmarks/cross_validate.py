@@ -16,15 +16,14 @@ from pathlib import Path
 
 from region_probabilities import RegionProbabilities
 
-from gliomask.cohort import ResultFiles, Writing, segment_to_files
-from gliomask.io.brats import CaseFiles, find_cases, read_label_map
+from gliomask.cohort import ResultFiles
+from gliomask.io.brats import find_cases, read_label_map
 from gliomask.io.nifti import write_bytes, write_volume
-from gliomask.labels import Region
 from gliomask.models.files import SPEC_NAME
 from gliomask.postprocess import postprocess
 from gliomask.preprocess.channels import NETWORK_ORIENTATION
-from gliomask.segmentation import Options, Segmenter
-from gliomask.study.work import LABELS
+from gliomask.segmentation import Options
+from gliomask.study.work import LABELS, predict_missing
 from gliomask.training.backend import use_backend
 
 
@@ -43,19 +42,6 @@ def probabilities_of(output: Path, case: str) -> Path:
     return output / "probabilities" / f"{case}.npz"
 
 
-def predict_missing(options: Options, cases: list[CaseFiles], output: Path) -> None:
-    """Segments the cases that have no complete result yet."""
-    folder = output / "predictions"
-    missing = [case for case in cases if not (ResultFiles.of(folder, case.case_id).record.exists() and probabilities_of(output, case.case_id).exists())]
-    if not missing:
-        return
-    with Segmenter(options) as segmenter:
-        for case in missing:
-            result = segment_to_files(segmenter, case, ResultFiles.of(folder, case.case_id), Writing(LABELS, preview=False, overwrite=True))
-            RegionProbabilities.of(result.probabilities).write(probabilities_of(output, case.case_id))
-            print(f"{Path(options.model).name}: segmented {case.case_id}", flush=True)
-
-
 def apply_chain(chain: str, output: Path) -> None:
     """Post-processes every label map as `gliomask segment` would have, and tells what is then to be expected of it."""
     raw, cleaned = output / "predictions", output / chain
@@ -65,8 +51,7 @@ def apply_chain(chain: str, output: Path) -> None:
         reorientation = geometry.reorientation_to(NETWORK_ORIENTATION)
         case = path.name.removesuffix("_seg.nii.gz")
         kept = RegionProbabilities.read(probabilities_of(output, case)) if probabilities_of(output, case).exists() else None
-        enhancing = None if kept is None else reorientation.apply(kept.volume(Region.ET))
-        found = reorientation.undo(postprocess(reorientation.apply(label_map), chain, reorientation.target.spacing_mm, enhancing))
+        found = reorientation.undo(postprocess(reorientation.apply(label_map), chain, reorientation.target.spacing_mm))
         write_volume(cleaned / path.name, LABELS.to_disk(found), geometry, overwrite=True)
         if kept is not None:
             record = json.loads((raw / f"{case}_run.json").read_text(encoding="utf-8"))
@@ -92,7 +77,17 @@ def main() -> None:
         model = options.output / "models" / run.name
         if not (model / SPEC_NAME).exists():
             export_model(run, model, name=run.name, licence="Apache-2.0", attribution=[], postprocess="none")
-        predict_missing(Options(model=str(model), postprocess="none", threads=options.threads), [files[case] for case in cases], options.output)
+        for case in cases:
+            if not probabilities_of(options.output, case).exists():
+                # What is left of a case without its probabilities is no complete result: the record stands for one.
+                ResultFiles.of(options.output / "predictions", case).record.unlink(missing_ok=True)
+        predict_missing(
+            Options(model=str(model), postprocess="none", threads=options.threads),
+            [files[case] for case in cases],
+            options.output / "predictions",
+            lambda line, run=run: print(f"{run.name}: {line}", flush=True),
+            lambda result: RegionProbabilities.of(result.probabilities).write(probabilities_of(options.output, result.case.case_id)),
+        )
     if options.postprocess:
         apply_chain(options.postprocess, options.output)
 

@@ -16,15 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from region_probabilities import RegionProbabilities
 
+from gliomask.arrays import LabelMap
 from gliomask.errors import GliomaskError
 from gliomask.io.brats import CaseFiles, find_cases, read_label_map
 from gliomask.io.nifti import write_bytes
-from gliomask.labels import Region, convention
+from gliomask.labels import Label, Region, convention
 from gliomask.metrics.overlap import count
 from gliomask.metrics.summary import summarise
-from gliomask.postprocess import mean_certainty
 from gliomask.training.folds import read_folds
 
 TOLERANCE = 0.001
@@ -68,8 +69,19 @@ THRESHOLDS: dict[str, tuple[float, ...]] = {
     "expected_dice": (0, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.825, 0.85, 0.875, 0.9),
 }
 """What is measured and the thresholds that are tried, the mildest first: the volume of enhancing tumour, its share of the whole tumour and of
-the core; the mean of its probability over its voxels (`postprocess.mean_certainty`), the volume where that exceeds `SURE`, and the Dice that
+the core; the mean of its probability over its voxels (`mean_certainty`), the volume where that exceeds `SURE`, and the Dice that
 the network expects of it."""
+
+
+def mean_certainty(label_map: LabelMap, enhancing: npt.NDArray[np.float32]) -> float:
+    """Returns the mean probability of enhancing tumour over the voxels that are labelled so; infinite where none is.
+
+    Args:
+        label_map: (I, J, K).
+        enhancing: (I, J, K), the probability.
+    """
+    mask = label_map == Label.ENHANCING
+    return float(enhancing[mask].mean(dtype=np.float64)) if mask.any() else math.inf
 
 
 def read_example(files: CaseFiles, predictions: Path, probabilities: Path | None, fold: int) -> Example:

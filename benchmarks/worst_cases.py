@@ -16,20 +16,15 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
-from gliomask.arrays import LabelMap
 from gliomask.io.brats import CaseFiles, find_cases, read_case, read_label_map, read_reference
 from gliomask.io.nifti import write_bytes
-from gliomask.labels import Label, Region, convention
-from gliomask.report.colours import LABEL_COLOURS, LABEL_TITLES
+from gliomask.labels import Region, convention
+from gliomask.report.panel import box_round, grey, label_patches, tinted
 from gliomask.sequences import Sequence
 from gliomask.study.tables import read_tsv
 
 COLUMNS = ("FLAIR", "T1ce", "reference", "prediction")
-OPACITY = 0.7
-WINDOW_PERCENTILES = (1.0, 99.7)
-MARGIN_PIXELS = 4
 INCHES = 2.4
 
 
@@ -46,21 +41,6 @@ def caption(row: dict[str, str]) -> list[str]:
     return [row["case"], f"Dice {dice}", f"ml {volumes['reference']}", f"ml {volumes['prediction']}"]
 
 
-def grey(volume: npt.NDArray[np.floating], k: int) -> npt.NDArray[np.floating]:
-    """One slice in [0, 1], three channels; the window is the volume's."""
-    low, high = np.percentile(volume[volume != 0], WINDOW_PERCENTILES)
-    return np.repeat(np.clip((volume[:, :, k] - low) / (high - low), 0, 1)[..., None], 3, axis=2)
-
-
-def coloured(picture: npt.NDArray[np.floating], labels: LabelMap) -> npt.NDArray[np.floating]:
-    """The slice with its labels over it."""
-    picture = picture.copy()
-    for label, colour in LABEL_COLOURS.items():
-        inside = labels == label
-        picture[inside] = (1 - OPACITY) * picture[inside] + OPACITY * np.array(colour) / 255
-    return picture
-
-
 def pictures(files: CaseFiles, prediction: Path) -> list[npt.NDArray[np.floating]]:
     """The four pictures of a case, (I, J, 3), I to the patient's left, J to posterior."""
     case = read_case(files)
@@ -69,10 +49,9 @@ def pictures(files: CaseFiles, prediction: Path) -> list[npt.NDArray[np.floating
     found = turn.apply(read_label_map(prediction, convention("brats2021"))[0])
     k = int(np.count_nonzero(reference != found, axis=(0, 1)).argmax())
     flair, t1ce = (turn.apply(case.volumes[sequence]) for sequence in (Sequence.FLAIR, Sequence.T1CE))
-    shown = np.asarray(flair[:, :, k] != 0)
-    box = tuple(slice(max(int(at[0]) - MARGIN_PIXELS, 0), int(at[-1]) + MARGIN_PIXELS) for at in (np.flatnonzero(shown.any(axis=1 - axis)) for axis in (0, 1)))
-    base = grey(flair, k)
-    return [picture[box] for picture in (base, grey(t1ce, k), coloured(base, reference[:, :, k]), coloured(base, found[:, :, k]))]
+    box = box_round(flair[:, :, k] != 0)
+    base = grey(flair[:, :, k], flair)
+    return [picture[box] for picture in (base, grey(t1ce[:, :, k], t1ce), tinted(base, reference[:, :, k]), tinted(base, found[:, :, k]))]
 
 
 def draw(axes: Axes, picture: npt.NDArray[np.floating], text: str) -> None:
@@ -101,7 +80,7 @@ def main() -> None:
         print(row["case"], f"{mean_dice(row):.3f}", *caption(row)[1:])
     for axes, title in zip(grid[0], COLUMNS, strict=True):
         axes.text(0.5, 1.03, title, transform=axes.transAxes, color="white", ha="center", fontsize=10)
-    patches = [Patch(color=np.array(LABEL_COLOURS[label]) / 255, label=LABEL_TITLES[label]) for label in Label if label in LABEL_COLOURS]
+    patches = label_patches()
     figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, labelcolor="white", fontsize=9)
     stream = io.BytesIO()
     FigureCanvasAgg(figure).print_figure(stream, dpi=110, facecolor="black")

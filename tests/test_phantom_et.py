@@ -154,3 +154,21 @@ def test_a_chain_leaves_a_record_of_what_is_then_to_be_expected(kept, tmp_path, 
     assert written["options"]["postprocess"] == "3d"
     expected = expected_dice(given, np.where(cleaned, 2, 0).astype(np.uint8))
     assert written["expected_dice"] == pytest.approx({region.value: dice for region, dice in expected.items()}, abs=0.002)
+
+
+def enhancing_lump() -> tuple[np.ndarray, np.ndarray]:
+    label_map = np.zeros((8, 8, 8), np.uint8)
+    label_map[2:6, 2:6, 2:6] = 2
+    label_map[3:5, 3:5, 3:5] = 3
+    probability = np.zeros((8, 8, 8), np.float32)
+    probability[label_map == 3] = np.linspace(0.5, 0.9, 8)
+    # What the network thinks elsewhere is no part of the question.
+    probability[0, 0, 0] = 0.99
+    return label_map, probability
+
+
+def test_certainty_is_the_mean_over_what_is_labelled_so():
+    post = load("phantom_et")
+    label_map, probability = enhancing_lump()
+    assert post.mean_certainty(label_map, probability) == pytest.approx(0.7)
+    assert post.mean_certainty(np.zeros_like(label_map), probability) == np.inf

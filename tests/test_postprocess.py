@@ -245,37 +245,3 @@ def test_empty_label_map_stays_empty(chain):
 def test_every_chain_of_the_command_line_is_described(chain):
     assert post.CHAINS[chain].name == chain
     assert post.CHAINS[chain].description
-
-
-def enhancing_lump() -> tuple[np.ndarray, np.ndarray]:
-    label_map = np.zeros((8, 8, 8), np.uint8)
-    label_map[2:6, 2:6, 2:6] = 2
-    label_map[3:5, 3:5, 3:5] = 3
-    probability = np.zeros((8, 8, 8), np.float32)
-    probability[label_map == 3] = np.linspace(0.5, 0.9, 8)
-    # What the network thinks elsewhere is no part of the question.
-    probability[0, 0, 0] = 0.99
-    return label_map, probability
-
-
-def test_certainty_is_the_mean_over_what_is_labelled_so():
-    label_map, probability = enhancing_lump()
-    assert post.mean_certainty(label_map, probability) == pytest.approx(0.7)
-    assert post.mean_certainty(np.zeros_like(label_map), probability) == np.inf
-
-
-@pytest.mark.parametrize(("least", "kept"), [(0.0, True), (0.69, True), (0.71, False)])
-def test_enhancement_that_the_network_is_unsure_of_becomes_core_as_a_whole(least, kept):
-    label_map, probability = enhancing_lump()
-    before = label_map.copy()
-    found = post.distrust_unsure_enhancement(label_map, probability, least)
-    np.testing.assert_array_equal(label_map, before)
-    np.testing.assert_array_equal(found, label_map if kept else np.where(label_map == 3, 1, label_map))
-
-
-def test_a_chain_asks_for_certainty_only_where_probabilities_are_given(monkeypatch):
-    label_map, probability = enhancing_lump()
-    monkeypatch.setitem(post.CHAINS, "sure", post.Chain("sure", "for this test", (), 0.8))
-    np.testing.assert_array_equal(post.postprocess(label_map, "sure", MM), label_map)
-    assert not (post.postprocess(label_map, "sure", MM, probability) == 3).any()
-    np.testing.assert_array_equal(post.postprocess(label_map, "none", MM, probability), label_map)

@@ -58,10 +58,6 @@ CHOSEN_CLEANING = Cleaning(min_share=0.5)
 """What chain `3d` does: components of less than half the largest are dropped. Chosen by nested cross-validation with SparseMultiOCM on 52
 patients, each of the four folds' choice being the same (benchmarks/choose_postprocess.py, docs/tables/postprocess.tsv)."""
 
-CHOSEN_CERTAINTY = 0.0
-"""Least mean probability of enhancing tumour that chain `3d` believes, see `distrust_unsure_enhancement`; 0 believes all. Whether another number
-helps is what benchmarks/phantom_et.py measures."""
-
 
 @dataclass(frozen=True)
 class Chain:
@@ -71,23 +67,20 @@ class Chain:
         name: as typed after `--postprocess` and written in a model file.
         description: what it does, in a line.
         steps: applied in order; each takes a label map (I, J, K) and the spacing and returns a new one.
-        min_certainty: enhancing tumour of which the network is less sure than this becomes core at the end, where the probabilities are at hand.
     """
 
     name: str
     description: str
     steps: tuple[Callable[[LabelMap, Spacing], LabelMap], ...]
-    min_certainty: float = 0.0
 
 
-def postprocess(label_map: LabelMap, chain: str, spacing_mm: Spacing, enhancing: npt.NDArray[np.float32] | None = None) -> LabelMap:
+def postprocess(label_map: LabelMap, chain: str, spacing_mm: Spacing) -> LabelMap:
     """Returns a label map after post-processing; the one given is left as it is.
 
     Args:
         label_map: (I, J, K), axial slices along K.
         chain: a name in `CHAINS`.
         spacing_mm: distance between voxels along I, J, K.
-        enhancing: (I, J, K), the probability of enhancing tumour; without it no chain asks how sure the network was.
 
     Returns:
         A new (I, J, K) array. A label map without tumour comes back unchanged.
@@ -104,8 +97,6 @@ def postprocess(label_map: LabelMap, chain: str, spacing_mm: Spacing, enhancing:
     cropped = result[box]
     for step in CHAINS[chain].steps:
         cropped = step(cropped, spacing_mm)
-    if enhancing is not None:
-        cropped = distrust_unsure_enhancement(cropped, enhancing[box], CHAINS[chain].min_certainty)
     result[box] = cropped
     return result
 
@@ -195,32 +186,6 @@ def distrust_little_enhancement(label_map: LabelMap, spacing_mm: Spacing, cleani
     return np.where(enhancing, np.uint8(Label.NECROTIC), label_map) if count < needed else label_map.copy()
 
 
-def mean_certainty(label_map: LabelMap, enhancing: npt.NDArray[np.float32]) -> float:
-    """Returns the mean probability of enhancing tumour over the voxels that are labelled so; infinite where none is.
-
-    Args:
-        label_map: (I, J, K).
-        enhancing: (I, J, K), the probability.
-    """
-    mask = label_map == Label.ENHANCING
-    return float(enhancing[mask].mean(dtype=np.float64)) if mask.any() else np.inf
-
-
-def distrust_unsure_enhancement(label_map: LabelMap, enhancing: npt.NDArray[np.float32], min_certainty: float) -> LabelMap:
-    """All enhancing tumour becomes label 1 where its `mean_certainty` is below the one asked for: a decision about the case, not about voxels.
-
-    A network that finds enhancement in a tumour that has none is less sure of it on average than of true enhancement.
-
-    Args:
-        label_map: (I, J, K).
-        enhancing: (I, J, K), the probability of enhancing tumour.
-        min_certainty: 0 keeps all.
-    """
-    if mean_certainty(label_map, enhancing) >= min_certainty:
-        return label_map.copy()
-    return np.where(label_map == Label.ENHANCING, np.uint8(Label.NECROTIC), label_map)
-
-
 Threshold = Callable[[npt.NDArray[np.int64]], float]
 
 
@@ -240,7 +205,7 @@ CHAINS: dict[str, Chain] = {
         Chain("none", "the network's answer as it is", ()),
         Chain("1", "components of under 110 mm2 in an axial slice dropped (the paper's post-processing 1)", (drop_small_in_slices,)),
         Chain("1+2", "the same, then the tumour's outline smoothed by a 3 x 3 opening (the paper's 1 and 2)", (drop_small_in_slices, smooth_border)),
-        Chain("3d", "components of under half the largest dropped, in three dimensions", (clean,), CHOSEN_CERTAINTY),
+        Chain("3d", "components of under half the largest dropped, in three dimensions", (clean,)),
         Chain("legacy", "the authors' published code to the letter, for comparison", (drop_small_in_slices_literally, open_grey_levels)),
     )
 }

@@ -157,7 +157,7 @@ class Segmenter:
         probabilities = predict_brain(prepared, self.network, self.plan, predict, progress, doubts)
         watch.lap("network")
         raw = decide(probabilities, self.model.spec.outputs)
-        label_map = postprocess(raw, self.chain, prepared.reorientation.target.spacing_mm, probabilities[..., Label.ENHANCING])
+        label_map = postprocess(raw, self.chain, prepared.reorientation.target.spacing_mm)
         # Morphology may close a gap across air: what lies outside the brain is background whatever a chain does.
         label_map[~prepared.brain] = Label.BACKGROUND
         watch.lap("postprocess")

@@ -6,7 +6,6 @@ written as for fMRIPrep's `--bids-filter-file`: `{"t1ce": {"acquisition": "mprag
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from gliomask.bids.names import BidsName
 from gliomask.errors import UsageError
+from gliomask.io.json_file import UNREADABLE, read_json
 from gliomask.sequences import Sequence, parse_sequence
 
 ANY = "*"
@@ -93,8 +93,8 @@ def read_filters(path: Path | None) -> Filters:
     if path is None:
         return Filters()
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(path)
+    except UNREADABLE as error:
         raise UsageError(f"{path}: cannot be read as a filter file ({error}). Write JSON such as {{'t1ce': {{'run': 2}}}}, with double quotes.") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path}: a filter file holds one object with a sequence for each key, such as t1ce; found {type(content).__name__}.")

@@ -5,7 +5,6 @@ What a file holds is decided by its name alone. What the rule of `filters` leave
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable
 from collections.abc import Sequence as Ordered
@@ -18,6 +17,7 @@ from gliomask.bids.names import BidsName, is_label, parse_name
 from gliomask.errors import CaseError, FileFormatError, UsageError
 from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles
+from gliomask.io.json_file import UNREADABLE, read_json
 from gliomask.labels import convention
 from gliomask.sequences import PAPER_ORDER, Sequence, refuse_too_few
 
@@ -94,8 +94,8 @@ def read_description(path: Path) -> dict[str, Any]:
         FileFormatError: it is none.
     """
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(path)
+    except UNREADABLE as error:
         raise FileFormatError(f"{path}: cannot be read as JSON ({error}). Repair it; the BIDS validator says what belongs in it.") from error
     if not isinstance(content, dict):
         raise FileFormatError(f"{path}: holds no object of names and values. Repair it; the BIDS validator says what belongs in it.")

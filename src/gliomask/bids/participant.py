@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Ordered
@@ -21,6 +20,7 @@ from gliomask.bids.thumbnail import thumbnail
 from gliomask.cohort import CohortResult, Progress, ResultFiles, Row, SegmentOne, Writing, segment_to_row
 from gliomask.errors import InputError, UsageError
 from gliomask.io.brats import CaseFiles
+from gliomask.io.json_file import read_json
 from gliomask.raw_route import RawFiles, segment_any_to_files
 from gliomask.report.case_report import case_report
 from gliomask.report.provenance import InputFile, provenance
@@ -164,7 +164,7 @@ def _kept_row(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFil
 
 def _pieces(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFiles, results: ResultFiles, result: Segmentation) -> Iterator[Piece]:
     """All files of a session; the run record is the last."""
-    record = json.loads(results.record.read_bytes())
+    record = read_json(results.record)
     reference = Sequence(record[RAW]["reference"]) if RAW in record else None
     derivatives = Derivatives(session, files, plan.dataset.root, reference)
     pieces = list(derivatives.pieces(results))

@@ -5,7 +5,6 @@ A record is written last, so a session with a record is complete. It names scans
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -16,6 +15,7 @@ from gliomask.bids.layout import Session
 from gliomask.cohort import KEPT, ResultFiles, Row, Writing
 from gliomask.errors import UsageError
 from gliomask.io.brats import CaseFiles
+from gliomask.io.json_file import UNREADABLE, read_json
 from gliomask.io.nifti import write_bytes
 from gliomask.labels import Region
 from gliomask.raw_route import RawOptions
@@ -69,7 +69,7 @@ class Request:
 
 def compose(segment_record: Mapping[str, Any], request: Mapping[str, Any], results: ResultFiles, outputs: list[str]) -> dict[str, Any]:
     """Returns the run record of a session: that of the segmentation, with URIs for paths, its volumes, the request and the files that were written."""
-    volumes = json.loads(results.volumes_json.read_bytes())
+    volumes = read_json(results.volumes_json)
     return {
         **segment_record,
         "command": "gliomask-bids",
@@ -104,9 +104,9 @@ def _read(path: Path, needed: tuple[str, ...]) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
+        content: dict[str, Any] = read_json(path)
         missing = [name for name in needed if name not in content]
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except (*UNREADABLE, TypeError) as error:
         raise UsageError(f"{path}: is no record of gliomask-bids ({error}). Remove it and segment that session again.") from error
     if missing:
         raise UsageError(f"{path}: is no record of gliomask-bids: it has no {missing[0]}. Remove it and segment that session again.")

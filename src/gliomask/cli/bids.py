@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from gliomask import __version__
+from gliomask.cli import options as shared
 
 if TYPE_CHECKING:
     from gliomask.bids.layout import Dataset, Session
     from gliomask.bids.participant import Plan
+    from gliomask.bids.records import Request
     from gliomask.cohort import Row
     from gliomask.raw_route import Mode
 
@@ -64,23 +66,16 @@ def spread(args: list[str]) -> list[str]:
 @click.option("--skip-bids-validator", is_flag=True, help="Do not check the dataset with the BIDS validator first.")
 @click.option("--model", "--network", "model", help="A shipped model, a network of the paper or a model folder.")
 @click.option("--without", multiple=True, metavar="SEQUENCE...", help="Sequences that no participant has. FLAIR or T1ce must be there.")
-@click.option(
-    "--raw",
-    "raw_mode",
-    type=click.Choice(["auto", "always", "never"]),
-    default="auto",
-    show_default=True,
-    help="Register and strip raw scans first (extra raw): where they need it, always, or never.",
-)
+@shared.raw_mode
 @click.option("--space", "spaces", multiple=True, metavar="SEQUENCE...", help="Also write a raw case's label map in the grids of these sequences.")
 @click.option("--probseg", is_flag=True, help="Also write the probability of each label, 4-D.")
 @click.option("--uncertainty", is_flag=True, help="Also write how unsure the network is of each voxel (entropy, 0 to 1).")
 @click.option("--report", default="html,pdf", show_default=True, metavar="FORMATS", help="Formats of the reports: html, pdf, json; or none.")
-@click.option("--postprocess", help="none, 1, 1+2, legacy or 3d.  [default: the one the model was chosen with]")
-@click.option("--flips", is_flag=True, help="Average over mirror images of each slice: somewhat better, four times as long.")
-@click.option("--n-cpus", "--nthreads", "--threads", "threads", type=click.IntRange(min=1), help="CPU threads.  [default: all that the process may use]")
-@click.option("--strict", is_flag=True, help="Refuse input that looks wrong (exit code 6) instead of warning.")
-@click.option("--overwrite", is_flag=True, help="Replace results that exist.")
+@shared.postprocess
+@shared.flips
+@shared.threads("--n-cpus", "--nthreads", "--threads")
+@shared.strict
+@shared.overwrite
 @click.option("--resume", is_flag=True, help="Keep sessions that are done if scans, model and options are the same, do the others.")
 @click.version_option(__version__, prog_name="gliomask-bids")
 def command(
@@ -132,8 +127,19 @@ def command(
     if analysis_level == "group":
         return _group(dataset, output_dir, chosen, overwrite=overwrite or resume)
     from gliomask.bids.filters import read_filters
-    from gliomask.bids.layout import LABELS
     from gliomask.bids.participant import Plan
+    from gliomask.sequences import parse_sequence
+
+    request = _request(raw_mode, spaces, report, probseg=probseg, strict=strict, uncertainty=uncertainty)
+    plan = Plan(dataset, output_dir, work_dir, chosen, read_filters(bids_filter_file), frozenset(map(parse_sequence, without)), request, overwrite, resume)
+    plan.refuse_existing()
+    _validate(dataset, skip=skip_bids_validator)
+    return _participants(plan, options)
+
+
+def _request(raw_mode: Mode, spaces: tuple[str, ...], report: str, *, probseg: bool, strict: bool, uncertainty: bool) -> Request:
+    """What is wanted of every session."""
+    from gliomask.bids.layout import LABELS
     from gliomask.bids.records import Request
     from gliomask.cohort import Writing
     from gliomask.labels import convention
@@ -143,11 +149,7 @@ def command(
 
     writing = Writing(convention(LABELS), probseg, preview=False, strict=strict, uncertainty=uncertainty)
     formats = () if report.strip().lower() == "none" else Reporting.of(report).formats
-    request = Request(writing, RawOptions(raw_mode, spaces=tuple(map(parse_sequence, spaces))), formats)
-    plan = Plan(dataset, output_dir, work_dir, chosen, read_filters(bids_filter_file), frozenset(map(parse_sequence, without)), request, overwrite, resume)
-    plan.refuse_existing()
-    _validate(dataset, skip=skip_bids_validator)
-    return _participants(plan, options)
+    return Request(writing, RawOptions(raw_mode, spaces=tuple(map(parse_sequence, spaces))), formats)
 
 
 def _validate(dataset: Dataset, *, skip: bool) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gliomask.cli import options as shared
+
 if TYPE_CHECKING:
     from gliomask.cohort import Row, SegmentOne, Writing
     from gliomask.errors import InputError
@@ -30,28 +32,21 @@ _FILE = click.Path(path_type=Path)
 @click.option("--patches", type=click.Choice(["whole", "adjacent", "overlapping"]), default="whole", show_default=True, help="How slices are cut.")
 @click.option("--patch-size", type=int, default=64, show_default=True, help="Side of a patch, pixels.")
 @click.option("--stride", type=int, help="Distance between overlapping patches.  [default: the paper's half-patch offset]")
-@click.option("--postprocess", help="none, 1, 1+2, legacy or 3d.  [default: the one the model was chosen with]")
+@shared.postprocess
 @click.option("--n4", "bias_correction", is_flag=True, help="Correct the bias field first (needs the extra n4; adds minutes).")
 @click.option("--labels", default="brats2021", show_default=True, help="brats2021 writes 4 for enhancing tumour, brats2023 writes 3.")
 @click.option("--probabilities", is_flag=True, help="Also write the probability of each label, 4-D.")
 @click.option(
     "--uncertainty", is_flag=True, help="Also write how unsure the network is of each voxel (entropy); with --flips also how far mirror images disagree."
 )
-@click.option("--flips", is_flag=True, help="Average over mirror images of each slice: somewhat better, four times as long.")
+@shared.flips
 @click.option("--no-preview", is_flag=True, help="Do not draw the picture.")
 @click.option("--report", "report", metavar="FORMATS", help="Also write the report: html, pdf, json; several separated by commas.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all that the process may use]")
-@click.option("--strict", is_flag=True, help="Refuse input that looks wrong (exit code 6) instead of warning.")
-@click.option("--overwrite", is_flag=True, help="Replace results that exist.")
+@shared.threads("--threads")
+@shared.strict
+@shared.overwrite
 @click.option("--resume", is_flag=True, help="Go on with a cohort: keep finished cases if scans, model and options are the same, do the others.")
-@click.option(
-    "--raw",
-    "raw_mode",
-    type=click.Choice(["auto", "always", "never"]),
-    default="auto",
-    show_default=True,
-    help="Register and strip raw scans first (extra raw): where they need it, always, or never.",
-)
+@shared.raw_mode
 @click.option("--skip", default="", metavar="STEPS", help="Steps of the raw route to leave out, with commas: coregister, frame, mask.")
 @click.option("--brain-mask", type=_FILE, help="Brain mask on the grid of one of the sequences, for raw scans.")
 @click.option("--space", "spaces", multiple=True, metavar="SEQUENCE", help="Also write a raw case's label map in this sequence's grid; may be repeated.")

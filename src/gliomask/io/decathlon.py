@@ -6,12 +6,12 @@ channels that it names are obeyed, other labels are refused.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from gliomask.errors import CaseError, FileFormatError, UsageError
 from gliomask.io import nifti
+from gliomask.io.json_file import UNREADABLE, read_json
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
 
 CHANNEL_ORDER = (Sequence.FLAIR, Sequence.T1, Sequence.T1CE, Sequence.T2)
@@ -100,10 +100,8 @@ def _described_order(path: Path) -> tuple[Sequence, ...]:
 
 def _read_description(path: Path) -> dict[str, object]:
     try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_DESCRIPTION_BYTES + 1)
-        description = json.loads(content) if len(content) <= MAX_DESCRIPTION_BYTES else None
-    except (OSError, ValueError, RecursionError) as error:
+        description = read_json(path, MAX_DESCRIPTION_BYTES)
+    except UNREADABLE as error:
         raise FileFormatError(f"{path}: cannot be read as JSON ({error}). Repair it, or move it away to use Task01's own order.") from error
     if not isinstance(description, dict):
         raise FileFormatError(f"{path}: not the description of a data set (a JSON object). Repair it, or move it away to use Task01's own order.")

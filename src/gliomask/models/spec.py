@@ -7,7 +7,7 @@ are described by the same fields (`models.adopt` writes them); docs/models.md go
 from __future__ import annotations
 
 import json
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
@@ -349,23 +349,8 @@ class ModelSpec(_Part):
 
 
 def parse_quality(content: bytes, origin: str) -> Quality:
-    """Returns the calibration that a file of `benchmarks/calibrate_quality.py` holds.
-
-    Args:
-        content: the file's bytes.
-        origin: the file's name, for messages.
-
-    Raises:
-        ModelError: it is not JSON, a field is missing, unknown or impossible; the message names each.
-    """
-    try:
-        return Quality.model_validate_json(content)
-    except ValidationError as error:
-        raise ModelError(f"{origin}: not a calibration: {_problems(error)}. Make it again with benchmarks/calibrate_quality.py.") from error
-
-
-def _problems(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()[:5])
+    """Returns the calibration that a file of `benchmarks/calibrate_quality.py` holds; arguments and errors are those of `parse_spec`."""
+    return _parsed(Quality, content, f"{origin}: not a calibration", "Make it again with benchmarks/calibrate_quality.py.")
 
 
 def parse_spec(content: bytes, origin: str) -> ModelSpec:
@@ -378,10 +363,18 @@ def parse_spec(content: bytes, origin: str) -> ModelSpec:
     Raises:
         ModelError: it is not JSON, a field is missing, unknown or impossible; the message names each.
     """
+    return _parsed(ModelSpec, content, f"{origin}: not a model file that can be used", "Export the model again, or use another.")
+
+
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+def _parsed(schema: type[Schema], content: bytes, wrong: str, remedy: str) -> Schema:
     try:
-        return ModelSpec.model_validate_json(content)
+        return schema.model_validate_json(content)
     except ValidationError as error:
-        raise ModelError(f"{origin}: not a model file that can be used: {_problems(error)}. Export the model again, or use another.") from error
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()[:5])
+        raise ModelError(f"{wrong}: {problems}. {remedy}") from error
 
 
 def spec_bytes(spec: ModelSpec) -> bytes:

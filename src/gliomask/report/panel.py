@@ -23,7 +23,7 @@ from gliomask.report.colours import LABEL_COLOURS, LABEL_TITLES
 FLAIR_TITLE = "FLAIR"
 LABEL_OPACITY = 0.75
 WINDOW_PERCENTILES = (1.0, 99.7)
-"""Intensities of the slice's brain that become black and white."""
+"""Intensities of the brain that become black and white."""
 MARGIN_PIXELS = 4
 COLUMN_INCHES = 2.1
 LEGEND_INCHES = 0.35
@@ -94,23 +94,14 @@ def _cropped(row: PanelRow) -> PanelRow:
     shown = (row.flair != 0) | np.any([labels > 0 for labels in row.labels.values()], axis=0)
     if not shown.any():
         return row
-    ranges = []
-    for axis in (0, 1):
-        at = np.flatnonzero(shown.any(axis=1 - axis))
-        ranges.append(slice(max(int(at[0]) - MARGIN_PIXELS, 0), int(at[-1]) + 1 + MARGIN_PIXELS))
-    box = ranges[0], ranges[1]
+    box = box_round(shown)
     return PanelRow(row.case_id, row.flair[box], {title: labels[box] for title, labels in row.labels.items()}, row.pixel_mm, row.captions)
 
 
 def _draw(axes: Axes, row: PanelRow, title: str) -> None:
-    brain = row.flair[row.flair != 0]
-    low, high = np.percentile(brain, WINDOW_PERCENTILES) if brain.size else (0.0, 1.0)
-    grey = np.clip((row.flair - low) / max(high - low, 1e-6), 0, 1)
-    picture = np.repeat(grey[..., None], 3, axis=2)
+    picture = grey(row.flair, row.flair)
     if title in row.labels:
-        for label, colour in LABEL_COLOURS.items():
-            inside = row.labels[title] == label
-            picture[inside] = (1 - LABEL_OPACITY) * picture[inside] + LABEL_OPACITY * np.array(colour) / 255
+        picture = tinted(picture, row.labels[title])
     axes.imshow(picture.transpose(1, 0, 2), aspect=row.pixel_mm[1] / row.pixel_mm[0], interpolation="nearest")
     axes.set_axis_off()
     caption = row.case_id if title == FLAIR_TITLE else row.captions.get(title, "")
@@ -118,5 +109,33 @@ def _draw(axes: Axes, row: PanelRow, title: str) -> None:
 
 
 def _draw_legend(figure: Figure, height: float) -> None:
-    patches = [Patch(color=np.array(LABEL_COLOURS[label]) / 255, label=LABEL_TITLES[label]) for label in Label if label in LABEL_COLOURS]
+    patches = label_patches()
     figure.legend(handles=patches, loc="center", bbox_to_anchor=(0.5, height / 2), ncols=len(patches), frameon=False, labelcolor="white", fontsize=10)
+
+
+def box_round(shown: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Returns the ranges of I and J that hold every true pixel of (I, J), of which there must be one, and a margin."""
+    places = [np.flatnonzero(shown.any(axis=1 - axis)) for axis in (0, 1)]
+    i, j = (slice(max(int(at[0]) - MARGIN_PIXELS, 0), int(at[-1]) + 1 + MARGIN_PIXELS) for at in places)
+    return i, j
+
+
+def grey(pixels: npt.NDArray[np.floating], window: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Returns a slice (I, J) as (I, J, 3) from 0 to 1; black and white are percentiles of what the array `window` holds inside the brain."""
+    brain = window[window != 0]
+    low, high = np.percentile(brain, WINDOW_PERCENTILES) if brain.size else (0.0, 1.0)
+    return np.repeat(np.clip((pixels - low) / max(high - low, 1e-6), 0, 1)[..., None], 3, axis=2)
+
+
+def tinted(picture: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> npt.NDArray[np.floating]:
+    """Returns a picture (I, J, 3) with the colours of the labels (I, J) over it."""
+    picture = picture.copy()
+    for label, colour in LABEL_COLOURS.items():
+        inside = labels == label
+        picture[inside] = (1 - LABEL_OPACITY) * picture[inside] + LABEL_OPACITY * np.array(colour) / 255
+    return picture
+
+
+def label_patches() -> list[Patch]:
+    """Returns what a legend of the labels shows."""
+    return [Patch(color=np.array(LABEL_COLOURS[label]) / 255, label=LABEL_TITLES[label]) for label in Label if label in LABEL_COLOURS]

@@ -15,6 +15,7 @@ from typing import Any
 from gliomask import __version__
 from gliomask.engines.base import thread_count
 from gliomask.errors import FileFormatError
+from gliomask.io.json_file import UNREADABLE, read_json
 from gliomask.io.nifti import write_bytes
 
 RECORDED_PACKAGES = ("numpy", "scipy", "nibabel", "openvino", "onnxruntime", "keras", "tensorflow-cpu", "jax", "SimpleITK", "pydicom", "highdicom")
@@ -115,12 +116,8 @@ def read_record(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_RECORD_BYTES + 1)
-        if len(content) > MAX_RECORD_BYTES:
-            raise ValueError(f"it has more than {MAX_RECORD_BYTES:,} bytes")
-        record = json.loads(content)
-    except (OSError, ValueError, RecursionError) as error:
+        record = read_json(path, MAX_RECORD_BYTES)
+    except UNREADABLE as error:
         raise FileFormatError(f"{path}: is no run record: {error}. Remove it, or segment again.") from error
     if not isinstance(record, dict):
         raise FileFormatError(f"{path}: is no run record: it holds no fields. Remove it, or segment again.")

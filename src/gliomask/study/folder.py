@@ -15,6 +15,7 @@ from typing import Any
 
 from gliomask.cohort import ResultFiles
 from gliomask.errors import FileFormatError, UsageError
+from gliomask.io.json_file import read_json
 from gliomask.io.nifti import write_bytes
 from gliomask.models.files import SPEC_NAME
 from gliomask.study.config import StudyConfig, make_study
@@ -97,7 +98,7 @@ class StudyFolder:
         if not self.record.exists():
             return {"steps": [], "failed": {}}
         try:
-            record: dict[str, Any] = json.loads(self.record.read_bytes())
+            record: dict[str, Any] = read_json(self.record)
             if isinstance(record["steps"], list) and isinstance(record["failed"], dict):
                 return record
         except (ValueError, KeyError, TypeError) as error:
@@ -170,7 +171,7 @@ def _read(folder: StudyFolder) -> dict[str, Any]:
     if not folder.definition.exists():
         raise UsageError(f"{folder.root} holds no study: {folder.definition.name} is missing. Give its output folder, or DATA to begin one.")
     try:
-        content: dict[str, Any] = json.loads(folder.definition.read_bytes())
+        content: dict[str, Any] = read_json(folder.definition)
         if set(content) >= {"config", "definitions", "folds"} and content["schema_version"] == 1:
             return content
     except (ValueError, KeyError, TypeError) as error:

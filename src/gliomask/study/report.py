@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Collection
 from pathlib import Path
@@ -12,6 +11,7 @@ from gliomask.cohort import ResultFiles
 from gliomask.evaluate.panel import write_panel
 from gliomask.evaluate.scoring import CaseResult, Evaluation, Status
 from gliomask.io.brats import find_cases
+from gliomask.io.json_file import read_json
 from gliomask.io.nifti import write_bytes
 from gliomask.labels import Region, convention
 from gliomask.metrics.empty import policy
@@ -107,7 +107,7 @@ def _trainings(folder: StudyFolder, plan: Plan) -> list[dict[str, str]]:
     for task in _done(folder, plan, Kind.TRAIN, [row.training for row in plan.rows.values()]):
         if (task.name, str(task.fold)) in known:
             continue
-        record = json.loads((folder.training(task.name, task.fold) / "train_run.json").read_text(encoding="utf-8"))
+        record = read_json(folder.training(task.name, task.fold) / "train_run.json")
         rows.append(
             {
                 "training": task.name,
@@ -141,7 +141,7 @@ def _predictions(folder: StudyFolder, plan: Plan) -> list[dict[str, str]]:
         if (task.name, str(task.fold)) in known:
             continue
         paths = [ResultFiles.of(folder.prediction(task.name), case).record for case in plan.cases(task.fold)]
-        records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        records = [read_json(path) for path in paths]
         medians = {f"{stage}_seconds": statistics.median(record["seconds"][stage] for record in records) for stage in ("network", "total")}
         rows.append({"prediction": task.name, "fold": task.fold, "cases": len(records), **medians, "threads": records[0]["threads"]})
     return _text(merge_rows(folder.table("predictions"), rows, ("prediction", "fold")), {row.prediction for row in plan.rows.values()}, "prediction")

@@ -17,7 +17,7 @@ from gliomask.metrics.region import RegionScores, score_region
 from gliomask.models.files import SPEC_NAME
 from gliomask.postprocess import postprocess
 from gliomask.preprocess.channels import NETWORK_ORIENTATION
-from gliomask.segmentation import Options, Segmenter
+from gliomask.segmentation import Options, Segmentation, Segmenter
 from gliomask.study.folder import StudyFolder
 from gliomask.study.plan import Kind, Plan, Task
 from gliomask.study.tables import Cells, to_tsv
@@ -105,7 +105,7 @@ def _train(folder: StudyFolder, plan: Plan, task: Task, data: Path, threads: int
         export_model(run, model, name=f"{task.name}-fold{task.fold}", licence="not to be handed on", attribution=[], postprocess="none")
 
 
-def predict_missing(options: Options, cases: list[CaseFiles], output: Path, tell: Tell) -> None:
+def predict_missing(options: Options, cases: list[CaseFiles], output: Path, tell: Tell, keep: Callable[[Segmentation], None] = lambda result: None) -> None:
     """Segments the cases that have no complete result in a folder yet; results that are there are left alone.
 
     Args:
@@ -113,6 +113,7 @@ def predict_missing(options: Options, cases: list[CaseFiles], output: Path, tell
         cases: that may be segmented with this model.
         output: gets CASE_seg.nii.gz and the other results of each.
         tell: told of every case.
+        keep: given every result, to keep more of it than the files do.
     """
     missing = [case for case in cases if not ResultFiles.of(output, case.case_id).record.exists()]
     if not missing:
@@ -123,7 +124,7 @@ def predict_missing(options: Options, cases: list[CaseFiles], output: Path, tell
         for case in missing:
             for leftover in output.glob(f".{case.case_id}_*.part"):
                 leftover.unlink()
-            segment_to_files(segmenter, case, ResultFiles.of(output, case.case_id), writing)
+            keep(segment_to_files(segmenter, case, ResultFiles.of(output, case.case_id), writing))
             tell(f"segmented {case.case_id}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from pydantic import JsonValue, ValidationError
 from gliomask.engines.base import AGREEMENT_TOLERANCE, EngineSource, InputKind
 from gliomask.engines.choose import open_engine
 from gliomask.errors import EngineUnavailableError, FileFormatError, UsageError
+from gliomask.io.json_file import read_json
 from gliomask.io.nifti import write_bytes
 from gliomask.models.files import SPEC_NAME, Arrays, pack_arrays, sha256
 from gliomask.models.golden import GOLDEN_SHAPES, PROBABILITIES, golden_batch, golden_input, prove, refuse_blind_pair
@@ -101,7 +101,7 @@ def _read_run(folder: Path) -> tuple[dict[str, Any], TrainConfig]:
             f"{folder}: no finished training here: train_run.json or weights.npz is missing. Give the run folder of gliomask train, after its last epoch."
         )
     try:
-        record = json.loads(path.read_bytes())
+        record = read_json(path)
         return record, TrainConfig.model_validate(record["config"])
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise FileFormatError(f"{path}: not the record of a training that can be used ({error}). Train again with this version.") from error

@@ -15,6 +15,7 @@ from gliomask import __version__
 from gliomask.engines.base import thread_count
 from gliomask.errors import CaseError, UsageError
 from gliomask.io.brats import CaseFiles, find_cases
+from gliomask.io.json_file import read_json
 from gliomask.io.nifti import write_bytes
 from gliomask.models.files import SPEC_NAME
 from gliomask.training.backend import accelerator
@@ -126,7 +127,7 @@ def _origin(start: Path | None, held_out: list[CaseFiles]) -> dict[str, Any] | N
         return None
     for name in (RECORD_NAME, SPEC_NAME):
         if (start / name).is_file():
-            record = json.loads((start / name).read_text(encoding="utf-8"))
+            record = read_json(start / name)
             record = record.get("training", record)
             break
     else:

@@ -1,0 +1,28 @@
+"""Options that `gliomask segment` and `gliomask-bids` share, each described once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+Decorator = Callable[[Any], Any]
+
+raw_mode: Decorator = click.option(
+    "--raw",
+    "raw_mode",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Register and strip raw scans first (extra raw): where they need it, always, or never.",
+)
+postprocess: Decorator = click.option("--postprocess", help="none, 1, 1+2, legacy or 3d.  [default: the one the model was chosen with]")
+flips: Decorator = click.option("--flips", is_flag=True, help="Average over mirror images of each slice: somewhat better, four times as long.")
+strict: Decorator = click.option("--strict", is_flag=True, help="Refuse input that looks wrong (exit code 6) instead of warning.")
+overwrite: Decorator = click.option("--overwrite", is_flag=True, help="Replace results that exist.")
+
+
+def threads(*names: str) -> Decorator:
+    """The option for the number of threads, under one name or several."""
+    return click.option(*names, "threads", type=click.IntRange(min=1), help="CPU threads.  [default: all that the process may use]")
