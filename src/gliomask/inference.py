@@ -120,33 +120,37 @@ def predict_brain(
     """
     probabilities = np.zeros((*prepared.brain.shape, len(Label)), np.float32)
     probabilities[..., Label.BACKGROUND] = 1
+    slices = np.moveaxis(prepared.channels, 2, 0) if network.kind == "slices" else None
     regions = list(_regions(prepared, network, plan))
     for n, region in enumerate(regions):
-        brain = prepared.brain[region]
-        if network.kind == "slices":
-            stack = np.moveaxis(_with_neighbours(prepared, region, network.neighbours), 2, 0)
+        if slices is not None:
+            stack = _with_neighbours(slices, region, network.neighbours, prepared.background)
             found = np.moveaxis(predict_patches(stack, plan.grid(stack.shape[1:-1], network.multiple), predict, prepared.background), 0, 2)
         else:
             stack = prepared.channels[region]
             found = predict_patches(stack[None], plan.grid(stack.shape[:-1], network.multiple), predict, prepared.background)[0]
-        probabilities[region][brain] = found[..., : len(Label)][brain]
+        brain = prepared.brain[region]
+        np.copyto(probabilities[region], found[..., : len(Label)], where=brain[..., None])
         if doubts is not None:
-            doubts[region][brain] = found[..., len(Label)][brain]
+            np.copyto(doubts[region], found[..., len(Label)], where=brain)
         progress(n + 1, len(regions))
     return probabilities
 
 
-def _with_neighbours(prepared: Prepared, region: tuple[slice, ...], neighbours: int) -> Channels:
-    """Returns the slices of a box, (I, J, K, slices x C): each with its neighbours, lowest first, and background beyond the volume."""
-    if not neighbours:
-        return prepared.channels[region]
+def _with_neighbours(slices: Channels, region: tuple[slice, ...], neighbours: int, background: float) -> Channels:
+    """Returns the slices (n, H, W, neighbouring slices x C) of a box of (K, I, J, C): each with its neighbours, lowest first, background beyond the volume."""
     *plane, slab = region
-    depth = prepared.channels.shape[2]
-    low, high = max(slab.start - neighbours, 0), min(slab.stop + neighbours, depth)
-    missing = ((0, 0), (0, 0), (low - slab.start + neighbours, slab.stop + neighbours - high), (0, 0))
-    slices = np.pad(prepared.channels[(*plane, slice(low, high))], missing, constant_values=prepared.background)
-    count = slab.stop - slab.start
-    return np.concatenate([slices[:, :, n : n + count] for n in range(2 * neighbours + 1)], axis=-1)
+    if not neighbours:
+        return slices[(slab, *plane)]
+    count, depth = slab.stop - slab.start, len(slices)
+    height, width, channels = slices[(0, *plane)].shape
+    stack = np.empty((count, height, width, 2 * neighbours + 1, channels), np.float32)
+    for place in range(2 * neighbours + 1):
+        below = slab.start + place - neighbours
+        low, high = np.clip((below, below + count), 0, depth)
+        stack[: low - below, :, :, place] = stack[high - below :, :, :, place] = background
+        stack[low - below : high - below, :, :, place] = slices[(slice(low, high), *plane)]
+    return stack.reshape(count, height, width, -1)
 
 
 def _regions(prepared: Prepared, network: NetworkShape, plan: PatchPlan) -> Iterator[tuple[slice, ...]]:

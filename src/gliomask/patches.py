@@ -125,6 +125,9 @@ def predict_patches(stack: npt.NDArray[np.float32], grid: PatchGrid, predict: Pr
     Returns:
         (N, *grid.shape, classes) probabilities; each pixel's weights sum to one.
     """
+    origin = (0,) * len(grid.shape)
+    if grid.starts == (origin,):
+        return predict(cut(stack, origin, grid.size, background))[(slice(None), *map(slice, grid.shape))]
     total: npt.NDArray[np.float32] | None = None
     for start in grid.starts:
         probabilities = predict(cut(stack, start, grid.size, background))
@@ -135,8 +138,7 @@ def predict_patches(stack: npt.NDArray[np.float32], grid: PatchGrid, predict: Pr
         total[(slice(None), *kept)] += probabilities[(slice(None), *within)]
     if total is None:
         raise UsageError("A grid without patches predicts nothing.")
-    if len(grid.starts) > 1:
-        total /= grid.coverage()[..., None]
+    total /= grid.coverage()[..., None]
     return total
 
 

@@ -48,7 +48,9 @@ def prepare(case: Case, order: Ordered[Sequence], method: str) -> Prepared:
     normalise, background = normalisation(method)
     reorientation = case.geometry.reorientation_to(NETWORK_ORIENTATION)
     brain = np.ascontiguousarray(reorientation.apply(case.brain_mask))
-    channels = np.empty((*brain.shape, len(order)), np.float32)
+    i, j, k = brain.shape
+    # In memory slice after slice, since most networks take slices.
+    channels = np.moveaxis(np.empty((k, i, j, len(order)), np.float32), 0, 2)
     for c, sequence in enumerate(order):
         missing = sequence in case.without
         channels[..., c] = background if missing else normalise(reorientation.apply(case.volumes[sequence]), brain)
