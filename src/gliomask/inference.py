@@ -143,7 +143,7 @@ def _with_neighbours(slices: Channels, region: tuple[slice, ...], neighbours: in
     if not neighbours:
         return slices[(slab, *plane)]
     count, depth = slab.stop - slab.start, len(slices)
-    height, width, channels = slices[(0, *plane)].shape
+    height, width, channels = slices[0][tuple(plane)].shape
     stack = np.empty((count, height, width, 2 * neighbours + 1, channels), np.float32)
     for place in range(2 * neighbours + 1):
         below = slab.start + place - neighbours
