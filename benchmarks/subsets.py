@@ -1,26 +1,32 @@
 """What a missing sequence costs: every subset of the sequences, on patients that the model never saw.
 
-    python benchmarks/subsets.py MODEL --data CASES -o docs/tables/subsets_NAME.tsv
+    python benchmarks/subsets.py MODEL [MODEL ...] --data CASES --cases docs/tables/subsets_NAME_cases.tsv -o docs/tables/subsets_NAME.tsv
 
-MODEL is a model folder, or a shipped model's name, whose training held cases out (`gliomask train --fold`) and that can do without
-sequences; those cases are looked for in CASES. One row a subset: median and mean Dice of each region. A region that is empty in both
-counts as 1, as BraTS 2020 has it.
+Each MODEL is a model folder, or a shipped model's name, whose training held cases out (`gliomask train --fold`) and that can do without
+sequences; those cases are looked for in CASES. `--cases` gets a row per case and subset as they come, and what stands there already is not done
+again; `-o` a row per subset: median and mean Dice of each region. A region that is empty in both counts as 1, as BraTS 2020 has it.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from gliomask.case import Case
-from gliomask.io.brats import find_cases, read_case, read_reference
+from gliomask.io.brats import CaseFiles, find_cases, read_case, read_reference
 from gliomask.io.nifti import write_bytes
 from gliomask.labels import Region
 from gliomask.metrics.overlap import count
 from gliomask.segmentation import Options, Segmenter
 from gliomask.sequences import PAPER_ORDER, Sequence, droppable
+from gliomask.study.tables import read_tsv, to_tsv
+
+Row = dict[str, str]
+SUBSETS: list[tuple[Sequence, ...]] = [(), *droppable(PAPER_ORDER)]
+"""What is missing, row by row."""
 
 
 def without(case: Case, missing: tuple[Sequence, ...]) -> Case:
@@ -29,39 +35,56 @@ def without(case: Case, missing: tuple[Sequence, ...]) -> Case:
     return Case(case.case_id, volumes, case.geometry, without=frozenset(missing))
 
 
+def there(missing: tuple[Sequence, ...]) -> str:
+    """The sequences that are left, as the tables have them."""
+    return " ".join(sequence.value for sequence in PAPER_ORDER if sequence not in missing)
+
+
+def score(segmenter: Segmenter, files: CaseFiles) -> Iterator[Row]:
+    """Yields a row per subset of a case."""
+    case = read_case(files)
+    reference = read_reference(files, case.geometry)
+    for missing in SUBSETS:
+        found = segmenter.run(without(case, missing)).label_map
+        counts = {region: count(region.mask(reference), region.mask(found)).dice for region in Region}
+        dice = {region.value: f"{1.0 if np.isnan(value) else value:.6f}" for region, value in counts.items()}
+        yield {"case": files.case_id, "sequences": there(missing), **dice}
+
+
+def summarise(rows: list[Row]) -> list[Row]:
+    """Returns a row per subset."""
+    summary = []
+    for missing in SUBSETS:
+        dice = np.array([[float(row[region]) for region in Region] for row in rows if row["sequences"] == there(missing)])
+        values = {f"median_{region}": f"{value:.3f}" for region, value in zip(Region, np.median(dice, axis=0), strict=True)}
+        values |= {f"mean_{region}": f"{value:.3f}" for region, value in zip(Region, dice.mean(axis=0), strict=True)}
+        summary.append({"sequences": there(missing), "cases": str(len(dice)), **values})
+    return summary
+
+
 def main() -> None:
     """Segments each held-out case with each subset, prints the table and writes it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
+    parser.add_argument("models", nargs="+")
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--cases", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
-    subsets: list[tuple[Sequence, ...]] = [(), *droppable(PAPER_ORDER)]
-    scores: dict[tuple[Sequence, ...], list[list[float]]] = {missing: [] for missing in subsets}
-    with Segmenter(Options(model=options.model, threads=options.threads)) as segmenter:
-        training = segmenter.model.spec.training
-        if training is None or not training.held_out_cases:
-            raise SystemExit(f"{options.model}: its training held no case out; nothing can be scored honestly.")
-        for files in find_cases(options.data):
-            if files.case_id not in training.held_out_cases:
-                continue
-            case = read_case(files)
-            reference = read_reference(files, case.geometry)
-            for missing in subsets:
-                found = segmenter.run(without(case, missing)).label_map
-                counts = [count(region.mask(reference), region.mask(found)) for region in Region]
-                scores[missing].append([1.0 if np.isnan(one.dice) else one.dice for one in counts])
-            print(files.case_id, flush=True)
-    header = ["sequences", "cases", *(f"{kind}_{region}" for kind in ("median", "mean") for region in Region)]
-    rows = ["\t".join(header)]
-    for missing in subsets:
-        dice = np.array(scores[missing])
-        there = " ".join(sequence.value for sequence in PAPER_ORDER if sequence not in missing)
-        rows.append("\t".join([there, str(len(dice)), *(f"{value:.3f}" for value in (*np.median(dice, axis=0), *dice.mean(axis=0)))]))
-    text = "\n".join(rows) + "\n"
-    print(text, end="")
-    write_bytes(options.output, text.encode())
+    files = {found.case_id: found for found in find_cases(options.data)}
+    rows = read_tsv(options.cases) if options.cases.exists() else []
+    for model in options.models:
+        with Segmenter(Options(model=model, threads=options.threads)) as segmenter:
+            training = segmenter.model.spec.training
+            if training is None or not training.held_out_cases:
+                raise SystemExit(f"{model}: its training held no case out; nothing can be scored honestly.")
+            for case_id in sorted(set(training.held_out_cases) - {row["case"] for row in rows}):
+                rows += score(segmenter, files[case_id])
+                write_bytes(options.cases, to_tsv(rows))
+                print(case_id, flush=True)
+    content = to_tsv(summarise(rows))
+    print(content.decode(), end="")
+    write_bytes(options.output, content)
 
 
 if __name__ == "__main__":
