@@ -4,8 +4,9 @@ Each RUN is a folder that `gliomask train --folds TABLE --fold N` has left. Its 
 that it held out are segmented without post-processing into OUT/predictions, where `benchmarks/choose_postprocess.py` and
 `gliomask evaluate` find them; OUT/probabilities gets what the network thought of each region (`region_probabilities.py`). With --postprocess CHAIN,
 OUT/CHAIN gets the predictions post-processed, and a run record for each whose `expected_dice` is that of the post-processed label map, for
-`benchmarks/calibrate_quality.py`. A case held out by two runs is an error; cases that are there already are left alone. `gliomask study` does the
-same for whole tables of experiments, trainings and comparison included.
+`benchmarks/calibrate_quality.py`. With --second-opinion RUN... of another network on the same folds, each pair is asked together. A case held out
+by two runs is an error; cases that are there already are left alone. `gliomask study` does the same for whole tables of experiments, trainings and
+comparison included.
 """
 
 from __future__ import annotations
@@ -60,6 +61,26 @@ def apply_chain(chain: str, output: Path) -> None:
             write_bytes(cleaned / f"{case}_run.json", (json.dumps(record, indent=1) + "\n").encode())
 
 
+def export_once(run: Path, output: Path) -> Path:
+    """Returns the model folder of a run, made if it is not there yet."""
+    from gliomask.training.export import export_model
+
+    model = output / "models" / run.name
+    if not (model / SPEC_NAME).exists():
+        export_model(run, model, name=run.name, licence="Apache-2.0", attribution=[], postprocess="none")
+    return model
+
+
+def partner(cases: list[str], others: dict[Path, list[str]]) -> Path | None:
+    """Returns the run of another network that held the same cases out, where there are others."""
+    if not others:
+        return None
+    for run, held_out in others.items():
+        if held_out == cases:
+            return run
+    raise SystemExit(f"No run of --second-opinion held out just {', '.join(cases)}; another would have seen patients it is scored on.")
+
+
 def main() -> None:
     """Exports and segments, run by run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -67,22 +88,28 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--second-opinion", nargs="+", type=Path, default=[], metavar="RUN", help="runs to be asked as well")
+    parser.add_argument("--flips", action="store_true", help="average over mirror images")
     parser.add_argument("--postprocess", help="also write the predictions after this chain")
     options = parser.parse_args()
     use_backend("tensorflow", options.threads)
-    from gliomask.training.export import export_model
-
+    others = held_out_cases(options.second_opinion) if options.second_opinion else {}
     files = {case.case_id: case for case in find_cases(options.data)}
     for run, cases in held_out_cases(options.runs).items():
-        model = options.output / "models" / run.name
-        if not (model / SPEC_NAME).exists():
-            export_model(run, model, name=run.name, licence="Apache-2.0", attribution=[], postprocess="none")
+        model, second = export_once(run, options.output), partner(cases, others)
+        asked = Options(
+            model=str(model),
+            second_opinion=None if second is None else str(export_once(second, options.output)),
+            postprocess="none",
+            threads=options.threads,
+            flips=options.flips,
+        )
         for case in cases:
             if not probabilities_of(options.output, case).exists():
                 # What is left of a case without its probabilities is no complete result: the record stands for one.
                 ResultFiles.of(options.output / "predictions", case).record.unlink(missing_ok=True)
         predict_missing(
-            Options(model=str(model), postprocess="none", threads=options.threads),
+            asked,
             [files[case] for case in cases],
             options.output / "predictions",
             lambda line, run=run: print(f"{run.name}: {line}", flush=True),

@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--command", action="append", default=[])
     parser.add_argument("--timing", nargs=3, metavar=("SECONDS", "CONDITIONS", "COMMAND"), help="how long a case takes, what was measured, and by what command")
     parser.add_argument("--quality", type=Path, help="calibration, as benchmarks/calibrate_quality.py --json writes it")
+    parser.add_argument("--second-opinion", choices=list(SHIPPED), help="model that is asked as well; the evaluation must have asked its like")
     options = parser.parse_args()
     # Read first: a file that is no calibration is found out before the graph is built.
     quality = None if options.quality is None else parse_quality(options.quality.read_bytes(), str(options.quality))
@@ -71,6 +72,7 @@ def main() -> None:
         scores=scores_of(options.evaluation, options.protocol, options.reading, options.command),
         timing=Timing(seconds=float(seconds), conditions=conditions, command=command) if seconds else None,
         quality=quality,
+        second_opinion=options.second_opinion,
         overwrite=True,
     )
     (ROOT / f"docs/model-cards/{options.name}.md").write_text(card(spec))

@@ -122,6 +122,7 @@ def tiny_spec(kind: str, **changes) -> ModelSpec:
         "spacing_mm": (1.0, 1.0, 1.0),
         "normalisation": Normalisation(method="volume", background=0.0),
         "outputs": OUTPUT_NAMES,
+        "second_opinion": None,
         "postprocess": "none",
         "training": TrainingRecord(
             recipe="default",

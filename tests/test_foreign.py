@@ -126,7 +126,7 @@ def test_a_brain_gets_the_probabilities_that_numpy_gives_it(member, engine):
                 return np.stack([expected(item, said) for item in batch])
             return np.moveaxis(expected(np.moveaxis(batch, 0, 2), said), 2, 0)
 
-        found = predict_brain(prepared, segmenter.network, segmenter.plan, by_hand)
+        found = predict_brain(prepared, segmenter.first.network, segmenter.first.plan, by_hand)
     np.testing.assert_allclose(result.probabilities, found, atol=1e-5)
     if spec.window is None:
         inside = prepared.brain

@@ -142,3 +142,11 @@ def test_slabs_hold_every_slice_with_brain_and_no_other():
     found = list(slabs(mask, 8))
     assert found == [slice(5, 13), slice(13, 21), slice(21, 22)]
     assert list(slabs(np.zeros((3, 3, 4), bool), 8)) == []
+
+
+def test_slabs_leave_out_gaps_and_begin_and_end_with_brain():
+    mask = np.zeros((3, 3, 40), bool)
+    mask[1, 1, [2, 4, 9, 10, 30]] = True
+    found = list(slabs(mask, 8))
+    assert found == [slice(2, 10), slice(10, 11), slice(30, 31)]
+    assert all(mask[:, :, [slab.start, slab.stop - 1]].any(axis=(0, 1)).all() for slab in found)

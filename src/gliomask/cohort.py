@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gliomask.case import Case
 from gliomask.engines.base import thread_count
@@ -26,9 +26,15 @@ from gliomask.report.run_record import input_hashes, read_record, write_record
 from gliomask.report.volumes import Volumes, measure
 from gliomask.segmentation import Segmentation, Segmenter
 
+if TYPE_CHECKING:
+    from gliomask.models.registry import Model
+
 Progress = Callable[[int, int], None]
 all_or_none = nifti.all_or_none
 KEPT = "finished by an earlier run"
+NAMES_AND_THREADS = ("model", "second_opinion", "threads")
+"""Options that change no result by themselves: which name a model was called by (its hash counts), and threads."""
+
 SegmentOne = Callable[[Segmenter, CaseFiles, "ResultFiles", "Writing", Progress], Segmentation]
 
 
@@ -165,7 +171,7 @@ def segment_read(
         nifti.write_volume(results.label_map, writing.labels.to_disk(result.label_map), case.geometry, case.header, overwrite=writing.overwrite)
         write_maps(result, results, writing)
         write_volumes(measure(result.label_map, case.geometry), results, {"case": case.case_id, "predicted_dice": predicted_dice(result)})
-        write_preview(result, results, writing, segmenter.model.spec.name)
+        write_preview(result, results, writing)
         fields = record_fields(segmenter, result, writing, hashes)
         fields["seconds"] = {"read": round(now - start, 3), **fields["seconds"], "total": round(time.perf_counter() - start, 3)}
         write_record(results.record, "segment", fields)
@@ -210,12 +216,12 @@ def write_volumes(volumes: Volumes, results: ResultFiles, about: Mapping[str, An
     nifti.write_bytes(results.volumes_json, (json.dumps({**about, **volumes.to_dict()}, indent=1) + "\n").encode())
 
 
-def write_preview(result: Segmentation, results: ResultFiles, writing: Writing, model: str, remark: str = "") -> None:
+def write_preview(result: Segmentation, results: ResultFiles, writing: Writing, remark: str = "") -> None:
     """Draws the picture, where asked for; `remark` ends its title."""
     if not writing.preview:
         return
     without = f", without {', '.join(sorted(result.case.without))}" if result.case.without else ""
-    title = f"{model}, post-processing {result.postprocess}{without}{remark}"
+    title = f"{' with '.join(result.models)}, post-processing {result.postprocess}{without}{remark}"
     draw_preview(result.case, result.label_map, results.preview, title=title, flags=[flag.message for flag in result.flags])
 
 
@@ -229,6 +235,7 @@ def record_fields(segmenter: Segmenter, result: Segmentation, writing: Writing, 
         "without": sorted(result.case.without),
         "grid": str(result.case.geometry),
         "model": {"name": segmenter.model.spec.name, "sha256": segmenter.model.sha256},
+        "second_opinion": None if segmenter.second is None else second_opinion_fields(segmenter.second.model, result),
         "options": {**asdict(options), "postprocess": result.postprocess, "labels": writing.labels.name},
         "threads": thread_count(options.threads),
         "expected_dice": {region.value: round(dice, 4) for region, dice in result.expected_dice.items()},
@@ -236,6 +243,11 @@ def record_fields(segmenter: Segmenter, result: Segmentation, writing: Writing, 
         "quality_flags": [asdict(flag) for flag in result.flags],
         "seconds": result.seconds,
     }
+
+
+def second_opinion_fields(model: Model, result: Segmentation) -> dict[str, Any]:
+    """Returns what the run record says of the model that was to be asked as well; `asked` is false where it cannot do without what the case lacks."""
+    return {"name": model.spec.name, "sha256": model.sha256, "asked": model.spec.name in result.models}
 
 
 @dataclass(frozen=True)
@@ -367,10 +379,11 @@ def kept_row(segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writi
 
 
 def _differences(record: dict[str, Any], hashes: dict[str, str], segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing) -> list[str]:
-    """What the record of a case says differently. Which name a model was called by, and threads, change no result."""
+    """What the record of a case says differently."""
+    second = None if segmenter.second is None else segmenter.second.model.sha256
     asked = {**asdict(segmenter.options), "postprocess": segmenter.chain, "labels": writing.labels.name}
     done = record["options"]
-    changed = [f"--{name.replace('_', '-')}" for name in asked if name not in ("model", "threads") and asked[name] != done[name]]
+    changed = [f"--{name.replace('_', '-')}" for name in asked if name not in NAMES_AND_THREADS and asked[name] != done[name]]
     wanted = {
         "probabilities": results.probabilities if writing.probabilities else None,
         "uncertainty": results.uncertainty if writing.uncertainty else None,
@@ -381,6 +394,7 @@ def _differences(record: dict[str, Any], hashes: dict[str, str], segmenter: Segm
     return [
         *(["scans"] if any(record["inputs"].get(path) != digest for path, digest in hashes.items()) else []),
         *(["model"] if record["model"]["sha256"] != segmenter.model.sha256 else []),
+        *(["second opinion"] if (record["second_opinion"] or {"sha256": None})["sha256"] != second else []),
         *changed,
         *(["--without"] if record["without"] != sorted(files.without) else []),
         *(f"files (no {what})" for what, path in wanted.items() if path is not None and not path.is_file()),

@@ -154,11 +154,14 @@ def cut(stack: npt.NDArray[np.float32], start: tuple[int, ...], size: tuple[int,
 
 
 def slabs(mask: npt.NDArray[np.bool_], thickness: int) -> Iterator[slice]:
-    """Yields runs of at most `thickness` slices along the last axis of a (I, J, K) mask that together hold all its True voxels."""
+    """Yields runs of at most `thickness` slices along the last axis of a (I, J, K) mask that together hold all its True voxels.
+
+    The first and the last slice of each run hold some.
+    """
     filled: npt.NDArray[Any] = np.flatnonzero(mask.any(axis=(0, 1)))
-    if len(filled):
-        for first in range(int(filled[0]), int(filled[-1]) + 1, thickness):
-            yield slice(first, min(first + thickness, int(filled[-1]) + 1))
+    while len(filled):
+        run, filled = filled[filled < filled[0] + thickness], filled[filled >= filled[0] + thickness]
+        yield slice(int(run[0]), int(run[-1]) + 1)
 
 
 def box_with_halo(mask: npt.NDArray[np.bool_], halo: int, multiple: int) -> tuple[slice, ...]:

@@ -262,7 +262,7 @@ def write_examination(
         volumes = measure(native, prepared.examination.scans[prepared.reference].geometry)
         about = {"case": result.case.case_id, "space": prepared.reference.value, "predicted_dice": predicted_dice(result)}
         write_volumes(volumes, results, about)
-        write_preview(result, results, writing, segmenter.model.spec.name, "; registered from raw scans")
+        write_preview(result, results, writing, "; registered from raw scans")
         fields = record_fields(segmenter, result, writing, hashes) | _raw_fields(prepared, raw)
         seconds = {**result.seconds, "write": round(time.perf_counter() - start, 3)}
         fields["seconds"] = {**seconds, "total": round(sum(seconds.values()), 3)}

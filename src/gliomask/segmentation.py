@@ -18,9 +18,9 @@ import numpy.typing as npt
 from gliomask.arrays import LabelMap, Probabilities
 from gliomask.case import Case
 from gliomask.engines.ends import decide
-from gliomask.errors import CaseError, UsageError
+from gliomask.errors import CaseError, ModelError, UsageError
 from gliomask.geometry import Geometry
-from gliomask.inference import NetworkShape, PatchPlan, averaged_over_flips, predict_brain
+from gliomask.inference import NetworkShape, PatchPlan, averaged_over_flips, consult, predict_brain
 from gliomask.io.brats import find_cases, read_case
 from gliomask.labels import Label, Region
 from gliomask.models.registry import DEFAULT_MODEL, load_model
@@ -32,7 +32,12 @@ from gliomask.quality import Estimate, disagreement, expected_dice
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
 
 if TYPE_CHECKING:
+    from gliomask.engines.base import Engine
     from gliomask.models.registry import Model
+    from gliomask.patches import Predict
+
+NO_OTHER = "none"
+"""As the name of a second opinion: none is asked for."""
 
 Source = Case | Path | str | Mapping[str, npt.NDArray[Any]]
 
@@ -51,6 +56,8 @@ class Options:
         bias_correction: apply N4 first; needs the extra `n4`.
         threads: of the engine; None for all that the process may use.
         flips: average over the four mirror images of each slice; four times as long.
+        second_opinion: model whose probabilities are averaged in where the first suspects tumour, see `inference.consult`; None for the one that
+            the model was chosen with, `none` for no other.
     """
 
     model: str = DEFAULT_MODEL
@@ -62,6 +69,7 @@ class Options:
     bias_correction: bool = False
     threads: int | None = None
     flips: bool = False
+    second_opinion: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +86,7 @@ class Segmentation:
         expected_dice: what the network expects of itself, by region; see `gliomask.quality`.
         estimates: what that is worth, where the model was calibrated; empty elsewhere.
         disagreement: (I, J, K) float32, how far the mirrored passes disagree, see `quality.disagreement`; None without flips.
+        models: names of the models that were asked, the second opinion after the first.
     """
 
     case: Case
@@ -89,6 +98,7 @@ class Segmentation:
     expected_dice: Mapping[Region, float]
     estimates: Mapping[Region, Estimate]
     disagreement: npt.NDArray[np.float32] | None = None
+    models: tuple[str, ...] = ()
 
 
 class Stopwatch:
@@ -105,12 +115,42 @@ class Stopwatch:
         self._last = now
 
 
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A model with what it takes to run it.
+
+    Args:
+        model: loaded and checked.
+        network: what it takes.
+        plan: how slices are cut for it.
+        engine: which has reproduced the golden pair.
+    """
+
+    model: Model
+    network: NetworkShape
+    plan: PatchPlan
+    engine: Engine
+
+    @classmethod
+    def open(cls, model: Model, options: Options) -> Self:
+        """Opens an engine for a model; an impossible plan is refused before that, not after scans have been read. Raises as `Segmenter` does."""
+        spec = model.spec
+        plan = PatchPlan(options.patches, options.patch_size, options.stride, spec.window)
+        plan.grid((plan.size,) * (2 if spec.input_kind == "slices" else 3), spec.size_multiple)
+        network = NetworkShape(spec.input_kind, spec.halo, spec.size_multiple, spec.neighbouring_slices)
+        return cls(model, network, plan, model.open(options.engine, options.threads))
+
+    def can_do_without(self, missing: Iterable[Sequence]) -> bool:
+        """Whether the model needs none of these sequences, or was trained to do without them."""
+        return not set(missing).intersection(self.model.spec.inputs).difference(self.model.spec.may_miss)
+
+
 @dataclass(eq=False)
 class Segmenter:
-    """A model that has been loaded and proved once, for as many cases as come. Use it in a `with` statement.
+    """A model that has been loaded and proved once, for as many cases as come, with its second opinion. Use it in a `with` statement.
 
     Raises:
-        ModelError: the model is missing, altered, or does not reproduce its golden pair.
+        ModelError: a model is missing, altered, or does not reproduce its golden pair, or the second takes other input than the first.
         UsageError: an option names something that does not exist.
     """
 
@@ -121,19 +161,24 @@ class Segmenter:
         self.chain = self.options.postprocess or self.model.spec.postprocess
         if self.chain not in CHAINS:
             raise UsageError(f"There is no post-processing '{self.chain}'. Known ones: {', '.join(CHAINS)}.")
-        self.plan = PatchPlan(self.options.patches, self.options.patch_size, self.options.stride, self.model.spec.window)
         spec = self.model.spec
-        self.network = NetworkShape(spec.input_kind, spec.halo, spec.size_multiple, spec.neighbouring_slices)
-        # An impossible plan is refused now, not after the scans have been read.
-        self.plan.grid((self.plan.size,) * (2 if spec.input_kind == "slices" else 3), spec.size_multiple)
         self.calibration = None if spec.quality is None else spec.quality.calibration()
-        self.engine = self.model.open(self.options.engine, self.options.threads)
+        named = self.options.second_opinion or spec.second_opinion or NO_OTHER
+        other = None if named == NO_OTHER else _second_opinion(named, self.model)
+        self.first = Member.open(self.model, self.options)
+        try:
+            self.second = None if other is None else Member.open(other, self.options)
+        except BaseException:
+            self.first.engine.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.engine.close()
+        self.first.engine.close()
+        if self.second is not None:
+            self.second.engine.close()
 
     def run(self, case: Case, progress: Callable[[int, int], None] = lambda done, total: None) -> Segmentation:
         """Segments one case.
@@ -152,10 +197,14 @@ class Segmenter:
         corrected = self._corrected(case)
         prepared = prepare(corrected, self.model.spec.inputs, self.model.spec.normalisation.method)
         watch.lap("normalise")
-        predict = averaged_over_flips(self.engine.predict) if self.options.flips else self.engine.predict
         doubts = np.zeros(prepared.brain.shape, np.float32) if self.options.flips else None
-        probabilities = predict_brain(prepared, self.network, self.plan, predict, progress, doubts)
+        probabilities = predict_brain(prepared, self.first.network, self.first.plan, self._predict(self.first), progress, doubts)
         watch.lap("network")
+        apart = None if doubts is None else disagreement(probabilities, doubts)
+        second = self.second if self.second is not None and self.second.can_do_without(case.without) else None
+        if second is not None:
+            consult(prepared, probabilities, second.network, second.plan, self._predict(second))
+            watch.lap("second opinion")
         raw = decide(probabilities, self.model.spec.outputs)
         label_map = postprocess(raw, self.chain, prepared.reorientation.target.spacing_mm)
         # Morphology may close a gap across air: what lies outside the brain is background whatever a chain does.
@@ -163,14 +212,17 @@ class Segmenter:
         watch.lap("postprocess")
         expected = expected_dice(probabilities, label_map)
         estimates = {} if self.calibration is None else self.calibration.estimates(expected)
-        apart = None if doubts is None else disagreement(probabilities, doubts)
         watch.lap("quality")
         undo = prepared.reorientation.undo
         flags += nothing_found(label_map) + doubtful(estimates)
         apart = None if apart is None else undo(apart)
-        result = Segmentation(case, undo(label_map), undo(probabilities), flags, watch.seconds, self.chain, expected, estimates, apart)
+        models = tuple(member.model.spec.name for member in (self.first, second) if member is not None)
+        result = Segmentation(case, undo(label_map), undo(probabilities), flags, watch.seconds, self.chain, expected, estimates, apart, models)
         watch.lap("to input grid")
         return result
+
+    def _predict(self, member: Member) -> Predict:
+        return averaged_over_flips(member.engine.predict) if self.options.flips else member.engine.predict
 
     def _refuse_missing(self, case: Case) -> None:
         spec = self.model.spec
@@ -184,6 +236,25 @@ class Segmenter:
         from gliomask.preprocess.n4 import correct_bias
 
         return correct_bias(case)
+
+
+def _second_opinion(name: str, first: Model) -> Model:
+    """Loads the model that is asked as well, which must take what the first one takes."""
+    other = load_model(name)
+    for what, ours, theirs in (
+        ("sequences", first.spec.inputs, other.spec.inputs),
+        ("normalisation", first.spec.normalisation.method, other.spec.normalisation.method),
+    ):
+        if ours != theirs:
+            raise ModelError(
+                f"Model '{other.spec.name}' cannot give a second opinion on '{first.spec.name}': its {what}: {_words(theirs)}, not {_words(ours)}. "
+                "Choose another, or none, by --second-opinion."
+            )
+    return other
+
+
+def _words(value: str | tuple[str, ...]) -> str:
+    return value if isinstance(value, str) else ", ".join(value)
 
 
 def _other_models() -> str:

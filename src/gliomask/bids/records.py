@@ -12,7 +12,7 @@ from typing import Any
 
 from gliomask.bids.derivative import Piece, in_json, uri
 from gliomask.bids.layout import Session
-from gliomask.cohort import KEPT, ResultFiles, Row, Writing
+from gliomask.cohort import KEPT, NAMES_AND_THREADS, ResultFiles, Row, Writing
 from gliomask.errors import UsageError
 from gliomask.io.brats import CaseFiles
 from gliomask.io.json_file import UNREADABLE, read_json
@@ -51,13 +51,13 @@ class Request:
 
     def of(self, segmenter: Segmenter, files: CaseFiles, root: Path) -> dict[str, Any]:
         """Returns what the result of a session depends on, in plain values: with the same of an earlier run, its result can be kept."""
-        # Which name a model was called by, and threads, change no result.
-        options = {name: value for name, value in asdict(segmenter.options).items() if name not in ("model", "threads")}
+        options = {name: value for name, value in asdict(segmenter.options).items() if name not in NAMES_AND_THREADS}
         return {
             "inputs": {uri(Path(path), root): digest for path, digest in input_hashes(files.paths()).items()},
             "sequences": {sequence.value: uri(files.sequences[sequence], root) for sequence in files.used()},
             "without": sorted(files.without),
             "model": segmenter.model.sha256,
+            "second_opinion": None if segmenter.second is None else segmenter.second.model.sha256,
             "options": options | {"postprocess": segmenter.chain},
             "raw": self.raw.mode,
             "spaces": sorted(self.raw.spaces),

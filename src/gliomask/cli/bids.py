@@ -73,6 +73,7 @@ def spread(args: list[str]) -> list[str]:
 @click.option("--report", default="html,pdf", show_default=True, metavar="FORMATS", help="Formats of the reports: html, pdf, json; or none.")
 @shared.postprocess
 @shared.flips
+@shared.second_opinion
 @shared.threads("--n-cpus", "--nthreads", "--threads")
 @shared.strict
 @shared.overwrite

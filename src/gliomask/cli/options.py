@@ -19,6 +19,9 @@ raw_mode: Decorator = click.option(
 )
 postprocess: Decorator = click.option("--postprocess", help="none, 1, 1+2, legacy or 3d.  [default: the one the model was chosen with]")
 flips: Decorator = click.option("--flips", is_flag=True, help="Average over mirror images of each slice: somewhat better, four times as long.")
+second_opinion: Decorator = click.option(
+    "--second-opinion", metavar="MODEL", help="Model to be asked as well where the first suspects tumour, or none.  [default: the model's own]"
+)
 strict: Decorator = click.option("--strict", is_flag=True, help="Refuse input that looks wrong (exit code 6) instead of warning.")
 overwrite: Decorator = click.option("--overwrite", is_flag=True, help="Replace results that exist.")
 

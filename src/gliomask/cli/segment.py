@@ -40,6 +40,7 @@ _FILE = click.Path(path_type=Path)
     "--uncertainty", is_flag=True, help="Also write how unsure the network is of each voxel (entropy); with --flips also how far mirror images disagree."
 )
 @shared.flips
+@shared.second_opinion
 @click.option("--no-preview", is_flag=True, help="Do not draw the picture.")
 @click.option("--report", "report", metavar="FORMATS", help="Also write the report: html, pdf, json; several separated by commas.")
 @shared.threads("--threads")

@@ -34,6 +34,10 @@ LIMITS = """\
 - Scans with skull, swapped sequences or other spacing are flagged where that can be seen, but the flags are heuristics.
 - Scores were measured on patients of the same archives as the training patients; other scanners may do worse."""
 
+SECOND_OPINION = """\
+Where it suspects tumour, `{name}` is asked as well, unless `--second-opinion none` is given or the patient lacks a sequence that `{name}` needs, and the
+two networks' probabilities are averaged. Scores, times and the judgement of its own results are those of both together."""
+
 FOREIGN_LIMITS = """\
 - gliomask did not train this network and has not scored it. That its engines agree on the golden pair says nothing of its quality.
 - Scans with skull, swapped sequences or other spacing are flagged where that can be seen, but the flags are heuristics."""
@@ -50,6 +54,7 @@ def card(spec: ModelSpec) -> str:
         "## Scores",
         _scores(spec.scores),
         *([f"A case takes {spec.timing.seconds:g} s: {spec.timing.conditions} (`{spec.timing.command}`)."] if spec.timing else []),
+        *([SECOND_OPINION.format(name=spec.second_opinion)] if spec.second_opinion else []),
         *(["## How sure it is", _quality(spec.quality)] if spec.quality else []),
         "## Training",
         *(_training(spec, spec.training) if spec.training else []),

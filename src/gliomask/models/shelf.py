@@ -49,6 +49,7 @@ class Summary:
         protocol: how the scores came about.
         seconds: that a case takes.
         timing: what was measured there, on what machine.
+        second_opinion: the model that is asked as well where this one suspects tumour; empty for none.
         quality: how much its own estimates of a result's Dice are worth, by region, in a sentence each; empty where it makes none.
         licence: of the weights.
         card: the model card, in the repository.
@@ -72,6 +73,7 @@ class Summary:
     protocol: str | None
     seconds: float | None
     timing: str | None
+    second_opinion: str
     quality: dict[str, str]
     licence: str
     card: str | None
@@ -153,6 +155,7 @@ def _summary(folder: Path, fields: Mapping[str, Any], digest: str) -> Summary:
         protocol=fields["scores"].get("protocol"),
         seconds=timing.get("seconds"),
         timing=timing.get("conditions"),
+        second_opinion=str(fields["second_opinion"] or ""),
         quality=dict(_quality(fields["quality"] or {})),
         licence=str(fields["licence"]),
         card=f"{CARDS}/{fields['name']}.md" if shipped else None,
@@ -221,6 +224,7 @@ def page(row: Summary) -> str:
         *([] if row.dice else [("Dice", NOT_MEASURED)]),
         *([("scores", row.protocol)] if row.protocol else []),
         ("seconds", NOT_MEASURED if row.seconds is None else f"{row.seconds:g} a case: {row.timing}"),
+        *([("second opinion", row.second_opinion)] if row.second_opinion else []),
         *((f"estimate {region}", text) for region, text in row.quality.items()),
         *([] if row.quality else [("estimates", "none: how sure it is was not calibrated")]),
         ("licence", row.licence),

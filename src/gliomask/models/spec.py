@@ -39,6 +39,8 @@ AXIS_OF_LETTER = {"L": 0, "R": 0, "P": 1, "A": 1, "S": 2, "I": 2}
 """Axis of an array in LPS order that runs along each direction; R, A and I run against it."""
 
 Text = Annotated[str, Field(min_length=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+"""Of a model."""
 
 
 def _known_chain(chain: str) -> str:
@@ -205,6 +207,8 @@ class ModelSpec(_Part):
         spacing_mm: voxel size that the network was trained at.
         normalisation: of the intensities.
         outputs: label of each output channel, or the region where they are the three nested ones.
+        second_opinion: the model that is asked as well where this one suspects tumour, see `inference.consult`, unless another is asked for;
+            null for none.
         postprocess: name of the post-processing that is applied unless another is asked for.
         training: how the weights came about; null for a foreign model.
         foreign: where they come from; null for gliomask's own.
@@ -218,7 +222,7 @@ class ModelSpec(_Part):
     """
 
     schema_version: Literal[1]
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    name: Name
     title: Text
     network: Text
     parameters: Annotated[int, Field(ge=1)]
@@ -234,6 +238,7 @@ class ModelSpec(_Part):
     spacing_mm: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
     normalisation: Normalisation
     outputs: tuple[str, ...]
+    second_opinion: Name | None
     postprocess: ChainName
     training: TrainingRecord | None
     foreign: ForeignRecord | None

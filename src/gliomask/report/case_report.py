@@ -303,6 +303,7 @@ def _origin(report: CaseReport) -> list[Block]:
     made = (
         ("Model", origin.model),
         ("Model SHA-256", origin.model_sha256),
+        *((("Second opinion", origin.second_opinion),) if origin.second_opinion else ()),
         ("Post-processing", origin.postprocess),
         ("Engine", origin.engine),
         *((("Sequences done without", ", ".join(origin.without)),) if origin.without else ()),

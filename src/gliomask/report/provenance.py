@@ -38,6 +38,7 @@ class Provenance:
         finished: when; None where it is not recorded or no time.
         model: its name.
         model_sha256: of its `model.json`, which holds the hashes of its other files.
+        second_opinion: the model that was asked as well, with its hash; empty where none was.
         postprocess: name of the chain.
         engine: what ran the network.
         inputs: the scans, and the label map itself where its hash is known.
@@ -50,6 +51,7 @@ class Provenance:
     finished: datetime | None = None
     model: str = NOT_RECORDED
     model_sha256: str = NOT_RECORDED
+    second_opinion: str = ""
     postprocess: str = NOT_RECORDED
     engine: str = NOT_RECORDED
     inputs: tuple[InputFile, ...] = ()
@@ -66,7 +68,7 @@ def provenance(record: Mapping[str, Any], label_map: InputFile | None = None) ->
         record: as `gliomask segment` wrote it; empty where there is none.
         label_map: the label map's own name and hash.
     """
-    model, options = _mapping(record, "model"), _mapping(record, "options")
+    model, second, options = (_mapping(record, name) for name in ("model", "second_opinion", "options"))
     environment = _mapping(record, "environment")
     versions = {name: environment[name] for name in ("gliomask", "python") if name in environment} | dict(_mapping(environment, "packages"))
     flags = record.get("quality_flags")
@@ -74,6 +76,7 @@ def provenance(record: Mapping[str, Any], label_map: InputFile | None = None) ->
         finished=_time(record.get("finished")),
         model=_text(model, "name"),
         model_sha256=_text(model, "sha256"),
+        second_opinion=f"{_text(second, 'name')}, SHA-256 {_text(second, 'sha256')}" if second.get("asked") is True else "",
         postprocess=_text(options, "postprocess"),
         engine=_text(options, "engine"),
         inputs=(*_inputs(record), *([label_map] if label_map else [])),

@@ -40,6 +40,7 @@ def export_model(
     scores: Mapping[str, JsonValue] | None = None,
     timing: Timing | None = None,
     quality: Quality | None = None,
+    second_opinion: str | None = None,
     overwrite: bool = False,
 ) -> ModelSpec:
     """Writes the network of a finished training as a model folder, after OpenVINO (and ONNX Runtime, where installed) has reproduced it.
@@ -54,6 +55,7 @@ def export_model(
         scores: measured results, for people to read.
         timing: how long a case takes, where that was measured.
         quality: calibration of the model's own doubts, where there is one.
+        second_opinion: name of the model that is asked as well.
         overwrite: replace a model that is there.
 
     Returns:
@@ -85,6 +87,7 @@ def export_model(
         scores=dict(scores or {}),
         timing=timing,
         quality=quality,
+        second_opinion=second_opinion,
         licence=licence,
         attribution=tuple(attribution),
         files={file: sha256(content) for file, content in files.items()},

@@ -1,0 +1,191 @@
+"""A second network, asked where the first suspects tumour: what it changes, where it is not asked, and what the record says of it."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import MIXING, make_tiny_case, model_by_hand, write_brats_case
+
+import gliomask
+from gliomask import cohort
+from gliomask.case import Case
+from gliomask.cli.main import run
+from gliomask.cohort import ResultFiles, Writing, segment_cohort, segment_to_files
+from gliomask.engines.fake import FakeEngine
+from gliomask.errors import ModelError
+from gliomask.inference import SUSPICION, NetworkShape, PatchPlan, consult, predict_brain
+from gliomask.io.brats import find_cases
+from gliomask.labels import Label, convention
+from gliomask.models.registry import load_model
+from gliomask.preprocess.channels import prepare
+from gliomask.segmentation import Options, Segmenter
+from gliomask.sequences import PAPER_ORDER, Sequence
+
+SHAPE = NetworkShape("slices", 2, 2)
+SHY = (5, 0, 0, 0)
+
+
+def answer(bias):
+    return FakeEngine(MIXING, bias, radius=1).predict
+
+
+@pytest.fixture
+def two_models(monkeypatch):
+    """The model made by hand with another one, shyer and with another name and hash, as its second opinion."""
+    first, second = model_by_hand(), model_by_hand()
+    first.spec.second_opinion = "shy"
+    second.spec.name, second.sha256 = "shy", "1" * 64
+    second.open = lambda engine, threads: FakeEngine(MIXING, SHY, radius=1)
+    monkeypatch.setattr("gliomask.segmentation.load_model", lambda name: second if name == "shy" else first)
+    return first, second
+
+
+def test_the_mean_is_taken_where_the_first_suspects_tumour_and_nowhere_else(tiny_case):
+    prepared = prepare(tiny_case, PAPER_ORDER, "volume")
+    first = predict_brain(prepared, SHAPE, PatchPlan(), answer((3, 0, 0, 0)))
+    second = predict_brain(prepared, SHAPE, PatchPlan(), answer(SHY))
+    together = first.copy()
+    consult(prepared, together, SHAPE, PatchPlan(), answer(SHY))
+    suspected = 1 - first[..., Label.BACKGROUND] > SUSPICION
+    assert 0 < suspected.sum() < prepared.brain.sum()
+    np.testing.assert_array_equal(together[~suspected], first[~suspected])
+    np.testing.assert_allclose(together[suspected], ((first + second) / 2)[suspected], atol=1e-6)
+
+
+def test_suspects_may_lie_far_apart(tiny_case):
+    prepared = prepare(tiny_case, PAPER_ORDER, "volume")
+    probabilities = np.zeros((*prepared.brain.shape, 4), np.float32)
+    probabilities[..., Label.BACKGROUND] = 1
+    places = np.argwhere(prepared.brain)
+    low, high = places[places[:, 2].argmin()], places[places[:, 2].argmax()]
+    assert high[2] - low[2] > 8
+    for place in (low, high):
+        probabilities[tuple(place)] = (0, 1, 0, 0)
+    consult(prepared, probabilities, SHAPE, PatchPlan(), answer(SHY))
+    assert (probabilities[..., Label.BACKGROUND] < 1).sum() == 2
+
+
+def test_where_nothing_is_suspected_nobody_is_asked(tiny_case):
+    prepared = prepare(tiny_case, PAPER_ORDER, "volume")
+    probabilities = np.zeros((*prepared.brain.shape, 4), np.float32)
+    probabilities[..., Label.BACKGROUND] = 1
+
+    def predict(batch):
+        pytest.fail("the second network was asked")
+
+    consult(prepared, probabilities, SHAPE, PatchPlan(), predict)
+    assert (probabilities[..., Label.BACKGROUND] == 1).all()
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_the_models_own_second_opinion_is_asked_unless_none_is_wanted(two_models, tiny_case, flips):
+    with_it = gliomask.segment(tiny_case, flips=flips)
+    alone = gliomask.segment(tiny_case, second_opinion="none", flips=flips)
+    assert with_it.models == ("by-hand", "shy")
+    assert alone.models == ("by-hand",)
+    assert "second opinion" in with_it.seconds
+    assert "second opinion" not in alone.seconds
+    assert 0 < np.count_nonzero(with_it.label_map) < np.count_nonzero(alone.label_map)
+    assert with_it.expected_dice != alone.expected_dice
+
+
+def test_any_model_may_be_asked_for_a_second_opinion(fake_model, tiny_case):
+    assert gliomask.segment(tiny_case).models == ("by-hand",)
+    assert gliomask.segment(tiny_case, second_opinion="other").models == ("by-hand", "by-hand")
+
+
+def test_it_is_not_asked_about_patients_who_lack_what_it_needs(two_models, tiny_case):
+    first, second = two_models
+    first.spec.may_miss = PAPER_ORDER
+    volumes = {sequence: volume for sequence, volume in tiny_case.volumes.items() if sequence != Sequence.T1}
+    case = Case("tiny", volumes, tiny_case.geometry, without=frozenset({Sequence.T1}))
+    assert gliomask.segment(case).models == ("by-hand",)
+    second.spec.may_miss = PAPER_ORDER
+    assert gliomask.segment(case).models == ("by-hand", "shy")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("inputs", PAPER_ORDER[::-1], "its sequences: t2, t1ce, t1, flair, not flair, t1, t1ce, t2"),
+        ("normalisation", "slice", "its normalisation: slice, not volume"),
+    ],
+)
+def test_one_that_takes_other_input_is_refused(two_models, field, value, words):
+    spec = two_models[1].spec
+    if field == "inputs":
+        spec.inputs = value
+    else:
+        spec.normalisation.method = value
+    with pytest.raises(ModelError, match=f"'shy' cannot give a second opinion on 'by-hand': {words}"):
+        Segmenter(Options())
+
+
+def test_the_first_engine_is_closed_when_the_second_cannot_be_opened(two_models):
+    first, second = two_models
+    opened = []
+
+    def open_first(engine, threads):
+        opened.append(FakeEngine(MIXING, (3, 0, 0, 0), radius=1))
+        return opened[0]
+
+    def fail(engine, threads):
+        raise ModelError("does not reproduce its golden pair")
+
+    first.open, second.open = open_first, fail
+    with pytest.raises(ModelError, match="golden pair"):
+        Segmenter(Options())
+    with pytest.raises(Exception, match="closed"):
+        opened[0].predict(np.zeros((1, 4, 4, 4), np.float32))
+
+
+def test_the_record_says_who_was_asked(two_models, tiny_brats_folder, tmp_path):
+    (files,) = find_cases(tiny_brats_folder)
+    writing = Writing(convention("brats2021"), preview=False)
+    for name, wanted in (("own", None), ("none", "none")):
+        results = ResultFiles.of(tmp_path / name, files.case_id)
+        with Segmenter(Options(second_opinion=wanted)) as segmenter:
+            segment_to_files(segmenter, files, results, writing)
+        record = json.loads(results.record.read_text())
+        assert record["model"] == {"name": "by-hand", "sha256": "0" * 64}
+        assert record["second_opinion"] == ({"name": "shy", "sha256": "1" * 64, "asked": True} if name == "own" else None)
+
+
+def test_a_cohort_goes_on_only_with_the_same_second_opinion(two_models, tiny_brats_folder, tmp_path):
+    cases, writing = find_cases(tiny_brats_folder), Writing(convention("brats2021"), preview=False)
+    with Segmenter(Options()) as segmenter:
+        segment_cohort(segmenter, cases, tmp_path / "out", writing)
+        again = segment_cohort(segmenter, cases, tmp_path / "out", writing, resume=True)
+    assert [row.message for row in again.rows] == [cohort.KEPT]
+    with Segmenter(Options(second_opinion="none")) as alone:
+        other = segment_cohort(alone, cases, tmp_path / "out", writing, resume=True)
+    assert "with other second opinion, so" in other.rows[0].message
+
+
+def test_the_report_names_it(two_models, tmp_path):
+    write_brats_case(tmp_path / "cases", make_tiny_case())
+    assert run(["segment", str(tmp_path / "cases"), "-o", str(tmp_path / "out"), "--report", "html"]) == 0
+    page = (tmp_path / "out" / "tiny_report.html").read_text()
+    assert "Second opinion" in page
+    assert f"shy, SHA-256 {'1' * 64}" in page
+
+
+@pytest.mark.parametrize("wanted", ["nobody", "../elsewhere"])
+def test_one_that_is_not_there_is_refused(tiny_brats_folder, tmp_path, capsys, wanted):
+    command = ["segment", str(tiny_brats_folder), "-o", str(tmp_path / "out"), "--network", "sparse", "--second-opinion", wanted]
+    assert run(command) == 4
+    assert f"There is no model '{wanted}'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_shipped_networks_agree_with_their_mean(tiny_case):
+    """The real engines, on what the tiny case has: no voxel outside the suspected ones may differ from the first network's answer."""
+    model = load_model("unet")
+    options = Options(model="unet", second_opinion="sparse", postprocess="none")
+    with Segmenter(options) as both, Segmenter(replace(options, second_opinion="none")) as alone:
+        together, first = both.run(tiny_case), alone.run(tiny_case)
+    unsuspected = 1 - first.probabilities[..., Label.BACKGROUND] <= SUSPICION
+    assert together.models == (model.spec.name, "sparse-multi-ocm")
+    np.testing.assert_array_equal(together.probabilities[unsuspected], first.probabilities[unsuspected])
+    np.testing.assert_allclose(together.probabilities.sum(axis=-1), 1, atol=1e-5)
