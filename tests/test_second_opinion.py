@@ -90,6 +90,17 @@ def test_the_models_own_second_opinion_is_asked_unless_none_is_wanted(two_models
     assert with_it.expected_dice != alone.expected_dice
 
 
+def test_two_that_agree_on_tumour_and_not_on_its_part_find_tumour(two_models, tiny_case):
+    """Each is 60 % sure of tumour, of another part: no part reaches the 40 % of background."""
+    for model, bias in zip(two_models, ((4, 0, 6, 0), (4, 6, 0, 0)), strict=True):
+        shares = np.log(np.where(np.array(bias) == 6, 0.6, np.where(np.array(bias) == 4, 0.4, 1e-9)))
+        model.open = lambda engine, threads, shares=shares: FakeEngine(np.zeros((4, 4)), tuple(shares))
+    result = gliomask.segment(tiny_case)
+    np.testing.assert_allclose(result.probabilities[tiny_case.brain_mask][0], [0.4, 0.3, 0.3, 0], atol=1e-5)
+    assert (result.label_map[tiny_case.brain_mask] == Label.OEDEMA).all()
+    assert (gliomask.segment(tiny_case, second_opinion="none").label_map[tiny_case.brain_mask] == Label.OEDEMA).all()
+
+
 def test_any_model_may_be_asked_for_a_second_opinion(fake_model, tiny_case):
     assert gliomask.segment(tiny_case).models == ("by-hand",)
     assert gliomask.segment(tiny_case, second_opinion="other").models == ("by-hand", "by-hand")

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from gliomask.arrays import LabelMap, Probabilities
 from gliomask.case import Case
-from gliomask.engines.ends import decide
+from gliomask.engines.ends import REGION_NAMES, decide
 from gliomask.errors import CaseError, ModelError, UsageError
 from gliomask.geometry import Geometry
 from gliomask.inference import NetworkShape, PatchPlan, averaged_over_flips, consult, predict_brain
@@ -205,7 +205,8 @@ class Segmenter:
         if second is not None:
             consult(prepared, probabilities, second.network, second.plan, self._predict(second))
             watch.lap("second opinion")
-        raw = decide(probabilities, self.model.spec.outputs)
+        # In a mean of two, what is tumour to both may be split between labels, each below background: so it is asked region by region.
+        raw = decide(probabilities, self.model.spec.outputs if second is None else REGION_NAMES)
         label_map = postprocess(raw, self.chain, prepared.reorientation.target.spacing_mm)
         # Morphology may close a gap across air: what lies outside the brain is background whatever a chain does.
         label_map[~prepared.brain] = Label.BACKGROUND
