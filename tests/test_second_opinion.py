@@ -116,6 +116,16 @@ def test_it_is_not_asked_about_patients_who_lack_what_it_needs(two_models, tiny_
     assert gliomask.segment(case).models == ("by-hand", "shy")
 
 
+def test_the_screen_says_so_when_it_is_not_asked(two_models, tmp_path, capsys):
+    two_models[0].spec.may_miss = PAPER_ORDER
+    write_brats_case(tmp_path / "cases", make_tiny_case())
+    assert run(["segment", str(tmp_path / "cases"), "-o", str(tmp_path / "out"), "--without", "t1"]) == 0
+    assert "Without the second opinion of shy, which cannot do without t1." in capsys.readouterr().out
+    assert json.loads((tmp_path / "out" / "tiny_run.json").read_text())["second_opinion"]["asked"] is False
+    assert run(["segment", str(tmp_path / "cases"), "-o", str(tmp_path / "whole")]) == 0
+    assert "Without the second opinion" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [

@@ -157,7 +157,7 @@ def consult(prepared: Prepared, probabilities: Probabilities, network: NetworkSh
     suspected = probabilities[..., Label.BACKGROUND] < 1 - SUSPICION
     if suspected.any():
         second = predict_brain(replace(prepared, brain=suspected), network, plan, predict)
-        np.copyto(probabilities, (probabilities + second) / 2, where=suspected[..., None])
+        probabilities[suspected] = (probabilities[suspected] + second[suspected]) / 2
 
 
 def _with_neighbours(slices: Channels, region: tuple[slice, ...], neighbours: int, background: float) -> Channels:
