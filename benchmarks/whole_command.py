@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-STAGES = ("read", "check", "normalise", "network", "postprocess", "to input grid")
+STAGES = ("read", "check", "normalise", "network", "second opinion", "postprocess", "to input grid")
 
 
 def run_once(case: Path, options: list[str], folder: Path) -> dict[str, float | str]:
@@ -34,7 +34,7 @@ def run_once(case: Path, options: list[str], folder: Path) -> dict[str, float | 
     record = json.loads(next(folder.glob("*_run.json")).read_text())
     took: dict[str, float | str] = {"wall_s": round(wall, 2), "cpu_s": round(usage.ru_utime + usage.ru_stime, 2)}
     took["peak_mb"] = round(usage.ru_maxrss * 1024 / 1e6)
-    took |= {stage.replace(" ", "_") + "_s": record["seconds"][stage] for stage in STAGES}
+    took |= {stage.replace(" ", "_") + "_s": record["seconds"].get(stage, 0.0) for stage in STAGES}
     took["processors"] = record["environment"]["processors"]
     return took
 
@@ -49,7 +49,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = [run_once(options.case, options.option, Path(folder) / str(n)) for n in range(options.repeats)]
-    for name in ("wall_s", "cpu_s", "peak_mb", "network_s"):
+    for name in ("wall_s", "cpu_s", "peak_mb", "network_s", "second_opinion_s"):
         values = [float(row[name]) for row in rows]
         print(f"{name}: median {statistics.median(values):.2f}, {min(values):.2f} to {max(values):.2f}, {len(values)} repeats")
     if options.output:

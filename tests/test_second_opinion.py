@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ from gliomask.engines.fake import FakeEngine
 from gliomask.errors import ModelError
 from gliomask.inference import SUSPICION, NetworkShape, PatchPlan, consult, predict_brain
 from gliomask.io.brats import find_cases
-from gliomask.labels import Label, convention
+from gliomask.labels import Label, Region, convention
 from gliomask.models.registry import load_model
 from gliomask.preprocess.channels import prepare
+from gliomask.quality import Estimate
 from gliomask.segmentation import Options, Segmenter
 from gliomask.sequences import PAPER_ORDER, Sequence
 
@@ -116,11 +118,21 @@ def test_it_is_not_asked_about_patients_who_lack_what_it_needs(two_models, tiny_
     assert gliomask.segment(case).models == ("by-hand", "shy")
 
 
+def test_a_calibration_of_both_is_not_used_for_one(two_models, tiny_case):
+    first, _ = two_models
+    first.spec.may_miss = PAPER_ORDER
+    estimates = {Region.WT: Estimate(0.9, 0.8, 1.0)}
+    first.spec.quality = SimpleNamespace(calibration=lambda: SimpleNamespace(estimates=lambda expected: estimates))
+    volumes = {sequence: volume for sequence, volume in tiny_case.volumes.items() if sequence != Sequence.T1}
+    assert gliomask.segment(tiny_case).estimates == estimates
+    assert gliomask.segment(Case("tiny", volumes, tiny_case.geometry, without=frozenset({Sequence.T1}))).estimates == {}
+
+
 def test_the_screen_says_so_when_it_is_not_asked(two_models, tmp_path, capsys):
     two_models[0].spec.may_miss = PAPER_ORDER
     write_brats_case(tmp_path / "cases", make_tiny_case())
     assert run(["segment", str(tmp_path / "cases"), "-o", str(tmp_path / "out"), "--without", "t1"]) == 0
-    assert "Without the second opinion of shy, which cannot do without t1." in capsys.readouterr().out
+    assert "Without the second opinion of shy, which cannot do without t1; no Dice can be predicted." in capsys.readouterr().out
     assert json.loads((tmp_path / "out" / "tiny_run.json").read_text())["second_opinion"]["asked"] is False
     assert run(["segment", str(tmp_path / "cases"), "-o", str(tmp_path / "whole")]) == 0
     assert "Without the second opinion" not in capsys.readouterr().out

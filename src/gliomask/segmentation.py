@@ -84,7 +84,7 @@ class Segmentation:
         seconds: time of each stage.
         postprocess: the chain that was applied.
         expected_dice: what the network expects of itself, by region; see `gliomask.quality`.
-        estimates: what that is worth, where the model was calibrated; empty elsewhere.
+        estimates: what that is worth, where the model was calibrated; empty elsewhere, and where its second opinion could not be asked.
         disagreement: (I, J, K) float32, how far the mirrored passes disagree, see `quality.disagreement`; None without flips.
         models: names of the models that were asked, the second opinion after the first.
     """
@@ -212,7 +212,8 @@ class Segmenter:
         label_map[~prepared.brain] = Label.BACKGROUND
         watch.lap("postprocess")
         expected = expected_dice(probabilities, label_map)
-        estimates = {} if self.calibration is None else self.calibration.estimates(expected)
+        # A calibration holds for the networks that it was made with: for one of two it would promise too much.
+        estimates = {} if self.calibration is None or second is not self.second else self.calibration.estimates(expected)
         watch.lap("quality")
         undo = prepared.reorientation.undo
         flags += nothing_found(label_map) + doubtful(estimates)

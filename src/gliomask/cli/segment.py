@@ -194,7 +194,7 @@ def _segment_one(segmenter: Segmenter, files: CaseFiles, output: Path, writing: 
     _warn(files.case_id, result)
     if segmenter.second is not None and len(result.models) == 1:
         name = segmenter.second.model.spec.name
-        click.echo(f"Without the second opinion of {name}, which cannot do without {', '.join(sorted(result.case.without))}.")
+        click.echo(f"Without the second opinion of {name}, which cannot do without {', '.join(sorted(result.case.without))}; no Dice can be predicted.")
     click.echo(results.volumes_tsv.read_text().rstrip())
     for region, estimate in result.estimates.items():
         click.echo(f"Expected Dice of {region}: {estimate.dice:.2f} ({estimate.low:.2f} to {estimate.high:.2f})")
