@@ -14,6 +14,7 @@ import numpy as np
 from region_probabilities import RegionProbabilities
 
 from gliomask.arrays import LabelMap
+from gliomask.engines.ends import REGION_NAMES, decide
 from gliomask.io.brats import read_label_map
 from gliomask.io.nifti import write_volume
 from gliomask.labels import Label, Region
@@ -21,19 +22,12 @@ from gliomask.postprocess import CHAINS, postprocess
 from gliomask.preprocess.channels import NETWORK_ORIENTATION
 from gliomask.study.work import LABELS
 
-HALF = 0.5
-NESTED = ((Region.WT, Label.OEDEMA), (Region.TC, Label.NECROTIC), (Region.ET, Label.ENHANCING))
-"""Each region within the one before, and the label of what lies in no later one."""
-
 
 def decide_regions(members: list[RegionProbabilities]) -> LabelMap:
-    """Returns the label of each voxel, from the mean of the members' probabilities."""
-    label_map: LabelMap = np.zeros(members[0].shape, np.uint8)
-    inside = np.ones(members[0].shape, bool)
-    for region, label in NESTED:
-        inside &= np.mean([member.volume(region) for member in members], axis=0, dtype=np.float32) > HALF
-        label_map[inside] = label
-    return label_map
+    """Returns the label of each voxel, from the mean of the members' probabilities, as a network of regions is decided."""
+    whole, core, enhancing = (np.mean([member.volume(region) for member in members], axis=0, dtype=np.float32) for region in (Region.WT, Region.TC, Region.ET))
+    shares = {Label.BACKGROUND: 1 - whole, Label.NECROTIC: core - enhancing, Label.OEDEMA: whole - core, Label.ENHANCING: enhancing}
+    return decide(np.stack([shares[label] for label in Label], axis=-1), REGION_NAMES)
 
 
 def main() -> None:

@@ -140,9 +140,9 @@ class Member:
         network = NetworkShape(spec.input_kind, spec.halo, spec.size_multiple, spec.neighbouring_slices)
         return cls(model, network, plan, model.open(options.engine, options.threads))
 
-    def can_do_without(self, missing: Iterable[Sequence]) -> bool:
-        """Whether the model needs none of these sequences, or was trained to do without them."""
-        return not set(missing).intersection(self.model.spec.inputs).difference(self.model.spec.may_miss)
+    def cannot_do_without(self, missing: Iterable[Sequence]) -> list[Sequence]:
+        """Returns which of these sequences the model needs, because it was not trained to do without them."""
+        return sorted(set(missing).intersection(self.model.spec.inputs).difference(self.model.spec.may_miss))
 
 
 @dataclass(eq=False)
@@ -201,7 +201,7 @@ class Segmenter:
         probabilities = predict_brain(prepared, self.first.network, self.first.plan, self._predict(self.first), progress, doubts)
         watch.lap("network")
         apart = None if doubts is None else disagreement(probabilities, doubts)
-        second = self.second if self.second is not None and self.second.can_do_without(case.without) else None
+        second = None if self.second is None or self.second.cannot_do_without(case.without) else self.second
         if second is not None:
             consult(prepared, probabilities, second.network, second.plan, self._predict(second))
             watch.lap("second opinion")
@@ -227,10 +227,10 @@ class Segmenter:
         return averaged_over_flips(member.engine.predict) if self.options.flips else member.engine.predict
 
     def _refuse_missing(self, case: Case) -> None:
-        spec = self.model.spec
-        needed = sorted(case.without.intersection(spec.inputs).difference(spec.may_miss))
+        needed = self.first.cannot_do_without(case.without)
         if needed:
-            raise CaseError(f"Case {case.case_id}: model '{spec.name}' needs {', '.join(needed)}; it was not trained to do without. {_other_models()}")
+            name = self.model.spec.name
+            raise CaseError(f"Case {case.case_id}: model '{name}' needs {', '.join(needed)}; it was not trained to do without. {_other_models()}")
 
     def _corrected(self, case: Case) -> Case:
         if not self.options.bias_correction:
