@@ -191,24 +191,26 @@ def _text(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.3f}".removesuffix(".000")
 
 
+def line_fields(calibration: Calibration, region: Region, found: Column) -> dict[str, float | None]:
+    """Returns a region's line as model.json has it, with what such lines were worth for cases that took no part."""
+    spearman = _correlation(spearmanr, found)
+    return {
+        "intercept": round(calibration.lines[region][0], 4),
+        "slope": round(calibration.lines[region][1], 4),
+        "below": round(calibration.spread[region][0], 4),
+        "above": round(calibration.spread[region][1], 4),
+        "spearman": None if math.isnan(spearman) else round(spearman, 3),
+        "held": round(float(found.held.mean()), 3),
+        "width": round(float(np.median(found.width)), 3),
+    }
+
+
 def to_json(cases: list[Judged], columns: dict[str, Column], command: str) -> dict[str, object]:
     """What goes into model.json: lines fitted to all cases, and what such lines were worth for cases that they were not fitted to."""
     everything = fit(cases)
-    regions = {}
-    for region in Region:
-        found, spearman = columns[region.value], _correlation(spearmanr, columns[region.value])
-        regions[region.value] = {
-            "intercept": round(everything.lines[region][0], 4),
-            "slope": round(everything.lines[region][1], 4),
-            "below": round(everything.spread[region][0], 4),
-            "above": round(everything.spread[region][1], 4),
-            "spearman": None if math.isnan(spearman) else round(spearman, 3),
-            "held": round(float(found.held.mean()), 3),
-            "width": round(float(np.median(found.width)), 3),
-        }
     several = len({case.fold for case in cases}) > 1
     return {
-        "regions": regions,
+        "regions": {region.value: line_fields(everything, region, columns[region.value]) for region in Region},
         "coverage": COVERAGE,
         "cases": len(cases),
         "flagged": int(columns[CASE].flagged.sum()),

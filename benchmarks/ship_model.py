@@ -1,11 +1,12 @@
-"""Puts a trained network and its scores into the package, with its card:
+r"""Puts a trained network and its scores into the package, with its card:
 
-    python benchmarks/ship_model.py RUN NAME --evaluation FOLDER --postprocess 3d --protocol TEXT --reading TEXT --command LINE... [--quality FILE]
+    python benchmarks/ship_model.py RUN NAME --evaluation FOLDER --postprocess 3d --protocol TEXT --reading TEXT --command LINE... \
+        [--quality FILE] [--subsets FILE]
 
 RUN is a run folder of `gliomask train`; NAME a shipped model's name; FOLDER what `gliomask evaluate` wrote for cross-validated
 predictions. --quality FILE, as `benchmarks/calibrate_quality.py --json` writes it, puts the calibration of the model's own doubts into
-model.json; without it no result comes with a Dice that is to be expected. The card
-goes to docs/model-cards/NAME.md, the tables of cases and regions to docs/tables/.
+model.json; without it no result comes with a Dice that is to be expected. --subsets FILE, as `benchmarks/calibrate_subsets.py --json` writes it,
+does the same for patients who lack sequences. The card goes to docs/model-cards/NAME.md, the tables of cases and regions to docs/tables/.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import json
 import shutil
 from pathlib import Path
 
+from gliomask.models.calibration import parse_quality, parse_subsets
 from gliomask.models.card import card
 from gliomask.models.registry import SHIPPED, SHIPPED_FOLDER
-from gliomask.models.spec import Timing, parse_quality
+from gliomask.models.spec import Timing
 from gliomask.training.backend import use_backend
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,10 +56,12 @@ def main() -> None:
     parser.add_argument("--command", action="append", default=[])
     parser.add_argument("--timing", nargs=3, metavar=("SECONDS", "CONDITIONS", "COMMAND"), help="how long a case takes, what was measured, and by what command")
     parser.add_argument("--quality", type=Path, help="calibration, as benchmarks/calibrate_quality.py --json writes it")
+    parser.add_argument("--subsets", type=Path, help="calibration by subsets of the sequences, as benchmarks/calibrate_subsets.py --json writes it")
     parser.add_argument("--second-opinion", choices=list(SHIPPED), help="model that is asked as well; the evaluation must have asked its like")
     options = parser.parse_args()
     # Read first: a file that is no calibration is found out before the graph is built.
     quality = None if options.quality is None else parse_quality(options.quality.read_bytes(), str(options.quality))
+    subsets = None if options.subsets is None else parse_subsets(options.subsets.read_bytes(), str(options.subsets))
     use_backend("tensorflow", None)
     from gliomask.training.export import export_model
 
@@ -72,6 +76,7 @@ def main() -> None:
         scores=scores_of(options.evaluation, options.protocol, options.reading, options.command),
         timing=Timing(seconds=float(seconds), conditions=conditions, command=command) if seconds else None,
         quality=quality,
+        subsets=subsets,
         second_opinion=options.second_opinion,
         overwrite=True,
     )

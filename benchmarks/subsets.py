@@ -1,10 +1,12 @@
 """What a missing sequence costs: every subset of the sequences, on patients that the model never saw.
 
-    python benchmarks/subsets.py MODEL [MODEL ...] --data CASES --cases docs/tables/subsets_NAME_cases.tsv -o docs/tables/subsets_NAME.tsv
+    python benchmarks/subsets.py MODEL [MODEL ...] --data CASES --postprocess 3d --cases docs/tables/subsets_NAME_cases.tsv -o docs/tables/subsets_NAME.tsv
 
 Each MODEL is a model folder, or a shipped model's name, whose training held cases out (`gliomask train --fold`) and that can do without
-sequences; those cases are looked for in CASES. `--cases` gets a row per case and subset as they come, and what stands there already is not done
-again; `-o` a row per subset: median and mean Dice of each region. A region that is empty in both counts as 1, as BraTS 2020 has it.
+sequences; those cases are looked for in CASES. It is asked alone, without a second opinion. `--cases` gets a row per case and subset as they come,
+with the Dice that the case had and the one that the network expected of itself (`benchmarks/calibrate_subsets.py` relates them); what stands
+there already is not done again. `-o` gets a row per subset: median and mean Dice of each region. A region that is empty in both counts as 1, as
+BraTS 2020 has it.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from gliomask.io.brats import CaseFiles, find_cases, read_case, read_reference
 from gliomask.io.nifti import write_bytes
 from gliomask.labels import Region
 from gliomask.metrics.overlap import count
-from gliomask.segmentation import Options, Segmenter
+from gliomask.segmentation import NO_OTHER, Options, Segmenter
 from gliomask.sequences import PAPER_ORDER, Sequence, droppable
 from gliomask.study.tables import read_tsv, to_tsv
 
@@ -40,15 +42,16 @@ def there(missing: tuple[Sequence, ...]) -> str:
     return " ".join(sequence.value for sequence in PAPER_ORDER if sequence not in missing)
 
 
-def score(segmenter: Segmenter, files: CaseFiles) -> Iterator[Row]:
+def score(segmenter: Segmenter, files: CaseFiles, fold: int | None) -> Iterator[Row]:
     """Yields a row per subset of a case."""
     case = read_case(files)
     reference = read_reference(files, case.geometry)
     for missing in SUBSETS:
-        found = segmenter.run(without(case, missing)).label_map
-        counts = {region: count(region.mask(reference), region.mask(found)).dice for region in Region}
+        found = segmenter.run(without(case, missing))
+        counts = {region: count(region.mask(reference), region.mask(found.label_map)).dice for region in Region}
         dice = {region.value: f"{1.0 if np.isnan(value) else value:.6f}" for region, value in counts.items()}
-        yield {"case": files.case_id, "sequences": there(missing), **dice}
+        expected = {f"expected_{region}": f"{value:.6f}" for region, value in found.expected_dice.items()}
+        yield {"case": files.case_id, "fold": "" if fold is None else str(fold), "sequences": there(missing), **dice, **expected}
 
 
 def summarise(rows: list[Row]) -> list[Row]:
@@ -69,17 +72,18 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cases", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--postprocess")
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
     files = {found.case_id: found for found in find_cases(options.data)}
     rows = read_tsv(options.cases) if options.cases.exists() else []
     for model in options.models:
-        with Segmenter(Options(model=model, threads=options.threads)) as segmenter:
+        with Segmenter(Options(model=model, threads=options.threads, postprocess=options.postprocess, second_opinion=NO_OTHER)) as segmenter:
             training = segmenter.model.spec.training
             if training is None or not training.held_out_cases:
                 raise SystemExit(f"{model}: its training held no case out; nothing can be scored honestly.")
             for case_id in sorted(set(training.held_out_cases) - {row["case"] for row in rows}):
-                rows += score(segmenter, files[case_id])
+                rows += score(segmenter, files[case_id], training.fold)
                 write_bytes(options.cases, to_tsv(rows))
                 print(case_id, flush=True)
     content = to_tsv(summarise(rows))

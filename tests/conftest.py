@@ -110,6 +110,7 @@ def model_by_hand():
         neighbouring_slices=0,
         may_miss=(),
         quality=None,
+        subsets=None,
         second_opinion=None,
         size_multiple=2,
         normalisation=SimpleNamespace(method="volume"),

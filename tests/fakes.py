@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from gliomask.engines.base import SPATIAL_AXES, EngineSource
+from gliomask.models.calibration import Subset, SubsetLine, Subsets
 from gliomask.models.files import pack_arrays, sha256
 from gliomask.models.golden import PROBABILITIES, golden_batch
 from gliomask.models.spec import OUTPUT_NAMES, Graph, ModelSpec, Normalisation, TrainingRecord, spec_bytes
-from gliomask.sequences import PAPER_ORDER
+from gliomask.sequences import PAPER_ORDER, Sequence
 
 FEATURES = 5
 GOLDEN_SHAPES = {"slices": (6, 10), "volumes": (4, 6, 8)}
@@ -144,12 +145,24 @@ def tiny_spec(kind: str, **changes) -> ModelSpec:
         "scores": {},
         "timing": None,
         "quality": None,
+        "subsets": None,
         "licence": "CC-BY-4.0",
         "attribution": ("the people who scanned the patients",),
         "files": dict.fromkeys(("model.onnx", "weights.npz", "golden.npz"), "0" * 64),
         "golden_tolerance": 1e-4,
     }
     return ModelSpec(**(fields | changes))
+
+
+def tiny_subsets() -> Subsets:
+    """What a model is worth with everything (half of what it expects) and without T1 (a quarter)."""
+
+    def subset(without: tuple[Sequence, ...], slope: float, median: float) -> Subset:
+        line = SubsetLine(intercept=0.0, slope=slope, below=0.1, above=0.1, spearman=None, held=0.8, width=0.2, median=median, mean=median - 0.1)
+        return Subset(without=without, regions=dict.fromkeys(("WT", "TC", "ET"), line), flagged=3)
+
+    sets = (subset((), 0.5, 0.9), subset((Sequence.T1,), 0.25, 0.7))
+    return Subsets(sets=sets, coverage=0.8, cases=65, protocol="By hand.", command="subsets x")
 
 
 def write_tiny_model(folder: Path, kind: str = "slices") -> Path:

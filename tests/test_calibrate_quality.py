@@ -11,7 +11,7 @@ import pytest
 from test_phantom_et import load
 
 from gliomask.labels import Region
-from gliomask.models.spec import parse_quality
+from gliomask.models.calibration import parse_quality
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fakes import tiny_spec
+from fakes import tiny_spec, tiny_subsets
 
+from gliomask.models.calibration import Quality, QualityLine
 from gliomask.models.card import card
 from gliomask.models.registry import load_model, shipped_models
-from gliomask.models.spec import ForeignRecord, Quality, QualityLine, Timing
+from gliomask.models.spec import ForeignRecord, Timing
 
 CARDS = Path(__file__).resolve().parents[1] / "docs" / "model-cards"
 
@@ -40,6 +41,14 @@ def test_a_card_tells_what_the_models_own_doubts_are_worth():
     assert "Of 65 cases 9 would have been flagged `doubtful`, among them 6 of the 10 worst" in text
     assert "`calibrate x`" in text
     assert "How sure it is" not in card(tiny_spec("slices"))
+
+
+def test_a_card_tells_what_missing_sequences_cost():
+    text = card(tiny_spec("slices", subsets=tiny_subsets()))
+    assert "| t1 | 0.700, 0.600, 80% | 0.700, 0.600, 80% | 0.700, 0.600, 80% | 3 |" in text
+    assert "| nothing | 0.900" in text
+    assert "`subsets x`" in text
+    assert "Patients who lack sequences" not in card(tiny_spec("slices"))
 
 
 def test_a_card_without_scores_says_so():

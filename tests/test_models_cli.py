@@ -7,12 +7,13 @@ import subprocess
 import sys
 
 import pytest
-from fakes import tiny_spec, write_tiny_model
+from fakes import tiny_spec, tiny_subsets, write_tiny_model
 
 from gliomask.cli.main import run
 from gliomask.models import shelf
+from gliomask.models.calibration import Quality, QualityLine
 from gliomask.models.registry import load_model, shipped_models
-from gliomask.models.spec import Quality, QualityLine, spec_bytes
+from gliomask.models.spec import spec_bytes
 
 HEAVY = {"openvino", "onnxruntime", "keras", "tensorflow", "jax", "torch", "onnx", "pydantic", "numpy", "nibabel", "scipy", "matplotlib", "rich"}
 LIST_SECONDS = 0.2
@@ -83,6 +84,14 @@ def test_what_a_models_own_estimates_are_worth_is_told(tmp_path, capsys):
     page = capsys.readouterr().out
     assert "estimate TC rank correlation 0.65; 83% of 65 cases in the interval, which is 0.27 wide (median)" in page
     assert "estimate ET rank correlation not measured" in page
+
+
+def test_what_missing_sequences_cost_is_told(tmp_path):
+    folder = write_tiny_model(tmp_path / "tiny")
+    (folder / "model.json").write_bytes(spec_bytes(tiny_spec("slices", subsets=tiny_subsets())))
+    summary = shelf.summarise(folder)
+    assert summary.lacking == {"nothing": dict.fromkeys(("WT", "TC", "ET"), 0.9), "t1": dict.fromkeys(("WT", "TC", "ET"), 0.7)}
+    assert "lacking     t1: median Dice WT 0.700, TC 0.700, ET 0.700, alone" in shelf.page(summary)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "[" * 100_000, '{"name": 1}'])

@@ -15,7 +15,7 @@ from gliomask.cli.main import run
 from gliomask.errors import ModelError
 from gliomask.io.nifti import read_volume
 from gliomask.labels import Region
-from gliomask.models.spec import Quality, parse_quality
+from gliomask.models.calibration import Quality, parse_quality
 from gliomask.quality import PLANES, SMOOTHING_VOXELS, Calibration, disagreement, entropy, expected_dice
 
 

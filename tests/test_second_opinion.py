@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import MIXING, make_tiny_case, model_by_hand, write_brats_case
+from fakes import tiny_subsets
 
 import gliomask
 from gliomask import cohort
@@ -119,20 +120,28 @@ def test_it_is_not_asked_about_patients_who_lack_what_it_needs(two_models, tiny_
 
 
 def test_a_calibration_of_both_is_not_used_for_one(two_models, tiny_case):
+    """Both: what was calibrated together. The first alone: what was calibrated by subsets, whether nothing or something lacks. Others: nothing."""
     first, _ = two_models
     first.spec.may_miss = PAPER_ORDER
-    estimates = {Region.WT: Estimate(0.9, 0.8, 1.0)}
-    first.spec.quality = SimpleNamespace(calibration=lambda: SimpleNamespace(estimates=lambda expected: estimates))
+    both = {Region.WT: Estimate(0.9, 0.8, 1.0)}
+    first.spec.quality = SimpleNamespace(calibration=lambda: SimpleNamespace(estimates=lambda expected: both))
     volumes = {sequence: volume for sequence, volume in tiny_case.volumes.items() if sequence != Sequence.T1}
-    assert gliomask.segment(tiny_case).estimates == estimates
-    assert gliomask.segment(Case("tiny", volumes, tiny_case.geometry, without=frozenset({Sequence.T1}))).estimates == {}
+    lacking = Case("tiny", volumes, tiny_case.geometry, without=frozenset({Sequence.T1}))
+    assert gliomask.segment(tiny_case).estimates == both
+    for case, options in ((lacking, {}), (tiny_case, {"second_opinion": "none"}), (tiny_case, {"second_opinion": "by-hand"})):
+        assert gliomask.segment(case, **options).estimates == {}
+    first.spec.subsets = tiny_subsets()
+    for case, options, slope in ((lacking, {}, 0.25), (tiny_case, {"second_opinion": "none"}, 0.5)):
+        result = gliomask.segment(case, **options)
+        assert result.estimates[Region.WT].dice == pytest.approx(slope * result.expected_dice[Region.WT], abs=1e-3)
+    assert gliomask.segment(tiny_case, second_opinion="by-hand").estimates == {}
 
 
 def test_the_screen_says_so_when_it_is_not_asked(two_models, tmp_path, capsys):
     two_models[0].spec.may_miss = PAPER_ORDER
     write_brats_case(tmp_path / "cases", make_tiny_case())
     assert run(["segment", str(tmp_path / "cases"), "-o", str(tmp_path / "out"), "--without", "t1"]) == 0
-    assert "Without the second opinion of shy, which cannot do without t1; no Dice can be predicted." in capsys.readouterr().out
+    assert "Without the second opinion of shy, which cannot do without t1." in capsys.readouterr().out
     assert json.loads((tmp_path / "out" / "tiny_run.json").read_text())["second_opinion"]["asked"] is False
     assert run(["segment", str(tmp_path / "cases"), "-o", str(tmp_path / "whole")]) == 0
     assert "Without the second opinion" not in capsys.readouterr().out

@@ -6,16 +6,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import make_tiny_case, write_brats_case
+from fakes import tiny_subsets
+from pydantic import ValidationError
 
 import gliomask
 from gliomask.case import Case
 from gliomask.cli.main import run
 from gliomask.errors import CaseError, UsageError
 from gliomask.io.brats import explicit_case, find_cases, read_case
+from gliomask.models.calibration import Subsets
 from gliomask.preprocess.channels import prepare
 from gliomask.preprocess.checks import check_case
 from gliomask.sequences import PAPER_ORDER, Sequence
 
+T1_T2 = frozenset({Sequence.T1, Sequence.T2})
 T1 = frozenset({Sequence.T1})
 
 
@@ -103,3 +107,34 @@ def test_the_command_records_it(able_model, tmp_path, capsys):
     assert len(record["inputs"]) == 2
     assert run(["segment", str(folder), "-o", str(tmp_path / "other"), "--without", "t3"]) == 2
     assert "'t3' is not the name of a sequence" in capsys.readouterr().err
+
+
+def test_doubts_are_read_by_what_is_missing(able_model, tiny_case):
+    able_model.spec.subsets = tiny_subsets()
+    for case, slope in ((tiny_case, None), (subset(tiny_case, T1), 0.25), (subset(tiny_case, T1_T2), None)):
+        result = gliomask.segment(case)
+        expected = {} if slope is None else {region: pytest.approx(slope * dice, abs=1e-3) for region, dice in result.expected_dice.items()}
+        assert {region: estimate.dice for region, estimate in result.estimates.items()} == expected
+        assert (result.cost is not None) == (slope is not None)
+
+
+def test_what_is_missing_and_what_that_costs_is_said_where_results_are_read(able_model, tmp_path, capsys):
+    able_model.spec.subsets = tiny_subsets()
+    folder = write_brats_case(tmp_path / "tiny", make_tiny_case())
+    assert run(["segment", str(folder), "-o", str(tmp_path / "out"), "--without", "t1", "--report", "html", "--no-preview"]) == 0
+    cost = "Median Dice of 65 cross-validated patients without them (and with all four): WT 0.7 (0.9), TC 0.7 (0.9), ET 0.7 (0.9)."
+    said = capsys.readouterr()
+    assert cost in said.out
+    assert "doubtful" in [flag["name"] for flag in json.loads((tmp_path / "out" / "tiny_run.json").read_text())["quality_flags"]]
+    assert f"Segmented without t1. {cost}" in (tmp_path / "out" / "tiny_report.html").read_text()
+    assert run(["segment", str(folder), "-o", str(tmp_path / "two"), "--without", "t1", "--without", "t2", "--report", "html", "--no-preview"]) == 0
+    assert "Segmented without t1, t2. What that costs was not measured." in (tmp_path / "two" / "tiny_report.html").read_text()
+    assert "cross-validated" not in capsys.readouterr().out
+    assert json.loads((tmp_path / "two" / "tiny_run.json").read_text())["cost_of_missing"] is None
+
+
+def test_every_subset_stands_once_and_that_of_all_first():
+    good = tiny_subsets().model_dump()
+    for sets, words in ((good["sets"][::-1], "must lack nothing; it lacks t1"), ((*good["sets"], good["sets"][1]), "there twice"), ((), "at least 1")):
+        with pytest.raises(ValidationError, match=words):
+            Subsets.model_validate(good | {"sets": sets})

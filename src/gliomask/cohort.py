@@ -20,7 +20,7 @@ from gliomask.errors import FileFormatError, GliomaskError, InputError, QualityE
 from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles, read_files
 from gliomask.labels import LabelConvention, Region
-from gliomask.quality import entropy
+from gliomask.quality import Cost, entropy
 from gliomask.report.preview import draw_preview
 from gliomask.report.run_record import input_hashes, read_record, write_record
 from gliomask.report.volumes import Volumes, measure
@@ -233,6 +233,7 @@ def record_fields(segmenter: Segmenter, result: Segmentation, writing: Writing, 
         "inputs": hashes,
         "sequences": {sequence.value: str(path) for sequence, path in result.case.sources.items()},
         "without": sorted(result.case.without),
+        "cost_of_missing": None if result.cost is None else cost_fields(result.cost),
         "grid": str(result.case.geometry),
         "model": {"name": segmenter.model.spec.name, "sha256": segmenter.model.sha256},
         "second_opinion": None if segmenter.second is None else second_opinion_fields(segmenter.second.model, result),
@@ -248,6 +249,11 @@ def record_fields(segmenter: Segmenter, result: Segmentation, writing: Writing, 
 def second_opinion_fields(model: Model, result: Segmentation) -> dict[str, Any]:
     """Returns what the run record says of the model that was to be asked as well; `asked` is false where it cannot do without what the case lacks."""
     return {"name": model.spec.name, "sha256": model.sha256, "asked": model.spec.name in result.models}
+
+
+def cost_fields(cost: Cost) -> dict[str, Any]:
+    """Returns what the run record says of the price of missing sequences; `report.provenance.cost_in_words` reads it."""
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in asdict(cost).items()}
 
 
 @dataclass(frozen=True)

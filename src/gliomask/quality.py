@@ -56,6 +56,21 @@ class Calibration:
         return found
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What it costs that a patient lacks sequences: the same cross-validated cases with them and without.
+
+    Args:
+        cases: how many there were.
+        median_dice: that they had without, by region.
+        median_dice_of_all: that they had with all sequences.
+    """
+
+    cases: int
+    median_dice: Mapping[Region, float]
+    median_dice_of_all: Mapping[Region, float]
+
+
 def _unit(value: float) -> float:
     return min(max(value, 0.0), 1.0)
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +28,7 @@ from gliomask.models.shelf import summaries
 from gliomask.postprocess import CHAINS, postprocess
 from gliomask.preprocess.channels import prepare
 from gliomask.preprocess.checks import Flag, check_case, doubtful, nothing_found
-from gliomask.quality import Estimate, disagreement, expected_dice
+from gliomask.quality import Calibration, Cost, Estimate, disagreement, expected_dice
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ class Segmentation:
         seconds: time of each stage.
         postprocess: the chain that was applied.
         expected_dice: what the network expects of itself, by region; see `gliomask.quality`.
-        estimates: what that is worth, where the model was calibrated; empty elsewhere, and where its second opinion could not be asked.
+        estimates: what that is worth, where the models that were asked were calibrated on such patients; empty elsewhere.
+        cost: what it costs that the patient lacks sequences, where that was measured; None where none lack.
         disagreement: (I, J, K) float32, how far the mirrored passes disagree, see `quality.disagreement`; None without flips.
         models: names of the models that were asked, the second opinion after the first.
     """
@@ -97,6 +98,7 @@ class Segmentation:
     postprocess: str
     expected_dice: Mapping[Region, float]
     estimates: Mapping[Region, Estimate]
+    cost: Cost | None = None
     disagreement: npt.NDArray[np.float32] | None = None
     models: tuple[str, ...] = ()
 
@@ -162,7 +164,6 @@ class Segmenter:
         if self.chain not in CHAINS:
             raise UsageError(f"There is no post-processing '{self.chain}'. Known ones: {', '.join(CHAINS)}.")
         spec = self.model.spec
-        self.calibration = None if spec.quality is None else spec.quality.calibration()
         named = self.options.second_opinion or spec.second_opinion or NO_OTHER
         other = None if named == NO_OTHER else _second_opinion(named, self.model)
         self.first = Member.open(self.model, self.options)
@@ -212,19 +213,32 @@ class Segmenter:
         label_map[~prepared.brain] = Label.BACKGROUND
         watch.lap("postprocess")
         expected = expected_dice(probabilities, label_map)
-        # A calibration holds for the networks that it was made with: for one of two it would promise too much.
-        estimates = {} if self.calibration is None or second is not self.second else self.calibration.estimates(expected)
+        calibration, cost = self._worth(second, case.without.intersection(self.model.spec.inputs))
+        estimates = {} if calibration is None else calibration.estimates(expected)
         watch.lap("quality")
         undo = prepared.reorientation.undo
         flags += nothing_found(label_map) + doubtful(estimates)
         apart = None if apart is None else undo(apart)
         models = tuple(member.model.spec.name for member in (self.first, second) if member is not None)
-        result = Segmentation(case, undo(label_map), undo(probabilities), flags, watch.seconds, self.chain, expected, estimates, apart, models)
+        result = Segmentation(case, undo(label_map), undo(probabilities), flags, watch.seconds, self.chain, expected, estimates, cost, apart, models)
         watch.lap("to input grid")
         return result
 
     def _predict(self, member: Member) -> Predict:
         return averaged_over_flips(member.engine.predict) if self.options.flips else member.engine.predict
+
+    def _worth(self, second: Member | None, missing: Set[Sequence]) -> tuple[Calibration | None, Cost | None]:
+        """How to read the doubts of the models that were asked, and what the missing sequences cost.
+
+        A calibration holds for the networks that it was made with, and for such patients: for one network of two it would promise too much.
+        """
+        spec = self.model.spec
+        asked = None if second is None else second.model.spec.name
+        if asked == spec.second_opinion and not missing:
+            return (None if spec.quality is None else spec.quality.calibration()), None
+        if asked is None and spec.subsets is not None:
+            return spec.subsets.calibration(missing), spec.subsets.cost(missing)
+        return None, None
 
     def _refuse_missing(self, case: Case) -> None:
         needed = self.first.cannot_do_without(case.without)

@@ -185,7 +185,8 @@ def _raw_options(mode: Mode, skip: str, brain_mask: Path | None, spaces: tuple[s
 
 def _segment_one(segmenter: Segmenter, files: CaseFiles, output: Path, writing: Writing, segment_one: SegmentOne) -> None:
     from gliomask.cli.progress import brain_progress
-    from gliomask.cohort import ResultFiles
+    from gliomask.cohort import ResultFiles, cost_fields
+    from gliomask.report.provenance import cost_in_words
 
     results = ResultFiles.of(output, files.case_id)
     click.echo(files.describe())
@@ -194,7 +195,9 @@ def _segment_one(segmenter: Segmenter, files: CaseFiles, output: Path, writing: 
     _warn(files.case_id, result)
     if segmenter.second is not None and len(result.models) == 1:
         name = segmenter.second.model.spec.name
-        click.echo(f"Without the second opinion of {name}, which cannot do without {', '.join(sorted(result.case.without))}; no Dice can be predicted.")
+        click.echo(f"Without the second opinion of {name}, which cannot do without {', '.join(sorted(result.case.without))}.")
+    if result.cost is not None:
+        click.echo(cost_in_words(cost_fields(result.cost)))
     click.echo(results.volumes_tsv.read_text().rstrip())
     for region, estimate in result.estimates.items():
         click.echo(f"Expected Dice of {region}: {estimate.dice:.2f} ({estimate.low:.2f} to {estimate.high:.2f})")

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gliomask.models.spec import ModelSpec, Quality, TrainingRecord
+    from gliomask.models.calibration import Quality, Subsets
+    from gliomask.models.spec import ModelSpec, TrainingRecord
 
 SCORE_COLUMNS = {
     ("dice", "median"): "Dice, median",
@@ -56,6 +57,7 @@ def card(spec: ModelSpec) -> str:
         *([f"A case takes {spec.timing.seconds:g} s: {spec.timing.conditions} (`{spec.timing.command}`)."] if spec.timing else []),
         *([SECOND_OPINION.format(name=spec.second_opinion)] if spec.second_opinion else []),
         *(["## How sure it is", _quality(spec.quality)] if spec.quality else []),
+        *(["## Patients who lack sequences", _subsets(spec.subsets)] if spec.subsets else []),
         "## Training",
         *(_training(spec, spec.training) if spec.training else []),
         *([f"Not by gliomask. {spec.foreign.training} Origin: {spec.foreign.origin}"] if spec.foreign else []),
@@ -113,7 +115,7 @@ def _scores(scores: Mapping[str, Any]) -> str:
         return "None were measured."
     header = ["region", *SCORE_COLUMNS.values()]
     rows = [[region, *(_figure(metrics, *key) for key in SCORE_COLUMNS)] for region, metrics in regions.items()]
-    table = "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
+    table = _table(header, rows)
     commands = _bullets(f"`{line}`" for line in scores.get("commands", []))
     return f"{scores.get('protocol', '')}\n\n{table}\n\n{scores.get('reading', '')}\n\nCommands:\n\n{commands}"
 
@@ -131,13 +133,31 @@ def _quality(quality: Quality) -> str:
         ]
         for region, line in quality.regions.items()
     ]
-    table = "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
+    table = _table(header, rows)
     flags = (
         f"Of {quality.cases} cases {quality.flagged} would have been flagged `doubtful`, among them {quality.worst_flagged} of the {quality.worst} worst "
         "(by the mean of the three Dice)."
     )
     aim = f"Every result comes with the Dice that is to be expected and an interval meant to hold {quality.coverage:.0%} of the cases."
     return f"{aim} {quality.protocol}\n\n{table}\n\n{flags}\n\nCommand: `{quality.command}`"
+
+
+def _subsets(subsets: Subsets) -> str:
+    header = ["without", *(f"{region}: median, mean, in the interval" for region in subsets.sets[0].regions), "flagged"]
+    rows = [
+        [
+            ", ".join(one.without) or "nothing",
+            *(f"{line.median:.3f}, {line.mean:.3f}, {line.held:.0%}" for line in one.regions.values()),
+            str(one.flagged),
+        ]
+        for one in subsets.sets
+    ]
+    about = "Dice of the network alone, without a second opinion, which is not asked about such patients, and how many of the intervals given with it held."
+    return f"{about} {subsets.protocol}\n\n{_table(header, rows)}\n\nCommand: `{subsets.command}`"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
 
 
 def _figure(metrics: Mapping[str, Any], metric: str, statistic: str) -> str:

@@ -51,6 +51,7 @@ class Summary:
         timing: what was measured there, on what machine.
         second_opinion: the model that is asked as well where this one suspects tumour; empty for none.
         quality: how much its own estimates of a result's Dice are worth, by region, in a sentence each; empty where it makes none.
+        lacking: median Dice of each region by what a patient lacks, such as `t1 t2`, segmented by this model alone; `nothing` for comparison.
         licence: of the weights.
         card: the model card, in the repository.
         sha256: of `model.json`, which holds the hashes of all other files.
@@ -75,6 +76,7 @@ class Summary:
     timing: str | None
     second_opinion: str
     quality: dict[str, str]
+    lacking: dict[str, dict[str, float]]
     licence: str
     card: str | None
     sha256: str
@@ -157,6 +159,7 @@ def _summary(folder: Path, fields: Mapping[str, Any], digest: str) -> Summary:
         timing=timing.get("conditions"),
         second_opinion=str(fields["second_opinion"] or ""),
         quality=dict(_quality(fields["quality"] or {})),
+        lacking=dict(_lacking(fields["subsets"] or {})),
         licence=str(fields["licence"]),
         card=f"{CARDS}/{fields['name']}.md" if shipped else None,
         sha256=digest,
@@ -195,6 +198,11 @@ def _quality(quality: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         )
 
 
+def _lacking(subsets: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, float]]]:
+    for one in subsets.get("sets", ()):
+        yield " ".join(map(str, one["without"])) or "nothing", {str(region): float(line["median"]) for region, line in one["regions"].items()}
+
+
 def table(rows: list[Summary]) -> str:
     """Returns models as a table, a line each; what was not measured is named so."""
     header = ("model", "parameters", "median Dice WT / TC / ET", "of cases", "seconds a case", "may miss", "licence", "hash")
@@ -212,6 +220,10 @@ def _cells(row: Summary) -> tuple[str, ...]:
     return (name, f"{row.parameters:,}", dice, cases, seconds, ", ".join(row.may_miss) or "none", row.licence, row.sha256[:12])
 
 
+def _dice_of(dice: Mapping[str, float]) -> str:
+    return ", ".join(f"{region} {value:.3f}" for region, value in dice.items())
+
+
 def page(row: Summary) -> str:
     """Returns all of a summary as a page of text."""
     lines = [
@@ -219,6 +231,7 @@ def page(row: Summary) -> str:
         ("network", f"{row.network}, {row.parameters:,} parameters" + ("" if row.megabytes is None else f", {row.megabytes} MB")),
         ("input", f"{row.kind}; {', '.join(row.needs)}"),
         ("may miss", ", ".join(row.may_miss) + " (FLAIR or T1ce must stay)" if row.may_miss else "none of them"),
+        *(("lacking", f"{what}: median Dice {_dice_of(dice)}, alone") for what, dice in row.lacking.items()),
         ("trained on", row.trained_on),
         *((f"Dice {region}", _interval(figures)) for region, figures in row.dice.items()),
         *([] if row.dice else [("Dice", NOT_MEASURED)]),

@@ -1,22 +1,22 @@
 """`model.json`: everything that must be known to use a network rightly, checked field by field.
 
-Training writes it, inference obeys it. No field has a default: what is not said would have to be guessed. Models that were trained elsewhere
-are described by the same fields (`models.adopt` writes them); docs/models.md goes through them one by one.
+Training writes it, inference obeys it. Models that were trained elsewhere are described by the same fields (`models.adopt` writes them);
+docs/models.md goes through them one by one.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
 from gliomask.engines.ends import LABEL_NAMES, REGION_NAMES, Activation, GraphEnds, are_regions
-from gliomask.errors import ModelError, UsageError
-from gliomask.labels import Region
+from gliomask.errors import UsageError
+from gliomask.models.calibration import Quality, Subsets
+from gliomask.models.schema import Part, Text, parsed
 from gliomask.postprocess import CHAINS
 from gliomask.preprocess.normalise import normalisation
-from gliomask.quality import Calibration
 from gliomask.sequences import Sequence
 
 SCHEMA_VERSION: Final = 1
@@ -38,7 +38,6 @@ FOREIGN: Final = "foreign"
 AXIS_OF_LETTER = {"L": 0, "R": 0, "P": 1, "A": 1, "S": 2, "I": 2}
 """Axis of an array in LPS order that runs along each direction; R, A and I run against it."""
 
-Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 """Of a model."""
 
@@ -53,12 +52,7 @@ ChainName = Annotated[str, AfterValidator(_known_chain)]
 """Name of a post-processing."""
 
 
-class _Part(BaseModel):
-    # Strict: "2" is not the number 2. Numbers that are not finite have no place in a model file.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Normalisation(_Part):
+class Normalisation(Part):
     """How intensities become the network's input: a method of `preprocess.normalise` and the value that it gives to background."""
 
     method: str
@@ -75,7 +69,7 @@ class Normalisation(_Part):
         return self
 
 
-class TrainingRecord(_Part):
+class TrainingRecord(Part):
     """How the weights came about; `config` is the whole `training.config.TrainConfig`, `started_from` an earlier training that this one went on from."""
 
     recipe: Text
@@ -94,7 +88,7 @@ class TrainingRecord(_Part):
     keras: Text
 
 
-class Graph(_Part):
+class Graph(Part):
     """How the ONNX graph takes its input and gives its answer.
 
     Args:
@@ -110,7 +104,7 @@ class Graph(_Part):
     activation: Activation
 
 
-class Timing(_Part):
+class Timing(Part):
     """How long a case takes: seconds from the scans to the results, what was measured on what machine, and the command that measured it."""
 
     seconds: Annotated[float, Field(gt=0)]
@@ -118,72 +112,14 @@ class Timing(_Part):
     command: Text
 
 
-class QualityLine(_Part):
-    """What a region's expected Dice is worth: a straight line, and how far below and above it the cases lay; see `gliomask.quality`.
-
-    Args:
-        intercept, slope: of the line from what the network expects to what is to be expected.
-        below, above: how far the interval reaches from the line, Dice.
-        spearman: rank correlation of the estimate with the Dice that cases had; null where all were alike.
-        held: share of the cases whose Dice lay in the interval.
-        width: median width of the intervals, Dice.
-
-    The last three are of cases each judged by a line that was fitted to others.
-    """
-
-    intercept: float
-    slope: Annotated[float, Field(ge=0)]
-    below: Annotated[float, Field(ge=0, le=1)]
-    above: Annotated[float, Field(ge=0, le=1)]
-    spearman: Annotated[float, Field(ge=-1, le=1)] | None
-    held: Annotated[float, Field(ge=0, le=1)]
-    width: Annotated[float, Field(ge=0, le=1)]
-
-
-class Quality(_Part):
-    """Calibration of the model's own doubts by cross-validated cases.
-
-    Args:
-        regions: a line for each of WT, TC and ET.
-        coverage: share of the cases that the intervals are meant to hold; how many they held stands with each region.
-        cases: how many there were.
-        flagged: how many of them would have been flagged `doubtful`.
-        worst: how many worst cases were asked about.
-        worst_flagged: how many of these were flagged.
-        protocol: how it was done, in words.
-        command: what did it.
-    """
-
-    regions: dict[Literal["WT", "TC", "ET"], QualityLine]
-    coverage: Annotated[float, Field(gt=0, lt=1)]
-    cases: Annotated[int, Field(ge=1)]
-    flagged: Annotated[int, Field(ge=0)]
-    worst: Annotated[int, Field(ge=0)]
-    worst_flagged: Annotated[int, Field(ge=0)]
-    protocol: Text
-    command: Text
-
-    @field_validator("regions")
-    @classmethod
-    def _all_three(cls, regions: dict[str, QualityLine]) -> dict[str, QualityLine]:
-        if set(regions) != set(REGION_NAMES):
-            raise ValueError(f"a line is needed for each of {', '.join(REGION_NAMES)}; found {', '.join(regions) or 'none'}")
-        return regions
-
-    def calibration(self) -> Calibration:
-        """The same, as `gliomask.quality` takes it."""
-        lines = {Region(name): (line.intercept, line.slope) for name, line in self.regions.items()}
-        return Calibration(lines, {Region(name): (line.below, line.above) for name, line in self.regions.items()}, self.coverage)
-
-
-class ForeignRecord(_Part):
+class ForeignRecord(Part):
     """Where a model that was trained elsewhere comes from, and what there is to say of its training."""
 
     origin: Text
     training: Text
 
 
-class ModelSpec(_Part):
+class ModelSpec(Part):
     """One model, completely.
 
     Args:
@@ -214,7 +150,10 @@ class ModelSpec(_Part):
         foreign: where they come from; null for gliomask's own.
         scores: measured results; may be empty.
         timing: how long a case takes; null where it was not measured.
-        quality: how to read the model's own doubts; null where that was not calibrated.
+        quality: how to read the doubts of the model, with its second opinion where it has one, about patients who have all sequences; null
+            where that was not calibrated.
+        subsets: what it is worth alone for each set of sequences that a patient may lack, and how to read its doubts there; null where that was
+            not measured.
         licence: of the weights, as an SPDX expression or in words.
         attribution: works and data that must be named with every use.
         files: SHA-256 of each of `MODEL_FILES`.
@@ -245,6 +184,7 @@ class ModelSpec(_Part):
     scores: dict[str, JsonValue]
     timing: Timing | None
     quality: Quality | None
+    subsets: Subsets | None
     licence: Text
     attribution: tuple[Text, ...]
     files: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
@@ -353,11 +293,6 @@ class ModelSpec(_Part):
         return files
 
 
-def parse_quality(content: bytes, origin: str) -> Quality:
-    """Returns the calibration that a file of `benchmarks/calibrate_quality.py` holds; arguments and errors are those of `parse_spec`."""
-    return _parsed(Quality, content, f"{origin}: not a calibration", "Make it again with benchmarks/calibrate_quality.py.")
-
-
 def parse_spec(content: bytes, origin: str) -> ModelSpec:
     """Returns the specification that a `model.json` holds.
 
@@ -368,18 +303,7 @@ def parse_spec(content: bytes, origin: str) -> ModelSpec:
     Raises:
         ModelError: it is not JSON, a field is missing, unknown or impossible; the message names each.
     """
-    return _parsed(ModelSpec, content, f"{origin}: not a model file that can be used", "Export the model again, or use another.")
-
-
-Schema = TypeVar("Schema", bound=BaseModel)
-
-
-def _parsed(schema: type[Schema], content: bytes, wrong: str, remedy: str) -> Schema:
-    try:
-        return schema.model_validate_json(content)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()[:5])
-        raise ModelError(f"{wrong}: {problems}. {remedy}") from error
+    return parsed(ModelSpec, content, f"{origin}: not a model file that can be used", "Export the model again, or use another.")
 
 
 def spec_bytes(spec: ModelSpec) -> bytes:

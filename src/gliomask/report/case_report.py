@@ -154,6 +154,7 @@ def _document(report: CaseReport) -> Document:
     blocks = (
         *([Notice(report.notes)] if report.notes else []),
         _flags(origin),
+        *_missing(origin),
         _summary(report),
         *_sections(report),
         Heading("Volumes"),
@@ -289,6 +290,13 @@ def _location(report: CaseReport) -> list[Block]:
     if report.midplane is None:
         blocks.append(Notice(("The brain mask has no plane of symmetry, so sides are not told. Is the whole brain there, and is everything else 0?",)))
     return [*blocks, Paragraph(SIDES.format(crossing=CROSSING_MM, share=CROSSING_SHARE), quiet=True)]
+
+
+def _missing(origin: Provenance) -> list[Block]:
+    """Says what was done without, where the reader begins: every number below is worth less for it."""
+    if not origin.without:
+        return []
+    return [Notice((f"Segmented without {', '.join(origin.without)}. {origin.cost or 'What that costs was not measured.'}",))]
 
 
 def _quality(origin: Provenance) -> list[Block]:

@@ -46,6 +46,7 @@ class Provenance:
         flags: the quality flags' messages; None where no record tells whether there were any.
         estimates: estimates of the result's quality or confidence, by name, in words.
         without: sequences that the run did without.
+        cost: what that costs, in words; empty where it was not measured.
     """
 
     finished: datetime | None = None
@@ -59,6 +60,7 @@ class Provenance:
     flags: tuple[str, ...] | None = None
     estimates: tuple[tuple[str, str], ...] = ()
     without: tuple[str, ...] = ()
+    cost: str = ""
 
 
 def provenance(record: Mapping[str, Any], label_map: InputFile | None = None) -> Provenance:
@@ -84,7 +86,19 @@ def provenance(record: Mapping[str, Any], label_map: InputFile | None = None) ->
         flags=tuple(_message(flag) for flag in flags) if isinstance(flags, list) else None,
         estimates=_estimates(record),
         without=tuple(map(str, without)) if isinstance(without := record.get("without"), list) else (),
+        cost=cost_in_words(_mapping(record, "cost_of_missing")),
     )
+
+
+def cost_in_words(cost: Mapping[str, Any]) -> str:
+    """Returns a record's `cost_of_missing` as a sentence; nothing where there is none."""
+    if not cost:
+        return ""
+    with_all = _mapping(cost, "median_dice_of_all")
+    regions = ", ".join(
+        f"{region} {_in_words(dice)} ({_in_words(with_all.get(region, NOT_RECORDED))})" for region, dice in _mapping(cost, "median_dice").items()
+    )
+    return f"Median Dice of {_text(cost, 'cases')} cross-validated patients without them (and with all four): {regions}."
 
 
 def _estimates(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

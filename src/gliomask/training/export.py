@@ -15,9 +15,10 @@ from gliomask.engines.choose import open_engine
 from gliomask.errors import EngineUnavailableError, FileFormatError, UsageError
 from gliomask.io.json_file import read_json
 from gliomask.io.nifti import write_bytes
+from gliomask.models.calibration import Quality, Subsets
 from gliomask.models.files import SPEC_NAME, Arrays, pack_arrays, sha256
 from gliomask.models.golden import GOLDEN_SHAPES, PROBABILITIES, golden_batch, golden_input, prove, refuse_blind_pair
-from gliomask.models.spec import ORIENTATION, OUTPUT_NAMES, SCHEMA_VERSION, Graph, ModelSpec, Normalisation, Quality, Timing, TrainingRecord, spec_bytes
+from gliomask.models.spec import ORIENTATION, OUTPUT_NAMES, SCHEMA_VERSION, Graph, ModelSpec, Normalisation, Timing, TrainingRecord, spec_bytes
 from gliomask.networks.catalogue import Network, network
 from gliomask.preprocess.normalise import normalisation
 from gliomask.training.config import TrainConfig
@@ -40,6 +41,7 @@ def export_model(
     scores: Mapping[str, JsonValue] | None = None,
     timing: Timing | None = None,
     quality: Quality | None = None,
+    subsets: Subsets | None = None,
     second_opinion: str | None = None,
     overwrite: bool = False,
 ) -> ModelSpec:
@@ -55,6 +57,7 @@ def export_model(
         scores: measured results, for people to read.
         timing: how long a case takes, where that was measured.
         quality: calibration of the model's own doubts, where there is one.
+        subsets: what it is worth without some of the sequences, where that was measured.
         second_opinion: name of the model that is asked as well.
         overwrite: replace a model that is there.
 
@@ -87,6 +90,7 @@ def export_model(
         scores=dict(scores or {}),
         timing=timing,
         quality=quality,
+        subsets=subsets,
         second_opinion=second_opinion,
         licence=licence,
         attribution=tuple(attribution),
