@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import os
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from heads import Head, make_head, moved_examination, true_mask
 
 from gliomask.arrays import Affine, Mask
 from gliomask.case import Case
+from gliomask.errors import QualityError
 from gliomask.geometry import Geometry
 from gliomask.io.brats import find_cases, read_case
 from gliomask.io.nifti import read_volume
@@ -156,17 +158,21 @@ def thinned_head(case: Case) -> Head:
 
 
 def measure_head(case: Case) -> list[Row]:
-    """Puts a prepared case into a shell, scans it as if it had moved, and measures what the raw route makes of it."""
+    """Puts a prepared case into a shell, scans it as if it had moved, and measures what the raw route makes of it; a refusal is a row, too."""
+    name = f"{case.case_id} in a shell"
     head = thinned_head(case)
     examination, truth = moved_examination(head)
     start = time.process_time()
-    found: RawCase = prepare_examination(examination)
-    rows: list[Row] = [(f"{case.case_id} in a shell", "CPU time of the preparation", "", time.process_time() - start, "s")]
+    try:
+        found: RawCase = prepare_examination(examination)
+    except QualityError as error:
+        return [(name, f"refused: {error}", "", math.nan, "")]
+    rows: list[Row] = [(name, "CPU time of the preparation", "", time.process_time() - start, "s")]
     points = move(head.geometry.affine, np.argwhere(head.brain[::3, ::3, ::3]) * 3.0)
-    rows += registration_rows(rows[0][0], dict(found.matrices), truth, points)
+    rows += registration_rows(name, dict(found.matrices), truth, points)
     for sequence in (Sequence.T1CE, Sequence.T2):
         expected = true_mask(head, truth[sequence], examination.scans[sequence].geometry)
-        rows.append((rows[0][0], "brain mask Dice", sequence.value, dice(found.mask_in(sequence), expected), ""))
+        rows.append((name, "brain mask Dice", sequence.value, dice(found.mask_in(sequence), expected), ""))
     return rows
 
 

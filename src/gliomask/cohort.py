@@ -20,7 +20,7 @@ from gliomask.errors import FileFormatError, GliomaskError, InputError, QualityE
 from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles, read_files
 from gliomask.labels import LabelConvention, Region
-from gliomask.quality import Cost, entropy
+from gliomask.quality import entropy
 from gliomask.report.preview import draw_preview
 from gliomask.report.run_record import input_hashes, read_record, write_record
 from gliomask.report.volumes import Volumes, measure
@@ -232,8 +232,7 @@ def record_fields(segmenter: Segmenter, result: Segmentation, writing: Writing, 
         "case": result.case.case_id,
         "inputs": hashes,
         "sequences": {sequence.value: str(path) for sequence, path in result.case.sources.items()},
-        "without": sorted(result.case.without),
-        "cost_of_missing": None if result.cost is None else cost_fields(result.cost),
+        **missing_fields(result),
         "grid": str(result.case.geometry),
         "model": {"name": segmenter.model.spec.name, "sha256": segmenter.model.sha256},
         "second_opinion": None if segmenter.second is None else second_opinion_fields(segmenter.second.model, result),
@@ -251,9 +250,9 @@ def second_opinion_fields(model: Model, result: Segmentation) -> dict[str, Any]:
     return {"name": model.spec.name, "sha256": model.sha256, "asked": model.spec.name in result.models}
 
 
-def cost_fields(cost: Cost) -> dict[str, Any]:
-    """Returns what the run record says of the price of missing sequences; `report.provenance.cost_in_words` reads it."""
-    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in asdict(cost).items()}
+def missing_fields(result: Segmentation) -> dict[str, Any]:
+    """Returns what the run record says of missing sequences and their price, null where that was not measured."""
+    return {"without": sorted(result.case.without), "cost_of_missing": None if result.cost is None else asdict(result.cost)}
 
 
 @dataclass(frozen=True)

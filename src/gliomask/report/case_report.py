@@ -154,7 +154,8 @@ def _document(report: CaseReport) -> Document:
     blocks = (
         *([Notice(report.notes)] if report.notes else []),
         _flags(origin),
-        *_missing(origin),
+        # Every number below is worth less for it, so it stands where the reader begins.
+        *([Notice((origin.without,))] if origin.without else []),
         _summary(report),
         *_sections(report),
         Heading("Volumes"),
@@ -292,13 +293,6 @@ def _location(report: CaseReport) -> list[Block]:
     return [*blocks, Paragraph(SIDES.format(crossing=CROSSING_MM, share=CROSSING_SHARE), quiet=True)]
 
 
-def _missing(origin: Provenance) -> list[Block]:
-    """Says what was done without, where the reader begins: every number below is worth less for it."""
-    if not origin.without:
-        return []
-    return [Notice((f"Segmented without {', '.join(origin.without)}. {origin.cost or 'What that costs was not measured.'}",))]
-
-
 def _quality(origin: Provenance) -> list[Block]:
     if not origin.estimates:
         return []
@@ -314,7 +308,6 @@ def _origin(report: CaseReport) -> list[Block]:
         *((("Second opinion", origin.second_opinion),) if origin.second_opinion else ()),
         ("Post-processing", origin.postprocess),
         ("Engine", origin.engine),
-        *((("Sequences done without", ", ".join(origin.without)),) if origin.without else ()),
         ("Versions of the run", versions),
         ("Report by", f"gliomask {__version__}"),
     )

@@ -45,8 +45,7 @@ class Provenance:
         versions: of gliomask, Python and the packages that the run had loaded, by name.
         flags: the quality flags' messages; None where no record tells whether there were any.
         estimates: estimates of the result's quality or confidence, by name, in words.
-        without: sequences that the run did without.
-        cost: what that costs, in words; empty where it was not measured.
+        without: what was done without and what that costs, in words; empty where nothing was missing.
     """
 
     finished: datetime | None = None
@@ -59,8 +58,7 @@ class Provenance:
     versions: tuple[tuple[str, str], ...] = ()
     flags: tuple[str, ...] | None = None
     estimates: tuple[tuple[str, str], ...] = ()
-    without: tuple[str, ...] = ()
-    cost: str = ""
+    without: str = ""
 
 
 def provenance(record: Mapping[str, Any], label_map: InputFile | None = None) -> Provenance:
@@ -85,15 +83,24 @@ def provenance(record: Mapping[str, Any], label_map: InputFile | None = None) ->
         versions=tuple((str(name), str(value)) for name, value in versions.items()),
         flags=tuple(_message(flag) for flag in flags) if isinstance(flags, list) else None,
         estimates=_estimates(record),
-        without=tuple(map(str, without)) if isinstance(without := record.get("without"), list) else (),
-        cost=cost_in_words(_mapping(record, "cost_of_missing")),
+        without=without_in_words(record),
     )
 
 
-def cost_in_words(cost: Mapping[str, Any]) -> str:
-    """Returns a record's `cost_of_missing` as a sentence; nothing where there is none."""
-    if not cost:
+def without_in_words(record: Mapping[str, Any]) -> str:
+    """Returns what a record says was done without, and what that costs; nothing where nothing was missing.
+
+    Args:
+        record: a run record; of it `without` and `cost_of_missing` are read.
+    """
+    without = record.get("without")
+    if not isinstance(without, list) or not without:
         return ""
+    cost = _mapping(record, "cost_of_missing")
+    return f"Segmented without {', '.join(map(str, without))}. {_cost(cost) if cost else 'What that costs was not measured.'}"
+
+
+def _cost(cost: Mapping[str, Any]) -> str:
     with_all = _mapping(cost, "median_dice_of_all")
     regions = ", ".join(
         f"{region} {_in_words(dice)} ({_in_words(with_all.get(region, NOT_RECORDED))})" for region, dice in _mapping(cost, "median_dice").items()
