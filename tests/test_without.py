@@ -122,11 +122,14 @@ def test_what_is_missing_and_what_that_costs_is_said_where_results_are_read(able
     able_model.spec.subsets = tiny_subsets()
     folder = write_brats_case(tmp_path / "tiny", make_tiny_case())
     assert run(["segment", str(folder), "-o", str(tmp_path / "out"), "--without", "t1", "--report", "html", "--no-preview"]) == 0
-    cost = "Median Dice of 65 cross-validated patients without them (and with all four): WT 0.7 (0.9), TC 0.7 (0.9), ET 0.7 (0.9)."
+    cost = "Median Dice of 65 cross-validated patients segmented so, in brackets with all four: WT 0.70 (0.90), TC 0.70 (0.90), ET 0.70 (0.90)."
     said = capsys.readouterr()
     assert cost in said.out
     assert "doubtful" in [flag["name"] for flag in json.loads((tmp_path / "out" / "tiny_run.json").read_text())["quality_flags"]]
-    assert f"Segmented without t1. {cost}" in (tmp_path / "out" / "tiny_report.html").read_text()
+    page = (tmp_path / "out" / "tiny_report.html").read_text()
+    assert f"Segmented without t1. {cost}" in page
+    assert run(["report", str(tmp_path / "out" / "tiny_seg.nii.gz"), "-o", str(tmp_path / "later"), "--format", "html"]) == 0
+    assert (tmp_path / "later" / "tiny_report.html").read_text() == page
     assert run(["segment", str(folder), "-o", str(tmp_path / "two"), "--without", "t1", "--without", "t2", "--report", "html", "--no-preview"]) == 0
     assert "Segmented without t1, t2. What that costs was not measured." in (tmp_path / "two" / "tiny_report.html").read_text()
     assert "Segmented without t1, t2. What that costs was not measured." in capsys.readouterr().out

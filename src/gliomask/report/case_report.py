@@ -155,7 +155,7 @@ def _document(report: CaseReport) -> Document:
         *([Notice(report.notes)] if report.notes else []),
         _flags(origin),
         # Every number below is worth less for it, so it stands where the reader begins.
-        *([Notice((origin.without,))] if origin.without else []),
+        *([Notice((origin.price,))] if origin.price else []),
         _summary(report),
         *_sections(report),
         Heading("Volumes"),

@@ -45,7 +45,8 @@ class Provenance:
         versions: of gliomask, Python and the packages that the run had loaded, by name.
         flags: the quality flags' messages; None where no record tells whether there were any.
         estimates: estimates of the result's quality or confidence, by name, in words.
-        without: what was done without and what that costs, in words; empty where nothing was missing.
+        without: sequences that the run did without.
+        price: the same and what that costs, in words; empty where nothing was missing.
     """
 
     finished: datetime | None = None
@@ -58,7 +59,8 @@ class Provenance:
     versions: tuple[tuple[str, str], ...] = ()
     flags: tuple[str, ...] | None = None
     estimates: tuple[tuple[str, str], ...] = ()
-    without: str = ""
+    without: tuple[str, ...] = ()
+    price: str = ""
 
 
 def provenance(record: Mapping[str, Any], label_map: InputFile | None = None) -> Provenance:
@@ -83,7 +85,8 @@ def provenance(record: Mapping[str, Any], label_map: InputFile | None = None) ->
         versions=tuple((str(name), str(value)) for name, value in versions.items()),
         flags=tuple(_message(flag) for flag in flags) if isinstance(flags, list) else None,
         estimates=_estimates(record),
-        without=without_in_words(record),
+        without=tuple(map(str, without)) if isinstance(without := record.get("without"), list) else (),
+        price=without_in_words(record),
     )
 
 
@@ -101,11 +104,13 @@ def without_in_words(record: Mapping[str, Any]) -> str:
 
 
 def _cost(cost: Mapping[str, Any]) -> str:
-    with_all = _mapping(cost, "median_dice_of_all")
-    regions = ", ".join(
-        f"{region} {_in_words(dice)} ({_in_words(with_all.get(region, NOT_RECORDED))})" for region, dice in _mapping(cost, "median_dice").items()
-    )
-    return f"Median Dice of {_text(cost, 'cases')} cross-validated patients without them (and with all four): {regions}."
+    without, with_all = (_mapping(cost, name) for name in ("median_dice", "median_dice_of_all"))
+    regions = ", ".join(f"{region} {_two_places(dice)} ({_two_places(with_all.get(region, NOT_RECORDED))})" for region, dice in without.items())
+    return f"Median Dice of {_text(cost, 'cases')} cross-validated patients segmented so, in brackets with all four: {regions}."
+
+
+def _two_places(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def _estimates(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
