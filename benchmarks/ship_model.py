@@ -16,7 +16,7 @@ import json
 import shutil
 from pathlib import Path
 
-from gliomask.models.calibration import parse_quality, parse_subsets
+from gliomask.models.calibration import CoreNumbers, parse_quality, parse_subsets
 from gliomask.models.card import card
 from gliomask.models.registry import SHIPPED, SHIPPED_FOLDER
 from gliomask.models.spec import Timing
@@ -58,6 +58,12 @@ def main() -> None:
     parser.add_argument("--quality", type=Path, help="calibration, as benchmarks/calibrate_quality.py --json writes it")
     parser.add_argument("--subsets", type=Path, help="calibration by subsets of the sequences, as benchmarks/calibrate_subsets.py --json writes it")
     parser.add_argument("--second-opinion", choices=list(SHIPPED), help="model that is asked as well; the evaluation must have asked its like")
+    parser.add_argument(
+        "--core-rule",
+        nargs=3,
+        metavar=("SHARE", "PROBABILITY", "COMMAND"),
+        help="numbers that benchmarks/core_rule.py chose on all cases, and its command",
+    )
     options = parser.parse_args()
     # Read first: a file that is no calibration is found out before the graph is built.
     quality = None if options.quality is None else parse_quality(options.quality.read_bytes(), str(options.quality))
@@ -66,6 +72,7 @@ def main() -> None:
     from gliomask.training.export import export_model
 
     seconds, conditions, command = options.timing or (None, None, None)
+    share, probability, chooser = options.core_rule or (None, None, None)
     spec = export_model(
         options.run,
         SHIPPED_FOLDER / options.name,
@@ -78,6 +85,7 @@ def main() -> None:
         quality=quality,
         subsets=subsets,
         second_opinion=options.second_opinion,
+        core_rule=CoreNumbers(enhancing_share=float(share), core_probability=float(probability), command=chooser) if share else None,
         overwrite=True,
     )
     (ROOT / f"docs/model-cards/{options.name}.md").write_text(card(spec))

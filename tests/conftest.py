@@ -115,6 +115,7 @@ def model_by_hand():
         size_multiple=2,
         normalisation=SimpleNamespace(method="volume"),
         postprocess="none",
+        core_rule=None,
         window=None,
         outputs=LABEL_NAMES,
     )

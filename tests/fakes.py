@@ -125,6 +125,7 @@ def tiny_spec(kind: str, **changes) -> ModelSpec:
         "outputs": OUTPUT_NAMES,
         "second_opinion": None,
         "postprocess": "none",
+        "core_rule": None,
         "training": TrainingRecord(
             recipe="default",
             config={"network": "tiny"},

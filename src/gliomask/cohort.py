@@ -232,7 +232,7 @@ def record_fields(segmenter: Segmenter, result: Segmentation, writing: Writing, 
         "case": result.case.case_id,
         "inputs": hashes,
         "sequences": {sequence.value: str(path) for sequence, path in result.case.sources.items()},
-        **missing_fields(result),
+        **exceptions(result),
         "grid": str(result.case.geometry),
         "model": {"name": segmenter.model.spec.name, "sha256": segmenter.model.sha256},
         "second_opinion": None if segmenter.second is None else second_opinion_fields(segmenter.second.model, result),
@@ -250,9 +250,17 @@ def second_opinion_fields(model: Model, result: Segmentation) -> dict[str, Any]:
     return {"name": model.spec.name, "sha256": model.sha256, "asked": model.spec.name in result.models}
 
 
-def missing_fields(result: Segmentation) -> dict[str, Any]:
-    """Returns what the run record says of missing sequences and their price, null where that was not measured."""
-    return {"without": sorted(result.case.without), "cost_of_missing": None if result.cost is None else asdict(result.cost)}
+def exceptions(result: Segmentation) -> dict[str, Any]:
+    """Returns what the run record says of a case that is not segmented as most are; `report.provenance.exceptions_in_words` reads it.
+
+    Which sequences are missing and what that costs, null where that was not measured; the rule by which the core was found, null where it was
+    found as in others.
+    """
+    return {
+        "without": sorted(result.case.without),
+        "cost_of_missing": None if result.cost is None else asdict(result.cost),
+        "core_rule": None if result.core_rule is None else asdict(result.core_rule),
+    }
 
 
 @dataclass(frozen=True)
@@ -388,7 +396,7 @@ def _differences(record: dict[str, Any], hashes: dict[str, str], segmenter: Segm
     second = None if segmenter.second is None else segmenter.second.model.sha256
     asked = {**asdict(segmenter.options), "postprocess": segmenter.chain, "labels": writing.labels.name}
     done = record["options"]
-    changed = [f"--{name.replace('_', '-')}" for name in asked if name not in NAMES_AND_THREADS and asked[name] != done[name]]
+    changed = [f"--{name.replace('_', '-')}" for name in asked if name not in NAMES_AND_THREADS and asked[name] != done.get(name)]
     wanted = {
         "probabilities": results.probabilities if writing.probabilities else None,
         "uncertainty": results.uncertainty if writing.uncertainty else None,

@@ -101,6 +101,37 @@ def postprocess(label_map: LabelMap, chain: str, spacing_mm: Spacing) -> LabelMa
     return result
 
 
+@dataclass(frozen=True)
+class CoreRule:
+    """What is called core in a tumour that hardly enhances; benchmarks/core_rule.py chooses the numbers for a model by cross-validation.
+
+    Most gliomas that networks learn from enhance, and there the core is what lies within the enhancement. A low-grade tumour's core does not enhance
+    and looks much like oedema; networks rarely give it more than one half, but more than to oedema.
+
+    Args:
+        enhancing_share: a tumour hardly enhances where less than this share of it is enhancing.
+        core_probability: its core is then wherever the network gives core more than this.
+    """
+
+    enhancing_share: float
+    core_probability: float
+
+    def applies(self, label_map: LabelMap) -> bool:
+        """Whether there is tumour, and hardly any of it enhances."""
+        tumour = np.count_nonzero(label_map)
+        return bool(np.count_nonzero(label_map == Label.ENHANCING) < self.enhancing_share * tumour)
+
+    def widen(self, label_map: LabelMap, core: npt.NDArray[np.float32]) -> LabelMap:
+        """Returns a new label map in which oedema with enough probability of core is core; the whole tumour and its enhancing part stay.
+
+        Args:
+            label_map: (I, J, K).
+            core: (I, J, K), the probability of TC.
+        """
+        more = (label_map == Label.OEDEMA) & (core > self.core_probability)
+        return np.where(more, np.uint8(Label.NECROTIC), label_map)
+
+
 def tumour_box(label_map: LabelMap) -> tuple[slice, slice, slice]:
     """Returns the box of all tumour with one voxel around it where the volume goes on, so that its border is background or the volume's own."""
     low_high = []

@@ -25,10 +25,10 @@ from gliomask.io.brats import find_cases, read_case
 from gliomask.labels import Label, Region
 from gliomask.models.registry import DEFAULT_MODEL, load_model
 from gliomask.models.shelf import summaries
-from gliomask.postprocess import CHAINS, postprocess
+from gliomask.postprocess import CHAINS, CoreRule, postprocess
 from gliomask.preprocess.channels import prepare
 from gliomask.preprocess.checks import Flag, check_case, doubtful, nothing_found
-from gliomask.quality import Calibration, Cost, Estimate, disagreement, expected_dice
+from gliomask.quality import Calibration, Cost, Estimate, disagreement, expected_dice, region_share
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Options:
         bias_correction: apply N4 first; needs the extra `n4`.
         threads: of the engine; None for all that the process may use.
         flips: average over the four mirror images of each slice; four times as long.
+        core_rule: in a tumour that hardly enhances, call core what the model's `postprocess.CoreRule` says, where it has one.
         second_opinion: model whose probabilities are averaged in where the first suspects tumour, see `inference.consult`; None for the one that
             the model was chosen with, `none` for no other.
     """
@@ -70,6 +71,7 @@ class Options:
     threads: int | None = None
     flips: bool = False
     second_opinion: str | None = None
+    core_rule: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +90,7 @@ class Segmentation:
         cost: what it costs that the patient lacks sequences, where that was measured; None where none lack.
         disagreement: (I, J, K) float32, how far the mirrored passes disagree, see `quality.disagreement`; None without flips.
         models: names of the models that were asked, the second opinion after the first.
+        core_rule: the rule by which the core was widened, see `postprocess.CoreRule`; None where it was not.
     """
 
     case: Case
@@ -101,6 +104,7 @@ class Segmentation:
     cost: Cost | None = None
     disagreement: npt.NDArray[np.float32] | None = None
     models: tuple[str, ...] = ()
+    core_rule: CoreRule | None = None
 
 
 class Stopwatch:
@@ -211,33 +215,50 @@ class Segmenter:
         label_map = postprocess(raw, self.chain, prepared.reorientation.target.spacing_mm)
         # Morphology may close a gap across air: what lies outside the brain is background whatever a chain does.
         label_map[~prepared.brain] = Label.BACKGROUND
+        known = self._as_known(second, case)
+        rule = self._core_rule(known, label_map)
+        if rule is not None:
+            label_map = rule.widen(label_map, region_share(probabilities, Region.TC))
         watch.lap("postprocess")
         expected = expected_dice(probabilities, label_map)
-        calibration, cost = self._worth(second, case.without.intersection(self.model.spec.inputs))
+        calibration, cost = self._worth(known, second, case)
         estimates = {} if calibration is None else calibration.estimates(expected)
         watch.lap("quality")
         undo = prepared.reorientation.undo
         flags += nothing_found(label_map) + doubtful(estimates)
         apart = None if apart is None else undo(apart)
         models = tuple(member.model.spec.name for member in (self.first, second) if member is not None)
-        result = Segmentation(case, undo(label_map), undo(probabilities), flags, watch.seconds, self.chain, expected, estimates, cost, apart, models)
+        result = Segmentation(case, undo(label_map), undo(probabilities), flags, watch.seconds, self.chain, expected, estimates, cost, apart, models, rule)
         watch.lap("to input grid")
         return result
 
     def _predict(self, member: Member) -> Predict:
         return averaged_over_flips(member.engine.predict) if self.options.flips else member.engine.predict
 
-    def _worth(self, second: Member | None, missing: Set[Sequence]) -> tuple[Calibration | None, Cost | None]:
-        """How to read the doubts of the models that were asked, and what the missing sequences cost.
-
-        A calibration holds for the networks that it was made with, and for such patients: for one network of two it would promise too much.
+    def _as_known(self, second: Member | None, case: Case) -> bool:
+        """Whether those models are asked, about such a patient, that the model's `quality` and `core_rule` come from: for one network of two, or with
+        a sequence missing, they would promise too much.
         """
-        spec = self.model.spec
         asked = None if second is None else second.model.spec.name
-        if asked == spec.second_opinion and not missing:
+        return asked == self.model.spec.second_opinion and not self._missing(case)
+
+    def _missing(self, case: Case) -> Set[Sequence]:
+        return case.without.intersection(self.model.spec.inputs)
+
+    def _core_rule(self, known: bool, label_map: LabelMap) -> CoreRule | None:
+        numbers = self.model.spec.core_rule
+        if numbers is None or not known or not self.options.core_rule:
+            return None
+        rule = numbers.rule()
+        return rule if rule.applies(label_map) else None
+
+    def _worth(self, known: bool, second: Member | None, case: Case) -> tuple[Calibration | None, Cost | None]:
+        """How to read the doubts of the models that were asked, and what the missing sequences cost."""
+        spec = self.model.spec
+        if known:
             return (None if spec.quality is None else spec.quality.calibration()), None
-        if asked is None and spec.subsets is not None:
-            return spec.subsets.calibration(missing), spec.subsets.cost(missing)
+        if second is None and spec.subsets is not None:
+            return spec.subsets.calibration(self._missing(case)), spec.subsets.cost(self._missing(case))
         return None, None
 
     def _refuse_missing(self, case: Case) -> None:

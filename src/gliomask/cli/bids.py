@@ -74,6 +74,7 @@ def spread(args: list[str]) -> list[str]:
 @shared.postprocess
 @shared.flips
 @shared.second_opinion
+@shared.core_rule
 @shared.threads("--n-cpus", "--nthreads", "--threads")
 @shared.strict
 @shared.overwrite

@@ -22,6 +22,12 @@ flips: Decorator = click.option("--flips", is_flag=True, help="Average over mirr
 second_opinion: Decorator = click.option(
     "--second-opinion", metavar="MODEL", help="Model to be asked as well where the first suspects tumour, or none.  [default: the model's own]"
 )
+core_rule: Decorator = click.option(
+    "--core-rule/--no-core-rule",
+    default=True,
+    show_default=True,
+    help="In a tumour that hardly enhances, call core what the model's rule for such tumours says, where it has one.",
+)
 strict: Decorator = click.option("--strict", is_flag=True, help="Refuse input that looks wrong (exit code 6) instead of warning.")
 overwrite: Decorator = click.option("--overwrite", is_flag=True, help="Replace results that exist.")
 

@@ -41,6 +41,7 @@ _FILE = click.Path(path_type=Path)
 )
 @shared.flips
 @shared.second_opinion
+@shared.core_rule
 @click.option("--no-preview", is_flag=True, help="Do not draw the picture.")
 @click.option("--report", "report", metavar="FORMATS", help="Also write the report: html, pdf, json; several separated by commas.")
 @shared.threads("--threads")
@@ -185,8 +186,8 @@ def _raw_options(mode: Mode, skip: str, brain_mask: Path | None, spaces: tuple[s
 
 def _segment_one(segmenter: Segmenter, files: CaseFiles, output: Path, writing: Writing, segment_one: SegmentOne) -> None:
     from gliomask.cli.progress import brain_progress
-    from gliomask.cohort import ResultFiles, missing_fields
-    from gliomask.report.provenance import without_in_words
+    from gliomask.cohort import ResultFiles, exceptions
+    from gliomask.report.provenance import exceptions_in_words
 
     results = ResultFiles.of(output, files.case_id)
     click.echo(files.describe())
@@ -196,8 +197,8 @@ def _segment_one(segmenter: Segmenter, files: CaseFiles, output: Path, writing: 
     if segmenter.second is not None and len(result.models) == 1:
         name = segmenter.second.model.spec.name
         click.echo(f"Without the second opinion of {name}, which cannot do without {', '.join(sorted(result.case.without))}.")
-    if result.case.without:
-        click.echo(without_in_words(missing_fields(result)))
+    for line in exceptions_in_words(exceptions(result)):
+        click.echo(line)
     click.echo(results.volumes_tsv.read_text().rstrip())
     for region, estimate in result.estimates.items():
         click.echo(f"Expected Dice of {region}: {estimate.dice:.2f} ({estimate.low:.2f} to {estimate.high:.2f})")

@@ -1,4 +1,6 @@
-"""The parts of `model.json` that say what a model's answer is worth for a case: calibrations of its doubts, and what missing sequences cost."""
+"""The parts of `model.json` that come from cross-validated cases: calibrations of the model's doubts, what missing sequences cost, what is core where
+hardly anything enhances.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from pydantic import AfterValidator, Field, field_validator
 from gliomask.engines.ends import REGION_NAMES
 from gliomask.labels import Region
 from gliomask.models.schema import Part, Text, parsed
+from gliomask.postprocess import CoreRule
 from gliomask.quality import Calibration, Cost
 from gliomask.sequences import Sequence
 
@@ -145,6 +148,18 @@ class Subsets(Part):
     def _of(self, without: Iterable[Sequence]) -> Subset | None:
         wanted = frozenset(without)
         return next((one for one in self.sets if frozenset(one.without) == wanted), None)
+
+
+class CoreNumbers(Part):
+    """The numbers of the model's `postprocess.CoreRule`, and the command that chose them."""
+
+    enhancing_share: Annotated[float, Field(gt=0, lt=1)]
+    core_probability: Annotated[float, Field(gt=0, lt=0.5)]
+    command: Text
+
+    def rule(self) -> CoreRule:
+        """The same, as `gliomask.postprocess` takes it."""
+        return CoreRule(self.enhancing_share, self.core_probability)
 
 
 def parse_quality(content: bytes, origin: str) -> Quality:

@@ -39,6 +39,10 @@ SECOND_OPINION = """\
 Where it suspects tumour, `{name}` is asked as well, unless `--second-opinion none` is given or the patient lacks a sequence that `{name}` needs, and the
 two networks' probabilities are averaged. Scores, times and the judgement of its own results are those of both together."""
 
+CORE_RULE = """\
+Where less than {enhancing_share:g} of the tumour enhances, its core is all of it to which the networks give core more than {core_probability:g}
+(`--no-core-rule` leaves that out). Command: `{command}`."""
+
 FOREIGN_LIMITS = """\
 - gliomask did not train this network and has not scored it. That its engines agree on the golden pair says nothing of its quality.
 - Scans with skull, swapped sequences or other spacing are flagged where that can be seen, but the flags are heuristics."""
@@ -56,6 +60,7 @@ def card(spec: ModelSpec) -> str:
         _scores(spec.scores),
         *([f"A case takes {spec.timing.seconds:g} s: {spec.timing.conditions} (`{spec.timing.command}`)."] if spec.timing else []),
         *([SECOND_OPINION.format(name=spec.second_opinion)] if spec.second_opinion else []),
+        *([CORE_RULE.format_map(spec.core_rule.model_dump())] if spec.core_rule else []),
         *(["## How sure it is", _quality(spec.quality)] if spec.quality else []),
         *(["## Patients who lack sequences", _subsets(spec.subsets)] if spec.subsets else []),
         "## Training",

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, JsonValue, field_validator, model_va
 
 from gliomask.engines.ends import LABEL_NAMES, REGION_NAMES, Activation, GraphEnds, are_regions
 from gliomask.errors import UsageError
-from gliomask.models.calibration import Quality, Subsets
+from gliomask.models.calibration import CoreNumbers, Quality, Subsets
 from gliomask.models.schema import Part, Text, parsed
 from gliomask.postprocess import CHAINS
 from gliomask.preprocess.normalise import normalisation
@@ -146,6 +146,8 @@ class ModelSpec(Part):
         second_opinion: the model that is asked as well where this one suspects tumour, see `inference.consult`, unless another is asked for;
             null for none.
         postprocess: name of the post-processing that is applied unless another is asked for.
+        core_rule: what is core where hardly any of the tumour enhances; null where that is decided as everywhere. Applied where the models that
+            it was chosen with are asked about a patient who has all sequences.
         training: how the weights came about; null for a foreign model.
         foreign: where they come from; null for gliomask's own.
         scores: measured results; may be empty.
@@ -179,6 +181,7 @@ class ModelSpec(Part):
     outputs: tuple[str, ...]
     second_opinion: Name | None
     postprocess: ChainName
+    core_rule: CoreNumbers | None
     training: TrainingRecord | None
     foreign: ForeignRecord | None
     scores: dict[str, JsonValue]

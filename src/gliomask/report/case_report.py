@@ -154,8 +154,8 @@ def _document(report: CaseReport) -> Document:
     blocks = (
         *([Notice(report.notes)] if report.notes else []),
         _flags(origin),
-        # Every number below is worth less for it, so it stands where the reader begins.
-        *([Notice((origin.price,))] if origin.price else []),
+        # Every number below is worth less for these, so they stand where the reader begins.
+        *[Notice((line,)) for line in origin.exceptions],
         _summary(report),
         *_sections(report),
         Heading("Volumes"),

@@ -46,7 +46,7 @@ class Provenance:
         flags: the quality flags' messages; None where no record tells whether there were any.
         estimates: estimates of the result's quality or confidence, by name, in words.
         without: sequences that the run did without.
-        price: the same and what that costs, in words; empty where nothing was missing.
+        exceptions: in what the case was not segmented as most are, a sentence each.
     """
 
     finished: datetime | None = None
@@ -60,7 +60,7 @@ class Provenance:
     flags: tuple[str, ...] | None = None
     estimates: tuple[tuple[str, str], ...] = ()
     without: tuple[str, ...] = ()
-    price: str = ""
+    exceptions: tuple[str, ...] = ()
 
 
 def provenance(record: Mapping[str, Any], label_map: InputFile | None = None) -> Provenance:
@@ -86,21 +86,28 @@ def provenance(record: Mapping[str, Any], label_map: InputFile | None = None) ->
         flags=tuple(_message(flag) for flag in flags) if isinstance(flags, list) else None,
         estimates=_estimates(record),
         without=tuple(map(str, without)) if isinstance(without := record.get("without"), list) else (),
-        price=without_in_words(record),
+        exceptions=exceptions_in_words(record),
     )
 
 
-def without_in_words(record: Mapping[str, Any]) -> str:
-    """Returns what a record says was done without, and what that costs; nothing where nothing was missing.
+def exceptions_in_words(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns in what a case was not segmented as most are: what was missing, at what price, and how the core of a tumour that hardly enhances was found.
 
     Args:
-        record: a run record; of it `without` and `cost_of_missing` are read.
+        record: a run record; of it `without`, `cost_of_missing` and `core_rule` are read.
     """
-    without = record.get("without")
-    if not isinstance(without, list) or not without:
-        return ""
-    cost = _mapping(record, "cost_of_missing")
-    return f"Segmented without {', '.join(map(str, without))}. {_cost(cost) if cost else 'What that costs was not measured.'}"
+    lines = []
+    without, cost, rule = record.get("without"), _mapping(record, "cost_of_missing"), _mapping(record, "core_rule")
+    if isinstance(without, list) and without:
+        lines.append(f"Segmented without {', '.join(map(str, without))}. {_cost(cost) if cost else 'What that costs was not measured.'}")
+    if rule:
+        share, probability = (_percent(rule.get(name, NOT_RECORDED)) for name in ("enhancing_share", "core_probability"))
+        lines.append(f"Less than {share} of the tumour enhances, so all of it to which the network gives core more than {probability} is called core.")
+    return tuple(lines)
+
+
+def _percent(value: Any) -> str:
+    return f"{100 * value:.3g} %" if isinstance(value, float) else str(value)
 
 
 def _cost(cost: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from gliomask.engines.choose import open_engine
 from gliomask.errors import EngineUnavailableError, FileFormatError, UsageError
 from gliomask.io.json_file import read_json
 from gliomask.io.nifti import write_bytes
-from gliomask.models.calibration import Quality, Subsets
+from gliomask.models.calibration import CoreNumbers, Quality, Subsets
 from gliomask.models.files import SPEC_NAME, Arrays, pack_arrays, sha256
 from gliomask.models.golden import GOLDEN_SHAPES, PROBABILITIES, golden_batch, golden_input, prove, refuse_blind_pair
 from gliomask.models.spec import ORIENTATION, OUTPUT_NAMES, SCHEMA_VERSION, Graph, ModelSpec, Normalisation, Timing, TrainingRecord, spec_bytes
@@ -43,6 +43,7 @@ def export_model(
     quality: Quality | None = None,
     subsets: Subsets | None = None,
     second_opinion: str | None = None,
+    core_rule: CoreNumbers | None = None,
     overwrite: bool = False,
 ) -> ModelSpec:
     """Writes the network of a finished training as a model folder, after OpenVINO (and ONNX Runtime, where installed) has reproduced it.
@@ -59,6 +60,7 @@ def export_model(
         quality: calibration of the model's own doubts, where there is one.
         subsets: what it is worth without some of the sequences, where that was measured.
         second_opinion: name of the model that is asked as well.
+        core_rule: what is core where hardly any of the tumour enhances, where that was chosen.
         overwrite: replace a model that is there.
 
     Returns:
@@ -92,6 +94,7 @@ def export_model(
         quality=quality,
         subsets=subsets,
         second_opinion=second_opinion,
+        core_rule=core_rule,
         licence=licence,
         attribution=tuple(attribution),
         files={file: sha256(content) for file, content in files.items()},
