@@ -6,7 +6,7 @@ from gliomask.networks.catalogue import NETWORKS, network
 
 pytestmark = pytest.mark.train
 
-EXPECTED = {"sparse": (127_876, 30), "input-sparse": (130_180, 30), "dense": (181_124, 38), "unet": (1_670_660, 204)}
+EXPECTED = {"sparse": (127_876, 30), "input-sparse": (130_180, 30), "dense": (181_124, 38), "unet": (1_670_660, 204), "plain-unet": (7_769_316, 204)}
 """Parameters and receptive field: the paper's for its networks."""
 
 LAYERS = {
@@ -24,6 +24,17 @@ LAYERS["unet"] = " ".join(
         *(f"{place}_{unit}" for place in ("down1", "down2", "down3", "down4", "up1", "up2", "up3") for unit in UNITS.split()),
         *(f"{place}_short {place}_short_norm" for place in ("down2", "down3", "down4", "up1", "up2", "up3")),
         *(f"down{level}_pool up{level - 1}_size up{level - 1}_join" for level in (2, 3, 4)),
+    ]
+)
+LAYERS["plain-unet"] = " ".join(
+    [
+        "image logits probabilities",
+        *(
+            f"{place}_conv{n} {place}_conv{n}_norm {place}_relu{n}"
+            for place in (*(f"down{d}" for d in range(1, 6)), *(f"up{u}" for u in range(1, 5)))
+            for n in (1, 2)
+        ),
+        *(f"down{level}_pool up{level - 1}_size up{level - 1}_join" for level in range(2, 6)),
     ]
 )
 
@@ -53,7 +64,7 @@ def test_layer_names_are_stable(built):
     # Weights are stored by these names: a new name would orphan every model file.
     entry, model = built
     assert sorted(layer.name for layer in model.layers) == sorted(LAYERS[entry.name].split())
-    kinds = {"kernel", "bias"} | ({"gamma", "beta", "moving_mean", "moving_variance"} if entry.name == "unet" else set())
+    kinds = {"kernel", "bias"} | ({"gamma", "beta", "moving_mean", "moving_variance"} if entry.name in ("unet", "plain-unet") else set())
     assert {variable.path.split("/")[1] for variable in model.variables} == kinds
 
 
@@ -107,5 +118,5 @@ def test_receptive_field(keras, built, axis):
 def test_names_and_titles_in_any_case():
     assert network("Dense") is network("densemultiocm") is NETWORKS["dense"]
     assert network("ResidualUNet") is NETWORKS["unet"]
-    with pytest.raises(UsageError, match="sparse, input-sparse, dense, unet"):
+    with pytest.raises(UsageError, match="sparse, input-sparse, dense, unet, plain-unet"):
         network("resnet")

@@ -57,6 +57,7 @@ NETWORKS: dict[str, Network] = {
         Network("input-sparse", "InputSparseMultiOCM", "gliomask.networks.ocm:input_sparse_multi_ocm", 130_180, 30, 16),
         Network("dense", "DenseMultiOCM", "gliomask.networks.ocm:dense_multi_ocm", 181_124, 38, 20),
         Network("unet", "ResidualUNet", "gliomask.networks.unet:residual_unet", 1_670_660, 204, 8, size_multiple=16, neighbours=2),
+        Network("plain-unet", "PlainUNet", "gliomask.networks.plain_unet:plain_unet", 7_769_316, 204, 8, size_multiple=16),
     )
 }
 """Every network, by name."""

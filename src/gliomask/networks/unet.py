@@ -39,7 +39,7 @@ def residual_unet(channels: int, classes: int = 4) -> keras.Model:
         A model from (N, H, W, channels) to softmax probabilities (N, H, W, classes) of the middle slice.
     """
     image = keras.Input((None, None, channels), name="image")
-    features = _normalised(layers.Conv2D(WIDTHS[0], 6, strides=2, padding="same", use_bias=False, name="stem")(image), "stem")
+    features = normalised(layers.Conv2D(WIDTHS[0], 6, strides=2, padding="same", use_bias=False, name="stem")(image), "stem")
     features = _residual(layers.ReLU(name="stem_relu")(features), WIDTHS[0], "down1")
     skips = []
     for level, width in enumerate(WIDTHS[1:], start=2):
@@ -60,13 +60,14 @@ def _residual(tensor: Tensor, filters: int, name: str) -> Tensor:
     """Two convolutions and a short cut round them, itself a convolution of 1 x 1 where the width changes."""
     shortcut = tensor
     if tensor.shape[-1] != filters:
-        shortcut = _normalised(layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_short")(tensor), f"{name}_short")
+        shortcut = normalised(layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_short")(tensor), f"{name}_short")
     for n in (1, 2):
-        tensor = _normalised(layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv{n}")(tensor), f"{name}_conv{n}")
+        tensor = normalised(layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv{n}")(tensor), f"{name}_conv{n}")
         if n == 1:
             tensor = layers.ReLU(name=f"{name}_relu1")(tensor)
     return layers.ReLU(name=f"{name}_relu2")(layers.Add(name=f"{name}_sum")([tensor, shortcut]))
 
 
-def _normalised(tensor: Tensor, name: str) -> Tensor:
+def normalised(tensor: Tensor, name: str) -> Tensor:
+    """Returns a tensor after the batch normalisation that goes with the layer of that name."""
     return layers.BatchNormalization(momentum=NORM_MOMENTUM, name=f"{name}_norm")(tensor)

@@ -150,7 +150,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 """Values that differ from `TrainConfig`'s own defaults, by recipe."""
 
 
-RECIPE_OF = {"unet": "unet", "residualunet": "unet"}
+RECIPE_OF = {"unet": "unet", "residualunet": "unet", "plain-unet": "unet", "plainunet": "unet"}
 """Names of networks with a recipe of their own; the others begin from `default`."""
 
 
