@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from gliomask.labels import Label, Region
 from gliomask.models.calibration import CoreNumbers
 from gliomask.models.card import card
 from gliomask.postprocess import CoreRule
+from gliomask.quality import Estimate
 from gliomask.sequences import PAPER_ORDER, Sequence
 from gliomask.study.work import LABELS
 
@@ -72,11 +74,21 @@ def test_a_tumour_that_hardly_enhances_gets_a_wider_core(ruled_model, tiny_case)
     assert ruled.expected_dice[Region.TC] != plain.expected_dice[Region.TC]
 
 
+def test_a_calibration_with_the_rule_says_nothing_of_a_core_without(ruled_model, tiny_case):
+    estimates = {Region.TC: Estimate(0.9, 0.8, 1.0)}
+    ruled_model.spec.quality = SimpleNamespace(calibration=lambda: SimpleNamespace(estimates=lambda expected: estimates))
+    assert gliomask.segment(tiny_case).estimates == estimates
+    assert gliomask.segment(tiny_case, core_rule=False).estimates == {}
+
+
 def test_it_is_left_alone_where_the_tumour_enhances(fake_model, tiny_case):
     fake_model.spec.core_rule = NUMBERS
-    result = gliomask.segment(tiny_case)
-    assert Region.ET.mask(result.label_map).any()
-    assert result.core_rule is None
+    fake_model.spec.quality = SimpleNamespace(calibration=lambda: SimpleNamespace(estimates=lambda expected: {Region.TC: Estimate(0.9, 0.8, 1.0)}))
+    for asked in (True, False):
+        result = gliomask.segment(tiny_case, core_rule=asked)
+        assert Region.ET.mask(result.label_map).any()
+        assert result.core_rule is None
+        assert result.estimates
 
 
 def test_it_is_for_the_models_and_patients_that_it_was_chosen_with(ruled_model, tiny_case):

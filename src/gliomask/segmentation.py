@@ -216,7 +216,10 @@ class Segmenter:
         # Morphology may close a gap across air: what lies outside the brain is background whatever a chain does.
         label_map[~prepared.brain] = Label.BACKGROUND
         known = self._as_known(second, case)
-        rule = self._core_rule(known, label_map)
+        rule = self._core_rule(label_map) if known else None
+        if rule is not None and not self.options.core_rule:
+            # Then the core is not found as in the cases of the calibration.
+            known, rule = False, None
         if rule is not None:
             label_map = rule.widen(label_map, region_share(probabilities, Region.TC))
         watch.lap("postprocess")
@@ -245,12 +248,9 @@ class Segmenter:
     def _missing(self, case: Case) -> Set[Sequence]:
         return case.without.intersection(self.model.spec.inputs)
 
-    def _core_rule(self, known: bool, label_map: LabelMap) -> CoreRule | None:
-        numbers = self.model.spec.core_rule
-        if numbers is None or not known or not self.options.core_rule:
-            return None
-        rule = numbers.rule()
-        return rule if rule.applies(label_map) else None
+    def _core_rule(self, label_map: LabelMap) -> CoreRule | None:
+        rule = None if self.model.spec.core_rule is None else self.model.spec.core_rule.rule()
+        return rule if rule is not None and rule.applies(label_map) else None
 
     def _worth(self, known: bool, second: Member | None, case: Case) -> tuple[Calibration | None, Cost | None]:
         """How to read the doubts of the models that were asked, and what the missing sequences cost."""
