@@ -114,7 +114,7 @@ def fit(cases: Iterable[Judged]) -> Calibration:
         # Finite samples: the rank is taken among n + 1, as in conformal prediction (Vovk et al. 2005).
         rank = min(math.ceil((len(residuals) + 1) * (1 + COVERAGE) / 2), len(residuals))
         lines[region] = (intercept, slope)
-        spread[region] = (max(-float(residuals[len(residuals) - rank]), 0.0), max(float(residuals[rank - 1]), 0.0))
+        spread[region] = (max(0.0, -float(residuals[len(residuals) - rank])), max(0.0, float(residuals[rank - 1])))
     return Calibration(lines, spread, COVERAGE)
 
 
