@@ -10,7 +10,7 @@ import gliomask
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAMEWORKS = ("keras", "tensorflow", "jax", "torch", "onnx", "tf2onnx")
-TRAINERS = ("gliomask.networks.ocm", "gliomask.networks.unet", "gliomask.training", "gliomask.engines.keras")
+TRAINERS = ("gliomask.networks.ocm", "gliomask.networks.unet", "gliomask.networks.plain_unet", "gliomask.training", "gliomask.engines.keras")
 """Where frameworks may be imported."""
 
 EXTRAS = ("onnxruntime", "SimpleITK", "nilearn", "yaml", "h5py", "pydicom", "highdicom")
