@@ -79,6 +79,9 @@ class TrainConfig(BaseModel):
     average: float = Field(default=0.99, ge=0, lt=1, description="momentum of the moving average of the weights that is kept; 0 for none")
     augmentation: AugmentConfig = Field(default=AugmentConfig(), description="random changes of every patch")
     sequence_dropout: float = Field(default=0.0, ge=0, le=1, description="share of patches in which a random set of sequences is missing; T1ce or FLAIR stays")
+    unenhanced_share: float = Field(
+        default=0.0, ge=0, le=1, description="share of patches cut from a synthetic twin of the patient, whose tumour hardly enhances"
+    )
     validation_share: float = Field(default=0.0, ge=0, lt=1, description="share of the training patients set aside to choose the best epoch")
     patience: int | None = Field(default=None, ge=1, description="stop after so many epochs without a better validation loss; needs validation")
     seed: int = Field(default=0, ge=0, lt=2**32, description="of the weights, the draws and the augmentation")
@@ -101,6 +104,8 @@ class TrainConfig(BaseModel):
             raise ValueError("class_weights needs a weight above 0")
         if self.sequence_dropout and not droppable(self.sequences):
             raise ValueError(f"sequence_dropout: none of {', '.join(self.sequences)} can be left out")
+        if self.unenhanced_share and not {Sequence.T1, Sequence.T1CE} <= set(self.sequences):
+            raise ValueError("unenhanced_share needs the sequences t1 and t1ce")
         if self.cross_entropy == "regions" and self.class_weights != "uniform":
             raise ValueError("class_weights have no meaning with a cross_entropy over regions; leave them at uniform")
         multiple = network(self.network).size_multiple

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Ordered
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,14 +18,18 @@ from gliomask.io.brats import CaseFiles, read_case, read_reference
 from gliomask.networks.catalogue import network
 from gliomask.preprocess.channels import prepare
 from gliomask.sampling import SAMPLERS, SliceStack, cut_patch, place
-from gliomask.sequences import droppable
+from gliomask.sequences import Sequence, droppable
 from gliomask.training.config import TrainConfig
+from gliomask.training.unenhanced import without_enhancement
 
 QUEUED_BATCHES = 8
 """Batches kept ready; enough to ride out a slow draw, and small against the cases themselves."""
 
 VALIDATION_EPOCH = 2**31
 """Epoch number that seeds the validation patches: the same ones every time, and none of a training epoch's."""
+
+TWINS = 2**31 + 1
+"""As an epoch's number, seeds what is random in the synthetic patients."""
 
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]
 """(N, H, W, C) float32 sequences and (N, H, W) uint8 labels."""
@@ -47,13 +52,22 @@ def load_cases(files: list[CaseFiles], config: TrainConfig, progress: Callable[[
     return stacks
 
 
-def epoch_batches(cases: list[SliceStack], config: TrainConfig, epoch: int, *, vary: bool = True) -> Iterator[Batch]:
+def unenhanced_twins(cases: list[SliceStack], config: TrainConfig) -> list[SliceStack | None]:
+    """Returns for each case the synthetic patient whose tumour hardly enhances; all None if the configuration wants none."""
+    if not config.unenhanced_share:
+        return [None] * len(cases)
+    t1, t1ce = config.sequences.index(Sequence.T1), config.sequences.index(Sequence.T1CE)
+    return [without_enhancement(case, t1, t1ce, np.random.default_rng([config.seed, TWINS, n])) for n, case in enumerate(cases)]
+
+
+def epoch_batches(cases: list[SliceStack], config: TrainConfig, epoch: int, twins: Ordered[SliceStack | None] = (), *, vary: bool = True) -> Iterator[Batch]:
     """Yields the batches of one epoch. The epoch's number and the seed decide everything, so an epoch can be repeated alone.
 
     Args:
         cases: the patients.
         config: patch size, batch size, sampler, augmentation and seed.
         epoch: its number.
+        twins: what `unenhanced_twins` returned; nothing: none are mixed in.
         vary: apply the augmentation; False for validation.
     """
     generator = np.random.default_rng([config.seed, epoch])
@@ -63,6 +77,8 @@ def epoch_batches(cases: list[SliceStack], config: TrainConfig, epoch: int, *, v
     images, labels = [], []
     for draw in SAMPLERS[config.sampling](cases, config.patches_per_class, generator):
         case = cases[draw.case]
+        if twins and config.unenhanced_share and generator.random() < config.unenhanced_share:
+            case = twins[draw.case] or case
         centre = place(draw, case, config.placement, config.patch_size, generator).centre
         patch, target = cut_patch(case, centre, config.patch_size, augment.draw_matrix(strength, generator), neighbours)
         patch = augment.vary_intensity(patch, case.background, strength, generator, 2 * neighbours + 1)

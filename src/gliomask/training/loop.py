@@ -17,7 +17,7 @@ from gliomask.networks.catalogue import network
 from gliomask.sampling import SliceStack
 from gliomask.training.checkpoint import Arrays, Checkpoint
 from gliomask.training.config import PAPER_WEIGHTS, TrainConfig
-from gliomask.training.dataset import VALIDATION_EPOCH, Waiting, epoch_batches, prefetched, steps_per_epoch
+from gliomask.training.dataset import VALIDATION_EPOCH, Waiting, epoch_batches, prefetched, steps_per_epoch, unenhanced_twins
 from gliomask.training.losses import SegmentationLoss, class_weights
 from gliomask.training.weights import WEIGHTS_NAME, load_weights
 
@@ -105,6 +105,7 @@ class _Run:
 
     def __init__(self, training: list[SliceStack], validation: list[SliceStack], config: TrainConfig, folder: Path) -> None:
         self.training, self.validation, self.config = training, validation, config
+        self.twins = unenhanced_twins(training, config)
         self.steps = steps_per_epoch(training, config)
         for use, cases in (("training", training), *([("validation", validation)] if validation else [])):
             if not steps_per_epoch(cases, config):
@@ -146,7 +147,7 @@ class _Run:
         start = time.perf_counter()
         waiting = Waiting()
         losses: list[float] = []
-        with prefetched(epoch_batches(self.training, self.config, epoch), waiting) as batches:
+        with prefetched(epoch_batches(self.training, self.config, epoch, self.twins), waiting) as batches:
             for step, (images, labels) in enumerate(batches, start=1):
                 losses.append(float(self.trainee.train_on_batch(images, labels)))
                 self._refuse_diverged(losses[-1], f"epoch {epoch + 1}, step {step}")
