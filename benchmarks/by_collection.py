@@ -6,9 +6,10 @@ SCORES is the `scores.tsv` of `gliomask evaluate`; MANIFEST a CSV table with the
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 from typing import Any
+
+from compare_models import collections
 
 from gliomask.io.nifti import write_bytes
 from gliomask.labels import Region
@@ -23,8 +24,7 @@ def main() -> None:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
-    with options.manifest.open(encoding="utf-8", newline="") as stream:
-        cohorts = {row["case"]: row["cohort"] for row in csv.DictReader(stream)}
+    cohorts = collections(options.manifest)
     scores = read_tsv(options.scores)
     rows: list[dict[str, Any]] = []
     for cohort in sorted({cohorts[row["case"]] for row in scores}):

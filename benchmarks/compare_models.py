@@ -2,12 +2,14 @@
 
 SCORES and BASELINE are `scores.tsv` files that `gliomask evaluate` wrote for cross-validated predictions of the same cases. A row per metric
 and region: both means and medians, the paired difference (SCORES minus BASELINE) with 95 % bootstrap intervals over patients, and p of
-Wilcoxon's signed-rank test, uncorrected. Cases that only one file has scored are an error: nobody may choose the patients.
+Wilcoxon's signed-rank test, uncorrected. Cases that only one file has scored are an error: nobody may choose the patients. `--folds TABLE --fold N`
+leaves both with the cases of one fold; `--collections MANIFEST`, a CSV table with the columns case and cohort, adds the same rows for each collection.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import math
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from gliomask.labels import Region
 from gliomask.metrics.summary import summarise
 from gliomask.study.statistics import paired
 from gliomask.study.tables import read_tsv, to_tsv
+from gliomask.training.folds import read_folds
 
 METRICS = ("dice", "sensitivity", "hd95_mm")
 
@@ -57,6 +60,12 @@ def compare(scores: list[dict[str, str]], baseline: list[dict[str, str]], seed: 
     return found
 
 
+def collections(manifest: Path) -> dict[str, str]:
+    """Returns the collection of each case."""
+    with manifest.open(encoding="utf-8", newline="") as stream:
+        return {row["case"]: row["cohort"] for row in csv.DictReader(stream)}
+
+
 def main() -> None:
     """Compares, prints the table and writes it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -64,8 +73,24 @@ def main() -> None:
     parser.add_argument("baseline", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folds", type=Path, help="CSV or TSV with the columns case and fold")
+    parser.add_argument("--fold", type=int, help="compare the cases of this fold alone")
+    parser.add_argument("--collections", type=Path, metavar="MANIFEST", help="compare each collection by itself, too")
     options = parser.parse_args()
-    table = to_tsv(compare(read_tsv(options.scores), read_tsv(options.baseline), options.seed))
+    if (options.folds is None) != (options.fold is None):
+        parser.error("--folds and --fold go together")
+    tables = [read_tsv(options.scores), read_tsv(options.baseline)]
+    if options.folds is not None:
+        fold = read_folds(options.folds)
+        tables = [[row for row in table if fold.get(row["case"]) == options.fold] for table in tables]
+    rows = compare(*tables, options.seed)
+    if options.collections is not None:
+        belongs = collections(options.collections)
+        rows = [{"collection": "all", **row} for row in rows]
+        for name in sorted({belongs[row["case"]] for row in tables[0]}):
+            parts = [[row for row in table if belongs[row["case"]] == name] for table in tables]
+            rows += [{"collection": name, **row} for row in compare(*parts, options.seed)]
+    table = to_tsv(rows)
     print(table.decode(), end="")
     write_bytes(options.output, table)
 
