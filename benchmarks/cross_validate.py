@@ -90,6 +90,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--second-opinion", nargs="+", type=Path, default=[], metavar="RUN", help="runs to be asked as well")
     parser.add_argument("--flips", action="store_true", help="average over mirror images")
+    parser.add_argument("--n4", action="store_true", help="correct the bias field first")
     parser.add_argument("--postprocess", help="also write the predictions after this chain")
     options = parser.parse_args()
     use_backend("tensorflow", options.threads)
@@ -103,6 +104,7 @@ def main() -> None:
             postprocess="none",
             threads=options.threads,
             flips=options.flips,
+            bias_correction=options.n4,
         )
         for case in cases:
             if not probabilities_of(options.output, case).exists():

@@ -33,7 +33,12 @@ _FILE = click.Path(path_type=Path)
 @click.option("--patch-size", type=int, default=64, show_default=True, help="Side of a patch, pixels.")
 @click.option("--stride", type=int, help="Distance between overlapping patches.  [default: the paper's half-patch offset]")
 @shared.postprocess
-@click.option("--n4", "bias_correction", is_flag=True, help="Correct the bias field first (needs the extra n4; adds minutes).")
+@click.option(
+    "--n4",
+    "bias_correction",
+    is_flag=True,
+    help="Correct the bias field first: for networks trained so, the shipped ones do worse with it (needs the extra n4; adds a minute).",
+)
 @click.option("--labels", default="brats2021", show_default=True, help="brats2021 writes 4 for enhancing tumour, brats2023 writes 3.")
 @click.option("--probabilities", is_flag=True, help="Also write the probability of each label, 4-D.")
 @click.option(
