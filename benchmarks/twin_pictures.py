@@ -6,19 +6,16 @@ CASES is a tree of labelled cases. Each patient is shown at the axial slice with
 from __future__ import annotations
 
 import argparse
-import io
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from worst_cases import INCHES, draw
+from worst_cases import INCHES, draw, write_with_legend
 
 from gliomask.io.brats import CaseFiles, find_cases
-from gliomask.io.nifti import write_bytes
 from gliomask.labels import Label
-from gliomask.report.panel import box_round, grey, label_patches, tinted
+from gliomask.report.panel import box_round, grey, tinted
 from gliomask.sequences import Sequence
 from gliomask.training.config import TrainConfig, make_config
 from gliomask.training.dataset import load_case
@@ -55,11 +52,7 @@ def main() -> None:
     for axes, case in zip(figure.subplots(len(options.case), len(COLUMNS), squeeze=False), options.case, strict=True):
         for one, picture, text in zip(axes, pictures(files[case], config, options.seed), COLUMNS, strict=True):
             draw(one, picture, text)
-    patches = label_patches()
-    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, labelcolor="white", fontsize=9)
-    stream = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(stream, dpi=110, facecolor="black")
-    write_bytes(options.output, stream.getvalue())
+    write_with_legend(figure, options.output)
 
 
 if __name__ == "__main__":

@@ -61,6 +61,15 @@ def draw(axes: Axes, picture: npt.NDArray[np.floating], text: str) -> None:
     axes.set_title(text, y=-0.09, color="white", fontsize=7)
 
 
+def write_with_legend(figure: Figure, output: Path) -> None:
+    """Adds the legend of the labels and writes the picture."""
+    patches = label_patches()
+    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, labelcolor="white", fontsize=9)
+    stream = io.BytesIO()
+    FigureCanvasAgg(figure).print_figure(stream, dpi=110, facecolor="black")
+    write_bytes(output, stream.getvalue())
+
+
 def main() -> None:
     """Chooses, draws, prints the cases."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -80,11 +89,7 @@ def main() -> None:
         print(row["case"], f"{mean_dice(row):.3f}", *caption(row)[1:])
     for axes, title in zip(grid[0], COLUMNS, strict=True):
         axes.text(0.5, 1.03, title, transform=axes.transAxes, color="white", ha="center", fontsize=10)
-    patches = label_patches()
-    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, labelcolor="white", fontsize=9)
-    stream = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(stream, dpi=110, facecolor="black")
-    write_bytes(options.output, stream.getvalue())
+    write_with_legend(figure, options.output)
 
 
 if __name__ == "__main__":
