@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--evaluation", type=Path, required=True)
     parser.add_argument("--postprocess", required=True)
     parser.add_argument("--protocol", required=True)
-    parser.add_argument("--reading", default="")
+    parser.add_argument("--reading", required=True, help="how the scores are to be read; stands on the card below them")
     parser.add_argument("--command", action="append", default=[])
     parser.add_argument("--timing", nargs=3, metavar=("SECONDS", "CONDITIONS", "COMMAND"), help="how long a case takes, what was measured, and by what command")
     parser.add_argument("--quality", type=Path, help="calibration, as benchmarks/calibrate_quality.py --json writes it")

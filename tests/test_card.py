@@ -22,6 +22,15 @@ def test_the_card_in_docs_is_what_the_model_says(name):
     assert (CARDS / f"{name}.md").read_text() == card(load_model(name).spec), "run benchmarks/ship_model.py again, or write the card anew"
 
 
+@pytest.mark.parametrize("name", shipped_models())
+def test_a_shipped_model_says_how_its_scores_are_to_be_read_and_how_long_it_takes(name):
+    spec = load_model(name).spec
+    assert spec.scores is not None
+    assert spec.scores["reading"].strip()
+    assert spec.timing is not None
+    assert spec.timing.command
+
+
 def test_a_card_states_scores_limits_and_licence():
     scores = {"protocol": "By hand.", "regions": {"WT": {"dice": SUMMARY}}, "commands": ["gliomask evaluate"]}
     spec = tiny_spec("slices", scores=scores, attribution=("A work.",))
