@@ -81,16 +81,23 @@ class Engine(ABC):
 
     Args:
         source: the network.
+        threads: CPU threads that it computes with.
         requests: most batches that it computes at the same time; each takes memory of its own. Callers beyond these wait.
     """
 
     name: ClassVar[str]
 
-    def __init__(self, source: EngineSource, requests: int = 1) -> None:
+    def __init__(self, source: EngineSource, threads: int = 1, requests: int = 1) -> None:
         self.source = source
+        self.threads = threads
         self.requests = requests
         self._closed = False
         self._slots = threading.BoundedSemaphore(requests)
+
+    @property
+    def in_flight(self) -> int:
+        """Most tiles to have in flight: one more than it computes, so that the next is cut meanwhile; not where one thread was asked for."""
+        return self.requests if self.threads == 1 else self.requests + 1
 
     def predict(self, batch: Batch) -> Batch:
         """Returns the probabilities of a batch as a fresh array: (N, H, W, 4) of slices, (N, I, J, K, 4) of volumes.

@@ -13,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 
-from gliomask.engines.base import Batch, Engine, EngineSource, failure
+from gliomask.engines.base import Batch, Engine, EngineSource, failure, thread_count
 from gliomask.errors import ModelError, UsageError
 
 
@@ -31,7 +31,7 @@ class KerasEngine(Engine):
 
     def __init__(self, source: EngineSource, threads: int | None = None, requests: int = 1) -> None:
         # One at a time whatever was asked for: Keras keeps global state while a model is called, and nothing says that two threads may.
-        super().__init__(source, min(requests, 1))
+        super().__init__(source, thread_count(threads), min(requests, 1))
         if source.build is None:
             raise ModelError(f"Keras cannot run the network '{source.network}': gliomask has no builder for it. Use --engine openvino.")
         if threads is not None:

@@ -30,11 +30,11 @@ class OnnxRuntimeEngine(Engine):
     name = "onnxruntime"
 
     def __init__(self, source: EngineSource, threads: int | None = None, requests: int = 1) -> None:
-        super().__init__(source, requests)
+        super().__init__(source, thread_count(threads), requests)
         ort.disable_telemetry_events()  # Windows has this switch only
         options = ort.SessionOptions()
         # A number that is given explicitly also keeps ONNX Runtime from binding its threads to processors.
-        options.intra_op_num_threads = thread_count(threads)
+        options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = FATAL_ONLY
         options.use_deterministic_compute = True

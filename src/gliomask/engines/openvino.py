@@ -71,8 +71,8 @@ class OpenVinoEngine(Engine):
     name = "openvino"
 
     def __init__(self, source: EngineSource, threads: int | None = None, requests: int = 1) -> None:
-        super().__init__(source, requests)
-        self._settings = _settings(max(1, thread_count(threads) // requests))
+        super().__init__(source, thread_count(threads), requests)
+        self._settings = _settings(max(1, self.threads // requests))
         self._lock = threading.Lock()
         self._idle = [self._compiled()]
 
