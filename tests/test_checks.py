@@ -207,7 +207,7 @@ def test_a_brain_in_its_tightest_box_is_no_skull() -> None:
     assert names(tight) == []
 
 
-@pytest.mark.parametrize(("background", "words"), [(0.0, "normalised already"), (-9.0, "background is -9")])
+@pytest.mark.parametrize(("background", "words"), [(0.0, "normalised already"), (-9.0, "air is -9, not 0")])
 def test_z_scores_are_flagged_whatever_their_background(background: float, words: str) -> None:
     case = head()
 
@@ -220,6 +220,44 @@ def test_z_scores_are_flagged_whatever_their_background(background: float, words
     flags = [flag for flag in check_case(with_volumes(case, z_score)) if flag.name != "not_1mm"]
     assert [flag.name for flag in flags] == ["already_normalised"]
     assert words in flags[0].message
+
+
+def test_a_sequence_with_its_skull_on_beside_bare_ones_is_named_and_the_others_decide() -> None:
+    case = head()
+    noise = np.abs(np.random.default_rng(0).normal(0, 5, SHAPE)).astype(np.float32) + 1
+    mixed = dataclasses.replace(case, volumes={**case.volumes, Sequence.T2: case.volumes[Sequence.T2] + noise})
+    (flag,) = [flag for flag in check_case(mixed) if flag.name != "not_1mm"]
+    assert flag.name == "not_bare"
+    assert flag.message.startswith("t2: 100% of the field of view is not air")
+    assert "taken from flair, t1, t1ce" in flag.message
+    np.testing.assert_array_equal(mixed.brain_mask, case.brain_mask)
+
+
+def test_air_that_was_computed_is_flagged_with_its_sequence() -> None:
+    case = head()
+    ringing = np.where(case.brain_mask, 0, np.random.default_rng(0).normal(0, 1e-4, SHAPE)).astype(np.float32)
+    (flag,) = [
+        flag
+        for flag in check_case(dataclasses.replace(case, volumes={**case.volumes, Sequence.T1: case.volumes[Sequence.T1] + ringing}))
+        if flag.name != "not_1mm"
+    ]
+    assert flag.name == "air_not_zero"
+    assert "(t1)" in flag.message
+
+
+def test_nan_outside_the_brain_is_flagged_as_air() -> None:
+    case = head()
+    flags = check_case(with_volumes(case, lambda volume: np.where(volume == 0, np.nan, volume)))
+    assert [flag.name for flag in flags] == ["not_1mm", "nan_is_air"]
+
+
+def test_a_qform_that_cannot_be_read_has_a_finite_value() -> None:
+    header = nib.Nifti1Header(header_of(np.diag([-4.0, -4, 4, 1]), np.diag([-4.0, -4, 4, 1])))
+    header["quatern_b"], header["quatern_c"], header["quatern_d"] = 1, 1, 0
+    (flag,) = [flag for flag in check_case(dataclasses.replace(head(), header=header.binaryblock)) if flag.name != "not_1mm"]
+    assert flag.name == "two_orientations"
+    assert flag.value == pytest.approx(2**0.5)
+    assert "cannot be read" in flag.message
 
 
 def test_a_few_negative_voxels_come_from_interpolation_and_are_fine() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from gliomask.air import Foreground, find_foreground, without_nan
 from gliomask.arrays import Mask, Volume
 from gliomask.errors import CaseError, GeometryError
 from gliomask.geometry import Geometry
@@ -29,10 +30,11 @@ class Case:
         sources: the file each volume came from, where there was one.
         header: the NIfTI header of the grid, as bytes, so that results can be written with its codes; None for arrays.
         without: sequences that the patient does not have; said, never inferred.
+        nan_voxels: how many voxels of each sequence were NaN outside the field of view or the brain, and became 0; not given, but found.
 
     Raises:
         CaseError: a sequence is missing that `without` does not name, or is there although it does; one holds one value everywhere, or holds
-            NaN, infinity or something that is no real number.
+            NaN among the tissue, infinity or something that is no real number.
         GeometryError: a volume's shape is not the grid's.
         UsageError: `without` leaves neither FLAIR nor T1ce.
     """
@@ -43,8 +45,10 @@ class Case:
     sources: Mapping[Sequence, Path] = field(default_factory=dict)
     header: bytes | None = None
     without: frozenset[Sequence] = frozenset()
+    nan_voxels: dict[Sequence, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "nan_voxels", {})
         refuse_too_few(self.without)
         missing = [sequence.value for sequence in self.sequences if sequence not in self.volumes]
         found = ", ".join(sequence.value for sequence in self.volumes) or "none"
@@ -61,26 +65,31 @@ class Case:
 
     def _checked(self, sequence: Sequence) -> Volume:
         name = f"Case {self.case_id}: {sequence.value}" + (f" ({self.sources[sequence]})" if sequence in self.sources else "")
-        volume = _float32_view(np.asarray(self.volumes[sequence]), name)
+        volume, self.nan_voxels[sequence] = without_nan(_float32_view(np.asarray(self.volumes[sequence]), name))
+        volume.setflags(write=False)
         if volume.shape != self.geometry.shape:
             raise GeometryError(f"{name} has the shape {volume.shape}, but the case's grid has {self.geometry.shape}. Bring all sequences to one grid first.")
         low, high = float(volume.min()), float(volume.max())
         if not np.isfinite([low, high]).all():
             bad = volume.size - int(np.isfinite(volume).sum())
-            raise CaseError(f"{name} holds {bad} voxels that are NaN or infinite. Find out where they come from before segmenting.")
+            raise CaseError(
+                f"{name} holds {bad} voxels that are NaN or infinite. NaN counts as air only where it reaches the border of the field of view. "
+                "Find out where they come from before segmenting."
+            )
         if low == high:
             what = "is empty: every voxel is 0" if low == 0 else f"shows nothing: every voxel is {low:g}"
             raise CaseError(f"{name} {what}. Check that the file is the right one.")
         return volume
 
     @cached_property
+    def foreground(self) -> Foreground[Sequence]:
+        """What stands out from air, and what each sequence's air is."""
+        return find_foreground(self.volumes, self.geometry.voxel_ml)
+
+    @property
     def brain_mask(self) -> Mask:
-        """True where any sequence is not 0: the brain, in skull-stripped scans. Read-only."""
-        mask: Mask = np.zeros(self.geometry.shape, bool)
-        for volume in self.volumes.values():
-            mask |= volume != 0
-        mask.setflags(write=False)
-        return mask
+        """(I, J, K), True where there is tissue: the brain, in skull-stripped scans. Read-only. See `gliomask.air.find_foreground`."""
+        return self.foreground.mask
 
 
 def _float32_view(values: npt.NDArray[np.generic], name: str) -> Volume:

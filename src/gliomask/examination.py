@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gliomask.air import without_nan
 from gliomask.arrays import Volume
 from gliomask.errors import CaseError, GeometryError
 from gliomask.geometry import Geometry
@@ -37,7 +38,7 @@ class Scan:
     series_uid: str | None = None
 
     def __post_init__(self) -> None:
-        view = np.asarray(self.volume).astype(np.float32, copy=False).view()
+        view, _ = without_nan(np.asarray(self.volume).astype(np.float32, copy=False).view())
         view.setflags(write=False)
         if view.shape != self.geometry.shape:
             raise GeometryError(f"{self.source}: the volume has the shape {view.shape}, its grid has {self.geometry.shape}. They must be equal.")

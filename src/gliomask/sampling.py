@@ -112,7 +112,7 @@ def place(draw: Draw, stack: SliceStack, placement: str, size: int, generator: n
     """Returns the patch that holds a drawn pixel, by where patches may lie; the chance of a pixel, and so of a class, is the sampler's.
 
     The paper compares patches side by side with overlapping ones; its graphical abstract shows the latter as centred on the corners that four
-    adjacent ones share, and `gliomask.patches.overlapping` cuts a slice in the same way. How its patches were chosen from these was not published.
+    adjacent ones share, and `gliomask.predict.tiles.overlapping` cuts a slice in the same way. How its patches were chosen from these was not published.
 
     Args:
         draw: the pixel.

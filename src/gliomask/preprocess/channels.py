@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gliomask.arrays import Channels, Mask
+from gliomask.arrays import Channels, Mask, Volume
 from gliomask.case import Case
 from gliomask.geometry import Reorientation
 from gliomask.preprocess.normalise import normalisation
@@ -53,5 +53,13 @@ def prepare(case: Case, order: Ordered[Sequence], method: str) -> Prepared:
     channels = np.moveaxis(np.empty((k, i, j, len(order)), np.float32), 0, 2)
     for c, sequence in enumerate(order):
         missing = sequence in case.without
-        channels[..., c] = background if missing else normalise(reorientation.apply(case.volumes[sequence]), brain)
+        channels[..., c] = background if missing else normalise(reorientation.apply(_with_air_of_0(case, sequence)), brain)
     return Prepared(channels, brain, background, reorientation)
+
+
+def _with_air_of_0(case: Case, sequence: Sequence) -> Volume:
+    """A sequence as it is, where its air is exact; else with 0 outside the brain, which is what methods that look beyond it expect there."""
+    foreground, volume = case.foreground, case.volumes[sequence]
+    if not foreground.faint and sequence not in foreground.not_bare:
+        return volume
+    return np.where(case.brain_mask, volume, np.float32(0))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 
+from gliomask.air import BRAIN_LIMITS_ML, FAINT_LIMIT, FILLED_LIMIT, NAN_ISLANDS, TINY, faces
 from gliomask.arrays import LabelMap, Mask, Volume
 from gliomask.case import Case
 from gliomask.errors import GeometryError
@@ -28,21 +29,12 @@ from gliomask.sequences import PAPER_ORDER, Sequence
 NOT_1MM_LIMIT = 0.05
 """Largest difference of a spacing from 1 mm, in mm, that is not flagged."""
 
-BRAIN_LIMITS_ML = (700.0, 2200.0)
-"""Volumes outside are no whole, bare brain. The brains of the 65 patients in use here, with their fluid, have 1,146 to 1,746 ml; a head has 3,000 and more."""
-
-FILLED_LIMIT = 0.75
-"""Share of the field of view that is not 0. An ellipsoid in its tightest box fills 0.52; scans whose air is noise fill 0.9 and more."""
-
 CUT_LIMIT_MM2 = 6000.0
 """Largest piece of brain on a face of the field of view. The 65 patients have up to 3,860 mm2, at the bottom of the cerebellum; a section
 of the whole brain has 15,000."""
 
 NEGATIVE_LIMIT = 0.1
 """Share of brain voxels below 0. Scanners give none and interpolation gives a few; z-scores are negative for half."""
-
-FLAT_FACE_LIMIT = 0.5
-"""Share of the border voxels of the field of view that hold one and the same value which is not 0."""
 
 SAME_IMAGE_LIMIT = 0.999
 """Correlation of two sequences from which on they are one image. Of 68 patients none has more than 0.94."""
@@ -87,18 +79,18 @@ def check_case(case: Case) -> list[Flag]:
 
     Sequences are compared only where the brain is bare: scalp and noise have contrasts of their own.
     """
-    flags = [_not_1mm(case), _orientation(case)]
-    background = _background(case)
-    if background is not None:
-        return [flag for flag in (*flags, background) if flag is not None]
+    flags = [_not_1mm(case), _orientation(case), _nan(case)]
     skull = _skull_on(case)
-    if skull is None:
-        samples, neighbours = brain_samples(case), brain_samples(case, ahead=1)
-        broken = (_brain_small(case), _brain_cut(case))
-        flags += [*broken, None if any(broken) else brain_turned(case.brain_mask, case.geometry)]
-        flags += check_samples(samples, neighbours)
-    else:
-        flags.append(skull)
+    if skull is not None:
+        return [flag for flag in (*flags, skull) if flag is not None]
+    flags += [_air_not_zero(case), *_not_bare(case)]
+    samples, neighbours = brain_samples(case), brain_samples(case, ahead=1)
+    broken = (_brain_small(case), _brain_cut(case))
+    flags += [*broken, None if any(broken) else brain_turned(case.brain_mask, case.geometry)]
+    normalised = _background(case)
+    # A constant background says already what negative intensities would.
+    of_samples = check_samples(samples, neighbours)
+    flags += [normalised, *(flag for flag in of_samples if normalised is None or flag.name != normalised.name)]
     return [flag for flag in flags if flag is not None]
 
 
@@ -134,35 +126,71 @@ def _orientation(case: Case) -> Flag | None:
     try:
         apart = case.geometry.corner_distance_mm(Geometry(case.geometry.shape, header.get_qform()))
     except (GeometryError, ValueError):
-        apart = np.inf
+        length = float(np.linalg.norm([header["quatern_b"], header["quatern_c"], header["quatern_d"]]))
+        unreadable = "The header's qform is no rotation and cannot be read; the sform was used. Programs that use the qform will show the result elsewhere."
+        return Flag("two_orientations", unreadable, length if np.isfinite(length) else 0.0, 1.0)
     message = f"The header's sform and qform differ by up to {apart:.3g} mm; the sform was used. Programs that use the qform will show the result elsewhere."
     return Flag("two_orientations", message, apart, limit) if apart > limit else None
 
 
+def _nan(case: Case) -> Flag | None:
+    voxels = {sequence: count for sequence, count in case.nan_voxels.items() if count}
+    if not voxels:
+        return None
+    share = max(voxels.values()) / case.brain_mask.size
+    names = ", ".join(f"{sequence.value}: {count:,}" for sequence, count in voxels.items())
+    message = f"Voxels that are NaN outside the field of view or the brain count as air ({names}). Check that no tissue is missing."
+    return Flag("nan_is_air", message, share, NAN_ISLANDS)
+
+
 def _background(case: Case) -> Flag | None:
-    """A background other than 0 makes everything brain, so it is looked for before anything else."""
-    for sequence in case.sequences:
-        border = np.concatenate([face[::3, ::3].ravel() for face in _faces(case.volumes[sequence])])
-        value, share = _most_common(border)
-        if value != 0 and share > FLAT_FACE_LIMIT:
-            message = f"{sequence.value}: the background is {value:.4g}, not 0, so it cannot be told from brain. Give the scans with 0 outside the brain."
-            return Flag("already_normalised", message, share, FLAT_FACE_LIMIT)
+    for sequence, air in case.foreground.airs.items():
+        # A constant as small as that was added to keep a logarithm or a division from 0.
+        if abs(air.level) > TINY * air.bright:
+            message = (
+                f"{sequence.value}: air is {air.level:.4g}, not 0, so the intensities were normalised already. "
+                "They are normalised again here; give the scans as they came from the scanner if there are any."
+            )
+            return Flag("already_normalised", message, air.level, 0.0)
     return None
 
 
-def _most_common(values: npt.NDArray[np.float32]) -> tuple[float, float]:
-    found, counts = np.unique(values, return_counts=True)
-    most = int(counts.argmax())
-    return float(found[most]), float(counts[most] / values.size)
+def _air_not_zero(case: Case) -> Flag | None:
+    faint = case.foreground.faint
+    if not faint:
+        return None
+    names = ", ".join(case.foreground.unclean)
+    share = faint / case.brain_mask.size
+    message = (
+        f"Air is not exactly 0 ({names}): {faint:,} voxels are hardly above it, as after interpolation by splines, and were not taken for brain. "
+        "Give the scans with 0 outside the brain."
+    )
+    return Flag("air_not_zero", message, share, FAINT_LIMIT)
+
+
+def _not_bare(case: Case) -> list[Flag]:
+    flags = []
+    for sequence in case.foreground.not_bare:
+        filled = case.foreground.airs[sequence].filled
+        others = ", ".join(other.value for other in case.sequences if other not in case.foreground.not_bare)
+        message = (
+            f"{sequence.value}: {filled:.0%} of the field of view is not air, more than a bare brain, but the others are bare: "
+            f"the brain was taken from {others}. Strip the skull of all sequences with one mask."
+        )
+        flags.append(Flag("not_bare", message, filled, FILLED_LIMIT))
+    return flags
 
 
 def _skull_on(case: Case) -> Flag | None:
+    """Fires where all sequences show more than a bare brain, or what is left of them is more."""
     remedy = "Strip the skull in all four sequences first (air and everything outside the brain 0)."
-    filled, volume_ml = float(case.brain_mask.mean()), _brain_ml(case)
+    voxels, voxel_ml, airs = case.brain_mask.size, case.geometry.voxel_ml, case.foreground.airs.values()
+    filled = min(air.filled for air in airs)
     if filled > FILLED_LIMIT:
-        return Flag("skull_on", f"{filled:.0%} of the field of view is not 0, more than a bare brain can fill. {remedy}", filled, FILLED_LIMIT)
+        return Flag("skull_on", f"{filled:.0%} of the field of view is not air, more than a bare brain can fill. {remedy}", filled, FILLED_LIMIT)
+    volume_ml = max(_brain_ml(case), min(air.filled for air in airs) * voxels * voxel_ml)
     if volume_ml > BRAIN_LIMITS_ML[1]:
-        return Flag("skull_on", f"{volume_ml:,.0f} ml are not 0, more than a brain has. {remedy}", volume_ml, BRAIN_LIMITS_ML[1])
+        return Flag("skull_on", f"{volume_ml:,.0f} ml are not air, more than a brain has. {remedy}", volume_ml, BRAIN_LIMITS_ML[1])
     return None
 
 
@@ -178,14 +206,10 @@ def _brain_small(case: Case) -> Flag | None:
 
 def _brain_cut(case: Case) -> Flag | None:
     i, j, k = case.geometry.spacing_mm
-    areas = [np.count_nonzero(face) * mm2 for face, mm2 in zip(_faces(case.brain_mask), (j * k, j * k, i * k, i * k, i * j, i * j), strict=True)]
+    areas = [np.count_nonzero(face) * mm2 for face, mm2 in zip(faces(case.brain_mask), (j * k, j * k, i * k, i * k, i * j, i * j), strict=True)]
     largest = float(max(areas))
     message = f"The brain is cut by the edge of the field of view ({largest:,.0f} mm2 on one face). What lies outside is not segmented; give whole scans."
     return Flag("brain_cut", message, largest, CUT_LIMIT_MM2) if largest > CUT_LIMIT_MM2 else None
-
-
-def _faces(volume: Volume | Mask) -> list[npt.NDArray[np.generic]]:
-    return [volume[0], volume[-1], volume[:, 0], volume[:, -1], volume[:, :, 0], volume[:, :, -1]]
 
 
 def _negative(samples: npt.NDArray[np.float32]) -> Flag | None:

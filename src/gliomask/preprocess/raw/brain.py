@@ -55,9 +55,6 @@ RIND_MM = 7.0
 LOCAL_MM = 8.0
 """How far round a voxel brain tells what is bright there: coils brighten what is near them."""
 
-BRAIN_LIMITS_ML = (800.0, 2100.0)
-"""Brains with their fluid outside these are not believed. Those of 65 patients of BraTS have 1,146 to 1,746 ml."""
-
 
 @dataclass(frozen=True, eq=False)
 class _Surface:

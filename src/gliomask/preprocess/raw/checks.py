@@ -6,11 +6,11 @@ from itertools import combinations
 
 import numpy as np
 
+from gliomask.air import more_than_brain
 from gliomask.arrays import Volume
 from gliomask.errors import CaseError
 from gliomask.examination import Examination, Scan
 from gliomask.geometry import Geometry
-from gliomask.preprocess.checks import BRAIN_LIMITS_ML, FILLED_LIMIT
 from gliomask.sequences import PAPER_ORDER, Sequence
 
 FEWEST_SLICES = 10
@@ -56,6 +56,5 @@ def _problem(scan: Scan) -> str | None:
 
 
 def has_skull(volume: Volume, geometry: Geometry) -> bool:
-    """True where more is not 0 than a bare brain can fill, of the field of view or in millilitres: as the flag `skull_on` has it."""
-    filled = int(np.count_nonzero(volume))
-    return filled > FILLED_LIMIT * volume.size or filled * geometry.voxel_ml > BRAIN_LIMITS_ML[1]
+    """True where more is not air than a bare brain can fill, of the field of view or in millilitres: as the flag `skull_on` has it."""
+    return more_than_brain(volume, geometry.voxel_ml)

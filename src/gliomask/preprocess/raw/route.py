@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gliomask.air import BRAIN_LIMITS_ML, find_foreground
 from gliomask.arrays import Affine, LabelMap, Mask
 from gliomask.case import Case
 from gliomask.errors import GeometryError, QualityError, UsageError
@@ -32,7 +33,7 @@ from gliomask.preprocess.raw.align import (
 )
 from gliomask.preprocess.raw.atlas import BRATS_FRAME, load_atlas
 from gliomask.preprocess.raw.back import filled, labels_on
-from gliomask.preprocess.raw.brain import BRAIN_LIMITS_ML, find_brain
+from gliomask.preprocess.raw.brain import find_brain
 from gliomask.preprocess.raw.checks import has_skull, refuse_unfit
 from gliomask.preprocess.raw.transforms import Points, inverse, move
 from gliomask.sequences import Sequence
@@ -240,7 +241,8 @@ def _bare(examination: Examination, stripped: list[Sequence], matrices: Mapping[
     mask = np.zeros(BRATS_FRAME.shape, bool)
     for sequence in stripped:
         scan = examination.scans[sequence]
-        mask |= itk.resample((scan.volume != 0).astype(np.float32), scan.geometry, BRATS_FRAME, matrices[sequence]) > 0.5
+        bare = find_foreground({sequence: scan.volume}, scan.geometry.voxel_ml).mask
+        mask |= itk.resample(bare.astype(np.float32), scan.geometry, BRATS_FRAME, matrices[sequence]) > 0.5
     return mask
 
 
