@@ -1,6 +1,7 @@
 """The BIDS App from a dataset to a derivative dataset: names, sidecars, tables, pages, failures, and what the BIDS validator says of all that."""
 
 import json
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -16,10 +17,11 @@ from PIL import Image
 from gliomask import __version__
 from gliomask.bids.layout import open_dataset
 from gliomask.bids.output import description
-from gliomask.bids.validate import validate
+from gliomask.bids.validate import refuse_invalid, validate
 from gliomask.cli.bids import command, main, spread
 from gliomask.cli.main import run
 from gliomask.colours import PALETTE
+from gliomask.errors import CaseError, LimitError
 from gliomask.geometry import Geometry
 from gliomask.io.nifti import read_volume
 from gliomask.sequences import Sequence
@@ -376,6 +378,35 @@ def test_a_validator_that_says_nothing_is_not_taken_for_praise(small, monkeypatc
     monkeypatch.setattr("gliomask.bids.validate.subprocess.run", lambda command, **options: answer)
     assert app(small.root, small.output, "participant") == 4
     assert "exit code 134 and no findings that can be read. It said: Fatal error: out of memory" in capsys.readouterr().err
+
+
+def findings(*places):
+    return SimpleNamespace(
+        returncode=1,
+        stdout=json.dumps({"issues": {"issues": [{"severity": "error", "code": "SYMLINK_BROKEN", "location": place} for place in places]}}),
+        stderr="",
+    )
+
+
+def test_errors_of_participants_not_asked_for_are_counted_and_not_fatal(small, monkeypatch):
+    answer = findings("/sub-02/anat/sub-02_T1w.nii.gz", "/sub-02/anat/sub-02_FLAIR.nii.gz")
+    monkeypatch.setattr("gliomask.bids.validate.subprocess.run", lambda command, **options: answer)
+    assert len(refuse_invalid(small.root, {"01"}).elsewhere) == 2
+    for asked in (None, {"02"}):
+        with pytest.raises(CaseError, match="found 2 errors"):
+            refuse_invalid(small.root, asked)
+    answer = findings("/dataset_description.json", "/sub-02/anat/sub-02_T1w.nii.gz")
+    with pytest.raises(CaseError, match="found 1 errors"):
+        refuse_invalid(small.root, {"01"})
+
+
+def test_a_validator_that_does_not_end_is_ended(small, monkeypatch):
+    def hang(command, timeout, **options):
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr("gliomask.bids.validate.subprocess.run", hang)
+    with pytest.raises(LimitError, match="took longer than 900 s"):
+        validate(small.root)
 
 
 def test_it_is_a_program_of_its_own(monkeypatch, capsys):

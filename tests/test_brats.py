@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import nibabel as nib
@@ -547,3 +548,33 @@ def test_a_case_moved_elsewhere_is_the_same_case(tmp_path: Path) -> None:
     folder = write_brats_case(tmp_path, make_tiny_case("p1"), suffix=".nii")
     shutil.move(folder, tmp_path / "p2")
     assert read_case(find_cases(tmp_path)[0]).case_id == "p2"
+
+
+# The same voxels with their axes in another order.
+
+
+def canonical(path: Path) -> None:
+    """Writes a file anew with its axes in RAS order, as `nibabel.as_closest_canonical` and many programs do."""
+    image = nib.load(path)
+    nib.save(nib.as_closest_canonical(nib.Nifti1Image(np.asarray(image.dataobj), image.affine)), path)
+
+
+def test_a_sequence_and_a_reference_with_their_axes_in_another_order_are_laid_out_as_the_first(tiny_brats_folder: Path) -> None:
+    (files,) = find_cases(tiny_brats_folder)
+    before = read_case(files)
+    for word in ("t1ce", "seg"):
+        canonical(tiny_brats_folder / "tiny" / f"tiny_{word}.nii.gz")
+    case = read_case(files)
+    assert case.reordered == (Sequence.T1CE,)
+    assert before.reordered == ()
+    for sequence in PAPER_ORDER:
+        np.testing.assert_array_equal(case.volumes[sequence], before.volumes[sequence])
+    np.testing.assert_array_equal(read_reference(files, case.geometry), tiny_labels())
+
+
+def test_where_no_thread_can_be_started_the_files_are_read_all_the_same(tiny_brats_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    assert read_case(find_cases(tiny_brats_folder)[0]).case_id == "tiny"

@@ -1,5 +1,6 @@
 """A `Case` that exists can be segmented: everything else is refused by name."""
 
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -87,3 +88,14 @@ def test_the_brain_is_where_any_sequence_is_not_0(tiny_case: Case) -> None:
     assert case.brain_mask.ravel().tolist() == [True] * 4 + [False] * 4
     with pytest.raises(ValueError, match="read-only"):
         case.brain_mask[0, 0, 0] = False
+
+
+def test_a_case_cannot_be_changed_and_shows_no_voxels(tiny_case):
+    with pytest.raises(TypeError):
+        tiny_case.volumes[Sequence.T1] = None
+    with pytest.raises(ValueError, match="read-only"):
+        tiny_case.volumes[Sequence.T1][0, 0, 0] = 1
+    assert repr(tiny_case) == "Case('tiny', flair, t1, t1ce, t2, 24 x 28 x 20 voxels of 1 x 1 x 1 mm, LPS)"
+    again = pickle.loads(pickle.dumps(tiny_case))  # noqa: S301 - our own bytes
+    assert again.case_id == "tiny"
+    np.testing.assert_array_equal(again.volumes[Sequence.T1], tiny_case.volumes[Sequence.T1])

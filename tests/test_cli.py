@@ -1,4 +1,7 @@
 import errno
+import os
+import signal
+import subprocess
 import sys
 from types import ModuleType
 
@@ -128,3 +131,55 @@ def test_main_exits_with_the_code(monkeypatch):
     with pytest.raises(SystemExit) as stop:
         main.main()
     assert stop.value.code == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+def test_a_signal_ends_a_run_cleanly(tmp_path, name, code):
+    script = """
+import sys, time
+from pathlib import Path
+import click
+from gliomask.cli.main import run
+from gliomask.errors import EngineUnavailableError
+from gliomask.files.atomic import temporary_folder
+
+@click.command()
+def command():
+    with temporary_folder(Path(sys.argv[1])) as folder:
+        (folder / "patient").touch()
+        print("busy", flush=True)
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            # As libraries do that are interrupted while they are imported.
+            raise EngineUnavailableError("The engine cannot be imported.")
+
+sys.exit(run([], command))
+"""
+    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "busy\n"
+        process.send_signal(getattr(signal, name))
+        _, messages = process.communicate()
+    assert process.returncode == code
+    assert messages.splitlines()[-1] in ("Terminated.", "Interrupted.")
+    assert "Traceback" not in messages
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_letters_that_the_terminal_lacks_are_shown_as_codes(tmp_path, encoding):
+    place = tmp_path / "M\u00fcller \u8133"
+    for arguments in (["segment", str(place), "-o", str(tmp_path / "o")], ["evaluate", str(place), str(place), "-o", str(tmp_path / "o")]):
+        environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+        done = subprocess.run([sys.executable, "-m", "gliomask", *arguments], capture_output=True, env=environment, check=False)
+        assert done.returncode in (2, 3)
+        assert b"Traceback" not in done.stderr
+        assert b"does not exist" in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+def test_stderr_on_a_full_device_leaves_the_exit_code(tmp_path):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run([sys.executable, "-m", "gliomask", "segment", str(tmp_path), "-o", str(tmp_path)], stderr=full, check=False)
+    assert done.returncode == 3

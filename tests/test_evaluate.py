@@ -269,3 +269,16 @@ def test_a_real_reference_against_itself_is_perfect(shared_data):
         assert set(evaluation.column(region, "dice").values()) == {1.0}
         assert set(evaluation.column(region, "hd95_mm").values()) == {0.0}
         assert not any(math.isnan(value) for value in evaluation.column(region, "lesion_dice").values())
+
+
+def test_a_prediction_with_its_axes_in_another_order_scores_what_it_scores(predictions, references, tmp_path):
+    """A label map that another program has brought to RAS is the same label map."""
+    before = evaluate(predictions, references)
+    image = nib.load(predictions / "b_seg.nii.gz")
+    nib.save(nib.as_closest_canonical(nib.Nifti1Image(np.asarray(image.dataobj), image.affine)), predictions / "b_seg.nii.gz")
+    after = evaluate(predictions, references)
+    for metric in ("dice", "hd95_mm"):
+        assert after.column(Region.TC, metric) == before.column(Region.TC, metric)
+    assert {row.case_id: bool(row.note) for row in after.rows if row.note} == {"b": True}
+    write_evaluation(after, tmp_path / "out")
+    assert any("another order" in flag for flag in json.loads((tmp_path / "out" / "evaluate_run.json").read_text())["quality_flags"])

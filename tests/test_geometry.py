@@ -1,6 +1,7 @@
 """Grids: what is refused, and that re-ordering axes moves no voxel in the world."""
 
 import itertools
+from itertools import permutations, product
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from gliomask.errors import GeometryError
-from gliomask.geometry import Geometry
+from gliomask.geometry import Geometry, Reorientation
 
 SHAPE = (3, 4, 5)
 ORIENTATIONS = [
@@ -136,3 +137,20 @@ def test_a_grid_cannot_be_changed_afterwards() -> None:
 
 def test_messages_name_shape_spacing_and_orientation() -> None:
     assert str(Geometry(SHAPE, np.diag([-1.0, -1, 5.5, 1]))) == "3 x 4 x 5 voxels of 1 x 1 x 5.5 mm, LPS"
+
+
+def test_the_same_voxels_in_another_order_are_recognised_and_laid_out_as_here():
+    tilted = np.eye(4)
+    tilted[:3, :3] = Rotation.from_euler("xyz", [40, -35, 44], degrees=True).as_matrix() @ np.diag([1, 2, 3])
+    here = Geometry((4, 5, 6), tilted)
+    values = np.arange(120, dtype=np.float32).reshape(here.shape)
+    for order in permutations(range(3)):
+        for flips in product((1, -1), repeat=3):
+            turn = Reorientation(here, np.column_stack([order, flips]).astype(float))
+            back = here.reorientation_from(turn.target)
+            assert back is not None
+            np.testing.assert_array_equal(back.apply(turn.apply(values)), values)
+    moved = tilted.copy()
+    moved[0, 3] += 1
+    for other in (Geometry((4, 5, 6), moved), Geometry((4, 5, 7), tilted), Geometry((4, 5, 6), np.eye(4))):
+        assert not here.same_voxels(other)

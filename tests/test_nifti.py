@@ -431,3 +431,57 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_and_no_other(tmp_path: 
         write_and_fail()
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def with_header(tmp_path: Path, **fields: object) -> Path:
+    image = nib.Nifti1Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), np.diag([-1.0, -1, 1, 1]))
+    image.set_qform(image.affine, 1)
+    content = bytearray(image.to_bytes())
+    header = nib.Nifti1Header(bytes(content[:348]), check=False)
+    for name, value in fields.items():
+        header[name] = value
+    path = tmp_path / "odd.nii"
+    path.write_bytes(header.binaryblock + bytes(content[348:]))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "what"),
+    [
+        ({"magic": b"n+1x"}, FileFormatError, "not a single-file NIfTI"),
+        ({"sform_code": 6}, GeometryError, "the header's sform_code is 6; NIfTI defines 0 to 5"),
+        ({"qform_code": -1}, GeometryError, "qform_code is -1"),
+        ({"xyzt_units": 1}, GeometryError, "counts in metres"),
+        ({"xyzt_units": 3 | 8}, GeometryError, "counts in micrometres"),
+        ({"scl_slope": 2, "scl_inter": np.nan}, FileFormatError, "scl_inter is nan"),
+        ({"scl_slope": -1, "scl_inter": 0}, FileFormatError, "turns dark into bright"),
+        ({"sform_code": 0, "quatern_d": 1.001}, GeometryError, "affine cannot be used"),
+    ],
+)
+def test_headers_that_programs_read_differently_are_refused(tmp_path: Path, fields: dict[str, object], error: type[InputError], what: str) -> None:
+    assert what in refused(with_header(tmp_path, **fields), error)
+
+
+@pytest.mark.parametrize("fields", [{}, {"scl_slope": np.nan, "scl_inter": np.nan}, {"scl_slope": 0, "scl_inter": 7}, {"xyzt_units": 0}])
+def test_headers_that_only_look_odd_are_read(tmp_path: Path, fields: dict[str, object]) -> None:
+    assert nifti.read_volume(with_header(tmp_path, **fields)).values.max() == 59
+
+
+def test_a_quaternion_a_rounding_error_too_long_is_a_rotation(tmp_path: Path) -> None:
+    path = with_header(tmp_path, sform_code=0, quatern_d=np.float32(1.0000002384))
+    np.testing.assert_allclose(nifti.read_volume(path).geometry.affine, np.diag([-1.0, -1, 1, 1]), atol=1e-3)
+
+
+def test_twice_gzipped_is_told(tmp_path: Path) -> None:
+    path = with_header(tmp_path)
+    path.write_bytes(gzip.compress(gzip.compress(path.read_bytes())))
+    assert "compressed with gzip twice: unpack it once" in refused(path)
+
+
+def test_empty_gzip_members_are_read_and_their_number_is_bounded(tmp_path: Path) -> None:
+    path = with_header(tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(gzip.compress(b"") * 20_000 + gzip.compress(content))
+    assert nifti.read_volume(path).values.max() == 59
+    path.write_bytes(gzip.compress(b"") * 120_000)
+    assert "more than 100,000 members" in refused(path)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,7 @@ class Case:
         sources: the file each volume came from, where there was one.
         header: the NIfTI header of the grid, as bytes, so that results can be written with its codes; None for arrays.
         without: sequences that the patient does not have; said, never inferred.
+        reordered: sequences whose file had its axes in another order; laid out anew, nothing resampled.
         nan_voxels: how many voxels of each sequence were NaN outside the field of view or the brain, and became 0; not given, but found.
 
     Raises:
@@ -45,10 +47,10 @@ class Case:
     sources: Mapping[Sequence, Path] = field(default_factory=dict)
     header: bytes | None = None
     without: frozenset[Sequence] = frozenset()
-    nan_voxels: dict[Sequence, int] = field(init=False, repr=False)
+    reordered: tuple[Sequence, ...] = ()
+    nan_voxels: Mapping[Sequence, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "nan_voxels", {})
         refuse_too_few(self.without)
         missing = [sequence.value for sequence in self.sequences if sequence not in self.volumes]
         found = ", ".join(sequence.value for sequence in self.volumes) or "none"
@@ -56,16 +58,28 @@ class Case:
             raise CaseError(f"Case {self.case_id}: missing {', '.join(missing)}; found {found}. Name what the patient does not have by --without.")
         if len(self.volumes) > len(self.sequences):
             raise CaseError(f"Case {self.case_id}: without {', '.join(sorted(self.without))}, but found {found}. Leave one of the two out.")
-        object.__setattr__(self, "volumes", {sequence: self._checked(sequence) for sequence in self.sequences})
+        checked = {sequence: self._checked(sequence) for sequence in self.sequences}
+        # Read-only, as the arrays are: a case that is valid stays so.
+        object.__setattr__(self, "volumes", MappingProxyType({sequence: volume for sequence, (volume, _) in checked.items()}))
+        object.__setattr__(self, "nan_voxels", MappingProxyType({sequence: count for sequence, (_, count) in checked.items()}))
+        object.__setattr__(self, "sources", MappingProxyType(dict(self.sources)))
+
+    def __repr__(self) -> str:
+        """The case in one line, without its voxels."""
+        return f"Case({self.case_id!r}, {', '.join(sequence.value for sequence in self.sequences)}, {self.geometry})"
+
+    def __reduce__(self) -> tuple[type[Case], tuple[object, ...]]:
+        """For other processes: a read-only mapping cannot be sent."""
+        return Case, (self.case_id, dict(self.volumes), self.geometry, dict(self.sources), self.header, self.without, self.reordered)
 
     @property
     def sequences(self) -> tuple[Sequence, ...]:
         """Those that are there, in the paper's order."""
         return tuple(sequence for sequence in PAPER_ORDER if sequence not in self.without)
 
-    def _checked(self, sequence: Sequence) -> Volume:
+    def _checked(self, sequence: Sequence) -> tuple[Volume, int]:
         name = f"Case {self.case_id}: {sequence.value}" + (f" ({self.sources[sequence]})" if sequence in self.sources else "")
-        volume, self.nan_voxels[sequence] = without_nan(_float32_view(np.asarray(self.volumes[sequence]), name))
+        volume, nan_voxels = without_nan(_float32_view(np.asarray(self.volumes[sequence]), name))
         volume.setflags(write=False)
         if volume.shape != self.geometry.shape:
             raise GeometryError(f"{name} has the shape {volume.shape}, but the case's grid has {self.geometry.shape}. Bring all sequences to one grid first.")
@@ -79,7 +93,7 @@ class Case:
         if low == high:
             what = "is empty: every voxel is 0" if low == 0 else f"shows nothing: every voxel is {low:g}"
             raise CaseError(f"{name} {what}. Check that the file is the right one.")
-        return volume
+        return volume, nan_voxels
 
     @cached_property
     def foreground(self) -> Foreground[Sequence]:

@@ -82,6 +82,22 @@ class Geometry:
         """True when the shapes are equal and no corner lies more than `SAME_GRID_TOLERANCE_MM` from its twin."""
         return self.shape == other.shape and self.corner_distance_mm(other) <= SAME_GRID_TOLERANCE_MM
 
+    def reorientation_from(self, other: Geometry) -> Reorientation | None:
+        """Returns the permutation and flips that lay another grid's voxels out as this one's; None where the two do not have the same voxels.
+
+        Nothing is resampled: the voxels are the same at the same places, within `SAME_GRID_TOLERANCE_MM`, in whichever order.
+        """
+        turn = np.linalg.solve(self.affine[:3, :3], other.affine[:3, :3])
+        axes = np.abs(turn).argmax(axis=0)
+        if sorted(axes.tolist()) != [0, 1, 2]:
+            return None
+        found = Reorientation(other, np.column_stack([axes, np.sign(turn[axes, [0, 1, 2]])]).astype(np.float64))
+        return found if found.target.same_grid(self) else None
+
+    def same_voxels(self, other: Geometry) -> bool:
+        """True when both grids have the same voxels in the world, in whichever order."""
+        return self.reorientation_from(other) is not None
+
     def corner_distance_mm(self, other: Geometry) -> float:
         """Largest distance between a corner voxel and its twin in another grid."""
         return float(np.linalg.norm(self.corners_ras() - other.corners_ras(), axis=1).max())

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -16,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from gliomask.errors import CaseError, EngineUnavailableError
+from gliomask.errors import CaseError, EngineUnavailableError, LimitError
 
 BUNDLE = "bids-validator.js"
 """The validator, in the package's folder."""
@@ -25,6 +27,15 @@ SEALED = ("--no-prompt", "--no-remote", "--no-npm", "--no-config", "--no-lock", 
 """Options of Deno: no questions, nothing fetched, no settings or caches of the user's, and what the validator may not do."""
 
 ALLOWED = ("--allow-read", "--allow-env", "--allow-sys")
+
+MEMORY = "--v8-flags=--max-old-space-size=2048"
+"""Megabytes that the validator may take for what it reads; the largest public datasets need a tenth."""
+
+SECONDS = 900
+"""After which the validator is ended: a dataset of thousands of participants takes some minutes."""
+
+PARTICIPANT = re.compile(r"/?sub-([^/]+)/")
+"""Beginning of a finding's place that lies below a participant's folder."""
 
 SHOWN = 6
 """Findings named in a message."""
@@ -51,10 +62,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that the validator says of a dataset."""
+    """All that the validator says of a dataset.
+
+    Args:
+        errors: what is wrong.
+        warnings: what might be better.
+        elsewhere: errors below participants that were not asked for.
+    """
 
     errors: tuple[Finding, ...]
     warnings: tuple[Finding, ...]
+    elsewhere: tuple[Finding, ...] = ()
 
 
 def validate(dataset: Path) -> Findings:
@@ -62,13 +80,20 @@ def validate(dataset: Path) -> Findings:
 
     Raises:
         EngineUnavailableError: the validator is not installed, or ends without saying what it found.
+        LimitError: it takes longer than `SECONDS`.
     """
     command = [*_program(), "--format", "json", str(dataset.resolve())]
     with TemporaryDirectory() as cache:
         # BIDS_SCHEMA would make it fetch another schema than the one that it brings; DENO_DIR is where Deno keeps what it compiled.
         environment = {name: value for name, value in os.environ.items() if name != "BIDS_SCHEMA"}
         environment |= {"DENO_DIR": cache, "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"}
-        run = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, env=environment, stdin=subprocess.DEVNULL)
+        options: dict[str, Any] = {"capture_output": True, "text": True, "encoding": "utf-8", "check": False, "stdin": subprocess.DEVNULL}
+        try:
+            run = subprocess.run(command, **options, env=environment, timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            raise LimitError(
+                f"{dataset}: the BIDS validator took longer than {SECONDS} s and was ended. Move away what is not BIDS, or give --skip-bids-validator."
+            ) from None
     try:
         issues = json.loads(run.stdout)["issues"]
         named = [(str(issue["severity"]), _finding(issue, issues.get("codeMessages", {}))) for issue in issues["issues"]]
@@ -89,7 +114,7 @@ def _program() -> list[str]:
             "then scans are found by their names as before, but nothing else of the dataset is checked."
         )
     bundle = Path(next(iter(package.submodule_search_locations))) / BUNDLE
-    return [os.fsdecode(import_module("deno").find_deno_bin()), "run", "--quiet", *SEALED, *ALLOWED, str(bundle)]
+    return [os.fsdecode(import_module("deno").find_deno_bin()), "run", "--quiet", MEMORY, *SEALED, *ALLOWED, str(bundle)]
 
 
 def _finding(issue: dict[str, Any], messages: dict[str, str]) -> Finding:
@@ -98,14 +123,22 @@ def _finding(issue: dict[str, Any], messages: dict[str, str]) -> Finding:
     return Finding(f"{issue['code']}{sub}", str(issue.get("location", "")), text.strip().partition("\n")[0])
 
 
-def refuse_invalid(dataset: Path) -> Findings:
+def refuse_invalid(dataset: Path, participants: Collection[str] | None = None) -> Findings:
     """Runs the validator; returns what it found where that is no error.
+
+    Args:
+        dataset: its root.
+        participants: labels, without `sub-`, of those that are asked for; errors below other participants' folders, which may be there
+            as dangling links alone (DataLad), are counted in `elsewhere`. None asks for all.
 
     Raises:
         CaseError: the dataset is not valid.
         EngineUnavailableError: as `validate`.
     """
     found = validate(dataset)
+    if participants is not None:
+        aside = tuple(error for error in found.errors if (name := PARTICIPANT.match(error.location)) and name[1] not in participants)
+        found = Findings(tuple(error for error in found.errors if error not in aside), found.warnings, aside)
     if found.errors:
         shown = "\n  ".join(str(finding) for finding in found.errors[:SHOWN])
         more = f"\n  and {len(found.errors) - SHOWN} more" if len(found.errors) > SHOWN else ""

@@ -135,7 +135,8 @@ def command(
     request = _request(raw_mode, spaces, report, probseg=probseg, strict=strict, uncertainty=uncertainty)
     plan = Plan(dataset, output_dir, work_dir, chosen, read_filters(bids_filter_file), frozenset(map(parse_sequence, without)), request, overwrite, resume)
     plan.refuse_existing()
-    _validate(dataset, skip=skip_bids_validator)
+    asked = {session.subject for session in chosen} if participants else None
+    _validate(dataset, asked, skip=skip_bids_validator)
     return _participants(plan, options)
 
 
@@ -154,14 +155,15 @@ def _request(raw_mode: Mode, spaces: tuple[str, ...], report: str, *, probseg: b
     return Request(writing, RawOptions(raw_mode, spaces=tuple(map(parse_sequence, spaces))), formats)
 
 
-def _validate(dataset: Dataset, *, skip: bool) -> None:
+def _validate(dataset: Dataset, participants: set[str] | None, *, skip: bool) -> None:
     from gliomask.bids.validate import refuse_invalid
 
     if skip:
         click.echo("The dataset was not validated, as asked.")
         return
-    found = refuse_invalid(dataset.root)
-    click.echo(f"The BIDS validator found no error in {dataset.root} ({len(found.warnings)} warnings).")
+    found = refuse_invalid(dataset.root, participants)
+    aside = f"; {len(found.elsewhere)} errors below participants that were not asked for" if found.elsewhere else ""
+    click.echo(f"The BIDS validator found no error in {dataset.root} ({len(found.warnings)} warnings{aside}).")
 
 
 def _group(dataset: Dataset, output: Path, sessions: list[Session], *, overwrite: bool) -> int:

@@ -6,13 +6,19 @@ Each command lives in its own module and is imported only when it is called, so 
 from __future__ import annotations
 
 import errno
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
+from types import FrameType
+from typing import Any
 
 import click
 
 from gliomask import __version__
-from gliomask.errors import GliomaskError, LimitError
+from gliomask.errors import GliomaskError, LimitError, printable
 
 COMMANDS = {
     "demo": "Segment a sample that comes with the package.",
@@ -31,9 +37,12 @@ COMMANDS = {
 }
 """Every command with its one line of help; module `gliomask.cli.<command>` holds `command`."""
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells give it."""
+
 EXIT_CODES = """\b
 Exit codes: 0 done, 2 usage, 3 bad input, 4 model missing or invalid, 5 limit exceeded (memory, size, time),
-6 quality check failed, 1 unexpected, 130 interrupted."""
+6 quality check failed, 1 unexpected, 130 interrupted, 143 terminated."""
 
 
 class LazyGroup(click.Group):
@@ -70,26 +79,101 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
+class Terminated(BaseException):
+    """A signal asks the process to end; everything that is open is closed and cleared away on the way out.
+
+    Args:
+        number: the signal's.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
+class _Interrupts:
+    """Remembers Ctrl-C: libraries that are being imported or run may turn it into an error of their own."""
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self.seen = True
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _signals() -> Iterator[_Interrupts]:
+    """Turns SIGTERM (a scheduler's time limit) and SIGHUP (a closed terminal) into `Terminated`, and watches for Ctrl-C."""
+    interrupts = _Interrupts()
+    before: dict[int, Any] = {}
+
+    def terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise Terminated(number)
+
+    # Only the main thread may set handlers; what has been told to be ignored (nohup) stays so.
+    if threading.current_thread() is threading.main_thread():
+        handlers: dict[int, Callable[[int, FrameType | None], None]] = {signal.SIGINT: interrupts}
+        handlers |= {signal.SIGTERM: terminate, getattr(signal, "SIGHUP", signal.SIGTERM): terminate}
+        before = {number: signal.getsignal(number) for number in handlers}
+        for number, handler in handlers.items():
+            if before[number] is not signal.SIG_IGN:
+                signal.signal(number, handler)
+    try:
+        yield interrupts
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
+
+
+def _any_letter() -> None:
+    """Shows letters that a terminal's encoding lacks as codes, instead of stopping at the first."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, ValueError, OSError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _say(text: str) -> None:
+    """Prints a message to stderr, control characters as codes; where that cannot be written to, the exit code has to do."""
+    with suppress(OSError, ValueError):
+        click.echo("\n".join(map(printable, text.split("\n"))), err=True)
+
+
 def run(arguments: list[str], command: click.Command = gliomask) -> int:
     """Runs the command line, or one command of it, with these arguments and returns its exit code; messages go to stderr."""
+    _any_letter()
+    with _signals() as interrupts:
+        code = _run(arguments, command)
+    if interrupts.seen and code not in (0, INTERRUPTED):
+        _say("Interrupted.")
+        return INTERRUPTED
+    return code
+
+
+def _run(arguments: list[str], command: click.Command) -> int:
     try:
         result = command.main(args=arguments, standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError, ValueError):
+            error.show()
         return 2
+    except Terminated as stop:
+        _say("Terminated.")
+        return stop.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
-        return 130
+        _say("Interrupted.")
+        return INTERRUPTED
     except GliomaskError as error:
-        click.echo(f"Error: {error}", err=True)
+        _say(f"Error: {error}")
         return error.exit_code
     except MemoryError:
-        click.echo("Error: out of memory. Give fewer threads or a smaller volume, or run on a machine with more memory.", err=True)
+        _say("Error: out of memory. Give fewer threads or a smaller volume, or run on a machine with more memory.")
         return LimitError.exit_code
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        click.echo(f"Error: {error}." + (" Make room there and give the same command again." if full else ""), err=True)
+        _say(f"Error: {error}." + (" Make room there and give the same command again." if full else ""))
         return LimitError.exit_code if full else GliomaskError.exit_code
     return result if isinstance(result, int) else 0

@@ -10,7 +10,8 @@ import numpy as np
 from gliomask.arrays import LabelMap
 from gliomask.errors import CaseError, FileFormatError, GeometryError, UsageError
 from gliomask.evaluate.scoring import CaseResult, Evaluation, Status
-from gliomask.io.brats import CaseFiles, find_cases, read_case, read_label_map
+from gliomask.geometry import Geometry
+from gliomask.io.brats import CaseFiles, find_cases, read_case, read_label_map_on
 from gliomask.io.label_maps import find_label_maps
 from gliomask.io.nifti import stem
 from gliomask.labels import LabelConvention, Region
@@ -84,10 +85,10 @@ def _row(result: CaseResult, files: CaseFiles, prediction: Path, evaluation: Eva
     turn = case.geometry.reorientation_to(ORIENTATION)
 
     def read(path: Path, labels: LabelConvention) -> LabelMap:
-        label_map, geometry = read_label_map(path, labels)
-        if not case.geometry.same_grid(geometry):
-            raise GeometryError(f"{path} lies on another grid than the scans of case {case.case_id}: {geometry} against {case.geometry}.")
-        return turn.apply(label_map)
+        found = read_label_map_on(path, labels, case.geometry)
+        if isinstance(found, Geometry):
+            raise GeometryError(f"{path} lies on another grid than the scans of case {case.case_id}: {found} against {case.geometry}.")
+        return turn.apply(found[0])
 
     assert result.reference is not None
     assert result.reference_labels is not None

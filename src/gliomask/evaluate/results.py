@@ -61,6 +61,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, overwrite: bool = 
     draw_box_plots(_plots(evaluation), folder / "boxplots.png")
     paths = [path for row in evaluation.rows for path in (row.prediction, row.reference) if path is not None and path.is_file()]
     flags = [f"{row.case_id}: {row.status}" for row in evaluation.rows if row.reason]
+    flags += [f"{row.case_id}: {row.note}" for row in evaluation.rows if row.note]
     write_record(
         folder / "evaluate_run.json",
         "evaluate",
@@ -85,6 +86,7 @@ def as_dict(evaluation: Evaluation) -> dict[str, Any]:
             "case": row.case_id,
             "status": row.status.value,
             "reason": row.reason,
+            "note": row.note,
             "prediction": str(row.prediction) if row.prediction else None,
             "reference": str(row.reference) if row.reference else None,
             "reference_labels": row.reference_labels.name if row.reference_labels else None,

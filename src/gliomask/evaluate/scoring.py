@@ -11,7 +11,7 @@ from pathlib import Path
 from gliomask.arrays import LabelMap
 from gliomask.errors import CaseError, GeometryError, GliomaskError, UsageError
 from gliomask.geometry import Geometry
-from gliomask.io.brats import read_label_map
+from gliomask.io.brats import read_label_map, read_label_map_on
 from gliomask.io.label_maps import LabelMapFile, find_label_maps, unknown_masks
 from gliomask.labels import LabelConvention, Region, convention
 from gliomask.metrics import empty
@@ -20,6 +20,9 @@ from gliomask.metrics.summary import Summary, summarise
 
 METRICS = tuple(item.name for item in fields(RegionScores))
 LESION_METRICS = tuple(name for name in METRICS if name.startswith("lesion"))
+
+
+REORDERED = "Its axes were in another order than the reference's; the same voxels, laid out anew, nothing resampled."
 
 
 class Status(StrEnum):
@@ -44,6 +47,7 @@ class CaseResult:
         reference: the reference label map's file.
         reference_labels: the convention it was read in.
         scores: by region; empty where there is no usable reference.
+        note: what was done to the prediction before it was scored.
     """
 
     case_id: str
@@ -53,6 +57,7 @@ class CaseResult:
     reference: Path | None = None
     reference_labels: LabelConvention | None = None
     scores: Mapping[Region, RegionScores] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -170,18 +175,18 @@ def _score_case(
         return replace(row, status=Status.REFERENCE_FAILED, reason=str(error))
     masks = {region: region.mask(expected) for region in Region}
     try:
-        predicted = _read_prediction(reference, prediction, geometry, written)
+        predicted, reordered = _read_prediction(reference, prediction, geometry, written)
     except GliomaskError as error:
         worst = {region: worst_scores(mask, geometry.spacing_mm, policy) for region, mask in masks.items()}
         return replace(row, status=Status.FAILED if prediction else Status.MISSING, reason=str(error), scores=worst)
     scores = {region: score_region(mask, region.mask(predicted), geometry.spacing_mm, policy) for region, mask in masks.items()}
-    return replace(row, scores=scores)
+    return replace(row, scores=scores, note=REORDERED if reordered else "")
 
 
-def _read_prediction(reference: LabelMapFile, prediction: LabelMapFile | None, expected: Geometry, labels: LabelConvention) -> LabelMap:
+def _read_prediction(reference: LabelMapFile, prediction: LabelMapFile | None, expected: Geometry, labels: LabelConvention) -> tuple[LabelMap, bool]:
     if prediction is None:
         raise CaseError(f"No prediction named {reference.case_id}_seg.nii.gz or {reference.case_id}.nii.gz was found.")
-    label_map, found = read_label_map(prediction.path, labels)
-    if not expected.same_grid(found):
-        raise GeometryError(f"{prediction.path} lies on another grid than its reference: {found} against {expected}. Bring it back to the scan's grid.")
-    return label_map
+    read = read_label_map_on(prediction.path, labels, expected)
+    if isinstance(read, Geometry):
+        raise GeometryError(f"{prediction.path} lies on another grid than its reference: {read} against {expected}. Bring it back to the scan's grid.")
+    return read

@@ -7,10 +7,11 @@ What a file holds is decided by its name alone, and the label convention by the 
 from __future__ import annotations
 
 import os
+import threading
 import zipfile
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, field, replace
 from itertools import combinations, islice
 from pathlib import Path
@@ -288,7 +289,9 @@ class ReadFiles:
         return {str(path): volume.sha256 for path, volume in zip(self.files.paths(), self.volumes, strict=True)}
 
     def case(self) -> Case:
-        """Returns the scans as a case.
+        """Returns the scans as a case, on the grid of the first.
+
+        Sequences that have the same voxels with their axes in another order are laid out as the first; `Case.reordered` names them.
 
         Raises:
             CaseError: the case is incomplete, empty or holds values that are not finite.
@@ -298,10 +301,15 @@ class ReadFiles:
         if files.channels is not None:
             return _case_of_channels(files, files.channels, first)
         paths = files.paths()
-        for path, volume in zip(paths, self.volumes, strict=True):
-            _refuse_other_grid(files.case_id, path, volume.geometry, paths[0], first.geometry)
-        volumes = {sequence: volume.values for sequence, volume in zip(files.used(), self.volumes, strict=True)}
-        return _fit(Case(files.case_id, volumes, first.geometry, files.sequences, first.header, files.without))
+        volumes, reordered = {}, []
+        for sequence, path, volume in zip(files.used(), paths, self.volumes, strict=True):
+            turn = first.geometry.reorientation_from(volume.geometry)
+            if turn is None:
+                raise _other_grid(files.case_id, path, volume.geometry, paths[0], first.geometry)
+            same = first.geometry.same_grid(volume.geometry)
+            volumes[sequence] = volume.values if same else turn.apply(volume.values)
+            reordered += [] if same else [sequence]
+        return _fit(Case(files.case_id, volumes, first.geometry, files.sequences, first.header, files.without, tuple(reordered)))
 
 
 def read_files(files: CaseFiles, threads: int = len(PAPER_ORDER)) -> ReadFiles:
@@ -317,8 +325,44 @@ def read_files(files: CaseFiles, threads: int = len(PAPER_ORDER)) -> ReadFiles:
     """
     if files.channels is not None:
         return ReadFiles(files, (nifti.read_channels(files.channels),))
-    with ThreadPoolExecutor(threads) as pool:
-        return ReadFiles(files, tuple(pool.map(nifti.read_volume, files.paths())))
+    return ReadFiles(files, tuple(_at_once(nifti.read_volume, files.paths(), threads)))
+
+
+def _at_once(read: Callable[[Path], nifti.NiftiVolume], paths: Ordered[Path], threads: int) -> list[nifti.NiftiVolume]:
+    """Applies `read` to all paths; the first error in their order is raised.
+
+    The calling thread works as well, so that all is read also where no further thread can be started, for lack of memory.
+    """
+    done: dict[int, nifti.NiftiVolume | BaseException] = {}
+    waiting = deque(range(len(paths)))
+
+    def work() -> None:
+        while waiting:
+            try:
+                n = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                done[n] = read(paths[n])
+            except BaseException as error:
+                done[n] = error
+
+    helpers = []
+    for _ in range(min(threads, len(paths)) - 1):
+        helper = threading.Thread(target=work, name="reading", daemon=True)
+        try:
+            helper.start()
+        except (RuntimeError, MemoryError):
+            break
+        helpers.append(helper)
+    work()
+    for helper in helpers:
+        helper.join()
+    outcomes = [done[n] for n in range(len(paths))]
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
 
 
 def read_case(files: CaseFiles, threads: int = len(PAPER_ORDER)) -> Case:
@@ -352,13 +396,12 @@ def _fit(case: Case) -> Case:
     return case
 
 
-def _refuse_other_grid(case_id: str, path: Path, found: Geometry, first: Path, expected: Geometry) -> None:
-    if not expected.same_grid(found):
-        apart = "" if expected.shape != found.shape else f", with corners up to {expected.corner_distance_mm(found):.3g} mm apart"
-        raise GeometryError(
-            f"Case {case_id}: {path.name} lies on another grid than {first.name}: {found} against {expected}{apart}. "
-            "Register and resample the sequences to one grid first."
-        )
+def _other_grid(case_id: str, path: Path, found: Geometry, first: Path, expected: Geometry) -> GeometryError:
+    apart = "" if expected.shape != found.shape else f", with corners up to {expected.corner_distance_mm(found):.3g} mm apart"
+    return GeometryError(
+        f"Case {case_id}: {path.name} lies on another grid than {first.name}: {found} against {expected}{apart}. "
+        "Register and resample the sequences to one grid first."
+    )
 
 
 def _case_of_channels(files: CaseFiles, path: Path, stack: nifti.NiftiVolume) -> Case:
@@ -383,21 +426,38 @@ def read_label_map(path: Path, labels: LabelConvention) -> tuple[LabelMap, Geome
         raise LabelError(f"{path}: {error}") from error
 
 
+def read_label_map_on(path: Path, labels: LabelConvention, grid: Geometry) -> tuple[LabelMap, bool] | Geometry:
+    """Reads a label map and lays its voxels out as a grid's.
+
+    Returns:
+        The label map on `grid`, and whether its axes were re-ordered for that; or its own grid, where that has other voxels.
+
+    Raises:
+        FileFormatError: the file cannot be read.
+        LabelError: it holds a value that the convention does not define.
+    """
+    label_map, found = read_label_map(path, labels)
+    if grid.same_grid(found):
+        return label_map, False
+    turn = grid.reorientation_from(found)
+    return found if turn is None else (np.ascontiguousarray(turn.apply(label_map)), True)
+
+
 def read_reference(files: CaseFiles, geometry: Geometry) -> LabelMap:
-    """Reads the reference label map of a case.
+    """Reads the reference label map of a case, on the case's grid; its axes may be in another order.
 
     Raises:
         CaseError: there is none.
         LabelError: it holds a value that its convention does not define.
-        GeometryError: it does not lie on the case's grid.
+        GeometryError: it does not have the voxels of the case's grid.
     """
     if files.reference is None:
         aside = f" Left alone, since it may be a brain mask: {', '.join(path.name for path in files.left_alone)}." if files.left_alone else ""
         raise CaseError(f"Case {files.case_id}: no reference label map (a file named like {files.case_id}_seg.nii.gz) was found.{aside}")
-    label_map, found = read_label_map(files.reference, files.labels)
-    if not geometry.same_grid(found):
+    read = read_label_map_on(files.reference, files.labels, geometry)
+    if isinstance(read, Geometry):
         raise GeometryError(
-            f"Case {files.case_id}: the reference {files.reference.name} lies on another grid than the scans: {found} against {geometry}. "
+            f"Case {files.case_id}: the reference {files.reference.name} lies on another grid than the scans: {read} against {geometry}. "
             "Give the label map that belongs to them."
         )
-    return label_map
+    return read[0]

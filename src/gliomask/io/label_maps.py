@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gliomask.errors import CaseError, UsageError
@@ -78,8 +78,10 @@ def _below(top: Path) -> Iterator[LabelMapFile]:
     closed = next((folder for folder in folders if folder.error), None)
     if closed is not None:
         raise CaseError(f"{closed.path}: cannot be listed ({closed.error}). Check that the folder may be read.")
+    folders = [replace(folder, files=_without_further(folder.files)) for folder in folders]
     # Below a case only whole cases count: beside scans lie folders of intermediate results.
-    folders = [folder for folder in folders if not folder.below_case or is_whole(folder)]
+    cases = {folder.path for folder in folders if folder.scans}
+    folders = [folder for folder in folders if cases.isdisjoint(folder.path.parents) or is_whole(folder)]
     lenders = [folder for folder in folders if folder.scans or any(nifti.stem(path).lower() in LABEL_MAP_WORDS for path in folder.files)]
     names = {folder.path: name for folder, name in zip(lenders, case_ids(lenders), strict=True)}
     for folder in folders:
@@ -98,8 +100,7 @@ def _without_decathlon_images(folders: list[Folder]) -> list[Folder]:
 
 
 def _label_maps(folder: Folder, name: str) -> Iterator[LabelMapFile]:
-    stems = {nifti.stem(path) for path in folder.files}
-    files = [path for path in folder.files if path.is_file() and not _further(nifti.stem(path), stems)]
+    files = [path for path in folder.files if path.is_file()]
     if folder.scans:
         labels = convention("brats2023" if any(last_word(path) in NEW_NAMES for path in folder.scans) else "brats2021")
         yield from (LabelMapFile(name, path, labels) for path in tumour_label_maps(files, folder.scans, BESIDE_SCANS))
@@ -107,10 +108,15 @@ def _label_maps(folder: Folder, name: str) -> Iterator[LabelMapFile]:
         yield from (_named_by_file(path, name) for path in files if last_word(path) not in OTHER_RESULTS)
 
 
-def _further(stem: str, stems: set[str]) -> bool:
-    """True for a file of the raw route that lies beside the case's own label map."""
-    named = IN_A_SPACE.fullmatch(stem)
-    return named is not None and f"{named[1]}_seg" in stems
+def _without_further(files: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Leaves out the files of the raw route that lie beside the case's own label map; among them may be scans in other spaces."""
+    stems = {nifti.stem(path) for path in files}
+
+    def is_further(path: Path) -> bool:
+        named = IN_A_SPACE.fullmatch(nifti.stem(path))
+        return named is not None and f"{named[1]}_seg" in stems
+
+    return tuple(path for path in files if not is_further(path))
 
 
 def _named_by_file(path: Path, folder_name: str = "") -> LabelMapFile:

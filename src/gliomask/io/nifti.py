@@ -65,6 +65,16 @@ SINGLE_FILE_MAGIC = (b"n+1", b"n+2")
 REAL_KINDS = "iuf"
 """Numpy kinds of the data types that can be intensities or labels: integers and floats; not complex, not RGB."""
 
+QUATERNION_THRESHOLD = -1e-5
+"""Lowest square of a quaternion's first part that counts as 0. In float32 a rotation by 180 degrees can be a rounding error longer than 1; nibabel
+draws the line at -3.6e-7, which public sets miss by a little. At -1e-5 the rotation is still exact to 0.01 mm, and FSL and ITK read it so."""
+
+HIGHEST_FORM_CODE = 5
+"""Of `qform_code` and `sform_code`: NIFTI_XFORM_TEMPLATE_OTHER. Other programs take an unknown code for none, and the scan for lying elsewhere."""
+
+SPACE_UNITS = {1: "metres", 3: "micrometres"}
+"""`xyzt_units`, its lowest three bits: what is no millimetre. 2 is millimetres; 0, unknown, is taken for millimetres by all programs."""
+
 SHEAR_TOLERANCE = 1e-4
 """A quaternion holds rotations and spacings only. Where it misses the affine by more (mm per voxel), it is left unset."""
 
@@ -72,6 +82,7 @@ LABEL_LEVEL, PROBABILITY_LEVEL = 4, 1
 """gzip levels: label maps shrink a hundredfold at any level; probabilities hardly shrink, and take seconds above level 1."""
 
 OTHER_KINDS = {
+    GZIP_MAGIC: "It is compressed with gzip twice: unpack it once.",
     b"PK\x03\x04": "It is a zip archive: unpack it.",
     b"BZh": "It is compressed with bzip2: unpack it.",
     b"\xfd7zXZ": "It is compressed with xz: unpack it.",
@@ -182,7 +193,8 @@ def _read_header(stream: ByteStream, path: Path) -> Nifti1Header:
     if len(head) < length:
         raise FileFormatError(f"{path}: ends inside its header ({len(head)} of {length} bytes). Copy the file again from its source.")
     header = kind(head, check=False)
-    if bytes(header["magic"].item())[:3] not in SINGLE_FILE_MAGIC:
+    header.quaternion_threshold = QUATERNION_THRESHOLD
+    if bytes(header["magic"].item()) not in SINGLE_FILE_MAGIC:
         raise FileFormatError(f"{path}: not a single-file NIfTI (magic {header['magic'].item()!r}). Convert .hdr/.img pairs to .nii.gz first.")
     return header
 
@@ -224,6 +236,7 @@ def _dimension_hint(found: int) -> str:
 
 def _read_voxels(stream: ByteStream, header: Nifti1Header, shape: tuple[int, ...], path: Path) -> npt.NDArray[np.float32]:
     dtype = _data_type(header, path)
+    _refuse_odd_scaling(header, path)
     _skip_to_voxels(stream, header, path)
     count = math.prod(shape)
     # Pages are only taken when they are written to, so that a claim costs nothing before its voxels have come.
@@ -260,6 +273,16 @@ def _skip_to_voxels(stream: ByteStream, header: Nifti1Header, path: Path) -> Non
         stream.read(min(BLOCK_VOXELS, int(extension) - skipped))
 
 
+def _refuse_odd_scaling(header: Nifti1Header, path: Path) -> None:
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if not (np.isfinite(slope) and slope != 0):
+        return
+    if not np.isfinite(intercept):
+        raise FileFormatError(f"{path}: the header's scl_slope is {slope:g} but its scl_inter is {intercept}. Repair the header first.")
+    if slope < 0:
+        raise FileFormatError(f"{path}: the header's scl_slope is {slope:g}, which turns dark into bright. Write the voxels out as they are meant.")
+
+
 def _scaled(values: npt.NDArray[np.generic], header: Nifti1Header) -> npt.NDArray[np.generic]:
     # NIfTI-1 standard, `scl_slope`: 0 means no scaling; nibabel treats a slope that is not finite alike.
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
@@ -271,6 +294,7 @@ def _scaled(values: npt.NDArray[np.generic], header: Nifti1Header) -> npt.NDArra
 
 
 def _geometry(header: Nifti1Header, shape: tuple[int, ...], path: Path) -> Geometry:
+    _refuse_odd_place(header, path)
     if not (np.isfinite(header["pixdim"][1:4]).all() and (header["pixdim"][1:4] != 0).all()):
         raise GeometryError(f"{path}: the header's spacing is {header['pixdim'][1:4].tolist()} mm. Repair the header first.")
     try:
@@ -279,6 +303,20 @@ def _geometry(header: Nifti1Header, shape: tuple[int, ...], path: Path) -> Geome
         raise GeometryError(f"{path}: {error}") from error
     except (HeaderDataError, ValueError, np.linalg.LinAlgError) as error:
         raise GeometryError(f"{path}: the header's affine cannot be used ({error}). Repair the header first.") from error
+
+
+def _refuse_odd_place(header: Nifti1Header, path: Path) -> None:
+    for name in ("sform_code", "qform_code"):
+        code = int(header[name])
+        if not 0 <= code <= HIGHEST_FORM_CODE:
+            raise GeometryError(
+                f"{path}: the header's {name} is {code}; NIfTI defines 0 to {HIGHEST_FORM_CODE}, and programs differ in where they would place the scan. "
+                "Repair the header first."
+            )
+    units = SPACE_UNITS.get(int(header["xyzt_units"]) & 7)
+    if units is not None:
+        found = header["pixdim"][1:4].tolist()
+        raise GeometryError(f"{path}: the header counts in {units} (spacing {found}); millimetres are needed. Write the header in millimetres first.")
 
 
 def write_volume(

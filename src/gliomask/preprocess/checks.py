@@ -123,6 +123,8 @@ def _orientation(case: Case) -> Flag | None:
     if header["sform_code"] <= 0 or header["qform_code"] <= 0:
         return None
     limit = max(case.geometry.spacing_mm)
+    # As `io.nifti` reads it, above which this module may not reach.
+    header.quaternion_threshold = -1e-5
     try:
         apart = case.geometry.corner_distance_mm(Geometry(case.geometry.shape, header.get_qform()))
     except (GeometryError, ValueError):

@@ -27,7 +27,8 @@ def read_tsv(path: Path) -> list[dict[str, str]]:
     try:
         return read_table(path, delimiter="\t")
     except FileFormatError as error:
-        raise FileFormatError(f"{error} Move it away to have it made again.") from error
+        why = str(error).removeprefix(f"{path}: ").removesuffix(".")
+        raise FileFormatError(f"{path}: not a table that can be read ({why}). Move it away to have it made again.") from error
 
 
 @dataclass(frozen=True)

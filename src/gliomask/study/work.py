@@ -9,7 +9,8 @@ import numpy as np
 
 from gliomask.cohort import ResultFiles, Writing, segment_to_files
 from gliomask.errors import CaseError, GeometryError
-from gliomask.io.brats import CaseFiles, find_cases, read_label_map
+from gliomask.geometry import Geometry
+from gliomask.io.brats import CaseFiles, find_cases, read_label_map, read_label_map_on
 from gliomask.io.nifti import write_bytes
 from gliomask.labels import Region, convention
 from gliomask.metrics.empty import Policy, policy
@@ -153,9 +154,10 @@ def _score(prediction: Path, case: CaseFiles, chain: str, rules: Policy) -> dict
     if case.reference is None:
         raise CaseError(f"Case {case.case_id}: no reference label map (a file named like {case.case_id}_seg.nii.gz) was found.")
     found, geometry = read_label_map(prediction, LABELS)
-    reference, expected = read_label_map(case.reference, case.labels)
-    if not expected.same_grid(geometry):
-        raise GeometryError(f"{prediction} lies on another grid than its reference: {geometry} against {expected}. Segment the case again.")
+    read = read_label_map_on(case.reference, case.labels, geometry)
+    if isinstance(read, Geometry):
+        raise GeometryError(f"{prediction} lies on another grid than its reference: {geometry} against {read}. Segment the case again.")
+    reference = read[0]
     turn = geometry.reorientation_to(NETWORK_ORIENTATION)
     spacing_mm = turn.target.spacing_mm
     cleaned, reference = postprocess(turn.apply(found), chain, spacing_mm), np.ascontiguousarray(turn.apply(reference))
