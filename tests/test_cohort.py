@@ -16,9 +16,9 @@ from conftest import make_tiny_case, tiny_labels, write_brats_case
 from gliomask import cohort
 from gliomask.cohort import ResultFiles, Writing, segment_cohort, segment_to_files
 from gliomask.errors import CaseError, QualityError, UsageError
+from gliomask.flag import Flag
 from gliomask.io.brats import find_cases
 from gliomask.labels import convention
-from gliomask.preprocess.checks import Flag
 from gliomask.segmentation import Segmenter
 
 WRITING = Writing(convention("brats2021"), probabilities=True)
