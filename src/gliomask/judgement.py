@@ -13,10 +13,9 @@ DOUBTFUL_DICE = {Region.WT: 0.75, Region.TC: 0.6, Region.ET: 0.6}
 """Expected Dice of each region below which a result is flagged. Of the 65 patients in use here a sixth lie below each in cross-validation
 (SparseMultiOCM, post-processing 3d)."""
 
-NOT_AS_CALIBRATED = frozenset(
-    {"skull_on", "sequences_swapped", "same_image", "no_image", "saturated", "orientation_wrong", "brain_small", "brain_cut", "unlike_brain"}
-)
-"""Flags of scans with which no Dice is promised: calibrations come from scans that raise none of them."""
+NOT_AS_CALIBRATED = frozenset({"skull_on", "sequences_swapped", "same_image", "no_image", "saturated", "orientation_wrong", "unlike_brain"})
+"""Flags of scans with which no Dice is promised: calibrations come from scans that raise none of them. With `not_1mm`, `brain_small` and `brain_cut` the
+network sees tissue that it knows, and its own doubt is kept, since it is what warns."""
 
 
 def expectation_holds(flags: Iterable[Flag]) -> bool:
