@@ -19,8 +19,10 @@ from gliomask.arrays import LabelMap, Probabilities
 from gliomask.case import Case
 from gliomask.engines.ends import REGION_NAMES, decide
 from gliomask.errors import CaseError, ModelError, UsageError
+from gliomask.flag import Flag
 from gliomask.geometry import Geometry
 from gliomask.io.brats import find_cases, read_case
+from gliomask.judgement import doubtful, expectation_holds, nothing_found, unpromised
 from gliomask.labels import Label, Region
 from gliomask.models.registry import DEFAULT_MODEL, load_model
 from gliomask.models.shelf import summaries
@@ -30,7 +32,7 @@ from gliomask.predict.ensemble import consult
 from gliomask.predict.flips import averaged_over_flips
 from gliomask.predict.planes import average_planes
 from gliomask.preprocess.channels import prepare
-from gliomask.preprocess.checks import Flag, check_case, doubtful, nothing_found
+from gliomask.preprocess.checks import check_case, refuse_no_brain
 from gliomask.quality import Calibration, Cost, Estimate, disagreement, expected_dice, region_share
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
 
@@ -207,6 +209,7 @@ class Segmenter:
         """
         self._refuse_missing(case)
         watch = Stopwatch()
+        refuse_no_brain(case)
         flags = tuple(check_case(case))
         watch.lap("check")
         corrected = self._corrected(case)
@@ -244,10 +247,10 @@ class Segmenter:
         watch.lap("postprocess")
         expected = expected_dice(probabilities, label_map)
         calibration, cost = self._worth(known, second, case)
-        estimates = {} if calibration is None else calibration.estimates(expected)
+        estimates = {} if calibration is None or not expectation_holds(flags) else calibration.estimates(expected)
         watch.lap("quality")
         undo = prepared.reorientation.undo
-        flags += nothing_found(label_map) + doubtful(estimates)
+        flags += nothing_found(label_map) + (unpromised(flags) or doubtful(estimates))
         apart = None if apart is None else undo(apart)
         models = tuple(member.model.spec.name for member in (self.first, second) if member is not None)
         result = Segmentation(
