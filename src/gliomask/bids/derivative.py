@@ -17,8 +17,9 @@ from gliomask.bids.names import BidsName
 from gliomask.cohort import ResultFiles
 from gliomask.io.brats import CaseFiles
 from gliomask.labels import Label, convention
-from gliomask.raw_route import FRAME, RawFiles
+from gliomask.raw_route import RawFiles
 from gliomask.report.colours import LABEL_COLOURS, LABEL_TITLES
+from gliomask.results.layout import FRAME
 from gliomask.sequences import Sequence
 
 SOURCE = "raw"
