@@ -115,7 +115,9 @@ def uniform_draws(cases: list[SliceStack], per_class: int, generator: np.random.
             index -= len(pixels)
 
 
-def region_draws(cases: list[SliceStack], per_class: int, generator: np.random.Generator, weights: npt.NDArray[np.float64] | None = None) -> Iterator[Draw]:
+def region_draws(
+    cases: list[SliceStack], per_class: int, generator: np.random.Generator, weights: npt.NDArray[np.float64] | None = None
+) -> Iterator[Draw]:
     """Yields as many patches as four classes of every patient would have: a quarter each about a voxel of WT, TC, ET, and anywhere in the brain's box.
 
     Patients are drawn with replacement. A region that the patient drawn does not have is replaced by anywhere in the box, which keeps patients
