@@ -16,9 +16,9 @@ from conftest import make_tiny_case, tiny_labels, write_brats_case
 from gliomask import cohort
 from gliomask.cohort import ResultFiles, Writing, segment_cohort, segment_to_files
 from gliomask.errors import CaseError, QualityError, UsageError
+from gliomask.flag import Flag
 from gliomask.io.brats import find_cases
 from gliomask.labels import convention
-from gliomask.preprocess.checks import Flag
 from gliomask.segmentation import Segmenter
 
 WRITING = Writing(convention("brats2021"), probabilities=True)
@@ -100,7 +100,9 @@ def test_a_flag_is_an_error_when_strict(segmenter, case_files, tmp_path, monkeyp
     flag = Flag("skull_on", "The skull seems to be on. Strip it first.", 0.9, 0.5)
     monkeypatch.setattr("gliomask.segmentation.check_case", lambda case: [flag])
     result = segment_to_files(segmenter, case_files, ResultFiles.of(tmp_path / "warned", "tiny"), WRITING)
-    assert result.flags == (flag,)
+    assert result.flags[0] == flag
+    # No Dice is promised where scans look wrong.
+    assert [found.name for found in result.flags[1:]] == ["doubtful"]
     with pytest.raises(QualityError, match="The skull seems to be on"):
         segment_to_files(segmenter, case_files, ResultFiles.of(tmp_path / "strict", "tiny"), Writing(convention("brats2021"), strict=True))
     assert names(tmp_path / "strict") == []

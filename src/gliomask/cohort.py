@@ -260,6 +260,7 @@ def exceptions(result: Segmentation) -> dict[str, Any]:
         "without": sorted(result.case.without),
         "cost_of_missing": None if result.cost is None else asdict(result.cost),
         "core_rule": None if result.core_rule is None else asdict(result.core_rule),
+        "removed_enhancement": None if result.removed_enhancement is None else asdict(result.removed_enhancement),
     }
 
 

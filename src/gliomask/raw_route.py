@@ -223,7 +223,7 @@ def segment_examination(
         EngineUnavailableError: the extra `raw` is not installed.
     """
     start = time.perf_counter()
-    prepared = prepare_examination(examination, settings, tell)
+    prepared = prepare_examination(examination, replace(settings, threads=settings.threads or segmenter.options.threads), tell)
     seconds = {"prepare": round(time.perf_counter() - start, 3)}
     result = segmenter.run(prepared.case, progress)
     return RawSegmentation(replace(result, seconds=seconds | result.seconds), prepared)

@@ -47,6 +47,8 @@ _FILE = click.Path(path_type=Path)
 @shared.flips
 @shared.second_opinion
 @shared.core_rule
+@shared.keep_uncertain_enhancement
+@shared.single_plane
 @click.option("--no-preview", is_flag=True, help="Do not draw the picture.")
 @click.option("--report", "report", metavar="FORMATS", help="Also write the report: html, pdf, json; several separated by commas.")
 @shared.threads("--threads")

@@ -6,6 +6,7 @@ the frame in one interpolation. Each step can be left out, and each says what it
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -53,14 +54,18 @@ class Settings:
         reference: the sequence that the others are brought to; None for the one that `choose_reference` finds.
         brain_mask: a mask, (I, J, K), and its grid, which must be that of a scan or of the frame; None to find the brain.
         without: sequences that the patient does not have.
+        threads: how many sequences are registered at a time; None for as many as there are processors.
     """
 
     skip: frozenset[str] = frozenset()
     reference: Sequence | None = None
     brain_mask: tuple[Mask, Geometry] | None = None
     without: frozenset[Sequence] = frozenset()
+    threads: int | None = None
 
     def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"{self.threads} threads were asked for; at least 1 is needed.")
         unknown = sorted(self.skip - set(STEPS))
         if unknown:
             raise UsageError(f"There is no step '{unknown[0]}' to skip. Known ones: {', '.join(STEPS)}.")
@@ -204,7 +209,7 @@ def _between(examination: Examination, reference: Sequence, brain: Points, setti
         return alignment
 
     # Each runs on its own and sums by itself, so that the answer does not depend on how many run at a time.
-    with ThreadPoolExecutor(max(1, len(others))) as pool:
+    with ThreadPoolExecutor(max(1, min(len(others), settings.threads or os.cpu_count() or 1))) as pool:
         alignments = list(pool.map(align, others))
     for sequence, alignment in zip(others, alignments, strict=True):
         found[sequence] = alignment.matrix
