@@ -322,14 +322,27 @@ def write_timeline(
     paths = {name: output / f"timeline_report.{name}" for name in reporting.formats}
     reporting.refuse_existing(paths)
     results = [(name, _read_result(path, labels or reporting.labels), day) for name, path, day, labels in points]
-    report = timeline_report(patient, [TimePoint(name, read.values, read.geometry, day, read.origin, _brain(read)) for name, read, day in results])
+    report = timeline_report(patient, [TimePoint(name, read.values, read.geometry, day, read.origin, *_brain(read)) for name, read, day in results])
     return report, _write(paths, report)
 
 
-def _brain(result: _Result) -> Mask | None:
-    """Where the scans of a run are not 0; None where they are not at hand any more, or changed, or lie on another grid."""
+def _brain(result: _Result) -> tuple[Mask | None, str]:
+    """The brain on the label map's grid; None, and why, where it is not at hand.
+
+    A raw case left its mask beside the label map; a prepared one has it in its scans.
+    """
+    route = result.record.get(RAW)
     try:
-        case = read_case(_scans(result, None))
-    except (InputError, UsageError):
-        return None
-    return np.asarray(case.brain_mask) if case.geometry.same_grid(result.geometry) else None
+        if route is not None:
+            reference = parse_sequence(str(route.get("reference"))) if isinstance(route, dict) else PAPER_ORDER[2]
+            path = RawFiles(ResultFiles(result.path)).mask(reference.value)
+            if not path.is_file():
+                return None, f"there is no {path.name} beside the label map"
+            volume = nifti.read_volume(path)
+            mask, grid, where = np.asarray(volume.values != 0), volume.geometry, path.name
+        else:
+            case = read_case(_scans(result, None))
+            mask, grid, where = np.asarray(case.brain_mask), case.geometry, "the scans"
+    except (InputError, UsageError) as error:
+        return None, str(error).rstrip(".")
+    return (mask, "") if grid.same_grid(result.geometry) else (None, f"{where} lie on another grid than the label map")
