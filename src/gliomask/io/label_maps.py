@@ -16,7 +16,7 @@ from gliomask.files.paths import as_given
 from gliomask.io import nifti
 from gliomask.io.brats import DECATHLON_LABELS, NEW_NAMES, is_whole
 from gliomask.io.references import FURTHER_WORDS, REFERENCE_WORDS, last_word, masks_of_unknown_kind, tumour_label_maps
-from gliomask.io.tree import Folder, case_ids, walk
+from gliomask.io.tree import Folder, case_ids, in_other_space, walk
 from gliomask.labels import LabelConvention, convention
 
 BESIDE_SCANS = (*REFERENCE_WORDS, "segmentation", "prediction", "pred")
@@ -27,9 +27,6 @@ LABEL_MAP_WORDS = (*BESIDE_SCANS, *FURTHER_WORDS)
 
 OTHER_RESULTS = ("probabilities", "probability", "uncertainty", "disagreement")
 """Last words of NIfTI files that `gliomask segment` and other tools write beside label maps."""
-
-IN_A_SPACE = re.compile(r"(.+)_space-[^_]+_[^_]+")
-"""Name of what the raw route writes beside a case's label map: the same, masks and scans in other spaces."""
 
 
 @dataclass(frozen=True)
@@ -99,18 +96,12 @@ def _without_decathlon_images(folders: list[Folder]) -> list[Folder]:
 
 def _label_maps(folder: Folder, name: str) -> Iterator[LabelMapFile]:
     stems = {nifti.stem(path) for path in folder.files}
-    files = [path for path in folder.files if path.is_file() and not _further(nifti.stem(path), stems)]
+    files = [path for path in folder.files if path.is_file() and not in_other_space(nifti.stem(path), stems)]
     if folder.scans:
         labels = convention("brats2023" if any(last_word(path) in NEW_NAMES for path in folder.scans) else "brats2021")
         yield from (LabelMapFile(name, path, labels) for path in tumour_label_maps(files, folder.scans, BESIDE_SCANS))
     else:
         yield from (_named_by_file(path, name) for path in files if last_word(path) not in OTHER_RESULTS)
-
-
-def _further(stem: str, stems: set[str]) -> bool:
-    """True for a file of the raw route that lies beside the case's own label map."""
-    named = IN_A_SPACE.fullmatch(stem)
-    return named is not None and f"{named[1]}_seg" in stems
 
 
 def _named_by_file(path: Path, folder_name: str = "") -> LabelMapFile:

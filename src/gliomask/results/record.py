@@ -75,6 +75,13 @@ class CoreRuleRecord(_Part):
     core_probability: Number
 
 
+class RemovedEnhancementRecord(_Part):
+    """Enhancement that the model's rule called core, because no part of it was certain."""
+
+    components: int
+    volume_ml: Number
+
+
 class AmountRecord(_Part):
     """The extent of a label or region."""
 
@@ -133,6 +140,7 @@ class RunRecord(_Part):
     without: tuple[str, ...] = ()
     cost_of_missing: CostRecord | None = None
     core_rule: CoreRuleRecord | None = None
+    removed_enhancement: RemovedEnhancementRecord | None = None
     grid: str = Field("", description="The grid that the network worked in.")
     model: ModelUsed
     second_opinion: SecondModel | None = None
