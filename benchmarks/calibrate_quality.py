@@ -27,12 +27,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.stats import pearsonr, spearmanr, theilslopes
 
+from gliomask.colours import PALETTE
 from gliomask.errors import GliomaskError
 from gliomask.io.nifti import write_bytes
 from gliomask.judgement import DOUBTFUL_DICE, doubtful
 from gliomask.labels import Region
 from gliomask.quality import Calibration, Estimate
-from gliomask.report.plots import BOX_COLOURS
 from gliomask.training.folds import read_folds
 
 COVERAGE = 0.8
@@ -240,10 +240,11 @@ def draw(cases: list[Judged], estimates: list[dict[Region, Estimate]], picture: 
 
 
 def _panel(axes: Axes, region: Region, pairs: list[tuple[float, Estimate]]) -> None:
+    colour = PALETTE.region_hex(region)
     for dice, found in pairs:
         inside = found.low <= dice <= found.high
         axes.plot([found.dice, found.dice], [found.low, found.high], color="0.82", linewidth=2, zorder=1, solid_capstyle="butt")
-        axes.plot(found.dice, dice, "o", color=BOX_COLOURS[region], markerfacecolor=BOX_COLOURS[region] if inside else "white", markersize=5, zorder=3)
+        axes.plot(found.dice, dice, "o", color=colour, markerfacecolor=colour if inside else "white", markersize=5, zorder=3)
     axes.plot([0, 1], [0, 1], color="0.5", linewidth=0.8, zorder=2)
     axes.axvline(DOUBTFUL_DICE[region], color="0.5", linewidth=0.8, linestyle=":", zorder=2)
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), box_aspect=1, title=f"{region.title} ({region})", xlabel="Dice to be expected")

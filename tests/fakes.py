@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from gliomask.engines.base import SPATIAL_AXES, EngineSource
+from gliomask.engines.fake import FakeEngine
 from gliomask.models.calibration import Subset, SubsetLine, Subsets
 from gliomask.models.files import pack_arrays, sha256
 from gliomask.models.golden import PROBABILITIES, golden_batch
@@ -95,6 +96,40 @@ def tiny_graph(kind: str, weights: dict[str, np.ndarray]) -> bytes:
     constants = [onnx.numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in arrays.items()]
     graph = helper.make_graph(nodes, "tiny", ends[:1], ends[1:], constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+def brittle_keras():
+    """The network of `brittle_graph` as a Keras model."""
+    import keras
+    from keras import layers
+
+    image = keras.Input((None, None, 4), name="image")
+    return keras.Model(image, layers.ReLU(name="last")(layers.Reshape((4, 4, 4), name="fold")(layers.ReLU(name="first")(image))), name="brittle")
+
+
+def brittle_graph() -> bytes:
+    """ReLU of 4 x 4 pixels: a graph that claims to take any size, fails on most, and folds those of as many pixels into 4 x 4."""
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+    nodes = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Reshape", ["a", "size"], ["b"]), helper.make_node("Relu", ["b"], ["y"])]
+    ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", "i", "j", 4]) for name in "xy"]
+    graph = helper.make_graph(nodes, "brittle", ends[:1], ends[1:], [onnx.numpy_helper.from_array(np.array([1, 4, 4, 4]), "size")])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+def brittle_source() -> EngineSource:
+    """A network that fails on every size but one, as engines take it."""
+    return EngineSource(brittle_graph(), "brittle", {}, "slices", 4, 2, brittle_keras)
+
+
+class BrittleFake(FakeEngine):
+    """The same, of the engine for tests."""
+
+    def __init__(self) -> None:
+        super().__init__(np.eye(4), source=EngineSource(b"", "brittle"))
+
+    def _infer(self, given: np.ndarray) -> np.ndarray:
+        return np.maximum(given.reshape(1, 4, 4, 4), 0)
 
 
 def tiny_source(kind: str) -> EngineSource:

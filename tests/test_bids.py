@@ -19,9 +19,9 @@ from gliomask.bids.output import description
 from gliomask.bids.validate import validate
 from gliomask.cli.bids import command, main, spread
 from gliomask.cli.main import run
+from gliomask.colours import PALETTE
 from gliomask.geometry import Geometry
 from gliomask.io.nifti import read_volume
-from gliomask.report.colours import LABEL_COLOURS
 from gliomask.sequences import Sequence
 
 FAST = ("--skip-bids-validator", "--report", "none")
@@ -207,7 +207,7 @@ def test_the_page_stands_alone_and_shows_everyone(made):
 def test_the_small_picture_shows_the_tumour(made):
     pixels = np.asarray(Image.open(made.output / "sub-01/figures/sub-01_dseg.png").convert("RGB")).astype(int)
     assert pixels.shape[1] == 520
-    for colour in LABEL_COLOURS.values():
+    for colour in PALETTE.labels.values():
         assert (np.abs(pixels - colour).max(axis=2) < 30).any(), "outline"
     assert (pixels[:, :260] > 100).any()
     assert (pixels[:, 260:] > 100).any()

@@ -11,9 +11,12 @@ import pytest
 from conftest import TINY_AFFINE, make_tiny_case, tiny_labels, write_brats_case
 
 from gliomask.case import Case
-from gliomask.errors import CaseError, FileFormatError, GeometryError, InputError, LabelError, UsageError
+from gliomask.errors import CaseError, FileFormatError, GeometryError, InputError, LabelError, LimitError, UsageError
+from gliomask.evaluate import evaluate
 from gliomask.geometry import Geometry
 from gliomask.io.brats import CaseFiles, explicit_case, find_cases, read_case, read_label_map, read_reference, survey
+from gliomask.io.label_maps import find_label_maps
+from gliomask.io.tree import walk
 from gliomask.labels import convention
 from gliomask.sequences import PAPER_ORDER, Sequence
 
@@ -88,8 +91,7 @@ def test_other_files_and_hidden_ones_are_left_alone(tmp_path: Path) -> None:
     touch(tmp_path, "name_mapping.csv", "survival_info.csv", "README.md", "._.DS_Store")
     touch(tmp_path / ".git", *named("b_"))
     touch(tmp_path / "__MACOSX" / "a", *named("._a_"))
-    (case / "derived").mkdir()
-    touch(case / "derived", *named("a_"))
+    touch(case / "derived", "a_t1.nii.gz", "a_seg.nii.gz")
     (files,) = find_cases(tmp_path)
     assert files.case_id == "a"
     assert files.reference == case / "a_seg.nii.gz"
@@ -160,9 +162,120 @@ def test_empty_folders_missing_folders_and_other_folders_are_refused(tmp_path: P
 
 
 def test_one_name_in_two_places_is_refused(tmp_path: Path) -> None:
-    touch(tmp_path / "site1" / "p1", *named("p1_"))
-    touch(tmp_path / "site2" / "p1", *named("p1_"))
-    assert "two folders hold a case named p1" in message(tmp_path)
+    touch(tmp_path / "a_b" / "c", *named("p1_"))
+    touch(tmp_path / "a" / "b_c", *named("p1_"))
+    touch(tmp_path / "c", *named("p1_"))
+    touch(tmp_path / "b_c", *named("p1_"))
+    said = message(tmp_path)
+    assert f"Two folders hold a case named {tmp_path.name}_a_b_c" in said
+    assert str(tmp_path / "a_b" / "c") in said
+
+
+def test_the_folders_above_tell_visits_apart(tmp_path: Path) -> None:
+    for place in ("Patient-001/week-000", "Patient-001/week-044", "Patient-002/week-000", "Patient-003"):
+        touch(tmp_path / place, *named("x_"))
+    ids = ["Patient-001_week-000", "Patient-001_week-044", "Patient-002_week-000", "Patient-003"]
+    assert [files.case_id for files in find_cases(tmp_path)] == ids
+    assert list(find_label_maps(tmp_path)) == ids
+    assert [files.case_id for files in find_cases(tmp_path / "Patient-001")] == ["week-000", "week-044"]
+    touch(tmp_path / "site2" / "Patient-001" / "week-000", *named("x_"))
+    assert f"{tmp_path.name}_Patient-001_week-000" in [files.case_id for files in find_cases(tmp_path)]
+    assert "site2_Patient-001_week-000" in list(find_label_maps(tmp_path))
+
+
+def test_refused_visits_of_one_name_are_both_told(tmp_path: Path) -> None:
+    for place in ("P1/week-000", "P2/week-000"):
+        touch(tmp_path / place, *named("x_", OLD[:3]))
+    assert list(survey(tmp_path).refused) == ["P1_week-000", "P2_week-000"]
+
+
+def test_a_case_does_not_hide_the_cases_below_it(tmp_path: Path) -> None:
+    touch(tmp_path / "P1", *named("x_"))
+    touch(tmp_path / "P1" / "followup", *named("x_"))
+    touch(tmp_path / "P1" / "native", "x_t1.nii.gz", "x_seg.nii.gz")
+    for place in (tmp_path, tmp_path / "P1"):
+        found = survey(place)
+        assert [files.case_id for files in found.cases] == ["P1", "followup"]
+        assert not found.refused
+        assert len(found.notes) == 1
+        assert "native: lies below a case and was left alone" in found.notes[0]
+        assert "missing flair" in found.notes[0]
+        assert list(find_label_maps(place)) == ["P1", "followup"]
+
+
+def test_links_are_cases_under_their_own_names(tmp_path: Path) -> None:
+    touch(tmp_path / "store" / "REALNAME_1950", *named("x_"))
+    for name in ("P001", "P002"):
+        (tmp_path / "cohort").mkdir(exist_ok=True)
+        (tmp_path / "cohort" / name).symlink_to(tmp_path / "store" / "REALNAME_1950")
+    assert [files.case_id for files in find_cases(tmp_path / "cohort")] == ["P001", "P002"]
+    assert [files.case_id for files in find_cases(tmp_path / "cohort" / "P001")] == ["P001"]
+    assert list(find_label_maps(tmp_path / "cohort")) == ["P001", "P002"]
+
+
+def test_references_that_are_links_are_named_by_their_own_folders(tmp_path: Path) -> None:
+    store = touch(tmp_path / "annex" / "k1", "seg.nii.gz")
+    for name in ("P1", "P2"):
+        (tmp_path / "refs" / name).mkdir(parents=True)
+        (tmp_path / "refs" / name / "seg.nii.gz").symlink_to(store / "seg.nii.gz")
+    assert list(find_label_maps(tmp_path / "refs")) == ["P1", "P2"]
+    assert list(find_label_maps(tmp_path / "refs" / "P1" / "seg.nii.gz")) == ["P1"]
+
+
+def test_links_that_lead_up_or_across_are_searched_once(tmp_path: Path) -> None:
+    for n in range(20):
+        folder = tmp_path / "top" / f"f{n}"
+        folder.mkdir(parents=True)
+        for m in range(60):
+            (folder / f"l{m}").symlink_to(tmp_path / "top" / f"f{m % 20}")
+    touch(tmp_path / "top" / "f3" / "p", *named("x_"))
+    (tmp_path / "top" / "f3" / "p" / "up").symlink_to(tmp_path / "top")
+    assert [files.case_id for files in find_cases(tmp_path / "top")] == ["p"]
+    assert sum(1 for _ in walk(tmp_path / "top")) == 22
+
+
+def test_a_whole_disk_is_not_searched_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(5):
+        (tmp_path / str(n)).mkdir()
+    monkeypatch.setattr("gliomask.io.tree.MAX_FOLDERS", 4)
+    with pytest.raises(LimitError, match="holds more than 4 folders"):
+        find_cases(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "reference"),
+    [
+        (("U_brain_segmentation", "U_brain_parenchyma_segmentation", "U_tumor_segmentation"), "U_tumor_segmentation"),
+        (("U_tumorMask",), "U_tumorMask"),
+        (("U_tumour_mask", "U_brain_mask"), "U_tumour_mask"),
+        (("U_0_segmentations",), "U_0_segmentations"),
+        (("U_seg", "U_segmentations"), "U_seg"),
+        (("U_brain_seg",), None),
+        (("U_hdbet_mask",), None),
+    ],
+)
+def test_references_of_public_sets_are_found_and_brain_masks_are_not(tmp_path: Path, names: tuple[str, ...], reference: str | None) -> None:
+    touch(tmp_path / "U", *named("U_", OLD[:4]), *(f"{name}.nii.gz" for name in names))
+    (files,) = find_cases(tmp_path)
+    assert (files.reference and files.reference.name) == (reference and f"{reference}.nii.gz")
+    assert not files.left_alone
+    assert [file.path.name for file in find_label_maps(tmp_path).values()] == ([f"{reference}.nii.gz"] if reference else [])
+
+
+def test_a_patient_named_brain_keeps_its_reference(tmp_path: Path) -> None:
+    touch(tmp_path / "P", *named("brain_"))
+    assert find_cases(tmp_path)[0].reference == tmp_path / "P" / "brain_seg.nii.gz"
+
+
+def test_a_mask_of_unknown_kind_is_named_and_not_taken(tmp_path: Path) -> None:
+    touch(tmp_path / "EGD-1", "FLAIR.nii.gz", "T1.nii.gz", "T1GD.nii.gz", "T2.nii.gz", "MASK.nii.gz")
+    (files,) = find_cases(tmp_path)
+    assert files.reference is None
+    assert "labels <- nothing; MASK.nii.gz may be a brain mask" in files.describe()
+    with pytest.raises(CaseError, match=r"no reference label map .* Left alone, since it may be a brain mask: MASK\.nii\.gz"):
+        read_reference(files, make_tiny_case().geometry)
+    with pytest.raises(CaseError, match=r"no reference label map found.*MASK\.nii\.gz may be a brain mask"):
+        evaluate(tmp_path, tmp_path)
 
 
 def test_a_survey_lists_what_is_refused_beside_the_cases(tmp_path: Path) -> None:
@@ -318,6 +431,27 @@ def task01(tmp_path: Path) -> Path:
     (root / "imagesTr" / "._BRATS_001.nii.gz").touch()
     nib.save(nib.Nifti1Image(convention("decathlon").to_disk(tiny_labels()), TINY_AFFINE), root / "labelsTr" / "BRATS_001.nii.gz")
     return root
+
+
+def test_task01_of_links_is_read_as_its_links_say(tmp_path: Path, task01: Path) -> None:
+    """As DataLad keeps it: the files lie in a store under names of their own."""
+    linked = tmp_path / "linked"
+    described = {"0": "t1gd", "1": "T2w", "2": "FLAIR", "3": "T1w"}
+    for number, place in enumerate(("imagesTr/BRATS_001.nii.gz", "labelsTr/BRATS_001.nii.gz")):
+        key = tmp_path / "annex" / str(number) / "X.nii.gz"
+        key.parent.mkdir(parents=True)
+        shutil.copy(task01 / place, key)
+        (linked / place).parent.mkdir(parents=True)
+        (linked / place).symlink_to(key)
+    describe_task(linked, modality=described)
+    order = (Sequence.T1CE, Sequence.T2, Sequence.FLAIR, Sequence.T1)
+    for place in (linked, linked / "imagesTr", linked / "imagesTr" / "BRATS_001.nii.gz"):
+        (files,) = find_cases(place)
+        assert (files.case_id, files.channel_order, files.reference and files.reference.name) == ("BRATS_001", order, "BRATS_001.nii.gz")
+    assert {id: file.labels and file.labels.name for id, file in find_label_maps(linked).items()} == {"BRATS_001": "decathlon"}
+    (tmp_path / "elsewhere.nii.gz").symlink_to(linked / "imagesTr" / "BRATS_001.nii.gz")
+    # The link's last target is the store, but each link on the way to it says more than the standard order does.
+    assert find_cases(tmp_path / "elsewhere.nii.gz")[0].channel_order == order
 
 
 def describe_task(root: Path, **fields: object) -> None:

@@ -192,3 +192,124 @@ def test_a_ring_is_one_polygon_with_a_channel(width):
     mask = np.ones((12, 12), bool)
     mask[width : 12 - width, width : 12 - width] = False
     assert len(polygons(mask)) == 1
+
+
+DATES = ("1950", "19500000", "17.03.1950", "1950-03-17")
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        *(("PatientSex", value) for value in ("U", "W", "FEMALE", "0000", "m")),
+        *(("PatientBirthDate", value) for value in DATES),
+        ("StudyDate", "2020.13.45"),
+        ("StudyTime", "noon"),
+        ("PatientAge", "seventy"),
+        ("PatientWeight", "72,5 kg"),
+    ],
+)
+def test_a_value_that_is_not_valid_is_left_empty_and_said_without_the_value(tmp_path, labels, rng, capfd, keyword, value):
+    source = write_series(tmp_path / "s", rng.integers(0, 900, SHAPE), oblique(), "t1ce", 5, change=as_text(keyword, value))
+    assert exported(tmp_path, labels, source) == 0
+    printed = "".join(capfd.readouterr())
+    assert printed.count(keyword) == 1
+    assert len(value) == 1 or value not in printed
+    for kind in ("seg", "rtstruct", "sr"):
+        written = pydicom.dcmread(tmp_path / "out" / f"tumour_{kind}.dcm")
+        assert not written.get(keyword)
+        assert (written.PatientID, written.PatientName) == ("4711", "SMITH^JANE")
+    record = (tmp_path / "out" / "dicom_run.json").read_text()
+    assert json.loads(record)["left_out"] == [keyword]
+    assert len(value) == 1 or value not in record
+
+
+def as_text(keyword, value):
+    """Sets a value as a scanner's software would that checks nothing."""
+    from pydicom.datadict import dictionary_VR, tag_for_keyword
+    from pydicom.dataelem import DataElement, RawDataElement
+    from pydicom.tag import Tag
+
+    def change(dataset, k):
+        tag = Tag(tag_for_keyword(keyword))
+        dataset.pop(tag, None)
+        dataset._dict[tag] = RawDataElement(tag, dictionary_VR(tag), len(value), value.encode("latin-1"), 0, False, True)
+        assert not isinstance(dataset._dict[tag], DataElement)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("character_set", "name"),
+    [
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"),
+        (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
+        (["", "ISO 2022 IR 58"], "Zhang^XiaoDong=张^小东"),
+        (["ISO_IR 100", "ISO_IR 144"], "Müller^Jörg"),
+        ("ISO_IR 100", "Müller^Jörg"),
+        ("ISO_IR 144", "Люкceмбypг"),
+        ("ISO_IR 192", "Wang^XiaoDong=王^小東"),
+        ("GB18030", "Wang^XiaoDong=王^小东"),
+        (["ISO 2022 IR 6", "ISO 2022 IR 100"], "Müller^Jörg"),
+        ("", "Smith^Jane"),
+    ],
+)
+def test_names_in_any_character_set_come_back(tmp_path, labels, rng, character_set, name):
+    def change(dataset, k):
+        dataset.SpecificCharacterSet, dataset.PatientName = character_set, name
+
+    source = write_series(tmp_path / "s", rng.integers(0, 900, SHAPE), oblique(), "t1ce", 5, change=change)
+    assert exported(tmp_path, labels, source) == 0
+    for kind in ("seg", "rtstruct", "sr"):
+        written = pydicom.dcmread(tmp_path / "out" / f"tumour_{kind}.dcm")
+        assert str(written.PatientName) == str(pydicom.dcmread(next(source.iterdir())).PatientName)
+
+
+def test_an_unknown_character_set_is_written_as_utf_8(tmp_path, labels, rng):
+    source = write_series(tmp_path / "s", rng.integers(0, 900, SHAPE), oblique(), change=with_value("SpecificCharacterSet", "ISO_IR 192"))
+    for path in source.iterdir():
+        path.write_bytes(path.read_bytes().replace(b"ISO_IR 192", b"ISO_IR 999"))
+    assert exported(tmp_path, labels, source) == 0
+    written = pydicom.dcmread(tmp_path / "out" / "tumour_seg.dcm")
+    assert (written.SpecificCharacterSet, written.PatientName) == ("ISO_IR 192", "SMITH^JANE")
+
+
+def test_a_missing_thickness_is_the_distance_between_slices_and_said(tmp_path, labels, rng, capsys):
+    source = write_series(tmp_path / "s", rng.integers(0, 900, SHAPE), oblique(), change=lambda dataset, k: delattr(dataset, "SliceThickness"))
+    assert exported(tmp_path, labels, source) == 0
+    assert "SliceThickness is missing" in capsys.readouterr().out
+    dataset, masks = segment_masks(tmp_path / "out" / "tumour_seg.dcm")
+    assert float(dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness) == pytest.approx(4.0)
+    np.testing.assert_array_equal(masks[1], labels == 1)
+
+
+def test_a_series_without_a_study_is_refused_by_name(tmp_path, labels, rng, capsys):
+    source = write_series(tmp_path / "s", rng.integers(0, 900, SHAPE), oblique(), change=lambda dataset, k: delattr(dataset, "StudyInstanceUID"))
+    assert exported(tmp_path, labels, source) == 3
+    assert "has no StudyInstanceUID" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_measures_in_the_groups_of_each_frame_are_lifted(tmp_path, labels, rng):
+    """As Siemens XA30 and Philips write enhanced objects."""
+    path = write_enhanced(tmp_path / "enhanced" / "one.dcm", rng.integers(0, 900, SHAPE), oblique(), "t1ce", 5, order=[3, 1, 0, 2, 6, 5, 4])
+    dataset = pydicom.dcmread(path)
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    for group in dataset.PerFrameFunctionalGroupsSequence:
+        group.PixelMeasuresSequence, group.PlaneOrientationSequence = shared.PixelMeasuresSequence, shared.PlaneOrientationSequence
+    del shared.PixelMeasuresSequence, shared.PlaneOrientationSequence
+    dataset.save_as(path)
+    assert exported(tmp_path, labels, path.parent) == 0
+    _, masks = segment_masks(tmp_path / "out" / "tumour_seg.dcm")
+    for number in (1, 2, 3):
+        np.testing.assert_array_equal(masks[number], labels == number)
+
+
+def test_whatever_highdicom_raises_is_a_refusal_without_its_words(tmp_path, labels, series, monkeypatch, capfd):
+    def fails(*_, **__):
+        raise ValueError("invalid value 19500101 of SMITH^JANE")
+
+    monkeypatch.setattr(highdicom.seg, "Segmentation", fails)
+    assert exported(tmp_path, labels, series) == 3
+    printed = "".join(capfd.readouterr())
+    assert "series 5: no DICOM object can be made" in printed
+    assert not any(secret in printed for secret in ("1950", "SMITH", "Traceback"))

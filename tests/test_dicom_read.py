@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
-from dicom_series import write_enhanced, write_series
+from dicom_series import item, write_enhanced, write_series
 from pydicom.uid import generate_uid
 from scipy.spatial.transform import Rotation
 
@@ -17,6 +19,7 @@ from gliomask.errors import CaseError, FileFormatError, GeometryError, GliomaskE
 from gliomask.examination import Examination, Scan
 from gliomask.geometry import Geometry
 from gliomask.io.dicom.read import read_examination
+from gliomask.io.dicom.survey import choose, survey
 from gliomask.sequences import Sequence
 
 SHAPE = (36, 40, 7)
@@ -313,3 +316,91 @@ def test_a_scan_that_exists_shows_something_on_its_grid(values, grid, error, mes
 def test_an_examination_holds_at_least_one_scan():
     with pytest.raises(CaseError, match="holds no scan"):
         Examination("empty", {})
+
+
+def chosen(folder) -> dict[str, str]:
+    """Labels of the series taken, by sequence, with the verdicts under `why`."""
+    found = survey(folder)
+    choice = choose(found)
+    assert choice.problems == ()
+    return {sequence.value: series.label for sequence, series in choice.chosen.items()} | {"why": dict(choice.verdicts)}
+
+
+def described(text, **values):
+    def change(dataset, k):
+        dataset.SeriesDescription = text
+        for keyword, value in values.items():
+            setattr(dataset, keyword, value)
+
+    return change
+
+
+def test_a_stir_is_not_taken_for_the_flair(examination, volume):
+    thin = oblique((0.8, 0.8, 3.0))
+    stir = described("t2_tirm_cor", RepetitionTime=4000, EchoTime=60, InversionTime=160)
+    write_series(examination / "9", volume, thin, "flair", 9, change=stir)
+    assert chosen(examination)["flair"] == "8"
+    (examination / "flair.dcm").unlink()
+    assert "flair" not in chosen(examination)
+
+
+def test_a_post_contrast_series_without_fat_saturation_is_no_t1(examination, volume):
+    write_series(examination / "9", volume, oblique((0.8, 0.8, 2.0)), "t1", 9, change=described("AX 3D T1 POST W/O FS"))
+    found = chosen(examination)
+    assert (found["t1"], found["t1ce"]) == ("3", "9")
+
+
+def test_words_go_before_an_agent_that_the_header_gives_for_all_series(tmp_path, volume):
+    agent = {"ContrastBolusAgent": "GADOVIST"}
+    write_series(tmp_path / "s" / "a", volume, oblique((0.9, 0.8, 2.0)), "t1", 2, change=described("SAG 3D T1 MPRAGE", **agent))
+    write_series(tmp_path / "s" / "b", volume // 2, oblique(), "t1", 3, change=described("AX T1 SE POST GD", **agent))
+    write_series(tmp_path / "s" / "c", volume // 3, oblique(), "t2", 4, change=with_value("ContrastBolusAgent", "GADOVIST"))
+    found = chosen(tmp_path / "s")
+    assert (found["t1"], found["t1ce"]) == ("2", "3")
+    assert "in all series" in found["why"]["2"]
+
+
+def test_what_a_description_names_goes_before_timing_alone(tmp_path, volume):
+    write_series(tmp_path / "s" / "a", volume, oblique((0.9, 0.8, 1.0)), "t1", 2, change=described("Brain"))
+    write_series(tmp_path / "s" / "b", volume // 2, oblique(), "t1", 3)
+    assert chosen(tmp_path / "s")["t1"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("worse", "better", "why"),
+    [
+        (["ORIGINAL", "PRIMARY", "M", "ND"], ["ORIGINAL", "PRIMARY", "M", "ND", "NORM"], "normalised (NORM in ImageType) of series 2, 3"),
+        (["ORIGINAL", "PRIMARY", "M", "ND"], ["ORIGINAL", "PRIMARY", "M", "DIS2D"], "corrected for distortion"),
+    ],
+)
+def test_of_two_reconstructions_the_corrected_one_is_taken(tmp_path, volume, worse, better, why):
+    write_series(tmp_path / "s" / "a", volume, oblique(), "t1", 2, change=with_value("ImageType", worse))
+    write_series(tmp_path / "s" / "b", volume // 2, oblique(), "t1", 3, change=with_value("ImageType", better))
+    found = chosen(tmp_path / "s")
+    assert found["t1"] == "3"
+    assert why in found["why"]["3"]
+
+
+def test_a_mask_does_not_stand_in_the_way_of_the_scan(tmp_path, volume):
+    write_series(tmp_path / "s" / "a", volume, oblique(), "flair", 2)
+    write_series(tmp_path / "s" / "b", (volume > 2000) * 1, oblique(), "flair", 3)
+    found = chosen(tmp_path / "s")
+    assert found["flair"] == "2"
+    assert found["why"]["3"] == "a mask: its pixels have two values"
+
+
+def test_each_part_of_an_enhanced_file_is_judged_by_its_own_frame_type(tmp_path, volume):
+    path = write_enhanced(tmp_path / "s" / "one.dcm", volume, oblique(), "t2", 4)
+    dataset = pydicom.dcmread(path)
+    frames = list(dataset.PerFrameFunctionalGroupsSequence)
+    kinds = {"PHASE": frames, "MAGNITUDE": [copy.deepcopy(frame) for frame in frames]}
+    for component, groups in kinds.items():
+        for group in groups:
+            group.MRImageFrameTypeSequence = [item(FrameType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], ComplexImageComponent=component)]
+    dataset.PerFrameFunctionalGroupsSequence = kinds["PHASE"] + kinds["MAGNITUDE"]
+    dataset.NumberOfFrames = 2 * SHAPE[2]
+    dataset.PixelData *= 2
+    dataset.save_as(path)
+    found = chosen(tmp_path / "s")
+    assert found["t2"] == "4b"
+    assert found["why"]["4a"] == "a phase image, says FrameType"

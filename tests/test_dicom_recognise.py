@@ -65,6 +65,54 @@ def taken_for(**fields) -> str | None:
         ("T1 subtraction", None),
         ("B0 field map", None),
         ("something else", None),
+        # A negation belongs to the word that follows it.
+        ("AX 3D T1 POST W/O FS", "t1ce"),
+        ("AX T1 GD WITHOUT FAT SAT", "t1ce"),
+        ("T1 KM ohne FS", "t1ce"),
+        ("T1 GADO SANS FATSAT", "t1ce"),
+        ("AX T1 NO FS POST", "t1ce"),
+        ("AX T1 W/O", "t1"),
+        ("W/O AX T1", "t1"),
+        ("AX T1 W/O GD", "t1"),
+        ("T1 sans injection", "t1"),
+        ("T1 sin contraste", "t1"),
+        ("T1 non-contrast", "t1"),
+        ("T1 vor KM", "t1"),
+        ("T1 w/o FS", "t1"),
+        ("T1 W/O FS W/O GD", "t1"),
+        ("AX T1 W/ GD", "t1ce"),
+        ("T1 mit KM", "t1ce"),
+        ("T1 mit FS", "t1"),
+        ("AX T1 W/WO", None),
+        ("AX T1 W & W/O GD", None),
+        ("AX T1 POST WITHOUT CONTRAST", None),
+        # Before and after an operation is not before and after contrast agent.
+        ("AX T1 POST GAD PRE-OP STEALTH", "t1ce"),
+        ("AX T1 PREOP POST", "t1ce"),
+        ("AX T1 POST-OP", "t1"),
+        ("AX T1 POSTOP PRE GD", "t1"),
+        ("T1 POST RT", "t1"),
+        ("t1postgd", "t1ce"),
+        ("T1PRE", "t1"),
+        ("T1_c", "t1ce"),
+        ("T1 -C", "t1"),
+        ("T1 FLAIR +C", "t1ce"),
+        # Parallel imaging is no calibration.
+        ("Ax T2 FRFSE ASSET", "t2"),
+        ("ASSET Cal", None),
+        ("T2W/FE-EPI", None),
+        ("ep2d_T2", None),
+        ("gre_fm", None),
+        ("Dual-echo_iso", None),
+        ("Cor_B0map_BH", None),
+        ("DTIphase", None),
+        ("T1 MOLLI", None),
+        ("T1 dyn", None),
+        ("FLAIR_ROI", None),
+        ("FLAIR mask", None),
+        ("T1 label", None),
+        ("T2 seg", None),
+        ("3D T2 FIESTA", None),
     ],
 )
 def test_descriptions(description, sequence):
@@ -126,3 +174,52 @@ def test_what_is_no_anatomical_mr_image_is_none_of_the_four(fields):
 def test_enhanced_objects_name_their_contrast():
     assert taken_for(acquisition_contrast="FLUID_ATTENUATED") == "flair"
     assert taken_for(acquisition_contrast="T2") == "t2"
+
+
+@pytest.mark.parametrize("description", ["t2_tirm_cor", "AX FLAIR", "T2", "T1 IR", ""])
+def test_an_inversion_that_nulls_fat_is_stir_whatever_the_words_say(description):
+    guess = recognise(replace(BLANK, description=description, repetition_time_ms=4000, echo_time_ms=60, inversion_time_ms=160, scanning_sequence=("SE", "IR")))
+    assert guess.sequence is None
+    assert guess.reason == "fat-suppressed inversion (STIR), says TI 160"
+
+
+def test_a_short_inversion_before_gradient_echoes_is_t1():
+    assert taken_for(description="3D IR-FSPGR", repetition_time_ms=8, echo_time_ms=3, inversion_time_ms=300, scanning_sequence=("GR",)) == "t1"
+
+
+@pytest.mark.parametrize(
+    ("description", "tr", "te", "ti", "kind", "said"),
+    [
+        ("T2W_TSE", 600, 12, None, ("SE",), "is proton density at most"),
+        ("T2W", 700, 90, None, ("SE",), "says t1"),
+        ("AX T2", 9000, 120, 2500, ("SE", "IR"), "says flair"),
+        ("AX T2", 3000, 90, None, ("GR",), "is a gradient echo: T2* at most"),
+        ("AX T1", 600, 25, None, ("GR",), "is T2* (gradient echo)"),
+        ("AX T1", 600, 80, None, ("SE",), "has too long an echo time"),
+        ("AX T1", 4000, 12, None, ("SE",), "is proton density at most"),
+        ("AX FLAIR", 4000, 100, 500, ("SE", "IR"), "has too short an inversion time"),
+    ],
+)
+def test_a_timing_that_cannot_be_is_a_contradiction(description, tr, te, ti, kind, said):
+    guess = recognise(replace(BLANK, description=description, repetition_time_ms=tr, echo_time_ms=te, inversion_time_ms=ti, scanning_sequence=kind))
+    assert guess.sequence is None
+    assert said in guess.reason
+
+
+def test_a_flair_that_does_not_give_its_inversion_time_is_flair():
+    assert taken_for(description="AX FLAIR", repetition_time_ms=9000, echo_time_ms=120, scanning_sequence=("SE", "IR")) == "flair"
+
+
+def test_reasons_name_what_decided():
+    assert recognise(replace(BLANK, protocol="AX T1")).reason.startswith("protocol name")
+    assert recognise(replace(BLANK, acquisition_contrast="T2")).reason.startswith("AcquisitionContrast")
+    contradicted = recognise(replace(BLANK, acquisition_contrast="T2", repetition_time_ms=600, echo_time_ms=12)).reason
+    assert contradicted.startswith("its AcquisitionContrast says t2")
+    alone = recognise(replace(BLANK, description="Brain", repetition_time_ms=600, echo_time_ms=12, scanning_sequence=("SE",)))
+    assert alone.reason.startswith("TR 600, TE 12, TI - alone, the description names none")
+    assert not alone.named
+
+
+def test_a_very_long_description_is_cut():
+    assert taken_for(description="phase " * 40_000) is None
+    assert taken_for(description="AX T1 " + "x" * 500_000) == "t1"

@@ -2,18 +2,19 @@ import importlib
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import tiny_answer, tiny_source, tiny_weights
+from fakes import BrittleFake, brittle_source, tiny_answer, tiny_source, tiny_weights
 
-from gliomask.engines.base import AGREEMENT_TOLERANCE
+from gliomask.engines.base import AGREEMENT_TOLERANCE, failure
 from gliomask.engines.choose import DEFAULT_ENGINE, ENGINES, open_engine
 from gliomask.engines.fake import FakeEngine
-from gliomask.errors import EngineUnavailableError, ModelError, UsageError
+from gliomask.errors import EngineUnavailableError, LimitError, ModelError, UsageError
 
 SHAPES = {"slices": [(1, 6, 10, 4), (3, 16, 12, 4), (2, 2, 2, 4), (1, 6, 10, 4)], "volumes": [(1, 4, 6, 8, 4), (2, 6, 4, 2, 4), (1, 4, 6, 8, 4)]}
 KINDS = sorted(SHAPES)
@@ -22,6 +23,11 @@ TASKS = Path("/proc/self/task")
 
 def random_batch(shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def in_a_process(code, folder, *arguments):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    return subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, check=False, cwd=folder)
 
 
 @pytest.fixture(params=["openvino", "onnxruntime", pytest.param("keras", marks=pytest.mark.train)])
@@ -117,6 +123,150 @@ def test_a_closed_engine_says_so(name, source, kind):
         engine.predict(random_batch(SHAPES[kind][0]))
 
 
+# What every engine owes where the software below it fails. The fake is held to it too, for what other tests prove with it.
+
+
+@pytest.fixture(params=["openvino", "onnxruntime", "fake", pytest.param("keras", marks=pytest.mark.train)])
+def any_engine(request):
+    """Name of an engine, the fake among them."""
+    if request.param != "fake":
+        pytest.importorskip(ENGINES[request.param].package)
+    return request.param
+
+
+@pytest.fixture(params=[1, 2])
+def brittle(request, any_engine):
+    """An engine of the network that fails on most sizes, with one thread and with two."""
+    if any_engine == "fake":
+        yield BrittleFake()
+        return
+    with closing(open_engine(any_engine, brittle_source(), None if any_engine == "keras" else request.param)) as opened:
+        yield opened
+
+
+def test_a_graph_that_fails_on_its_second_call_raises_and_leaves_the_engine_sound(brittle):
+    first, second, third = random_batch((1, 4, 4, 4)), random_batch((1, 6, 6, 4), 1), random_batch((1, 4, 4, 4), 2)
+    expected = np.maximum(first, 0)
+    np.testing.assert_array_equal(brittle.predict(first), expected)
+    for _ in range(2):
+        with pytest.raises(ModelError, match="'brittle' with input"):
+            brittle.predict(second)
+    np.testing.assert_array_equal(brittle.predict(third), np.maximum(third, 0))
+    np.testing.assert_array_equal(brittle.predict(first), expected)
+
+
+def test_a_graph_that_fails_on_its_first_call_raises(brittle):
+    with pytest.raises(ModelError, match="'brittle' with input"):
+        brittle.predict(random_batch((1, 6, 6, 4)))
+    batch = random_batch((1, 4, 4, 4))
+    np.testing.assert_array_equal(brittle.predict(batch), np.maximum(batch, 0))
+
+
+def test_an_answer_of_another_shape_than_its_batch_is_refused(brittle):
+    with pytest.raises(ModelError, match=r"shape \(1, 4, 4, 4\); .* it would be \(1, 8, 2, 4\)"):
+        brittle.predict(random_batch((1, 8, 2, 4)))
+
+
+def test_an_answer_that_is_no_number_is_refused(brittle):
+    batch = random_batch((1, 4, 4, 4))
+    batch[0, 1, 2, 3] = np.inf
+    with pytest.raises(ModelError, match="not finite"):
+        brittle.predict(batch)
+
+
+SHORT_OF_MEMORY = """
+import resource, sys
+import numpy as np
+from fakes import tiny_source
+from gliomask.engines.choose import open_engine
+from gliomask.errors import LimitError
+engine = open_engine(sys.argv[1], tiny_source("slices"), int(sys.argv[2]))
+small, large = np.random.default_rng(0).standard_normal((1, 32, 32, 4), np.float32), np.zeros((8, 2048, 2048, 4), np.float32)
+expected = engine.predict(small)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (300 << 20),) * 2)
+for _ in range(2):
+    try:
+        engine.predict(large)
+    except LimitError as error:
+        print(error.exit_code)
+    assert np.array_equal(engine.predict(small), expected)
+"""
+
+
+@pytest.mark.skipif(not TASKS.is_dir(), reason="limits memory as Linux does")
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_no_memory_is_a_limit_error_and_leaves_the_engine_sound(name, threads, tmp_path):
+    pytest.importorskip(name)
+    result = in_a_process(SHORT_OF_MEMORY, tmp_path, name, str(threads))
+    assert (result.returncode, result.stdout.split()) == (0, ["5", "5"]), result.stderr
+    assert result.stderr == ""
+
+
+def test_what_libraries_say_of_memory_is_told_from_other_failures():
+    for said in ("Failed to allocate 536870912 bytes of memory", "std::bad_alloc", "OOM when allocating tensor with shape[8,9]", "Unable to allocate 12.0 GiB"):
+        assert type(failure(RuntimeError(said), "x failed")) is LimitError
+    assert type(failure(MemoryError(), "x failed")) is LimitError
+    assert type(failure(RuntimeError("a shape conflicts with a pattern"), "x failed")) is ModelError
+
+
+@pytest.fixture(params=[1, 2])
+def shared(request, any_engine):
+    """An engine of the tiny network, for several threads, which computes one batch at a time or two."""
+    requests = request.param
+    fake = any_engine == "fake"
+    opened = FakeEngine(np.diag([1.0, 2, 3, 4]), radius=1) if fake else open_engine(any_engine, tiny_source("slices"), requests=requests)
+    with closing(opened) as engine:
+        yield engine
+
+
+def test_threads_that_share_an_engine_get_their_own_answers(shared):
+    batches = [random_batch((1 + n % 3, 8 + 2 * (n % 4), 8, 4), n) for n in range(12)]
+    expected = [shared.predict(batch) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(shared.predict, batches * 20))
+    wrong = [n for n, answer in enumerate(found) if not np.array_equal(answer, expected[n % 12])]
+    assert wrong == []
+
+
+def test_a_failure_in_one_thread_leaves_the_others_their_answers(brittle):
+    batches = [random_batch((1, 6, 6, 4) if n % 5 == 0 else (1, 4, 4, 4), n) for n in range(100)]
+
+    def outcome(batch):
+        try:
+            return brittle.predict(batch)
+        except ModelError as error:
+            return error
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(outcome, batches))
+    for batch, answer in zip(batches, found, strict=True):
+        if batch.shape[1] == 6:
+            assert isinstance(answer, ModelError)
+        else:
+            np.testing.assert_array_equal(answer, np.maximum(batch, 0))
+
+
+def test_closing_while_others_predict_ends_in_answers_or_refusals(shared):
+    batch = random_batch((2, 32, 32, 4))
+    expected = shared.predict(batch)
+
+    def outcome(_):
+        try:
+            return np.array_equal(shared.predict(batch), expected)
+        except UsageError as error:
+            return "closed" in str(error)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = [pool.submit(outcome, n) for n in range(40)]
+        found[5].result()
+        shared.close()
+    assert all(future.result() is True for future in found)
+    with pytest.raises(UsageError, match="closed"):
+        shared.predict(batch)
+
+
 # What depends on the engine.
 
 
@@ -134,7 +284,7 @@ def test_threads_change_the_answer_by_no_more_than_the_tolerance(name, source, k
 @pytest.mark.parametrize("threads", [1, 2])
 def test_openvino_has_the_settings_it_was_given(threads):
     with closing(open_engine("openvino", tiny_source("slices"), threads)) as engine:
-        compiled = engine._request.get_compiled_model()
+        compiled = engine._idle[0].compiled
         assert compiled.get_property("INFERENCE_NUM_THREADS") == threads
         assert compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "f32"
         assert compiled.get_property("ENABLE_CPU_PINNING") is False
@@ -223,6 +373,8 @@ def test_an_unknown_engine_and_no_threads_are_refused():
         open_engine("tensorrt", tiny_source("slices"))
     with pytest.raises(UsageError, match="at least one"):
         open_engine("openvino", tiny_source("slices"), 0)
+    with pytest.raises(UsageError, match="at least one batch"):
+        open_engine("openvino", tiny_source("slices"), 1, 0)
 
 
 @pytest.mark.parametrize(("name", "extra"), [("onnxruntime", r"gliomask\[onnx\]"), ("keras", r"gliomask\[train\]")])

@@ -10,6 +10,7 @@ from fakes import tiny_answer, tiny_keras, tiny_weights
 from gliomask.cli.main import run as run_command
 from gliomask.engines.base import AGREEMENT_TOLERANCE, EngineSource
 from gliomask.engines.choose import open_engine
+from gliomask.engines.fake import FakeEngine
 from gliomask.errors import FileFormatError, ModelError, UsageError
 from gliomask.models.golden import prove
 from gliomask.models.registry import load_model
@@ -236,3 +237,19 @@ def test_the_command_exports_and_says_what(run_folder, tmp_path, capsys):
 def test_the_command_explains_itself(capsys):
     assert run_command(["export", "--help"]) == 0
     assert "gliomask export runs/sparse-all -o models/my-sparse" in capsys.readouterr().out
+
+
+def test_engines_are_closed_where_the_proof_fails(run_folder, tmp_path, monkeypatch):
+    opened = []
+
+    def open_wrong(name, source):
+        opened.append(FakeEngine(np.eye(4), source=source))
+        return opened[-1]
+
+    monkeypatch.setattr("gliomask.training.export.open_engine", open_wrong)
+    with pytest.raises(ModelError, match="does not reproduce its golden pair"):
+        export_model(run_folder, tmp_path / "model", **DETAILS)
+    assert len(opened) == 1
+    with pytest.raises(UsageError, match="closed"):
+        opened[0].predict(np.zeros((1, 4, 4, 4), np.float32))
+    assert not (tmp_path / "model" / "model.json").exists()

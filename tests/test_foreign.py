@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from gliomask.engines.ends import GraphEnds, decide, label_probabilities
 from gliomask.errors import ModelError, UsageError
-from gliomask.inference import predict_brain
 from gliomask.labels import Label
 from gliomask.models import content
 from gliomask.models.adopt import Description, adopt
 from gliomask.models.registry import load_model
 from gliomask.models.verify import verify_model
+from gliomask.predict.brain import predict_brain
 from gliomask.preprocess.channels import prepare
 from gliomask.segmentation import Options, Segmenter
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gliomask.colours import PALETTE
 from gliomask.errors import UsageError
-from gliomask.labels import Label
-from gliomask.report.colours import LABEL_COLOURS, LABEL_TITLES
+from gliomask.labels import TUMOUR_LABELS, Label
 from gliomask.report.panel import LABEL_OPACITY, PanelRow, draw_panel
 
 COLUMNS = ("reference", "network", "+ 1", "+ 1 + 2")
@@ -24,7 +24,7 @@ def row(case_id: str = "case", label: Label = Label.ENHANCING, at: tuple[int, in
 
 def coloured(picture: np.ndarray, label: Label) -> np.ndarray:
     """Pixels of a label; a brain without contrast is drawn black below it."""
-    expected = LABEL_OPACITY * np.array(LABEL_COLOURS[label])
+    expected = LABEL_OPACITY * np.array(PALETTE.labels[label])
     return np.abs(picture[..., :3].astype(float) - expected).max(axis=2) < 4
 
 
@@ -70,8 +70,8 @@ def test_panels_that_do_not_fit_are_refused(tmp_path):
 
 
 def test_every_tumour_label_has_a_colour_and_a_name_of_its_own():
-    assert set(LABEL_COLOURS) == set(LABEL_TITLES) == set(Label) - {Label.BACKGROUND}
-    assert len(set(LABEL_COLOURS.values())) == len(LABEL_COLOURS)
-    lightness = sorted(float(np.dot(colour, (0.2126, 0.7152, 0.0722))) for colour in LABEL_COLOURS.values())
+    assert set(PALETTE.labels) == set(TUMOUR_LABELS) == set(Label) - {Label.BACKGROUND}
+    assert len(set(PALETTE.labels.values())) == len(PALETTE.labels)
+    lightness = sorted(float(np.dot(colour, (0.2126, 0.7152, 0.0722))) for colour in PALETTE.labels.values())
     # Told apart without any hue at all.
     assert min(np.diff(lightness)) > 30

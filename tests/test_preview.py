@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gliomask.case import Case
+from gliomask.colours import PALETTE
 from gliomask.errors import GeometryError
 from gliomask.geometry import Geometry
 from gliomask.labels import Label
 from gliomask.report import preview, sections
-from gliomask.report.colours import LABEL_COLOURS
 from gliomask.report.sections import AXIAL, CORONAL, SAGITTAL, Box
 from gliomask.sequences import PAPER_ORDER, Sequence
 
@@ -32,7 +32,7 @@ def marked(shape, *voxels) -> np.ndarray:
 
 def centre_of(picture: np.ndarray, label: Label) -> tuple[float, float]:
     """Mean column and row of the pixels in the full colour of a label."""
-    rows, columns = np.nonzero((picture == LABEL_COLOURS[label]).all(axis=2))
+    rows, columns = np.nonzero((picture == PALETTE.labels[label]).all(axis=2))
     assert rows.size, f"no pixel of {label.name}"
     return columns.mean() + 0.5, rows.mean() + 0.5
 
@@ -79,7 +79,7 @@ def test_anisotropic_voxels_keep_their_shape(plane):
     label_map[6:18, 3:9, 1:3] = Label.OEDEMA
     picture = draw(full_box(shape, spacing_mm, scale=5.0), plane, (12, 6, 2)[plane.normal], label_map)
     assert picture.shape == (120, 120, 3)
-    rows, columns = np.nonzero((picture == LABEL_COLOURS[Label.OEDEMA]).all(axis=2))
+    rows, columns = np.nonzero((picture == PALETTE.labels[Label.OEDEMA]).all(axis=2))
     assert [np.ptp(rows) + 1, np.ptp(columns) + 1] == pytest.approx([60, 60], abs=3)
 
 
@@ -88,8 +88,8 @@ def test_labels_tint_inside_and_outline_at_the_border():
     label_map = np.zeros(shape, np.uint8)
     label_map[5:15, 5:15] = Label.NECROTIC
     picture = draw(full_box(shape), AXIAL, 0, label_map)
-    assert tuple(picture[40, 20]) == LABEL_COLOURS[Label.NECROTIC], "outline"
-    tint = np.array(LABEL_COLOURS[Label.NECROTIC]) * sections.FILL_ALPHA
+    assert tuple(picture[40, 20]) == PALETTE.labels[Label.NECROTIC], "outline"
+    tint = np.array(PALETTE.labels[Label.NECROTIC]) * sections.FILL_ALPHA
     assert picture[40, 40] == pytest.approx(tint, abs=1)
     assert not picture[40, 10].any()
 
@@ -119,7 +119,7 @@ def panel(picture: np.ndarray, row: int, column: int, top: int = preview.HEADER)
 
 
 def has_colour(picture: np.ndarray, label: Label) -> bool:
-    return bool((picture == LABEL_COLOURS[label]).all(axis=2).any())
+    return bool((picture == PALETTE.labels[label]).all(axis=2).any())
 
 
 def test_every_panel_shows_every_label_and_the_legend_too(tmp_path, tiny_case):
@@ -127,7 +127,7 @@ def test_every_panel_shows_every_label_and_the_legend_too(tmp_path, tiny_case):
     preview.draw_preview(tiny_case, tiny_labels(), path, title="a model")
     picture = np.asarray(Image.open(path))
     assert picture.shape[1] == 2 * preview.MARGIN + 4 * preview.PANEL_WIDTH + 3 * preview.GAP
-    for label in LABEL_COLOURS:
+    for label in PALETTE.labels:
         for row in range(2):
             for column in range(4):
                 assert has_colour(panel(picture, row, column), label), (label, row, column)
@@ -166,7 +166,7 @@ def test_panels_hold_the_sequence_they_name(tiny_case):
 
 def test_no_tumour_is_said_and_the_middle_shown(tiny_case):
     picture = np.asarray(preview.preview_picture(tiny_case, np.zeros(TINY_SHAPE, np.uint8)))
-    assert not any(has_colour(picture, label) for label in LABEL_COLOURS)
+    assert not any(has_colour(picture, label) for label in PALETTE.labels)
     assert (picture[-preview.LEGEND :] == preview.WARNING).all(axis=2).any()
     assert picture[preview.HEADER : -preview.LEGEND].max() > 200
 

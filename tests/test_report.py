@@ -16,11 +16,11 @@ from conftest import TINY_SHAPE, make_tiny_case, tiny_labels
 from PIL import Image
 
 from gliomask.case import Case
+from gliomask.colours import PALETTE
 from gliomask.errors import EngineUnavailableError, GeometryError
 from gliomask.labels import Label
 from gliomask.report import pdf, pictures
 from gliomask.report.case_report import case_report
-from gliomask.report.colours import LABEL_COLOURS
 from gliomask.report.document import MAX_SUBJECT, NOTICE, Card, Cards, Document, Heading, Notice, Paragraph, Table, visible
 from gliomask.report.html import to_html
 from gliomask.report.provenance import NOT_RECORDED, file_name, provenance
@@ -168,8 +168,8 @@ def test_no_page_is_blank_and_pictures_are_in_the_pdf(file):
         assert (pixels[:10] > 250).all(), "margin"
         assert (pixels[:, :20] > 250).all(), "margin"
     assert (pages[0] < 30).all(axis=2).mean() > 0.15, "black pictures"
-    for label in LABEL_COLOURS:
-        assert (np.abs(pages[0].astype(int) - LABEL_COLOURS[label]).max(axis=2) < 12).any(), label
+    for label in PALETTE.labels:
+        assert (np.abs(pages[0].astype(int) - PALETTE.labels[label]).max(axis=2) < 12).any(), label
 
 
 def test_same_result_same_bytes_and_the_date_is_the_runs(report, page, file):

@@ -16,10 +16,11 @@ from gliomask.cli.main import run
 from gliomask.cohort import ResultFiles, Writing, segment_cohort, segment_to_files
 from gliomask.engines.fake import FakeEngine
 from gliomask.errors import ModelError
-from gliomask.inference import SUSPICION, NetworkShape, PatchPlan, consult, predict_brain
 from gliomask.io.brats import find_cases
 from gliomask.labels import Label, Region, convention
 from gliomask.models.registry import load_model
+from gliomask.predict.brain import NetworkShape, PatchPlan, predict_brain
+from gliomask.predict.ensemble import SUSPICION, consult
 from gliomask.preprocess.channels import prepare
 from gliomask.quality import Estimate
 from gliomask.segmentation import Options, Segmenter

@@ -23,6 +23,22 @@ class Label(IntEnum):
     OEDEMA = 2
     ENHANCING = 3
 
+    @property
+    def title(self) -> str:
+        """The label in words, for legends and tables."""
+        return _LABEL_TITLES[self]
+
+
+_LABEL_TITLES = {
+    Label.BACKGROUND: "background",
+    Label.NECROTIC: "necrotic and non-enhancing core",
+    Label.OEDEMA: "oedema",
+    Label.ENHANCING: "enhancing tumour",
+}
+
+TUMOUR_LABELS = (Label.NECROTIC, Label.OEDEMA, Label.ENHANCING)
+"""Every label but the background, in the order in which legends and tables name them."""
+
 
 class Region(StrEnum):
     """A nested region of the tumour, scored as BraTS does: ET lies in TC, TC lies in WT."""

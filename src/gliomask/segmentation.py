@@ -21,13 +21,15 @@ from gliomask.engines.ends import REGION_NAMES, decide
 from gliomask.errors import CaseError, ModelError, UsageError
 from gliomask.flag import Flag
 from gliomask.geometry import Geometry
-from gliomask.inference import NetworkShape, PatchPlan, averaged_over_flips, consult, predict_brain
 from gliomask.io.brats import find_cases, read_case
 from gliomask.judgement import doubtful, expectation_holds, nothing_found, unpromised
 from gliomask.labels import Label, Region
 from gliomask.models.registry import DEFAULT_MODEL, load_model
 from gliomask.models.shelf import summaries
 from gliomask.postprocess import CHAINS, CoreRule, postprocess
+from gliomask.predict.brain import NetworkShape, PatchPlan, predict_brain
+from gliomask.predict.ensemble import consult
+from gliomask.predict.flips import averaged_over_flips
 from gliomask.preprocess.channels import prepare
 from gliomask.preprocess.checks import check_case, refuse_no_brain
 from gliomask.quality import Calibration, Cost, Estimate, disagreement, expected_dice, region_share
@@ -36,7 +38,7 @@ from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
 if TYPE_CHECKING:
     from gliomask.engines.base import Engine
     from gliomask.models.registry import Model
-    from gliomask.patches import Predict
+    from gliomask.predict.tiles import Predict
 
 NO_OTHER = "none"
 """As the name of a second opinion: none is asked for."""
@@ -59,7 +61,7 @@ class Options:
         threads: of the engine; None for all that the process may use.
         flips: average over the four mirror images of each slice; four times as long.
         core_rule: in a tumour that hardly enhances, call core what the model's `postprocess.CoreRule` says, where it has one.
-        second_opinion: model whose probabilities are averaged in where the first suspects tumour, see `inference.consult`; None for the one that
+        second_opinion: model whose probabilities are averaged in where the first suspects tumour, see `predict.ensemble.consult`; None for the one that
             the model was chosen with, `none` for no other.
     """
 
@@ -206,12 +208,12 @@ class Segmenter:
         prepared = prepare(corrected, self.model.spec.inputs, self.model.spec.normalisation.method)
         watch.lap("normalise")
         doubts = np.zeros(prepared.brain.shape, np.float32) if self.options.flips else None
-        probabilities = predict_brain(prepared, self.first.network, self.first.plan, self._predict(self.first), progress, doubts)
+        probabilities = predict_brain(prepared, self.first.network, self.first.plan, self._predict(self.first), progress, doubts, self.first.engine.in_flight)
         watch.lap("network")
         apart = None if doubts is None else disagreement(probabilities, doubts)
         second = None if self.second is None or self.second.cannot_do_without(case.without) else self.second
         if second is not None:
-            consult(prepared, probabilities, second.network, second.plan, self._predict(second))
+            consult(prepared, probabilities, second.network, second.plan, self._predict(second), second.engine.in_flight)
             watch.lap("second opinion")
         # In a mean of two, what is tumour to both may be split between labels, each below background: so it is asked region by region.
         raw = decide(probabilities, self.model.spec.outputs if second is None else REGION_NAMES)

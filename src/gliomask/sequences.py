@@ -19,6 +19,16 @@ class Sequence(StrEnum):
     T1CE = "t1ce"
     T2 = "t2"
 
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        """The sequence's name as it stands in pictures and tables."""
+        return _TITLES[self]
+
+
+_TITLES = {Sequence.FLAIR: "FLAIR", Sequence.T1: "T1", Sequence.T1CE: "T1ce", Sequence.T2: "T2"}
+
+READING_ORDER = (Sequence.T1, Sequence.T1CE, Sequence.T2, Sequence.FLAIR)
+"""The order in which pictures show the sequences."""
 
 PAPER_ORDER = (Sequence.FLAIR, Sequence.T1, Sequence.T1CE, Sequence.T2)
 """Channel order of the paper's networks (authors' `prediction.py`)."""

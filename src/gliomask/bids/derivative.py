@@ -15,10 +15,10 @@ from typing import Any
 from gliomask.bids.layout import LABELS, Session
 from gliomask.bids.names import BidsName
 from gliomask.cohort import ResultFiles
+from gliomask.colours import PALETTE, in_hex
 from gliomask.io.brats import CaseFiles
 from gliomask.labels import Label, convention
 from gliomask.raw_route import FRAME, RawFiles
-from gliomask.report.colours import LABEL_COLOURS, LABEL_TITLES
 from gliomask.sequences import Sequence
 
 SOURCE = "raw"
@@ -76,9 +76,8 @@ def label_table() -> bytes:
     """`dseg.tsv` at the dataset's root, which holds for every label map below it; colours are those of the pictures."""
     rows = ["index\tname\tabbreviation\tcolor\tmapping", f"0\tbackground\t{ABBREVIATIONS[Label.BACKGROUND]}\t#000000\t0"]
     codes = convention(LABELS).codes
-    for label, title in LABEL_TITLES.items():
-        red, green, blue = LABEL_COLOURS[label]
-        rows.append(f"{codes[label]}\t{title}\t{ABBREVIATIONS[label]}\t#{red:02x}{green:02x}{blue:02x}\t{LESION}")
+    for label, colour in PALETTE.labels.items():
+        rows.append(f"{codes[label]}\t{label.title}\t{ABBREVIATIONS[label]}\t{in_hex(colour)}\t{LESION}")
     return ("\n".join(rows) + "\n").encode()
 
 

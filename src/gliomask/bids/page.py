@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from gliomask import __version__
 from gliomask.bids.layout import Session
+from gliomask.colours import PALETTE
 from gliomask.labels import Region
-from gliomask.report.colours import LABEL_COLOURS, LABEL_TITLES
 from gliomask.report.document import NOTICE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table
 from gliomask.report.pictures import png
 from gliomask.report.rendered import Rendered
@@ -142,7 +142,7 @@ def _pictures(done: list[Member]) -> Iterator[Block]:
     blank = Picture(png(Image.new("RGB", Image.open(io.BytesIO(shown[0].png)).size, "white")), "")
     shown += [blank] * (-len(shown) % IN_A_ROW)
     rows = tuple(tuple(shown[n : n + IN_A_ROW]) for n in range(0, len(shown), IN_A_ROW))
-    legend = tuple((LABEL_COLOURS[label], title) for label, title in LABEL_TITLES.items())
+    legend = tuple((colour, label.title) for label, colour in PALETTE.labels.items())
     yield Heading("Pictures")
     yield Pictures(rows, "T1ce and FLAIR at the axial section with most tumour. The patient's right (R) is on the left.", legend=legend)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image, ImageDraw, ImageFont
 
-from gliomask.report.pictures import HALO, QUIET, SEQUENCE_TITLES, TEXT, png
+from gliomask.report.pictures import HALO, QUIET, TEXT, png
 from gliomask.report.sections import AXIAL
 from gliomask.report.views import Views
 from gliomask.segmentation import Segmentation
@@ -28,10 +28,10 @@ def thumbnail(result: Segmentation) -> bytes:
     for n, sequence in enumerate(SHOWN):
         section, start = views.section(AXIAL, sequence), n * WIDTH
         if section is None:
-            pen.text((start + WIDTH / 2, HEIGHT / 2), f"without {SEQUENCE_TITLES[sequence]}", QUIET, font, anchor="mm")
+            pen.text((start + WIDTH / 2, HEIGHT / 2), f"without {sequence.title}", QUIET, font, anchor="mm")
             continue
         strip.paste(Image.fromarray(section), (start + (WIDTH - section.shape[1]) // 2, (HEIGHT - section.shape[0]) // 2))
-        pen.text((start + EDGE, EDGE), SEQUENCE_TITLES[sequence], TEXT, font, **HALO)
+        pen.text((start + EDGE, EDGE), sequence.title, TEXT, font, **HALO)
         pen.text((start + EDGE, HEIGHT / 2), right, TEXT, font, anchor="lm", **HALO)
         pen.text((start + WIDTH - EDGE, HEIGHT / 2), left, TEXT, font, anchor="rm", **HALO)
     # Grey and three tints need no more colours than a palette has; the file is a third as large.

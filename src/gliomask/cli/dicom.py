@@ -119,8 +119,13 @@ def export_command(label_map: Path, place: Path, number: str | None, output: Pat
     kinds = Kinds(seg or sr, rtstruct, sr) if seg or rtstruct or sr else Kinds()
     written = export(label_map, place, output, kinds, convention(labels), number=number, overwrite=overwrite)
     seconds = {"total": round(time.perf_counter() - started, 2)}
-    fields = {"options": {"labels": labels, "number": number}, "seconds": seconds, "written": [path.name for path in written]}
+    fields = {"options": {"labels": labels, "number": number}, "seconds": seconds, "written": [path.name for path in written.paths]}
+    fields |= {"left_out": list(written.left_out), "notes": list(written.notes)}
     write_record(output / "dicom_run.json", "dicom export", fields)
-    for path in written:
+    for path in written.paths:
         click.echo(f"Written: {path}")
+    if written.left_out:
+        click.echo(f"Left empty or out, since the series' own value is not valid: {', '.join(written.left_out)}.")
+    for note in written.notes:
+        click.echo(f"{note}.")
     click.echo("The objects carry the patient of their source. Research use only, not a medical device.")

@@ -27,6 +27,7 @@ def command(run: Path, folder: Path, name: str | None, licence: str, attribution
       gliomask export runs/sparse-all -o models/my-sparse --licence CC-BY-4.0
       gliomask segment CASE -o OUT --model models/my-sparse
     """
+    from gliomask.files.paths import as_given
     from gliomask.training.backend import use_backend
 
     use_backend(backend, None)
@@ -35,7 +36,7 @@ def command(run: Path, folder: Path, name: str | None, licence: str, attribution
     spec = export_model(
         run,
         folder,
-        name=name or folder.resolve().name,
+        name=name or as_given(folder).name,
         licence=licence,
         attribution=attribution,
         postprocess=postprocess,

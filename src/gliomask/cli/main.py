@@ -27,6 +27,7 @@ COMMANDS = {
     "export": "Turn a finished training into a model folder.",
     "models": "List, describe, verify and adopt models.",
     "simulate": "Make labelled synthetic patients.",
+    "labels": "Say what labels mean, for people, ITK-SNAP or 3D Slicer.",
 }
 """Every command with its one line of help; module `gliomask.cli.<command>` holds `command`."""
 

@@ -120,6 +120,7 @@ def adopt(graph: Path, folder: Path | None, name: str | None, inputs: str | None
       gliomask segment CASE -o OUT --model my-models/unet
     """
     from gliomask.errors import UsageError
+    from gliomask.files.paths import as_given
     from gliomask.models.adopt import Description
     from gliomask.models.adopt import adopt as take_in
 
@@ -127,7 +128,7 @@ def adopt(graph: Path, folder: Path | None, name: str | None, inputs: str | None
         raise UsageError("Give -o, the model folder to write.")
     description = Description(inputs=_list(inputs), outputs=_list(outputs), **said)
     target = folder or Path()
-    spec = take_in(graph, target, name or target.resolve().name.lower(), description, overwrite)
+    spec = take_in(graph, target, name or as_given(target).name.lower(), description, overwrite)
     click.echo(f"Done: {target}: {spec.parameters:,} parameters, {spec.input_kind}; its golden pair is reproduced by every engine that is installed.")
     click.echo("That proves the engines agree, not that the description is right: segment a case whose answer you know, and compare.")
 

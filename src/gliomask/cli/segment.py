@@ -159,7 +159,7 @@ def _dicom_case(
 
 
 def _cases(case: Path | None, explicit: dict[str, Path], without: tuple[str, ...], output: Path) -> list[CaseFiles | tuple[str, InputError]]:
-    from gliomask.errors import UsageError
+    from gliomask.errors import UsageError, printable
     from gliomask.io.brats import explicit_case, survey
     from gliomask.io.nifti import is_nifti_name, stem
     from gliomask.sequences import Sequence, parse_sequence
@@ -171,6 +171,8 @@ def _cases(case: Path | None, explicit: dict[str, Path], without: tuple[str, ...
         name = stem(output).removesuffix("_seg") if is_nifti_name(output) else "case"
         return [explicit_case(name, {Sequence(key): path for key, path in explicit.items()}, without=absent)]
     found = survey(case, without=absent)
+    for note in found.notes:
+        click.echo(printable(note), err=True)
     count = len(found.cases) + len(found.refused)
     if count == 1 and found.refused:
         raise next(iter(found.refused.values()))

@@ -29,6 +29,7 @@ def command(time_points: tuple[Path, ...], output: Path, patient: str | None, fo
 
     Nothing is registered: lesions are called new where the images lie on each other, and the report says where they do not.
     """
+    from gliomask.files.paths import as_given
     from gliomask.io.nifti import is_nifti_name, stem
     from gliomask.reporting import Reporting, read_timeline, write_timeline
 
@@ -37,5 +38,5 @@ def command(time_points: tuple[Path, ...], output: Path, patient: str | None, fo
         points = read_timeline(time_points[0])
     else:
         points = [(stem(path), path, None, None) for path in time_points]
-    _, written = write_timeline(patient or output.resolve().name, points, output, reporting)
+    _, written = write_timeline(patient or as_given(output).name, points, output, reporting)
     click.echo(f"Written: {', '.join(map(str, written))}. Research use only, not a medical device.")

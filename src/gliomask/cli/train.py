@@ -23,6 +23,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--seed", type=int, help="Seed of weights, draws and augmentation.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all]")
 @click.option("--backend", type=click.Choice(["tensorflow", "jax"]), default="tensorflow", show_default=True, help="What Keras runs on.")
+@click.option("--compiled", is_flag=True, default=None, help="Compile each step with XLA, on TensorFlow too; JAX always does.")
 @click.option("--mixed-precision", is_flag=True, default=None, help="Half-precision arithmetic, for a GPU.")
 @click.option("--show-config", is_flag=True, help="Print the configuration with every field explained, and stop.")
 def command(

@@ -29,16 +29,17 @@ ENGINES: dict[str, EngineEntry] = {
 DEFAULT_ENGINE = "openvino"
 
 
-def open_engine(name: str, source: EngineSource, threads: int | None = None) -> Engine:
+def open_engine(name: str, source: EngineSource, threads: int | None = None, requests: int = 1) -> Engine:
     """Returns an engine ready to run the network of `source`.
 
     Args:
         name: one of `ENGINES`.
         source: the network.
         threads: most CPU threads; None for all that this process may use.
+        requests: most batches computed at the same time, see `base.Engine`.
 
     Raises:
-        UsageError: there is no such engine, or `threads` is not positive.
+        UsageError: there is no such engine, or `threads` or `requests` is not positive.
         EngineUnavailableError: its software is not installed.
         ModelError: it cannot run the network.
     """
@@ -46,6 +47,8 @@ def open_engine(name: str, source: EngineSource, threads: int | None = None) -> 
         raise UsageError(f"There is no engine '{name}'. Known ones: {', '.join(ENGINES)}.")
     if threads is not None and threads < 1:
         raise UsageError(f"An engine needs at least one thread; {threads} were asked for.")
+    if requests < 1:
+        raise UsageError(f"An engine computes at least one batch at a time; {requests} were asked for.")
     entry = ENGINES[name]
     module, kind = entry.opener.split(":")
     try:
@@ -54,5 +57,5 @@ def open_engine(name: str, source: EngineSource, threads: int | None = None) -> 
         raise EngineUnavailableError(
             f"The engine '{name}' needs {entry.package}, which cannot be imported ({error}). Run: pip install '{entry.install}'"
         ) from error
-    engine: Engine = opener(source, threads)
+    engine: Engine = opener(source, threads, requests)
     return engine

@@ -68,9 +68,14 @@ class GraphEnds:
             ModelError: the answer has another shape than its outputs and the batch call for.
         """
         if self.plain:
-            return call(batch)
-        answers = [self._labels(call(self._given(part))[:count], part[:count]) for part, count in self._parts(batch)]
+            return self._fitting(call(batch), (*batch.shape[:-1], len(self.outputs)))
+        answers = [self._labels(call(self._given(part)), part)[:count] for part, count in self._parts(batch)]
         return np.concatenate(answers) if len(answers) > 1 else answers[0]
+
+    def _fitting(self, answer: Floats, expected: tuple[int, ...]) -> Floats:
+        if answer.shape != expected:
+            raise ModelError(f"The graph answers with the shape {answer.shape}; for {', '.join(self.outputs)} of this input it would be {expected}.")
+        return answer
 
     def _parts(self, batch: Floats) -> Iterator[tuple[Floats, int]]:
         if self.batch is None:
@@ -92,9 +97,8 @@ class GraphEnds:
         sizes = tuple(batch.shape[axis + 1] for axis in axes)
         count = len(self.outputs)
         expected = (len(batch), count, *sizes) if self.channels_first else (len(batch), *sizes, count)
-        if answer.shape != expected:
-            raise ModelError(f"The graph answers with the shape {answer.shape}; for {', '.join(self.outputs)} of this input it would be {expected}.")
-        last = np.moveaxis(answer, 1, -1) if self.channels_first else answer
+        fitting = self._fitting(answer, expected)
+        last = np.moveaxis(fitting, 1, -1) if self.channels_first else fitting
         back = np.flip(last, tuple(n + 1 for n, flip in enumerate(self.flips) if flip)).transpose(
             0, *(axes.index(n) + 1 for n in range(len(axes))), last.ndim - 1
         )

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gliomask.engines.base import Batch, EngineSource, running
+from gliomask.engines.base import Batch, Engine, EngineSource
 
 
-class FakeEngine:
+class FakeEngine(Engine):
     """Softmax of a linear mix of each pixel's channels, averaged over a square or cube round it first; see `base.Engine`.
 
     Args:
@@ -23,24 +23,21 @@ class FakeEngine:
     name = "fake"
 
     def __init__(self, mixing: npt.ArrayLike, bias: Sequence[float] = (0.0, 0.0, 0.0, 0.0), radius: int = 0, source: EngineSource | None = None) -> None:
-        self._mixing: npt.NDArray[np.float32] | None = np.asarray(mixing, np.float32)
+        self._mixing = np.asarray(mixing, np.float32)
         self._bias = np.asarray(bias, np.float32)
         self._radius = radius
-        self._source = source or EngineSource(b"", "fake", channels=len(self._mixing))
+        super().__init__(source or EngineSource(b"", "fake", channels=len(self._mixing)))
 
-    def predict(self, batch: Batch) -> Batch:
-        """Returns the probabilities of a batch; see `base.Engine.predict`."""
-        mixing = running(self._mixing, self.name)
-        features = self._source.checked(batch)
-        for axis in range(1, batch.ndim - 1):
+    def _infer(self, given: Batch) -> Batch:
+        features = given
+        for axis in range(1, given.ndim - 1):
             features = _averaged(features, axis, self._radius)
-        logits = features @ mixing + self._bias
+        logits = features @ self._mixing + self._bias
         scores = np.exp(logits - logits.max(axis=-1, keepdims=True))
         return np.asarray(scores / scores.sum(axis=-1, keepdims=True), np.float32)
 
-    def close(self) -> None:
-        """Makes further predictions fail, as a real engine's would."""
-        self._mixing = None
+    def _free(self) -> None:
+        pass
 
 
 def _averaged(batch: Batch, axis: int, radius: int) -> Batch:

@@ -13,11 +13,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 
-from gliomask.engines.base import Batch, EngineSource, running
+from gliomask.engines.base import Batch, Engine, EngineSource, failure, thread_count
 from gliomask.errors import ModelError, UsageError
 
 
-class KerasEngine:
+class KerasEngine(Engine):
     """Builds the network and fills in its weights; see `base.Engine`.
 
     Threads belong to the whole process here: a number can be given only before the backend has computed anything.
@@ -29,25 +29,29 @@ class KerasEngine:
 
     name = "keras"
 
-    def __init__(self, source: EngineSource, threads: int | None = None) -> None:
-        self._source = source
+    def __init__(self, source: EngineSource, threads: int | None = None, requests: int = 1) -> None:
+        # One at a time whatever was asked for: Keras keeps global state while a model is called, and nothing says that two threads may.
+        super().__init__(source, thread_count(threads), min(requests, 1))
         if source.build is None:
             raise ModelError(f"Keras cannot run the network '{source.network}': gliomask has no builder for it. Use --engine openvino.")
         if threads is not None:
             _limit_threads(threads)
-        model = source.build()
-        _fill(model, source)
+        try:
+            model = source.build()
+            _fill(model, source)
+        except ModelError:
+            raise
+        except Exception as error:  # the backends' exceptions share no base class
+            raise failure(error, f"Keras cannot run the network '{source.network}'") from error
         self._model: Any = model
 
-    def predict(self, batch: Batch) -> Batch:
-        """Returns the probabilities of a batch; see `base.Engine.predict`."""
-        model = running(self._model, self.name)
+    def _infer(self, given: Batch) -> Batch:
+        model = self._model
+        self.refuse_closed()
         # Called directly: `model.predict` would trace anew for each size.
-        return self._source.ends.through(
-            self._source.checked(batch), lambda given: np.array(keras.ops.convert_to_numpy(model(given, training=False)), np.float32)
-        )
+        return np.array(keras.ops.convert_to_numpy(model(given, training=False)))
 
-    def close(self) -> None:
+    def _free(self) -> None:
         """Frees the model; the backend's own threads stay until the process ends."""
         self._model = None
 

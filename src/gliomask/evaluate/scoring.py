@@ -12,7 +12,7 @@ from gliomask.arrays import LabelMap
 from gliomask.errors import CaseError, GeometryError, GliomaskError, UsageError
 from gliomask.geometry import Geometry
 from gliomask.io.brats import read_label_map
-from gliomask.io.label_maps import LabelMapFile, find_label_maps
+from gliomask.io.label_maps import LabelMapFile, find_label_maps, unknown_masks
 from gliomask.labels import LabelConvention, Region, convention
 from gliomask.metrics import empty
 from gliomask.metrics.region import RegionScores, score_region, worst_scores
@@ -137,7 +137,8 @@ def _pair(predictions: Path, references: Path) -> tuple[list[Pair], list[LabelMa
     """Pairs label maps by case id, or, where both places are files, with each other; also returns predictions without reference."""
     expected, found = find_label_maps(references), find_label_maps(predictions)
     if not expected:
-        raise CaseError(f"{references}: no reference label map found. They are named CASE_seg.nii.gz, CASE-seg.nii.gz or CASE.nii.gz.")
+        unknown = "".join(f" {path} may be a brain mask and was left alone." for path in unknown_masks(references)[:3])
+        raise CaseError(f"{references}: no reference label map found. They are named CASE_seg.nii.gz, CASE-seg.nii.gz or CASE.nii.gz.{unknown}")
     if references.is_file() and predictions.is_file():
         return [(next(iter(expected.values())), next(iter(found.values())))], []
     if not set(expected) & set(found):

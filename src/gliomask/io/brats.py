@@ -21,13 +21,11 @@ from gliomask.errors import CaseError, GeometryError, InputError, LabelError, Us
 from gliomask.geometry import Geometry
 from gliomask.io import decathlon, nifti
 from gliomask.io.dicom.headers import is_dicom
+from gliomask.io.references import last_word, masks_of_unknown_kind, tumour_label_maps
+from gliomask.io.tree import DEPTH, Folder, case_ids, walk
 from gliomask.labels import LabelConvention, convention
 from gliomask.preprocess.fitness import refuse_ct_and_copies
 from gliomask.sequences import PAPER_ORDER, Sequence, refuse_too_few, sequence_of_file_name
-
-REFERENCE_WORDS = ("seg", "label", "labels", "segm")
-"""Last words of a reference label map's name. `segm` is for `W39_1998.09.19_Segm.nii`, the one misnamed file of BraTS 2020 (case 355).
-A `mask` is none: brain masks are named so."""
 
 NEW_NAMES = ("t1n", "t2f")
 """Last words that only BraTS 2023 and later use; `t1c` and `t2w` are older than that."""
@@ -40,9 +38,6 @@ FEWEST_SLICES = 3
 
 LOOKED_AT = 200
 """Files looked at before a folder is said to hold no DICOM."""
-
-DEPTH = 4
-"""Levels of folders searched: archives nest BraTS 2017-2019's HGG and LGG trees two deep."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +52,10 @@ class CaseFiles:
         channels: a 4-D file that holds all sequences.
         channel_order: the sequences in `channels`.
         without: sequences that are to be done without, whether there is a file or not.
+        left_alone: files that may be a reference, or a brain mask; their names do not say.
 
     Raises:
-        CaseError: the case's name holds characters that cannot be shown.
+        CaseError: the case has no name, or it holds characters that cannot be shown.
     """
 
     case_id: str
@@ -69,8 +65,11 @@ class CaseFiles:
     channels: Path | None = None
     channel_order: tuple[Sequence, ...] = decathlon.CHANNEL_ORDER
     without: frozenset[Sequence] = frozenset()
+    left_alone: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.case_id:
+            raise CaseError("The top of a disk lends a case no name. Put the scans into a folder of their own.")
         if not self.case_id.isprintable():
             # It becomes part of file names, tables and lines on a terminal.
             name = printable(self.case_id)
@@ -88,28 +87,39 @@ class CaseFiles:
         """The mapping that was found, one line a file or channel, for people to check."""
         if self.channels is not None:
             numbered = enumerate(self.channel_order)
-            lines = [f"  {sequence.value:6} <- {self.channels.name} [channel {c}]" for c, sequence in numbered if sequence not in self.without]
+            lines = [f"  {sequence.value:6} <- {printable(self.channels.name)} [channel {c}]" for c, sequence in numbered if sequence not in self.without]
         else:
             lines = [f"  {sequence.value:6} <- {printable(self.sequences[sequence].name)}" for sequence in self.used()]
         lines += [f"  {sequence.value:6} <- nothing, as asked" for sequence in PAPER_ORDER if sequence in self.without]
         if self.reference is not None:
             lines.append(f"  labels <- {printable(self.reference.name)} [{self.labels.name}]")
+        elif self.left_alone:
+            names = ", ".join(printable(path.name) for path in self.left_alone)
+            lines.append(f"  labels <- nothing; {names} may be a brain mask (a reference is named {printable(self.case_id)}_seg.nii.gz)")
         return "\n".join([f"{self.case_id}:", *lines])
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a folder holds: cases that can be read, and those that cannot be told, by their folder's name."""
+    """What a folder holds.
+
+    Args:
+        cases: those that can be read.
+        refused: those that are incomplete, ambiguous or unreadable, by id.
+        notes: what was left alone although it may have been meant, in words.
+    """
 
     cases: list[CaseFiles] = field(default_factory=list)
     refused: dict[str, InputError] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def find_cases(folder: Path, labels: str | None = None, without: Iterable[Sequence] = ()) -> list[CaseFiles]:
     """Returns every case at or below `folder`, sorted by id; the first that is refused is raised.
 
-    A folder that holds files named after sequences is one case; otherwise its sub-folders are searched. A folder with `imagesTr` or
-    `imagesTs`, or one of the two, is Decathlon Task01, and so is a single 4-D file. Other files and hidden ones are left alone.
+    A folder that holds files named after sequences is a case, named as the folder; where two folders have one name, the id takes the
+    names of the folders above (`io.tree.case_ids`). Complete cases below a case are cases too. A folder with `imagesTr` or `imagesTs`, or one
+    of the two, is Decathlon Task01, and so is a single 4-D file. Other files and hidden ones are left alone.
 
     Args:
         folder: where to look.
@@ -138,9 +148,7 @@ def survey(folder: Path, labels: str | None = None, without: Iterable[Sequence] 
     found = Found()
     absent = frozenset(without)
     refuse_too_few(absent)
-    for files in _candidates(folder, absent, found.refused):
-        if any(files.case_id == other.case_id for other in found.cases):
-            raise CaseError(f"{folder}: two folders hold a case named {files.case_id}. Give them one at a time.")
+    for files in _candidates(folder, absent, found):
         found.cases.append(files if labels is None else replace(files, labels=convention(labels)))
     if not found.cases and not found.refused:
         if holds_dicom(folder):
@@ -168,39 +176,43 @@ def _is_dicom(path: Path) -> bool:
         return False
 
 
-def _candidates(folder: Path, without: frozenset[Sequence], refused: dict[str, InputError]) -> Iterable[CaseFiles]:
+def _candidates(folder: Path, without: frozenset[Sequence], found: Found) -> Iterable[CaseFiles]:
     if not folder.exists():
         raise CaseError(f"{folder}: does not exist. Give a folder of one case, a folder of cases, or four files by --flair, --t1, --t1ce, --t2.")
     if not folder.is_dir():
         return [_decathlon_case(decathlon.single_item(folder), without)]
     items = decathlon.items(folder)
-    return _folder_cases(folder, DEPTH, without, refused) if items is None else [_decathlon_case(item, without) for item in items]
+    return _folder_cases(folder, without, found) if items is None else [_decathlon_case(item, without) for item in items]
 
 
 def _decathlon_case(item: decathlon.Item, without: frozenset[Sequence]) -> CaseFiles:
     return CaseFiles(nifti.stem(item.images), {}, item.labels, convention("decathlon"), item.images, item.order, without)
 
 
-def _folder_cases(folder: Path, depth: int, without: frozenset[Sequence], refused: dict[str, InputError]) -> Iterator[CaseFiles]:
-    place = folder.resolve()
-    name = place.name
-    try:
-        entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        refused[printable(name)] = CaseError(f"{folder}: cannot be listed ({error.strerror or error}). Check that the folder may be read.")
-        return
-    # A folder may carry a sequence's NIfTI name; it is kept, so that reading it says what is wrong.
-    named = [path for path in entries if nifti.is_nifti_name(path) and (sequence_of_file_name(nifti.stem(path)) or not path.is_dir())]
-    if any(sequence_of_file_name(nifti.stem(path)) for path in named):
+def _folder_cases(top: Path, without: frozenset[Sequence], found: Found) -> Iterator[CaseFiles]:
+    folders = [folder for folder in walk(top) if folder.error or folder.scans]
+    folders = [folder for folder in folders if not folder.below_case or folder.error or is_whole(folder, without, found.notes)]
+    for name, folder in zip(case_ids(folders), folders, strict=True):
+        if folder.error:
+            found.refused[printable(name)] = CaseError(f"{folder.path}: cannot be listed ({folder.error}). Check that the folder may be read.")
+            continue
         try:
-            yield case_from_files(name, named, without)
+            yield case_from_files(name, folder.files, without)
         except CaseError as error:
-            refused[printable(name)] = error
-    elif depth > 0:
-        for child in entries:
-            # A link that leads back up is a loop.
-            if child.is_dir() and child.resolve() not in (place, *place.parents):
-                yield from _folder_cases(child, depth - 1, without, refused)
+            found.refused[printable(name)] = error
+
+
+def is_whole(folder: Folder, without: frozenset[Sequence] = frozenset(), notes: list[str] | None = None) -> bool:
+    """True where a folder below a case is a case as well; otherwise that is noted where there are scans, for derived ones lie in such folders."""
+    if not folder.scans:
+        return False
+    try:
+        case_from_files(folder.path.name, folder.files, without)
+    except CaseError as error:
+        if notes is not None:
+            notes.append(f"{folder.path}: lies below a case and was left alone, since it is no whole case itself. {error}")
+        return False
+    return True
 
 
 def case_from_files(case_id: str, files: Iterable[Path], without: frozenset[Sequence] = frozenset()) -> CaseFiles:
@@ -210,16 +222,14 @@ def case_from_files(case_id: str, files: Iterable[Path], without: frozenset[Sequ
         CaseError: a sequence is missing, or two files match one sequence.
     """
     found: dict[Sequence, list[Path]] = defaultdict(list)
-    references: list[Path] = []
-    others: list[Path] = []
+    files = tuple(files)
     for path in files:
         sequence = sequence_of_file_name(nifti.stem(path))
-        if sequence in without:
-            continue
-        if sequence is not None:
+        if sequence is not None and sequence not in without:
             found[sequence].append(path)
-        else:
-            (references if _last_word(path) in REFERENCE_WORDS else others).append(path)
+    scans = [path for path in files if sequence_of_file_name(nifti.stem(path))]
+    references = tumour_label_maps(files, scans)
+    others = [path for path in files if path not in (*scans, *references)]
     for what, paths in [*((sequence.value, found[sequence]) for sequence in PAPER_ORDER), ("the reference label map", references)]:
         if len(paths) > 1:
             names = ", ".join(str(path) for path in paths)
@@ -233,13 +243,10 @@ def case_from_files(case_id: str, files: Iterable[Path], without: frozenset[Sequ
             "Where a name is not understood, give the files by --flair, --t1, --t1ce, --t2; where the patient does not have a sequence, say --without."
         )
     sequences = {sequence: found[sequence][0] for sequence in PAPER_ORDER if sequence not in without}
-    new = any(_last_word(path) in NEW_NAMES for path in sequences.values())
+    new = any(last_word(path) in NEW_NAMES for path in sequences.values())
     labels = convention("brats2023" if new else "brats2021")
-    return CaseFiles(case_id, sequences, references[0] if references else None, labels, without=without)
-
-
-def _last_word(path: Path) -> str:
-    return nifti.stem(path).lower().replace("-", "_").split("_")[-1]
+    unknown = () if references else tuple(masks_of_unknown_kind(files, scans))
+    return CaseFiles(case_id, sequences, references[0] if references else None, labels, without=without, left_alone=unknown)
 
 
 def explicit_case(case_id: str, files: Mapping[Sequence, Path], labels: str = "brats2021", without: Iterable[Sequence] = ()) -> CaseFiles:
@@ -375,7 +382,8 @@ def read_reference(files: CaseFiles, geometry: Geometry) -> LabelMap:
         GeometryError: it does not lie on the case's grid.
     """
     if files.reference is None:
-        raise CaseError(f"Case {files.case_id}: no reference label map (a file named like {files.case_id}_seg.nii.gz) was found.")
+        aside = f" Left alone, since it may be a brain mask: {', '.join(path.name for path in files.left_alone)}." if files.left_alone else ""
+        raise CaseError(f"Case {files.case_id}: no reference label map (a file named like {files.case_id}_seg.nii.gz) was found.{aside}")
     label_map, found = read_label_map(files.reference, files.labels)
     if not geometry.same_grid(found):
         raise GeometryError(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gliomask.errors import CaseError, FileFormatError, UsageError
+from gliomask.files.paths import as_given
 from gliomask.io import nifti
 from gliomask.io.json_file import UNREADABLE, read_json
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
@@ -25,6 +26,10 @@ LABEL_WORDS = {"1": ("edema", "oedema"), "2": ("non-enhancing", "necro"), "3": (
 
 MAX_DESCRIPTION_BYTES = 10 << 20
 """Largest dataset.json that is read; Task01's has 100 KB."""
+
+
+MAX_LINKS = 40
+"""Links followed from one to the next, as Linux does."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,9 @@ def items(folder: Path) -> list[Item] | None:
         FileFormatError: dataset.json is not JSON, or too large.
         CaseError: dataset.json names other channels or labels than the four sequences and Task01's.
     """
-    if folder.resolve().name in IMAGE_FOLDERS:
-        root, names = folder.resolve().parent, [folder.resolve().name]
+    place = as_given(folder)
+    if place.name in IMAGE_FOLDERS:
+        root, names = place.parent, [place.name]
     else:
         root, names = folder, [name for name in IMAGE_FOLDERS if (folder / name).is_dir()]
     if not names:
@@ -66,9 +72,18 @@ def single_item(path: Path) -> Item:
             f"{path}: a single file must hold all four sequences in four dimensions, found the shape {shape}. "
             "Give the folder of the case, or four files by --flair, --t1, --t1ce, --t2."
         )
-    root = path.resolve().parent.parent
-    described = root / "dataset.json" if path.resolve().parent.name in IMAGE_FOLDERS else path.parent / "dataset.json"
-    return Item(path, _labels_of(path), _described_order(described))
+    return Item(path, _labels_of(path), _described_order(_description_of(path)))
+
+
+def _description_of(path: Path) -> Path:
+    """The dataset.json of a 4-D file: beside the link that was given, else beside the first of its targets that has one."""
+    place = as_given(path)
+    for _ in range(MAX_LINKS):
+        described = (place.parent.parent if place.parent.name in IMAGE_FOLDERS else place.parent) / "dataset.json"
+        if described.is_file() or not place.is_symlink():
+            break
+        place = as_given(place.parent / place.readlink())
+    return described
 
 
 def _is_image(path: Path) -> bool:
@@ -76,7 +91,7 @@ def _is_image(path: Path) -> bool:
 
 
 def _labels_of(path: Path) -> Path | None:
-    folder = path.resolve().parent
+    folder = as_given(path).parent
     labels = folder.parent / IMAGE_FOLDERS.get(folder.name, "") / path.name
     return labels if folder.name in IMAGE_FOLDERS and labels.is_file() else None
 

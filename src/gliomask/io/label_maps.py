@@ -12,12 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gliomask.errors import CaseError, UsageError
+from gliomask.files.paths import as_given
 from gliomask.io import nifti
-from gliomask.io.brats import DECATHLON_LABELS, DEPTH, NEW_NAMES, REFERENCE_WORDS
+from gliomask.io.brats import DECATHLON_LABELS, NEW_NAMES, is_whole
+from gliomask.io.references import FURTHER_WORDS, REFERENCE_WORDS, last_word, masks_of_unknown_kind, tumour_label_maps
+from gliomask.io.tree import Folder, case_ids, walk
 from gliomask.labels import LabelConvention, convention
-from gliomask.sequences import sequence_of_file_name
 
-LABEL_MAP_WORDS = (*REFERENCE_WORDS, "segmentation", "prediction", "pred")
+BESIDE_SCANS = (*REFERENCE_WORDS, "segmentation", "prediction", "pred")
+"""Last words of a label map beside scans."""
+
+LABEL_MAP_WORDS = (*BESIDE_SCANS, *FURTHER_WORDS)
 """Last words of a label map's name that are not part of the case id."""
 
 OTHER_RESULTS = ("probabilities", "probability", "uncertainty", "disagreement")
@@ -45,40 +50,61 @@ class LabelMapFile:
 def find_label_maps(place: Path) -> dict[str, LabelMapFile]:
     """Returns every label map at or below `place`, by case id in sorted order.
 
-    A folder that holds files named after sequences is a case and lends it its name; other label maps are named by their files.
+    A folder that holds files named after sequences is a case and lends it its name, as `io.brats.find_cases` does; other label maps are
+    named by their files, and by their folders where the file is called `seg` or the like.
 
     Raises:
         UsageError: `place` does not exist.
-        CaseError: two files are label maps of one case.
+        CaseError: two files are label maps of one case, or a folder cannot be listed.
     """
     if not place.exists():
         raise UsageError(f"{place} does not exist. Give a label map, or a folder of label maps.")
     found: dict[str, LabelMapFile] = {}
-    for file in _label_maps(place, DEPTH):
+    for file in [_named_by_file(place)] if place.is_file() else _below(place):
         if file.case_id in found:
             raise CaseError(f"Case {file.case_id}: two label maps, {found[file.case_id].path} and {file.path}. Keep one, or give a folder that holds one.")
         found[file.case_id] = file
     return {case_id: found[case_id] for case_id in sorted(found)}
 
 
-def _label_maps(place: Path, depth: int) -> Iterator[LabelMapFile]:
-    if place.is_file():
-        yield _named_by_file(place)
-        return
-    if (place / DECATHLON_LABELS).is_dir():
-        place = place / DECATHLON_LABELS
-    files = [path for path in sorted(place.iterdir()) if path.is_file() and nifti.is_nifti_name(path) and not path.name.startswith(".")]
-    stems = {nifti.stem(path) for path in files}
-    files = [path for path in files if not _further(nifti.stem(path), stems)]
-    scans = [path for path in files if sequence_of_file_name(nifti.stem(path))]
-    if scans:
-        labels = convention("brats2023" if any(_last_word(path) in NEW_NAMES for path in scans) else "brats2021")
-        yield from (LabelMapFile(place.resolve().name, path, labels) for path in files if _last_word(path) in LABEL_MAP_WORDS)
-        return
-    yield from (_named_by_file(path) for path in files if _last_word(path) not in OTHER_RESULTS)
-    if depth > 0:
-        for child in sorted(path for path in place.iterdir() if path.is_dir() and not path.name.startswith(".")):
-            yield from _label_maps(child, depth - 1)
+def unknown_masks(place: Path) -> list[Path]:
+    """Returns the files beside scans that may be label maps of the tumour or brain masks: their names do not say, so they are never taken."""
+    folders = list(walk(place)) if place.is_dir() else []
+    return [path for folder in folders if folder.scans for path in masks_of_unknown_kind(folder.files, folder.scans)]
+
+
+def _below(top: Path) -> Iterator[LabelMapFile]:
+    folders = _without_decathlon_images(list(walk(top)))
+    closed = next((folder for folder in folders if folder.error), None)
+    if closed is not None:
+        raise CaseError(f"{closed.path}: cannot be listed ({closed.error}). Check that the folder may be read.")
+    # Below a case only whole cases count: beside scans lie folders of intermediate results.
+    folders = [folder for folder in folders if not folder.below_case or is_whole(folder)]
+    lenders = [folder for folder in folders if folder.scans or any(nifti.stem(path).lower() in LABEL_MAP_WORDS for path in folder.files)]
+    names = {folder.path: name for folder, name in zip(lenders, case_ids(lenders), strict=True)}
+    for folder in folders:
+        yield from _label_maps(folder, names.get(folder.path, ""))
+
+
+def _without_decathlon_images(folders: list[Folder]) -> list[Folder]:
+    """Beside a folder of Task01's label maps nothing else is one."""
+    roots = {folder.path.parent for folder in folders if folder.path.name == DECATHLON_LABELS}
+
+    def counts(folder: Folder) -> bool:
+        above = [root for root in (folder.path, *folder.path.parents) if root in roots]
+        return all(folder.path.is_relative_to(root / DECATHLON_LABELS) for root in above)
+
+    return [folder for folder in folders if counts(folder)]
+
+
+def _label_maps(folder: Folder, name: str) -> Iterator[LabelMapFile]:
+    stems = {nifti.stem(path) for path in folder.files}
+    files = [path for path in folder.files if path.is_file() and not _further(nifti.stem(path), stems)]
+    if folder.scans:
+        labels = convention("brats2023" if any(last_word(path) in NEW_NAMES for path in folder.scans) else "brats2021")
+        yield from (LabelMapFile(name, path, labels) for path in tumour_label_maps(files, folder.scans, BESIDE_SCANS))
+    else:
+        yield from (_named_by_file(path, name) for path in files if last_word(path) not in OTHER_RESULTS)
 
 
 def _further(stem: str, stems: set[str]) -> bool:
@@ -87,17 +113,13 @@ def _further(stem: str, stems: set[str]) -> bool:
     return named is not None and f"{named[1]}_seg" in stems
 
 
-def _last_word(path: Path) -> str:
-    return re.split(r"[_-]", nifti.stem(path).lower())[-1]
-
-
-def _named_by_file(path: Path) -> LabelMapFile:
-    stem = nifti.stem(path)
+def _named_by_file(path: Path, folder_name: str = "") -> LabelMapFile:
+    stem, folder = nifti.stem(path), as_given(path).parent
     if stem.lower() in LABEL_MAP_WORDS:
-        stem = path.resolve().parent.name
-    elif _last_word(path) in LABEL_MAP_WORDS:
-        stem = stem[: -len(_last_word(path)) - 1]
-    return LabelMapFile(stem, path, _convention_of_name(stem, path.resolve().parent))
+        stem = folder_name or folder.name
+    elif last_word(path) in LABEL_MAP_WORDS:
+        stem = stem[: -len(last_word(path)) - 1]
+    return LabelMapFile(stem, path, _convention_of_name(stem, folder))
 
 
 def _convention_of_name(case_id: str, folder: Path) -> LabelConvention | None:

@@ -143,7 +143,7 @@ class ModelSpec(Part):
         spacing_mm: voxel size that the network was trained at.
         normalisation: of the intensities.
         outputs: label of each output channel, or the region where they are the three nested ones.
-        second_opinion: the model that is asked as well where this one suspects tumour, see `inference.consult`, unless another is asked for;
+        second_opinion: the model that is asked as well where this one suspects tumour, see `predict.ensemble.consult`, unless another is asked for;
             null for none.
         postprocess: name of the post-processing that is applied unless another is asked for.
         core_rule: what is core where hardly any of the tumour enhances; null where that is decided as everywhere. Applied where the models that

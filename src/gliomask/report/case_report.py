@@ -10,12 +10,12 @@ from typing import Any
 from gliomask import __version__
 from gliomask.arrays import LabelMap
 from gliomask.case import Case
+from gliomask.colours import PALETTE
 from gliomask.labels import Label, Region
 from gliomask.metrics.diameters import LesionDiameters, measure_lesions
 from gliomask.metrics.location import CROSSING_MM, CROSSING_SHARE, Centre, Laterality, Midplane, centre, laterality, midsagittal_plane
-from gliomask.report.colours import LABEL_COLOURS, LABEL_TITLES
 from gliomask.report.document import NOTICE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table
-from gliomask.report.pictures import PANEL_HEIGHT, PANEL_WIDTH, SEQUENCE_TITLES, SIDE_AIR, draw_diameters, draw_views, png
+from gliomask.report.pictures import PANEL_HEIGHT, PANEL_WIDTH, SIDE_AIR, draw_diameters, draw_views, png
 from gliomask.report.provenance import Provenance, estimates_in_words
 from gliomask.report.rendered import Rendered
 from gliomask.report.sections import DISPLAY_ORIENTATION
@@ -217,11 +217,11 @@ def _side_remark(report: CaseReport) -> str:
 
 
 def _sections(report: CaseReport) -> list[Block]:
-    legend = tuple((LABEL_COLOURS[label], title) for label, title in LABEL_TITLES.items())
+    legend = tuple((colour, label.title) for label, colour in PALETTE.labels.items())
     rows = []
     for plane in PLANES:
         words = f"{plane.name} section with the tumour's outlines"
-        rows.append(tuple(Picture(png(image), f"{SEQUENCE_TITLES[sequence]}, {words}") for sequence, image in draw_views(report.views, plane)))
+        rows.append(tuple(Picture(png(image), f"{sequence.title}, {words}") for sequence, image in draw_views(report.views, plane)))
     found = report.volumes.of(Region.WT).voxels > 0
     where = "Sections with the largest area of tumour in each plane." if found else "No tumour found: sections through the middle of the brain."
     return [Pictures(tuple(rows), f"{where} {READING}", legend=legend)]
@@ -233,7 +233,7 @@ def _volumes(volumes: Volumes) -> Table:
     for amount in volumes.amounts:
         share = f"{amount.volume_ml / whole:.0%}" if whole else "\N{EN DASH}"
         rows.append((_amount_title(amount), f"{amount.volume_ml:.{ML_DECIMALS}f}", f"{amount.voxels:,}", share))
-        swatches.append(LABEL_COLOURS[Label[amount.name.upper()]] if amount.kind == "label" else None)
+        swatches.append(PALETTE.labels[Label[amount.name.upper()]] if amount.kind == "label" else None)
     header = ("Label or region", "Volume, ml", "Voxels", "Of whole tumour")
     caption = "Each voxel has one label; regions are sums of labels: the tumour core is all but oedema, the whole tumour is everything."
     return Table(tuple(rows), header, (1, 2, 3), (4, 1.4, 1.4, 1.4), tuple(swatches), caption=caption)

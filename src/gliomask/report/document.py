@@ -9,7 +9,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from gliomask.report.colours import RGB
+from gliomask.colours import RGB
 
 NOTICE = "Research use only, not a medical device."
 """On every page."""

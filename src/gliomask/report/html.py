@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from html import escape
 
-from gliomask.report.colours import RGB
+from gliomask.colours import RGB
 from gliomask.report.document import MAX_SUBJECT, NOTICE, Block, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table, visible
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

@@ -15,10 +15,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from gliomask.colours import PALETTE
 from gliomask.errors import UsageError
 from gliomask.io.nifti import write_bytes
-from gliomask.labels import Label
-from gliomask.report.colours import LABEL_COLOURS, LABEL_TITLES
 
 FLAIR_TITLE = "FLAIR"
 LABEL_OPACITY = 0.75
@@ -130,7 +129,7 @@ def grey(pixels: npt.NDArray[np.floating], window: npt.NDArray[np.floating]) -> 
 def tinted(picture: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> npt.NDArray[np.floating]:
     """Returns a picture (I, J, 3) with the colours of the labels (I, J) over it."""
     picture = picture.copy()
-    for label, colour in LABEL_COLOURS.items():
+    for label, colour in PALETTE.labels.items():
         inside = labels == label
         picture[inside] = (1 - LABEL_OPACITY) * picture[inside] + LABEL_OPACITY * np.array(colour) / 255
     return picture
@@ -138,4 +137,4 @@ def tinted(picture: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -
 
 def label_patches() -> list[Patch]:
     """Returns what a legend of the labels shows."""
-    return [Patch(color=np.array(LABEL_COLOURS[label]) / 255, label=LABEL_TITLES[label]) for label in Label if label in LABEL_COLOURS]
+    return [Patch(color=PALETTE.label_hex(label), label=label.title) for label in PALETTE.labels]

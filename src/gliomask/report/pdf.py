@@ -12,8 +12,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gliomask.colours import RGB
 from gliomask.errors import EngineUnavailableError
-from gliomask.report.colours import RGB
 from gliomask.report.document import MAX_SUBJECT, NOTICE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Pictures, Table, visible
 
 if TYPE_CHECKING:

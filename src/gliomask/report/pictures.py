@@ -14,7 +14,7 @@ from gliomask.metrics.diameters import LesionDiameters, Segment
 from gliomask.report.sections import AXIAL, Box, Plane, draw_labels, draw_section
 from gliomask.report.sections import Picture as Section
 from gliomask.report.views import Views
-from gliomask.sequences import Sequence
+from gliomask.sequences import READING_ORDER, Sequence
 
 # Sizes in pixels, at which a quarter of a page's width has 300 dots an inch.
 PANEL_WIDTH, PANEL_HEIGHT, SIDE_AIR = 520, 560, 10
@@ -26,14 +26,12 @@ HALO: dict[str, Any] = {"stroke_width": 3, "stroke_fill": BLACK}
 BAR_LENGTHS_MM = (50.0, 20.0, 10.0, 5.0)
 """The longest that takes no more than a third of the picture is drawn."""
 
-SEQUENCE_TITLES = {Sequence.T1: "T1", Sequence.T1CE: "T1ce", Sequence.T2: "T2", Sequence.FLAIR: "FLAIR"}
-
 
 def draw_views(views: Views, plane: Plane) -> list[tuple[Sequence, Image.Image]]:
     """Returns the four sequences in one plane, all of one size."""
     height = views.box.size(plane)[1] + 2 * SIDE_AIR
     place = views.place(plane)
-    return [(sequence, _panel(views.section(plane, sequence), views.box, plane, title, place, height)) for sequence, title in SEQUENCE_TITLES.items()]
+    return [(sequence, _panel(views.section(plane, sequence), views.box, plane, sequence.title, place, height)) for sequence in READING_ORDER]
 
 
 def draw_diameters(views: Views, lesion: LesionDiameters) -> Image.Image:
@@ -46,7 +44,7 @@ def draw_diameters(views: Views, lesion: LesionDiameters) -> Image.Image:
     if overlay is not None:
         overlay.lay_over(section)
     height = section.shape[0] + 2 * SIDE_AIR
-    panel = _panel(section, box, AXIAL, SEQUENCE_TITLES[sequence], f"axial {index + 1}/{views.labels.shape[2]}", height)
+    panel = _panel(section, box, AXIAL, sequence.title, f"axial {index + 1}/{views.labels.shape[2]}", height)
     pen = ImageDraw.Draw(panel)
     for number, segment in enumerate((lesion.diameters.longest, lesion.diameters.perpendicular), start=1):
         ends = _on_panel(segment, box, section.shape)

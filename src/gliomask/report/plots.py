@@ -14,10 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from gliomask.colours import PALETTE
 from gliomask.io.nifti import write_bytes
-
-BOX_COLOURS = {"WT": "#009E73", "TC": "#D55E00", "ET": "#56B4E9"}
-"""Of Okabe and Ito's palette: the tumour core and the enhancing tumour have the colour of the label that is theirs alone."""
+from gliomask.labels import Region
 
 LINEAR_UP_TO_MM = 10.0
 """Distances are drawn linearly up to here and logarithmically beyond, so that 2 mm and a penalty of 374 mm can both be read."""
@@ -60,7 +59,7 @@ def _draw(axes: Axes, plot: BoxPlot) -> None:
         labels.append(f"{name}\nn = {cells.size}")
         if cells.size == 0:
             continue
-        colour = BOX_COLOURS.get(name, "0.6")
+        colour = PALETTE.region_hex(Region(name)) if name in list(Region) else "0.6"
         axes.boxplot(
             cells,
             positions=[at],

@@ -16,9 +16,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from gliomask.arrays import LabelMap
 from gliomask.case import Case
+from gliomask.colours import PALETTE
 from gliomask.io.nifti import write_bytes
 from gliomask.labels import Region
-from gliomask.report.colours import LABEL_COLOURS, LABEL_TITLES
 from gliomask.report.sections import AXIAL, CORONAL, SAGITTAL, Plane
 from gliomask.report.views import Views
 from gliomask.report.volumes import Volumes, measure
@@ -30,7 +30,6 @@ PANELS: tuple[tuple[tuple[Plane, Sequence], ...], ...] = (
 )
 """Rows of panels."""
 
-SEQUENCE_TITLES = {Sequence.T1: "T1", Sequence.T1CE: "T1ce", Sequence.T2: "T2", Sequence.FLAIR: "FLAIR"}
 NOTICE = "Research use only. Not a medical device."
 NOTHING_FOUND = "No tumour found"
 
@@ -97,7 +96,7 @@ def _panel(views: Views, plane: Plane, sequence: Sequence, height: int) -> Image
     section = views.section(plane, sequence)
     panel = Image.new("RGB", (PANEL_WIDTH, height), PANEL)
     if section is None:
-        ImageDraw.Draw(panel).text((PANEL_WIDTH / 2, height / 2), f"without {SEQUENCE_TITLES[sequence]}", QUIET, _font(MEDIUM), anchor="mm")
+        ImageDraw.Draw(panel).text((PANEL_WIDTH / 2, height / 2), f"without {sequence.title}", QUIET, _font(MEDIUM), anchor="mm")
         return panel
     left, top = (PANEL_WIDTH - section.shape[1]) // 2, (height - section.shape[0]) // 2
     panel.paste(Image.fromarray(section), (left, top))
@@ -105,7 +104,7 @@ def _panel(views: Views, plane: Plane, sequence: Sequence, height: int) -> Image
     across, down = views.box.position(plane, views.centre)
     _draw_ticks(pen, left + across * section.shape[1], top + down * section.shape[0], height)
     _draw_marks(pen, plane, height)
-    pen.text((12, 10), SEQUENCE_TITLES[sequence], TEXT, _font(MEDIUM), **HALO)
+    pen.text((12, 10), sequence.title, TEXT, _font(MEDIUM), **HALO)
     pen.text((12, height - 10), views.place(plane), QUIET, _font(SMALL), anchor="ls", **HALO)
     return panel
 
@@ -113,7 +112,7 @@ def _panel(views: Views, plane: Plane, sequence: Sequence, height: int) -> Image
 def _empty_panel(sequence: Sequence, height: int) -> Image.Image:
     panel = Image.new("RGB", (PANEL_WIDTH, height), PANEL)
     pen = ImageDraw.Draw(panel)
-    pen.text((12, 10), SEQUENCE_TITLES[sequence], TEXT, _font(MEDIUM), **HALO)
+    pen.text((12, 10), sequence.title, TEXT, _font(MEDIUM), **HALO)
     pen.text((PANEL_WIDTH // 2, height // 2), "segmented without it", QUIET, _font(SMALL), anchor="mm")
     return panel
 
@@ -145,11 +144,10 @@ def _draw_legend(pen: ImageDraw.ImageDraw, volumes: Volumes, top: int) -> None:
         pen.text((MARGIN, top), NOTHING_FOUND, WARNING, _font(LARGE))
         return
     x = MARGIN
-    for label, name in LABEL_TITLES.items():
-        red, green, blue = LABEL_COLOURS[label]
-        pen.rounded_rectangle((x, top + 3, x + 36, top + 49), 6, (red, green, blue))
+    for label, colour in PALETTE.labels.items():
+        pen.rounded_rectangle((x, top + 3, x + 36, top + 49), 6, colour)
         x += 50
-        x += _draw_amount(pen, (x, top), name, volumes.of(label).volume_ml) + 44
+        x += _draw_amount(pen, (x, top), label.title, volumes.of(label).volume_ml) + 44
     pen.line(((x - 22, top + 3), (x - 22, top + 49)), QUIET, 1)
     for region in (Region.TC, Region.WT):
         x += _draw_amount(pen, (x, top), region.title, volumes.of(region).volume_ml) + 44

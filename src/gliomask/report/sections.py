@@ -15,8 +15,8 @@ from PIL import Image
 from scipy import ndimage
 
 from gliomask.arrays import LabelMap, Mask, Volume
+from gliomask.colours import PALETTE
 from gliomask.labels import Label
-from gliomask.report.colours import LABEL_COLOURS
 
 DISPLAY_ORIENTATION = "LPS"
 """Axes of every volume here: I to the left, J to posterior, K to superior."""
@@ -163,7 +163,7 @@ def draw_labels(box: Box, plane: Plane, index: int, label_map: LabelMap) -> Over
     fine = _enlarge(labels, area, box.size(plane))
     border = ndimage.maximum_filter(fine, CONTOUR_FILTER_PIXELS) != ndimage.minimum_filter(fine, CONTOUR_FILTER_PIXELS)
     alpha = np.where(fine > 0, np.where(border, np.float32(1), np.float32(FILL_ALPHA)), np.float32(0))[..., None]
-    palette = np.array([LABEL_COLOURS.get(label, (0, 0, 0)) for label in Label], np.float32)
+    palette = np.array([PALETTE.labels.get(label, (0, 0, 0)) for label in Label], np.float32)
     return Overlay(area, _average(palette[fine] * alpha), _average(alpha))
 
 

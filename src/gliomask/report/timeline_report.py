@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from gliomask import __version__
 from gliomask.arrays import LabelMap, Mask
+from gliomask.colours import PALETTE
 from gliomask.errors import UsageError
 from gliomask.geometry import Geometry
 from gliomask.labels import Label, Region
@@ -25,7 +26,6 @@ from gliomask.metrics.diameters import LesionDiameters, measure_lesions
 from gliomask.metrics.follow_up import Change, Changes, NewLesion, carried_over, changes, new_lesions
 from gliomask.report.case_report import millilitres
 from gliomask.report.document import NOTICE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table
-from gliomask.report.plots import BOX_COLOURS
 from gliomask.report.provenance import Provenance
 from gliomask.report.rendered import Rendered
 from gliomask.report.sections import DISPLAY_ORIENTATION
@@ -259,7 +259,7 @@ def _curves(visits: Ordered[Visit]) -> list[Block]:
     days = [visit.point.day for visit in visits]
     places = [n if day is None or days[0] is None else (day - days[0]).days for n, day in enumerate(days)]
     for region in Region:
-        axes.plot(places, [visit.volumes.region_ml(region) for visit in visits], "o-", color=BOX_COLOURS[region.value], label=region.title, linewidth=2)
+        axes.plot(places, [visit.volumes.region_ml(region) for visit in visits], "o-", color=PALETTE.region_hex(region), label=region.title, linewidth=2)
     # The names come from files: a dollar sign there is no mathematics.
     labels = [(visit.point.name if len(visit.point.name) <= 18 else visit.point.name[:17] + "\N{HORIZONTAL ELLIPSIS}").replace("$", r"\$") for visit in visits]
     dated = [_plain(label) + ("" if day is None else f"\n{day.isoformat()}") for label, day in zip(labels, days, strict=True)]

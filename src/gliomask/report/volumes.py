@@ -11,8 +11,7 @@ import numpy as np
 from gliomask.arrays import LabelMap
 from gliomask.errors import GeometryError
 from gliomask.geometry import Geometry
-from gliomask.labels import Label, Region
-from gliomask.report.colours import LABEL_TITLES
+from gliomask.labels import TUMOUR_LABELS, Label, Region
 
 ML_DECIMALS = 3
 """A voxel of a BraTS volume has 0.001 ml."""
@@ -91,8 +90,8 @@ def measure(label_map: LabelMap, geometry: Geometry) -> Volumes:
     """
     if label_map.shape != geometry.shape:
         raise GeometryError(f"The label map has the shape {label_map.shape}, its grid has {geometry.shape}. Measure it on its own grid.")
-    counts = {label: int(np.count_nonzero(label_map == label)) for label in LABEL_TITLES}
-    labels = [_amount("label", label.name.lower(), title, counts[label], geometry) for label, title in LABEL_TITLES.items()]
+    counts = {label: int(np.count_nonzero(label_map == label)) for label in TUMOUR_LABELS}
+    labels = [_amount("label", label.name.lower(), label.title, counts[label], geometry) for label in TUMOUR_LABELS]
     regions = [_amount("region", region.value, region.title, sum(counts[label] for label in region.labels), geometry) for region in Region]
     return Volumes((*labels, *regions))
 

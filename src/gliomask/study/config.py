@@ -34,7 +34,7 @@ class _Part(BaseModel):
 
 
 class Inference(_Part):
-    """How a slice is cut before it goes through the network; see `gliomask.inference.PatchPlan`."""
+    """How a slice is cut before it goes through the network; see `gliomask.predict.brain.PatchPlan`."""
 
     patches: Literal["whole", "adjacent", "overlapping"] = Field(default="whole", description="whole slices, patches side by side, or overlapping ones")
     patch_size: int = Field(default=64, ge=2, le=512, multiple_of=2, description="side of a patch, pixels; not used by whole")

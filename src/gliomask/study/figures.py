@@ -14,13 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from gliomask.colours import LINES, PALETTE, in_hex
 from gliomask.io.nifti import write_bytes
 from gliomask.labels import Region
-from gliomask.report.plots import BOX_COLOURS
 
 BASELINE_COLOUR = "0.75"
-LINE_COLOURS = ("black", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Of Okabe and Ito's palette; a picture has as many lines as a comparison has trainings."""
 
 Scores = Mapping[str, Mapping[Region, Ordered[float]]]
 """Dice by title of the experiment and by region, one value per patient."""
@@ -40,7 +38,7 @@ def draw_comparison(title: str, scores: Scores, baseline: str, picture: Path) ->
     """
     figure = Figure(figsize=(11, 1.5 + 0.55 * len(scores)), layout="constrained")
     for axes, region in zip(figure.subplots(1, len(Region), sharey=True), Region, strict=True):
-        _draw_boxes(axes, {name: regions[region] for name, regions in scores.items()}, baseline, BOX_COLOURS[region.value])
+        _draw_boxes(axes, {name: regions[region] for name, regions in scores.items()}, baseline, PALETTE.region_hex(region))
         axes.set_title(f"{region.value}: {region.title}", fontsize=10)
         axes.set_xlabel("Dice")
     figure.suptitle(f"{title}   (line: median, diamond: mean, dot: a patient, dotted: median of '{baseline}')", fontsize=10)
@@ -101,7 +99,7 @@ def draw_curves(panels: Mapping[str, Ordered[Curve]], picture: Path) -> None:
         titles = list(dict.fromkeys(curve.title for curve in curves))
         for n, curve in enumerate(curves):
             first = next(m for m, other in enumerate(curves) if other.title == curve.title) == n
-            colour = LINE_COLOURS[titles.index(curve.title) % len(LINE_COLOURS)]
+            colour = in_hex(LINES[titles.index(curve.title) % len(LINES)])
             axes.plot(curve.shares, curve.losses, marker=".", color=colour, alpha=0.8, label=curve.title if first else None)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("share of the training")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,14 @@ import keras
 import numpy as np
 from pydantic import JsonValue, ValidationError
 
-from gliomask.engines.base import AGREEMENT_TOLERANCE, EngineSource, InputKind
-from gliomask.engines.choose import open_engine
+from gliomask.engines.base import AGREEMENT_TOLERANCE, EngineSource, InputKind, failure
+from gliomask.engines.choose import DEFAULT_ENGINE, open_engine
 from gliomask.errors import EngineUnavailableError, FileFormatError, UsageError
 from gliomask.io.json_file import read_json
 from gliomask.io.nifti import write_bytes
 from gliomask.models.calibration import CoreNumbers, Quality, Subsets
 from gliomask.models.files import SPEC_NAME, Arrays, pack_arrays, sha256
-from gliomask.models.golden import GOLDEN_SHAPES, PROBABILITIES, golden_batch, golden_input, prove, refuse_blind_pair
+from gliomask.models.golden import GOLDEN_SHAPES, PROBABILITIES, check_golden, golden_batch, golden_input, prove, refuse_blind_pair
 from gliomask.models.spec import ORIENTATION, OUTPUT_NAMES, SCHEMA_VERSION, Graph, ModelSpec, Normalisation, Timing, TrainingRecord, spec_bytes
 from gliomask.networks.catalogue import Network, network
 from gliomask.preprocess.normalise import normalisation
@@ -163,21 +164,25 @@ def _golden_pair(model: keras.Model, config: TrainConfig, kind: InputKind) -> Ar
     background = normalisation(config.normalisation)[1]
     slices = network(config.network).slices
     golden = golden_input(config.sequences, (*GOLDEN_SHAPES[kind], *([slices] if slices > 1 else [])), background)
-    golden[PROBABILITIES] = np.asarray(model(golden_batch(golden, config.sequences, slices), training=False), np.float32)[0]
+    batch = golden_batch(golden, config.sequences, slices)
+    try:
+        golden[PROBABILITIES] = np.asarray(model(batch, training=False), np.float32)[0]
+    except Exception as error:  # the backends' exceptions share no base class
+        raise failure(error, f"Keras failed on the network '{config.network}' with input {batch.shape}") from error
     return golden
 
 
 def _prove(source: EngineSource, golden: Arrays, spec: ModelSpec) -> None:
-    engine = open_engine("openvino", source)
-    prove(engine, golden, spec)
-    refuse_blind_pair(engine, golden, spec)
-    engine.close()
+    check_golden(golden, spec, "The exported network")
+    with closing(open_engine(DEFAULT_ENGINE, source)) as engine:
+        prove(engine, golden, spec)
+        refuse_blind_pair(engine, golden, spec)
     try:
         second = open_engine("onnxruntime", source)
     except EngineUnavailableError:
         return
-    prove(second, golden, spec)
-    second.close()
+    with closing(second):
+        prove(second, golden, spec)
 
 
 def _write(folder: Path, files: Mapping[str, bytes], spec: ModelSpec) -> None:

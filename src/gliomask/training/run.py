@@ -14,6 +14,7 @@ import keras
 from gliomask import __version__
 from gliomask.engines.base import thread_count
 from gliomask.errors import CaseError, UsageError
+from gliomask.files.paths import as_given
 from gliomask.io.brats import CaseFiles, find_cases
 from gliomask.io.json_file import read_json
 from gliomask.io.nifti import write_bytes
@@ -137,7 +138,7 @@ def _origin(start: Path | None, held_out: list[CaseFiles]) -> dict[str, Any] | N
     leaked = sorted(seen & {case.case_id for case in held_out})
     if leaked:
         raise UsageError(f"{start}: its weights were trained on cases that are held out here: {', '.join(leaked[:5])}. Start from another training.")
-    return {"name": start.resolve().name, "cases": sorted(seen), "patches": record.get("patches"), "hours": record.get("hours")}
+    return {"name": as_given(start).name, "cases": sorted(seen), "patches": record.get("patches"), "hours": record.get("hours")}
 
 
 def _train(training: list[CaseFiles], validation: list[CaseFiles], folder: Path, config: TrainConfig, display: Display, start: Path | None) -> Trained:

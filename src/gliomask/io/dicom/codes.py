@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gliomask.colours import PALETTE
 from gliomask.labels import Label
 
 
@@ -36,9 +37,9 @@ NEOPLASM = ("108369006", "SCT", "Neoplasm")
 BRAIN = ("12738006", "SCT", "Brain")
 
 SEGMENTS: dict[Label, SegmentCode] = {
-    Label.NECROTIC: SegmentCode("Necrotic and non-enhancing core", "6574001", "SCT", "Necrosis", (220, 50, 47)),
-    Label.OEDEMA: SegmentCode("Oedema", "79654002", "SCT", "Edema", (64, 160, 43)),
-    Label.ENHANCING: SegmentCode("Enhancing tumour", "C113842", "NCIt", "Enhancing Lesion", (250, 200, 40)),
+    Label.NECROTIC: SegmentCode("Necrotic and non-enhancing core", "6574001", "SCT", "Necrosis", PALETTE.labels[Label.NECROTIC]),
+    Label.OEDEMA: SegmentCode("Oedema", "79654002", "SCT", "Edema", PALETTE.labels[Label.OEDEMA]),
+    Label.ENHANCING: SegmentCode("Enhancing tumour", "C113842", "NCIt", "Enhancing Lesion", PALETTE.labels[Label.ENHANCING]),
 }
 """Every label but the background; a segment's number is its label."""
 

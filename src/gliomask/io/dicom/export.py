@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gliomask.errors import GeometryError, LabelError, UsageError
+from gliomask.arrays import LabelMap
+from gliomask.errors import GeometryError, GliomaskError, LabelError, UsageError
 from gliomask.io.dicom.archive import opened
 from gliomask.io.dicom.measurement_report import build_report
 from gliomask.io.dicom.quiet import quiet_pydicom
 from gliomask.io.dicom.segmentation_object import build_segmentation
-from gliomask.io.dicom.source import in_source_order, load_source
+from gliomask.io.dicom.source import SourceImages, in_source_order, load_source, unusable_header
 from gliomask.io.dicom.structure_set import build_structure_set
 from gliomask.io.nifti import all_or_none, read_volume, refuse_unwritable, stem, write_bytes
 from gliomask.labels import LabelConvention
@@ -27,10 +28,25 @@ class Kinds:
     report: bool = True
 
 
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Args:
+        paths: the objects.
+        left_out: keywords of the source whose value is not valid, and which are empty or absent in the objects.
+        notes: what else differs from the source's headers, in sentences.
+    """
+
+    paths: tuple[Path, ...]
+    left_out: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
 def export(
     label_map: Path, place: Path, output: Path, kinds: Kinds, convention: LabelConvention, *, number: str | None = None, overwrite: bool = False
-) -> list[Path]:
-    """Writes the objects asked for into a folder; returns their paths. All are built before the first is written.
+) -> Exported:
+    """Writes the objects asked for into a folder. All are built before the first is written.
 
     Args:
         label_map: a NIfTI file in the grid of the series; its axes may be permuted or flipped.
@@ -45,6 +61,7 @@ def export(
         GeometryError: the label map is in the grid of no series.
         LabelError: the label map holds other values than its convention's.
         CaseError: several series have its grid, or the folder holds two patients.
+        FileFormatError: the headers of the series are such that no object can refer to it.
         UsageError: a file exists and `overwrite` is false, or the report is asked for without the segmentation.
     """
     if kinds.report and not kinds.segmentation:
@@ -65,19 +82,28 @@ def export(
             source = load_source(folder, read.geometry, number)
     except GeometryError as error:
         raise GeometryError(f"{label_map}: {error}") from error
-    planes = in_source_order(labels, read.geometry, source)
-    built: dict[str, Any] = {}
-    if kinds.segmentation:
-        built["seg"] = build_segmentation(planes, source)
-    if kinds.structure_set:
-        built["rtstruct"] = build_structure_set(planes, source)
-    if kinds.report:
-        built["sr"] = build_report(planes, source, built["seg"])
-    contents = {kind: _bytes(dataset) for kind, dataset in built.items()}
+    contents = _built(in_source_order(labels, read.geometry, source), source, kinds)
     with all_or_none(targets.values()):
         for kind, content in contents.items():
             write_bytes(targets[kind], content)
-    return list(targets.values())
+    return Exported(tuple(targets.values()), source.left_out, source.notes)
+
+
+def _built(planes: LabelMap, source: SourceImages, kinds: Kinds) -> dict[str, bytes]:
+    built: dict[str, Any] = {}
+    try:
+        if kinds.segmentation:
+            built["seg"] = build_segmentation(planes, source)
+        if kinds.structure_set:
+            built["rtstruct"] = build_structure_set(planes, source)
+        if kinds.report:
+            built["sr"] = build_report(planes, source, built["seg"])
+        contents = {kind: _bytes(dataset) for kind, dataset in built.items()}
+    except (GliomaskError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        raise unusable_header(source.series, error) from None
+    return contents
 
 
 def _bytes(dataset: Any) -> bytes:

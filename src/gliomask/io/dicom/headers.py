@@ -45,6 +45,9 @@ PREFIX_BYTES, META_LENGTH_BYTES = 132, 12
 
 INFLATED_AT_ONCE = 1 << 20
 
+MAX_LETTERS, MAX_VALUES = 1024, 64
+"""Of one text, and values of one attribute: what is longer is cut before anything looks at it. The standard allows 64 letters (PS3.5, 6.2, LO)."""
+
 IDENTIFIERS = (
     "PatientName",
     "PatientID",
@@ -309,7 +312,7 @@ def _contrast_agent(dataset: Any) -> str:
 
 def _text(dataset: Any, keyword: str) -> str:
     value = dataset.get(keyword)
-    return "" if value is None else " ".join(str(value).replace("\0", " ").split())
+    return "" if value is None else " ".join(str(value)[:MAX_LETTERS].replace("\0", " ").split())
 
 
 def _list(dataset: Any, keyword: str) -> tuple[str, ...]:
@@ -319,7 +322,7 @@ def _list(dataset: Any, keyword: str) -> tuple[str, ...]:
 def _strings(value: Any) -> tuple[str, ...]:
     if value in (None, ""):
         return ()
-    return tuple(str(word).upper() for word in ([value] if isinstance(value, str) else value))
+    return tuple(str(word)[:MAX_LETTERS].upper() for word in ([value] if isinstance(value, str) else list(value)[:MAX_VALUES]))
 
 
 def _words(text: str) -> list[str]:

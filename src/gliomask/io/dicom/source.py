@@ -13,21 +13,9 @@ from gliomask.errors import CaseError, FileFormatError, GeometryError
 from gliomask.geometry import Geometry
 from gliomask.io.dicom.decoder import AGAIN
 from gliomask.io.dicom.headers import MR_CLASSES
+from gliomask.io.dicom.mend import Mended, mend
 from gliomask.io.dicom.quiet import quiet_pydicom
 from gliomask.io.dicom.survey import Series, survey
-
-REQUIRED_EMPTY = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyDate",
-    "StudyTime",
-    "StudyID",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-)
-"""Attributes of type 2 (PS3.3, C.7.1.1 and C.7.2.1): must be written, may be empty. Anonymised series often lack them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +24,15 @@ class SourceImages:
 
     Args:
         series: what is known of it, its frames in the order of the slices.
-        datasets: the headers of its files: one for each slice, or one for all.
+        datasets: the headers of its files, mended: one for each slice, or one for all.
+        left_out: keywords of the source whose value is not valid, and which written objects leave empty or out.
+        notes: what else was changed in the headers.
     """
 
     series: Series
     datasets: tuple[Any, ...]
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def multi_frame(self) -> bool:
@@ -74,7 +66,8 @@ def load_source(folder: Path, grid: Geometry, number: str | None) -> SourceImage
     if len(matching) > 1:
         labels = ", ".join(series.label for series in matching)
         raise CaseError(f"Series {labels} all have the grid of the label map. Say which it was drawn on, for example --number {matching[0].label}.")
-    return SourceImages(matching[0], _datasets(matching[0]))
+    mended = _datasets(matching[0], matching[0].geometry or grid)
+    return SourceImages(matching[0], mended.datasets, mended.left_out, mended.notes)
 
 
 def same_voxels(grid: Geometry, other: Geometry) -> bool:
@@ -88,21 +81,26 @@ def in_source_order(label_map: LabelMap, grid: Geometry, source: SourceImages) -
     return np.ascontiguousarray(grid.reorientation_to(source.geometry.orientation).apply(label_map).transpose(2, 1, 0))
 
 
-def _datasets(series: Series) -> tuple[Any, ...]:
+def _datasets(series: Series, geometry: Geometry) -> Mended:
     import pydicom
 
-    if not series.tags.frame_of_reference_uid:
-        raise FileFormatError(f"{series.name}: has no FrameOfReferenceUID, so nothing can be written that refers to its space. Give the original export.")
     paths = list(dict.fromkeys(frame.path for frame in series.frames))
     try:
         with quiet_pydicom():
             datasets = [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
+            if len(paths) not in (1, len(series.frames)) or int(datasets[0].get("NumberOfFrames") or 1) * len(paths) != len(series.frames):
+                raise FileFormatError(f"{series.name}: its volume is only a part of its files. Give a series that holds one volume.")
+            return mend(datasets, geometry, series.name)
     except OSError as error:
         raise FileFormatError(f"{series.name}: one of its files cannot be read any more ({error.strerror or type(error).__name__}). {AGAIN}") from None
-    if len(paths) not in (1, len(series.frames)) or int(datasets[0].get("NumberOfFrames") or 1) * len(paths) != len(series.frames):
-        raise FileFormatError(f"{series.name}: its volume is only a part of its files. Give a series that holds one volume.")
-    for dataset in datasets:
-        for keyword in REQUIRED_EMPTY:
-            if keyword not in dataset:
-                setattr(dataset, keyword, "")
-    return tuple(datasets)
+    except (FileFormatError, MemoryError):
+        raise
+    except Exception as error:
+        raise unusable_header(series, error) from None
+
+
+def unusable_header(series: Series, error: Exception) -> FileFormatError:
+    """The refusal for whatever pydicom or highdicom raise over a header. Their words quote values, so only the kind of error is told."""
+    return FileFormatError(
+        f"{series.name}: no DICOM object can be made that refers to its headers ({type(error).__name__}). Give the original export of the scanner."
+    )

@@ -6,7 +6,7 @@ import filecmp
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gliomask.errors import CaseError, FileFormatError, InputError, LimitError, UsageError
@@ -16,6 +16,7 @@ from gliomask.io.dicom.headers import Frame, ParsedFile, Tags, is_dicom, parse
 from gliomask.io.dicom.quiet import quiet_pydicom
 from gliomask.io.dicom.recognise import Guess, recognise
 from gliomask.io.dicom.stack import in_order
+from gliomask.io.dicom.two_valued import two_valued
 from gliomask.sequences import Sequence
 
 MAX_DEPTH = 12
@@ -155,7 +156,15 @@ def _volumes(files: list[ParsedFile]) -> Iterator[tuple[Tags, list[Frame], tuple
         parts.setdefault(key, []).append(frame)
     tags_of = {(frame.path, frame.index): file.tags for file in files for frame in file.frames}
     for part in parts.values():
-        yield tags_of[part[0].path, part[0].index], part, notes
+        yield _of_part(tags_of[part[0].path, part[0].index], part), part, notes
+
+
+def _of_part(tags: Tags, part: list[Frame]) -> Tags:
+    """The tags with what the frames of this part say of themselves: FrameType, component and echo time of an enhanced file's part."""
+    kinds, echoes = {frame.kind for frame in part}, {frame.echo_time_ms for frame in part}
+    kind = part[0].kind if len(kinds) == 1 and part[0].kind else tags.image_type
+    echo_ms = part[0].echo_time_ms if len(echoes) == 1 and part[0].echo_time_ms else tags.echo_time_ms
+    return replace(tags, image_type=kind, echo_time_ms=echo_ms)
 
 
 def _without_copies(files: list[ParsedFile]) -> tuple[list[Frame], tuple[str, ...]]:
@@ -232,24 +241,26 @@ def choose(found: Survey, overrides: Mapping[Sequence, str] | None = None) -> Ch
     verdicts = {series.label: series.guess.reason for series in found.series}
     problems = []
     taken = {series.label for series in named.values()}
+    guesses = _guesses(found, verdicts)
     for sequence in Sequence:
-        rivals = [series for series in found.series if series.guess.sequence == sequence and series.label not in taken]
-        usable = [series for series in rivals if series.geometry is not None]
+        rivals = [series for series in found.series if guesses[series.label].sequence == sequence and series.label not in taken]
         for series in rivals:
             if series.problem is not None:
                 verdicts[series.label] += f"; cannot be read: {series.problem}"
         if sequence in chosen:
             verdicts[chosen[sequence].label] = "named by --series"
-        elif usable:
-            best, why = _best(usable)
+            continue
+        usable = _without_masks([series for series in rivals if series.geometry is not None], verdicts)
+        if usable:
+            best, why = _best(usable, guesses)
             if why is None:
                 labels = ", ".join(series.label for series in usable)
                 problems.append(f"{sequence.value}: series {labels} are equally good; name one, for example --series {sequence.value}={usable[0].label}")
             else:
                 chosen[sequence] = best
                 verdicts[best.label] += f"; {why}" if why else ""
-        elif rivals:
-            problems.append(f"{sequence.value}: {rivals[0].problem}")
+        else:
+            problems += [f"{sequence.value}: {series.problem}" for series in rivals if series.problem is not None][:1]
     _refuse_two_studies(chosen, problems, all_named=len(named) == len(chosen))
     ordered = {sequence: chosen[sequence] for sequence in Sequence if sequence in chosen}
     return Choice(ordered, verdicts, tuple(problems))
@@ -264,24 +275,65 @@ def _named(found: Survey, wanted: str) -> Series:
     return matches[0]
 
 
-def _best(usable: list[Series]) -> tuple[Series, str | None]:
+def _guesses(found: Survey, verdicts: dict[str, str]) -> dict[str, Guess]:
+    """What each series is taken for, seen beside the others.
+
+    Where the header of every MR series names a contrast agent, as scanners write it for a whole examination, it tells nothing apart: beside a T1ce that
+    words name, a T1 without a word on contrast agent is T1.
+    """
+    guesses = {series.label: series.guess for series in found.series}
+    by_words = any(guess.sequence == Sequence.T1CE and not guess.agent_by_header for guess in guesses.values())
+    if by_words and all(series.tags.contrast_agent for series in found.series if series.tags.modality == "MR"):
+        for label, guess in guesses.items():
+            if guess.sequence == Sequence.T1CE and guess.agent_by_header:
+                guesses[label] = replace(guess, sequence=Sequence.T1, agent_by_header=False)
+                verdicts[label] += "; but so it is in all series, and another one is named as with contrast agent"
+    return guesses
+
+
+def _without_masks(candidates: list[Series], verdicts: dict[str, str]) -> list[Series]:
+    scans = []
+    for series in candidates:
+        if two_valued(series.frames, series.tags.transfer_syntax, series.name):
+            verdicts[series.label] = "a mask: its pixels have two values"
+        else:
+            scans.append(series)
+    return scans
+
+
+def _best(usable: list[Series], guesses: Mapping[str, Guess]) -> tuple[Series, str | None]:
     """The preferred series and why; the reason is None where two are equally good, empty where there is no other."""
-    ranked = sorted(usable, key=_rank, reverse=True)
+    ranked = sorted(usable, key=lambda series: _rank(series, guesses[series.label]), reverse=True)
     if len(ranked) == 1:
         return ranked[0], ""
-    if _rank(ranked[0]) == _rank(ranked[1]):
+    first, second = (_rank(series, guesses[series.label]) for series in ranked[:2])
+    if first == second:
         return ranked[0], None
-    reason = "not reformatted" if ranked[0].guess.preference > ranked[1].guess.preference else "the sharpest"
+    reason = next(why for why, mine, other in zip(PREFERENCES, first, second, strict=True) if mine != other)
     return ranked[0], f"{reason} of series {', '.join(series.label for series in usable)}"
 
 
-def _rank(series: Series) -> tuple[int, int, int]:
-    """Acquired before reformatted, then thin slices, then many voxels."""
-    geometry = series.geometry
+PREFERENCES = (
+    "named, not told by timing alone,",
+    "the one whose words name a contrast agent",
+    "not reformatted",
+    "the sharpest",
+    "normalised (NORM in ImageType)",
+    "corrected for distortion (DIS3D or DIS2D in ImageType)",
+    "the one with the most voxels",
+)
+"""Why the first of several series is taken, in the order in which they are compared."""
+
+
+def _rank(series: Series, guess: Guess) -> tuple[int, ...]:
+    """One number for each of `PREFERENCES`; more is better."""
+    geometry, kind = series.geometry, series.tags.image_type
     if geometry is None:
-        return -9, 0, 0
+        return (-9,) * len(PREFERENCES)
     thickest = round(max(geometry.spacing_mm) / SHARPER_MM)
-    return series.guess.preference, -thickest, geometry.shape[0] * geometry.shape[1] * geometry.shape[2]
+    corrected = 2 * ("DIS3D" in kind) or int("DIS2D" in kind)
+    voxels = geometry.shape[0] * geometry.shape[1] * geometry.shape[2]
+    return int(guess.named), -int(guess.agent_by_header), -int(guess.reformatted), -thickest, int("NORM" in kind), corrected, voxels
 
 
 def _refuse_two_studies(chosen: Mapping[Sequence, Series], problems: list[str], *, all_named: bool) -> None:

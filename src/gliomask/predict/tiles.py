@@ -1,4 +1,4 @@
-"""Grids of patches that cover a slice or a volume, and the fusing of what a network says of each patch.
+"""Tiles: grids of patches that cover a slice or a volume, and the fusing of what a network says of each patch.
 
 The same code serves planes and volumes: a grid has as many axes as the network's input has. All starts are even, because the networks
 pool by two and see another image when it is shifted by one pixel.
@@ -113,6 +113,49 @@ def _check(size: int, stride: int, margin: int) -> None:
         raise UsageError(f"Patches of {size} with a margin of {margin} leave gaps at a stride of {stride}. The stride may be at most {size - 2 * margin}.")
 
 
+class Fusion:
+    """The mean of what a network says of the patches of a grid, where patches overlap.
+
+    Args:
+        grid: where the patches lie.
+    """
+
+    def __init__(self, grid: PatchGrid) -> None:
+        self._grid = grid
+        self._left = len(grid.starts)
+        self._total: npt.NDArray[np.float32] | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every patch of the grid has been added."""
+        return self._left == 0
+
+    def add(self, start: tuple[int, ...], probabilities: npt.NDArray[np.float32]) -> None:
+        """Adds the probabilities (N, *size, classes) of the patch at `start`. Sums depend on the order, in their last bits."""
+        grid = self._grid
+        self._left -= 1
+        if grid.starts == ((0,) * len(grid.shape),):
+            self._total = probabilities[(slice(None), *map(slice, grid.shape))]
+            return
+        if self._total is None:
+            self._total = np.zeros((len(probabilities), *grid.shape, probabilities.shape[-1]), np.float32)
+        kept = grid.kept(start)
+        within = tuple(slice(k.start - first, k.stop - first) for k, first in zip(kept, start, strict=True))
+        self._total[(slice(None), *kept)] += probabilities[(slice(None), *within)]
+        if self.complete:
+            self._total /= grid.coverage()[..., None]
+
+    def mean(self) -> npt.NDArray[np.float32]:
+        """Returns (N, *grid.shape, classes) probabilities; each pixel's weights sum to one.
+
+        Raises:
+            UsageError: the grid has no patches, or some have not been added.
+        """
+        if self._total is None or not self.complete:
+            raise UsageError(f"{self._left} of {len(self._grid.starts)} patches are missing, so there is no mean of them.")
+        return self._total
+
+
 def predict_patches(stack: npt.NDArray[np.float32], grid: PatchGrid, predict: Predict, background: float) -> npt.NDArray[np.float32]:
     """Runs a network on every patch of a grid and averages the probabilities where patches overlap.
 
@@ -125,21 +168,10 @@ def predict_patches(stack: npt.NDArray[np.float32], grid: PatchGrid, predict: Pr
     Returns:
         (N, *grid.shape, classes) probabilities; each pixel's weights sum to one.
     """
-    origin = (0,) * len(grid.shape)
-    if grid.starts == (origin,):
-        return predict(cut(stack, origin, grid.size, background))[(slice(None), *map(slice, grid.shape))]
-    total: npt.NDArray[np.float32] | None = None
+    fusion = Fusion(grid)
     for start in grid.starts:
-        probabilities = predict(cut(stack, start, grid.size, background))
-        if total is None:
-            total = np.zeros((*stack.shape[:-1], probabilities.shape[-1]), np.float32)
-        kept = grid.kept(start)
-        within = tuple(slice(k.start - first, k.stop - first) for k, first in zip(kept, start, strict=True))
-        total[(slice(None), *kept)] += probabilities[(slice(None), *within)]
-    if total is None:
-        raise UsageError("A grid without patches predicts nothing.")
-    total /= grid.coverage()[..., None]
-    return total
+        fusion.add(start, predict(cut(stack, start, grid.size, background)))
+    return fusion.mean()
 
 
 def cut(stack: npt.NDArray[np.float32], start: tuple[int, ...], size: tuple[int, ...], background: float) -> npt.NDArray[np.float32]:

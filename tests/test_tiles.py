@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import maximum_filter, uniform_filter
 
 from gliomask.errors import UsageError
-from gliomask.patches import PatchGrid, adjacent, box_with_halo, cut, lattice, overlapping, predict_patches, slabs, whole, windows
+from gliomask.predict.tiles import PatchGrid, adjacent, box_with_halo, cut, lattice, overlapping, predict_patches, slabs, whole, windows
 
 even = st.integers(1, 20).map(lambda n: 2 * n)
 plane = st.tuples(st.integers(1, 90), st.integers(1, 90))

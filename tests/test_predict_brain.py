@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gliomask.errors import UsageError
+from gliomask.errors import ModelError, UsageError
 from gliomask.geometry import Geometry
-from gliomask.inference import NetworkShape, PatchPlan, averaged_over_flips, predict_brain
+from gliomask.predict.brain import NetworkShape, PatchPlan, predict_brain
+from gliomask.predict.flips import averaged_over_flips
 from gliomask.preprocess.channels import Prepared
 from gliomask.quality import disagreement, entropy
 
@@ -136,3 +137,22 @@ def test_passes_that_agree_leave_no_disagreement(prepared):
     apart = disagreement(found, doubts)
     np.testing.assert_allclose(apart, 0, atol=1e-5)
     assert entropy(found).max() > 0.5
+
+
+@pytest.mark.parametrize("plan", [PatchPlan(), PatchPlan("overlapping", 16, 4)])
+@pytest.mark.parametrize(("network", "predict"), [(SLICES, slice_network), (VOLUMES, volume_network)])
+def test_tiles_in_flight_change_no_bit(prepared, plan, network, predict):
+    doubts, others = np.zeros(SHAPE, np.float32), np.zeros(SHAPE, np.float32)
+    expected = predict_brain(prepared, network, plan, averaged_over_flips(predict), doubts=doubts)
+    for in_flight in (2, 5):
+        found = predict_brain(prepared, network, plan, averaged_over_flips(predict), doubts=others, in_flight=in_flight)
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(others, doubts)
+
+
+def test_a_failure_in_flight_is_the_callers(prepared):
+    def broken(batch: np.ndarray) -> np.ndarray:
+        raise ModelError("no more")
+
+    with pytest.raises(ModelError, match="no more"):
+        predict_brain(prepared, SLICES, PatchPlan(), broken, in_flight=3)

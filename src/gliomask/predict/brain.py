@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -12,9 +13,9 @@ import numpy.typing as npt
 from gliomask.arrays import Channels, Probabilities
 from gliomask.errors import UsageError
 from gliomask.labels import Label
-from gliomask.patches import PatchGrid, Predict, adjacent, box_with_halo, overlapping, predict_patches, slabs, whole, windows
+from gliomask.predict.schedule import in_order
+from gliomask.predict.tiles import Fusion, PatchGrid, Predict, adjacent, box_with_halo, cut, overlapping, slabs, whole, windows
 from gliomask.preprocess.channels import Prepared
-from gliomask.quality import entropy
 
 InputKind = Literal["slices", "volumes"]
 PATCHES = ("whole", "adjacent", "overlapping")
@@ -23,10 +24,6 @@ PATCHES = ("whole", "adjacent", "overlapping")
 SLAB_SLICES = 8
 """Slices that go through the network together. They share one box, so thick slabs waste pixels near the top of the head and take
 memory: the widest layers hold 106 to 128 features, 60 MB for each 4 slices."""
-
-SUSPICION = 0.1
-"""Probability of tumour above which a second network is asked. Below, the mean exceeds one half only where the second is more than 90 % sure.
-Lower ones let specks in, and the boxes round them cost time: at 0.01 twice the pixels (17 patients)."""
 
 
 @dataclass(frozen=True)
@@ -82,23 +79,21 @@ class NetworkShape:
     neighbours: int = 0
 
 
-def averaged_over_flips(predict: Predict) -> Predict:
-    """Returns a network that answers with the mean over the four mirror images of the first two axes: four times the work.
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """A patch of one box of the brain, cut and ready for the network.
 
-    A last channel, after the labels', is the mean of the four passes' entropies, from which `quality.disagreement` follows. Nothing
-    else of the single passes is kept.
+    Args:
+        region: the box, a slice for each axis of the volume.
+        grid: how the box is cut.
+        start: where the patch begins in the box, see `PatchGrid`.
+        batch: (N, *size, C), what the network gets.
     """
 
-    def flipped(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        total: npt.NDArray[np.float32] | None = None
-        for axes in ((), (1,), (2,), (1, 2)):
-            found = np.flip(predict(np.ascontiguousarray(np.flip(batch, axes))), axes)
-            answer = np.concatenate([found, entropy(found)[..., None]], axis=-1)
-            total = answer if total is None else np.add(total, answer, out=total)
-        assert total is not None
-        return total / np.float32(4)
-
-    return flipped
+    region: tuple[slice, ...]
+    grid: PatchGrid
+    start: tuple[int, ...]
+    batch: npt.NDArray[np.float32]
 
 
 def predict_brain(
@@ -108,6 +103,7 @@ def predict_brain(
     predict: Predict,
     progress: Callable[[int, int], None] = lambda done, total: None,
     doubts: npt.NDArray[np.float32] | None = None,
+    in_flight: int = 1,
 ) -> Probabilities:
     """Returns the probabilities of a whole volume; outside the brain it is background for certain.
 
@@ -115,49 +111,44 @@ def predict_brain(
         prepared: the normalised case.
         network: what the network takes.
         plan: how to cut.
-        predict: the network itself.
-        progress: called with (slices done, slices in all).
-        doubts: (I, J, K), gets what `predict` says of each voxel after the labels, see `averaged_over_flips`; untouched outside the brain.
+        predict: the network itself; called from several threads where more than one tile is in flight.
+        progress: called with (boxes of the brain done, boxes in all).
+        doubts: (I, J, K), gets what `predict` says of each voxel after the labels, see `flips.averaged_over_flips`; untouched outside the brain.
+        in_flight: most tiles that are cut and not yet put back, see `schedule.in_order`. The result is the same bit for bit.
 
     Returns:
         (I, J, K, 4) float32, axes as `prepared`.
     """
     probabilities = np.zeros((*prepared.brain.shape, len(Label)), np.float32)
     probabilities[..., Label.BACKGROUND] = 1
-    slices = np.moveaxis(prepared.channels, 2, 0) if network.kind == "slices" else None
     regions = list(_regions(prepared, network, plan))
-    for n, region in enumerate(regions):
-        if slices is not None:
-            stack = _with_neighbours(slices, region, network.neighbours, prepared.background)
-            found = np.moveaxis(predict_patches(stack, plan.grid(stack.shape[1:-1], network.multiple), predict, prepared.background), 0, 2)
-        else:
-            stack = prepared.channels[region]
-            found = predict_patches(stack[None], plan.grid(stack.shape[:-1], network.multiple), predict, prepared.background)[0]
-        brain = prepared.brain[region]
-        np.copyto(probabilities[region], found[..., : len(Label)], where=brain[..., None])
-        if doubts is not None:
-            np.copyto(doubts[region], found[..., len(Label)], where=brain)
-        progress(n + 1, len(regions))
+    done, fusion = 0, None
+    with closing(in_order(_tiles(prepared, network, plan, regions), lambda tile: predict(tile.batch), in_flight)) as answers:
+        for tile, answer in answers:
+            fusion = fusion or Fusion(tile.grid)
+            fusion.add(tile.start, answer)
+            if not fusion.complete:
+                continue
+            found = np.moveaxis(fusion.mean(), 0, 2) if network.kind == "slices" else fusion.mean()[0]
+            brain = prepared.brain[tile.region]
+            np.copyto(probabilities[tile.region], found[..., : len(Label)], where=brain[..., None])
+            if doubts is not None:
+                np.copyto(doubts[tile.region], found[..., len(Label)], where=brain)
+            done, fusion = done + 1, None
+            progress(done, len(regions))
     return probabilities
 
 
-def consult(prepared: Prepared, probabilities: Probabilities, network: NetworkShape, plan: PatchPlan, predict: Predict) -> None:
-    """Averages a second network's probabilities into those of a first, in place, where the first gives tumour any chance.
-
-    Elsewhere the mean would be background anyway, unless the second were all but certain of what the first excludes, so most of the
-    brain need not go through the second network.
-
-    Args:
-        prepared: the normalised case, as both networks take it.
-        probabilities: (I, J, K, 4), the first network's.
-        network: what the second takes.
-        plan: how to cut for it.
-        predict: the second network.
-    """
-    suspected = probabilities[..., Label.BACKGROUND] < 1 - SUSPICION
-    if suspected.any():
-        second = predict_brain(replace(prepared, brain=suspected), network, plan, predict)
-        probabilities[suspected] = (probabilities[suspected] + second[suspected]) / 2
+def _tiles(prepared: Prepared, network: NetworkShape, plan: PatchPlan, regions: list[tuple[slice, ...]]) -> Iterator[Tile]:
+    """Yields the tiles of one box after the other; each box is laid out only when its first tile is asked for."""
+    for region in regions:
+        if network.kind == "slices":
+            stack = _with_neighbours(np.moveaxis(prepared.channels, 2, 0), region, network.neighbours, prepared.background)
+        else:
+            stack = prepared.channels[region][None]
+        grid = plan.grid(stack.shape[1:-1], network.multiple)
+        for start in grid.starts:
+            yield Tile(region, grid, start, cut(stack, start, grid.size, prepared.background))
 
 
 def _with_neighbours(slices: Channels, region: tuple[slice, ...], neighbours: int, background: float) -> Channels:
