@@ -28,7 +28,7 @@ def test_reads_comma_and_tab_tables_and_ignores_other_columns(tmp_path, text):
     [
         ("case,fold\na,0\nb,1\na,1\n", "case a stands twice"),
         ("case,fold\na,first\n", "case a has the fold 'first'"),
-        ("case,fold\na\n", "case a has the fold 'None'"),
+        ("case,fold\na\n", "line 2 of the table has 1 cells, its first line 2"),
         ("patient,fold\na,0\n", r"columns 'case' and 'fold'.*found \['patient', 'fold'\]"),
         ("", "no rows"),
     ],

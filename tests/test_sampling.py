@@ -10,8 +10,8 @@ from stacks import make_stack, make_stacks
 
 from gliomask.errors import CaseError
 from gliomask.labels import Label
-from gliomask.preprocess.channels import prepare
 from gliomask.planes import Plane
+from gliomask.preprocess.channels import prepare
 from gliomask.sampling import Draw, SliceStack, cut_patch, equal_draws, place, region_draws, uniform_draws
 from gliomask.sequences import PAPER_ORDER
 
@@ -221,7 +221,9 @@ def test_region_draws_follow_the_weights_of_the_patients():
     assert abs(counts[1] / sum(counts.values()) - 0.5) < 0.03
 
 
-@pytest.mark.parametrize(("plane", "normal", "rows", "columns"), [(Plane.AXIAL, "k", "i", "j"), (Plane.CORONAL, "j", "i", "k"), (Plane.SAGITTAL, "i", "j", "k")])
+@pytest.mark.parametrize(
+    ("plane", "normal", "rows", "columns"), [(Plane.AXIAL, "k", "i", "j"), (Plane.CORONAL, "j", "i", "k"), (Plane.SAGITTAL, "i", "j", "k")]
+)
 def test_patches_of_every_plane_show_the_plane_and_its_neighbours_along_the_normal(plane, normal, rows, columns):
     shape = {"k": 9, "i": 10, "j": 11}
     grid = dict(zip("kij", np.meshgrid(*(np.arange(shape[axis]) for axis in "kij"), indexing="ij"), strict=True))
@@ -249,7 +251,13 @@ def test_patches_stay_inside_the_box_where_it_is_large_enough(rng):
 
 
 @settings(max_examples=60, deadline=None)
-@given(i=st.integers(-9, 18), j=st.integers(-9, 20), size=st.integers(4, 12), flips=st.tuples(st.sampled_from([-1, 1]), st.sampled_from([-1, 1])), swap=st.booleans())
+@given(
+    i=st.integers(-9, 18),
+    j=st.integers(-9, 20),
+    size=st.integers(4, 12),
+    flips=st.tuples(st.sampled_from([-1, 1]), st.sampled_from([-1, 1])),
+    swap=st.booleans(),
+)
 def test_straight_cuts_equal_a_look_up_pixel_by_pixel(i, j, size, flips, swap):
     stack = plain_stack(np.arange(99).reshape(1, 9, 11) % 4)
     matrix = np.diag(np.array(flips, float))

@@ -115,9 +115,7 @@ def uniform_draws(cases: list[SliceStack], per_class: int, generator: np.random.
             index -= len(pixels)
 
 
-def region_draws(
-    cases: list[SliceStack], per_class: int, generator: np.random.Generator, weights: npt.NDArray[np.float64] | None = None
-) -> Iterator[Draw]:
+def region_draws(cases: list[SliceStack], per_class: int, generator: np.random.Generator, weights: npt.NDArray[np.float64] | None = None) -> Iterator[Draw]:
     """Yields as many patches as four classes of every patient would have: a quarter each about a voxel of WT, TC, ET, and anywhere in the brain's box.
 
     Patients are drawn with replacement. A region that the patient drawn does not have is replaced by anywhere in the box, which keeps patients
@@ -256,7 +254,7 @@ def _cut_straight(
 
 def _slab(stack: SliceStack, k: int, neighbours: int, rows: slice, columns: slice) -> npt.NDArray[np.float32]:
     """Part of a slice and of its neighbours as one plane of (I, J, slices x C) float32; background where the stack ends."""
-    depth, *_, sequences = stack.slices.shape
+    sequences = stack.slices.shape[3]
     part = stack.slices[max(k - neighbours, 0) : k + neighbours + 1, rows, columns]
     slab = np.full((*part.shape[1:3], 2 * neighbours + 1, sequences), stack.background, np.float32)
     first = max(neighbours - k, 0)

@@ -75,6 +75,8 @@ def spread(args: list[str]) -> list[str]:
 @shared.flips
 @shared.second_opinion
 @shared.core_rule
+@shared.keep_uncertain_enhancement
+@shared.single_plane
 @shared.threads("--n-cpus", "--nthreads", "--threads")
 @shared.strict
 @shared.overwrite

@@ -28,6 +28,14 @@ core_rule: Decorator = click.option(
     show_default=True,
     help="In a tumour that hardly enhances, call core what the model's rule for such tumours says, where it has one.",
 )
+keep_uncertain_enhancement: Decorator = click.option(
+    "--keep-uncertain-enhancement",
+    is_flag=True,
+    help="Leave enhancement in that the model's rule would call core, because no part of it is certain.",
+)
+single_plane: Decorator = click.option(
+    "--single-plane", is_flag=True, help="Ask the axial view alone, also where the model learned from three planes: quicker, somewhat worse."
+)
 strict: Decorator = click.option("--strict", is_flag=True, help="Refuse input that looks wrong (exit code 6) instead of warning.")
 overwrite: Decorator = click.option("--overwrite", is_flag=True, help="Replace results that exist.")
 

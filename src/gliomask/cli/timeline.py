@@ -27,7 +27,8 @@ def command(time_points: tuple[Path, ...], output: Path, patient: str | None, fo
       gliomask timeline visits.tsv -o follow-up/
       gliomask timeline before_seg.nii.gz after_seg.nii.gz -o follow-up/ --patient P01
 
-    Nothing is registered: lesions are called new where the images lie on each other, and the report says where they do not.
+    Nothing is registered: lesions are called new only where brain masks show that the images lie on each other. For gliomas before treatment:
+    what surgery and radiotherapy leave is no tumour, and the networks do not know it.
     """
     from gliomask.files.paths import as_given
     from gliomask.io.nifti import is_nifti_name, stem

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 from collections import Counter
 from dataclasses import asdict
@@ -13,7 +10,9 @@ from typing import Any
 
 from gliomask.errors import CaseError, UsageError
 from gliomask.evaluate.scoring import Evaluation
-from gliomask.io.nifti import write_bytes
+from gliomask.files.atomic import make_folder, write_bytes
+from gliomask.files.json import to_json
+from gliomask.files.tables import to_tsv
 from gliomask.labels import Region
 from gliomask.metrics.summary import RESAMPLES, Summary
 from gliomask.report.plots import BoxPlot, draw_box_plots
@@ -55,10 +54,10 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, overwrite: bool = 
         UsageError: a result exists and `overwrite` is false.
     """
     refuse_existing(folder, overwrite)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / "scores.tsv", _table(_case_rows(evaluation)))
-    write_bytes(folder / "summary.tsv", _table(_summary_rows(evaluation)))
-    write_bytes(folder / "scores.json", (json.dumps(_blank(as_dict(evaluation)), indent=1, allow_nan=False) + "\n").encode())
+    make_folder(folder)
+    write_bytes(folder / "scores.tsv", to_tsv(_case_rows(evaluation)))
+    write_bytes(folder / "summary.tsv", to_tsv(_summary_rows(evaluation)))
+    write_bytes(folder / "scores.json", to_json(_blank(as_dict(evaluation))))
     draw_box_plots(_plots(evaluation), folder / "boxplots.png")
     paths = [path for row in evaluation.rows for path in (row.prediction, row.reference) if path is not None and path.is_file()]
     flags = [f"{row.case_id}: {row.status}" for row in evaluation.rows if row.reason]
@@ -116,21 +115,6 @@ def _summary_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
         for metric, value in metrics.items()
         if value.n
     ]
-
-
-def _table(rows: list[dict[str, Any]]) -> bytes:
-    """A table separated by tabs; NaN is a blank cell, and numbers have six digits."""
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(rows[0])
-    writer.writerows([_cell(value) for value in row.values()] for row in rows)
-    return text.getvalue().encode()
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.6g}"
-    return " ".join(str(value).split())
 
 
 def _blank(value: Any) -> Any:

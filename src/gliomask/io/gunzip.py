@@ -13,6 +13,13 @@ CHUNK_BYTES = 1 << 17
 """Compressed bytes handed to zlib at a time."""
 
 GZIP_MAGIC = b"\x1f\x8b"
+LEAST_BYTES = len(GZIP_MAGIC)
+"""Bytes by which the next member is told."""
+
+MAX_MEMBERS = 100_000
+"""Of one file: block gzip (bgzip) makes one of every 64 KiB, so that this is 6 GB. zlib copies what is left of a piece whenever a member ends
+in it, so that millions of empty members would take hours."""
+
 GZIP_WINDOW = 31
 """zlib's `wbits` for a gzip header and the largest window; zlib then checks each member's checksum and length itself."""
 
@@ -41,6 +48,7 @@ class Gunzip:
         self._member = zlib.decompressobj(GZIP_WINDOW)
         self._pending = b""
         self._ended = False
+        self._members = 1
 
     def read(self, count: int) -> bytes:
         """Returns the next `count` bytes; fewer only where the stream ends.
@@ -81,7 +89,12 @@ class Gunzip:
             if not rest:
                 self._ended = True
                 return
-        self._pending = rest.lstrip(b"\0") + self._raw.read(CHUNK_BYTES)
+        rest = rest.lstrip(b"\0")
+        # Read on only where little is left: with every member some more would be copied, and the time grow with the square of their number.
+        self._pending = rest if len(rest) >= LEAST_BYTES else rest + self._raw.read(CHUNK_BYTES)
+        self._members += 1
+        if self._members > MAX_MEMBERS:
+            raise GunzipError(f"it has more than {MAX_MEMBERS:,} members")
         if not self._pending.startswith(GZIP_MAGIC):
             raise GunzipError(f"its end is followed by bytes that are not gzip, {self._pending[:4]!r}")
         self._member = zlib.decompressobj(GZIP_WINDOW)

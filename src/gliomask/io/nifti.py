@@ -7,13 +7,11 @@ its checksum. Voxels become float32 block by block, so that no copy in the file'
 
 from __future__ import annotations
 
-import errno
 import gzip
 import hashlib
 import math
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -25,7 +23,9 @@ from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
 
 from gliomask.arrays import Volume
-from gliomask.errors import FileFormatError, GeometryError, GliomaskError, LimitError, UsageError
+from gliomask.errors import FileFormatError, GeometryError, UsageError
+from gliomask.files.atomic import all_or_none, make_folder, refuse_unwritable, replacing, write_bytes
+from gliomask.files.regular import NotRegularError, open_regular
 from gliomask.geometry import Geometry
 from gliomask.io.gunzip import GZIP_MAGIC, ByteStream, Gunzip, GunzipError
 
@@ -41,8 +41,21 @@ MAX_TRAILING_BYTES = 64 << 10
 BLOCK_VOXELS = 1 << 18
 """Voxels converted at a time."""
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Errors of a disk, a quota or a file that is full."""
+# Also under these names, which much code imports from here.
+__all__ = [
+    "NiftiVolume",
+    "all_or_none",
+    "is_nifti_name",
+    "make_folder",
+    "read_channels",
+    "read_shape",
+    "read_volume",
+    "refuse_unwritable",
+    "replacing",
+    "stem",
+    "write_bytes",
+    "write_volume",
+]
 
 NIFTI1_HEADER_BYTES = 348
 NIFTI2_HEADER_BYTES = 540
@@ -144,16 +157,15 @@ def _read(path: Path, dimensions: int) -> NiftiVolume:
 def _opened(path: Path) -> Iterator[tuple[ByteStream, _Hashed]]:
     """The uncompressed stream, and the file's own beneath it; whether it is gzip is decided by its first bytes, since copies often lose or gain `.gz`."""
     try:
-        if path.exists() and not path.is_file():
-            # Also a pipe or a device, from which a read might never return.
-            raise FileFormatError(f"{path}: is {'a folder' if path.is_dir() else 'not a regular file'}. Give the NIfTI file itself.")
-        with path.open("rb") as raw:
+        with open_regular(path) as raw:
             compressed = raw.read(len(GZIP_MAGIC)) == GZIP_MAGIC
             raw.seek(0)
             hashed = _Hashed(raw)
             yield Gunzip(hashed) if compressed else hashed, hashed
     except GunzipError as error:
         raise FileFormatError(f"{path}: the gzip stream is truncated or corrupt ({error}). Copy the file again from its source.") from error
+    except NotRegularError as error:
+        raise FileFormatError(f"{path}: {str(error.strerror).removeprefix('it ')}. Give the NIfTI file itself.") from error
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read ({error.strerror or error}). Check that the file exists and may be read.") from error
 
@@ -297,7 +309,7 @@ def write_volume(
         raise UsageError(f"{path} exists. Give --overwrite to replace it.")
     written = _fresh_header(geometry) if header is None else _header_of_result(header)
     _describe_values(written, values)
-    with replacing(path) as stream:
+    with replacing(path, exclusive=not overwrite) as stream:
         if path.name.lower().endswith(".gz"):
             # No name and a fixed time stamp, so that the same result has the same bytes.
             level = LABEL_LEVEL if values.dtype == np.uint8 else PROBABILITY_LEVEL
@@ -349,82 +361,3 @@ def _write_all(stream: BinaryIO, header: Nifti1Header, values: npt.NDArray[np.ui
     stack = values if values.ndim == 4 else values[..., np.newaxis]
     for c, k in np.ndindex(stack.shape[3], stack.shape[2]):
         stream.write(stack[:, :, k, c].astype(little, copy=False).tobytes(order="F"))
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Opens a temporary file in the same folder; at the end flushes it to disk and renames it to `path`, or removes it after an error.
-
-    Raises:
-        UsageError: the file cannot be written.
-        LimitError: the disk is full.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise _not_written(path, error) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file under a temporary name in the same folder, flushes it to disk and renames it: whole or not at all.
-
-    Raises:
-        UsageError: the file cannot be written.
-        LimitError: the disk is full.
-    """
-    with replacing(path) as stream:
-        stream.write(content)
-
-
-def _not_written(path: Path, error: OSError) -> GliomaskError:
-    why = f"{path}: cannot be written ({error.strerror or error})."
-    if error.errno in NO_ROOM:
-        return LimitError(f"{why} Make room there and give the same command again.")
-    return UsageError(f"{why} Check that the folder exists and may be written to, or give another one.")
-
-
-def make_folder(folder: Path) -> None:
-    """Makes a folder and those above it, where they do not exist.
-
-    Raises:
-        UsageError: it cannot be made.
-        LimitError: the disk is full.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _not_written(folder, error) from error
-
-
-def refuse_unwritable(folder: Path) -> None:
-    """Raises UsageError where nothing could be written into a folder, which need not exist yet. Writes nothing: it is asked before any work."""
-    place = Path(folder)
-    while not os.path.lexists(place) and place != place.parent:
-        place = place.parent
-    if not place.is_dir():
-        raise UsageError(f"{folder}: cannot be written to: {place} is no folder. Give another output folder.")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise UsageError(f"{folder}: cannot be written to: {place} is read-only for you. Give another output folder.")
-
-
-@contextmanager
-def all_or_none(paths: Iterable[Path]) -> Iterator[None]:
-    """Makes the files' folders; after an error removes those of the files that were not there before."""
-    paths = list(paths)
-    existing = {path for path in paths if path.exists()}
-    for folder in {path.parent for path in paths}:
-        make_folder(folder)
-    try:
-        yield
-    except BaseException:
-        for path in set(paths) - existing:
-            path.unlink(missing_ok=True)
-        raise

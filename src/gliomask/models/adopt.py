@@ -24,6 +24,7 @@ from gliomask.models.golden import GOLDEN_SHAPES, PROBABILITIES, answer, golden_
 from gliomask.models.graph import FLOAT32, TensorEnd, look_into
 from gliomask.models.registry import load_model, source_of
 from gliomask.models.spec import FOREIGN, SCHEMA_VERSION, ForeignRecord, Graph, ModelSpec, Normalisation, spec_bytes
+from gliomask.planes import Plane
 from gliomask.preprocess.normalise import normalisation
 from gliomask.sequences import parse_sequence
 
@@ -213,6 +214,8 @@ def _spec(reading: Reading, name: str, values: dict[str, Any], size: tuple[int, 
             scores={},
             timing=None,
             core_rule=None,
+            enhancement_rule=None,
+            planes=(Plane.AXIAL,),
             quality=None,
             subsets=None,
             licence=values["licence"],

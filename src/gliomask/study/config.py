@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
-from gliomask.errors import EngineUnavailableError, UsageError
+from gliomask.errors import FileFormatError, UsageError
+from gliomask.files.yaml import load_yaml_library, read_yaml
 from gliomask.metrics.empty import POLICIES
 from gliomask.models.spec import ChainName
 from gliomask.postprocess import CHAINS
@@ -132,11 +133,10 @@ def read_study(file: Path | None) -> StudyConfig:
         from gliomask.study.default import default_study
 
         return default_study()
-    yaml = _yaml()
     try:
-        fields = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{file}: cannot be read as YAML ({error}).") from error
+        fields = read_yaml(file, "Reading or printing a study")
+    except FileFormatError as error:
+        raise UsageError(f"{error} Example: gliomask study --show-config.") from error
     if not isinstance(fields, dict):
         raise UsageError(f"{file}: a mapping of field names to values is needed; found {type(fields).__name__}. Example: gliomask study --show-config.")
     return make_study(fields, str(file))
@@ -245,8 +245,4 @@ def _flow(value: Any) -> str:
 
 
 def _yaml() -> ModuleType:
-    try:
-        import yaml
-    except ImportError as error:
-        raise EngineUnavailableError("Reading or printing a study needs PyYAML. Run: pip install 'gliomask[train]'") from error
-    return yaml
+    return load_yaml_library("Reading or printing a study")

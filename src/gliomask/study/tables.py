@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -11,38 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from gliomask.errors import FileFormatError
+from gliomask.files.tables import read_table, to_tsv
 from gliomask.labels import Region
 from gliomask.metrics.region import RegionScores
+
+__all__ = ["SCORES", "Cells", "read_tsv", "to_tsv"]
 
 SCORES = tuple(item.name for item in fields(RegionScores))
 
 
-def to_tsv(rows: list[dict[str, Any]]) -> bytes:
-    """Returns rows with the same columns as a table; NaN and None are blank cells, and numbers have six digits."""
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(rows[0])
-    writer.writerows([_cell(row[name]) for name in rows[0]] for row in rows)
-    return text.getvalue().encode()
-
-
-def _cell(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return f"{value:.6g}" if isinstance(value, float) else " ".join(str(value).split())
-
-
 def read_tsv(path: Path) -> list[dict[str, str]]:
-    """Returns the rows of a table that `to_tsv` made.
+    """Returns the rows of a table of the study.
 
     Raises:
         FileFormatError: it cannot be read, or a row has other columns than the first.
     """
     try:
-        lines = list(csv.reader(path.read_text(encoding="utf-8").splitlines(), delimiter="\t"))
-        return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
-    except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
-        raise FileFormatError(f"{path}: not a table that can be read ({error}). Move it away to have it made again.") from error
+        return read_table(path, delimiter="\t")
+    except FileFormatError as error:
+        raise FileFormatError(f"{error} Move it away to have it made again.") from error
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gliomask import augment
-from gliomask.errors import EngineUnavailableError, UsageError
+from gliomask.errors import FileFormatError, UsageError
+from gliomask.files.yaml import load_yaml_library, read_yaml
 from gliomask.labels import Label
 from gliomask.networks.catalogue import NETWORKS, network
 from gliomask.planes import Plane
@@ -231,11 +232,10 @@ def make_config(recipe: str | None = None, file: Path | None = None, **overrides
 
 
 def _read_fields(file: Path) -> dict[str, Any]:
-    yaml = _yaml()
     try:
-        fields = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{file}: cannot be read as YAML ({error}).") from error
+        fields = read_yaml(file, "Reading or printing a training configuration")
+    except FileFormatError as error:
+        raise UsageError(f"{error} Example: gliomask train --show-config.") from error
     if not isinstance(fields, dict) or not all(isinstance(name, str) for name in fields):
         raise UsageError(f"{file}: a mapping of field names to values is needed; found {type(fields).__name__}. Example: gliomask train --show-config.")
     return fields
@@ -263,8 +263,4 @@ def _described(model: BaseModel, values: dict[str, Any], indent: str) -> Iterato
 
 
 def _yaml() -> ModuleType:
-    try:
-        import yaml
-    except ImportError as error:
-        raise EngineUnavailableError("Reading or printing a training configuration needs PyYAML. Run: pip install 'gliomask[train]'") from error
-    return yaml
+    return load_yaml_library("Reading or printing a training configuration")

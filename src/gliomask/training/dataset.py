@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from gliomask import augment
 from gliomask.io.brats import CaseFiles, read_case, read_reference
+from gliomask.labels import Region
 from gliomask.networks.catalogue import network
 from gliomask.preprocess.channels import prepare
-from gliomask.labels import Region
 from gliomask.sampling import SAMPLERS, Draw, SliceStack, cut_patch, place, region_draws
 from gliomask.sequences import Sequence, droppable
 from gliomask.training.config import TrainConfig

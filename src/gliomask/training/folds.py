@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence as Ordered
 from pathlib import Path
 
 import numpy as np
 
-from gliomask.errors import CaseError, UsageError
+from gliomask.errors import CaseError, FileFormatError, UsageError
+from gliomask.files.tables import read_table
 from gliomask.io.brats import CaseFiles
 
 
@@ -19,13 +19,11 @@ def read_folds(table: Path) -> dict[str, int]:
         UsageError: the file cannot be read, a column is missing, a fold is no number, or a case stands twice.
     """
     try:
-        text = table.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{table}: cannot be read as a table of folds ({error}).") from error
-    delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
-    rows = list(csv.DictReader(text.splitlines(), delimiter=delimiter))
-    if not rows or not {"case", "fold"} <= set(rows[0]):
-        raise UsageError(f"{table}: a table with the columns 'case' and 'fold' is needed; found {list(rows[0]) if rows else 'no rows'}.")
+        rows = read_table(table, ("case", "fold"), what="a table of folds")
+    except FileFormatError as error:
+        raise UsageError(f"{error} It should say the fold of each case.") from error
+    if not rows:
+        raise UsageError(f"{table}: the table of folds has no rows.")
     folds: dict[str, int] = {}
     for row in rows:
         if row["case"] in folds:
