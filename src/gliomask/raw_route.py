@@ -220,7 +220,7 @@ def segment_examination(
     prepared = prepare_examination(examination, replace(settings, threads=settings.threads or segmenter.options.threads), tell)
     seconds = {"prepare": round(time.perf_counter() - start, 3)}
     result = segmenter.run(prepared.case, progress)
-    return RawSegmentation(replace(result, seconds=seconds | result.seconds), prepared)
+    return RawSegmentation(replace(result, seconds=seconds | result.seconds, flags=prepared.flags + result.flags), prepared)
 
 
 def write_examination(

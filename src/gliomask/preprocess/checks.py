@@ -78,7 +78,7 @@ def refuse_no_brain(case: Case) -> None:
     section, what = largest_section_mm2(mask, geometry), None
     if section > SECTION_LIMIT_MM2:
         what = f"an axial section has {section:,.0f} mm2, more than a bare brain ({SECTION_LIMIT_MM2:,.0f}), so the skull is on, or it is no head"
-    elif max(abs(lie.mirror), abs(lie.front), abs(lie.nod)) < SYMMETRY_LIMIT:
+    elif max(abs(lie.mirror), abs(lie.front), abs(lie.nod)) < SYMMETRY_LIMIT and misfit(lie) is None:
         what = f"its outline is symmetric in every direction and unlike a brain (Dice with the average brain {likeness:.2f}), as a phantom's is"
     elif min(_cut_areas_mm2(mask, geometry)) > CUT_LIMIT_MM2 and lie.height > 1:
         what = "it goes on beyond the field of view at both ends and is longer than wide, as a limb is"

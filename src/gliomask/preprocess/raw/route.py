@@ -19,9 +19,11 @@ from gliomask.arrays import Affine, LabelMap, Mask
 from gliomask.case import Case
 from gliomask.errors import GeometryError, QualityError, UsageError
 from gliomask.examination import Examination, Scan
+from gliomask.flag import Flag
 from gliomask.geometry import Geometry
 from gliomask.preprocess.raw import itk
 from gliomask.preprocess.raw.align import (
+    CERTAIN_GAIN,
     MIN_COVERAGE,
     Alignment,
     align_sequences,
@@ -101,6 +103,7 @@ class RawCase:
         reference: the sequence that the others were brought to.
         matrices: for each sequence, the frame's world to the scan's, RAS millimetres.
         steps: what was done.
+        flags: what looks wrong about the preparation.
     """
 
     case: Case
@@ -108,6 +111,7 @@ class RawCase:
     reference: Sequence
     matrices: Mapping[Sequence, Affine]
     steps: tuple[Step, ...]
+    flags: tuple[Flag, ...] = ()
 
     def label_map_in(self, sequence: Sequence, label_map: LabelMap) -> LabelMap:
         """Returns a label map of the frame on a scan's own grid: (I, J, K).
@@ -168,7 +172,18 @@ def prepare_examination(examination: Examination, settings: Settings = DEFAULT_S
     for volume in volumes.values():
         volume[~mask] = 0
     case = Case(examination.case_id, volumes, BRATS_FRAME, without=settings.without)
-    return RawCase(case, examination, reference, matrices, tuple(steps))
+    found = settings.brain_mask is None and not stripped and "mask" not in settings.skip
+    return RawCase(case, examination, reference, matrices, tuple(steps), _uncertain(affine) if found else ())
+
+
+def _uncertain(affine: Alignment) -> tuple[Flag, ...]:
+    if affine.gain >= CERTAIN_GAIN:
+        return ()
+    message = (
+        f"The average brain fits the head hardly better ({affine.gain:.2f} times) than displaced; {CERTAIN_GAIN:g} times is usual. "
+        "The brain mask may reach beyond the brain. Look at it, or give one by --brain-mask."
+    )
+    return (Flag("mask_uncertain", message, affine.gain, CERTAIN_GAIN),)
 
 
 def describe(step: Step) -> str:
