@@ -30,8 +30,8 @@ from scipy.stats import pearsonr, spearmanr, theilslopes
 from gliomask.colours import PALETTE
 from gliomask.errors import GliomaskError
 from gliomask.io.nifti import write_bytes
+from gliomask.judgement import DOUBTFUL_DICE, doubtful
 from gliomask.labels import Region
-from gliomask.preprocess.checks import DOUBTFUL_DICE, doubtful
 from gliomask.quality import Calibration, Estimate
 from gliomask.training.folds import read_folds
 

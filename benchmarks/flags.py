@@ -21,10 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomask.case import Case
+from gliomask.flag import Flag
 from gliomask.geometry import Geometry
 from gliomask.io.brats import find_cases, read_case
 from gliomask.io.nifti import is_nifti_name, read_volume, write_bytes
-from gliomask.preprocess.checks import Flag, brain_samples, brain_turned, check_case, check_samples, sequences_swapped
+from gliomask.preprocess.checks import brain_samples, brain_turned, check_case, check_samples, sequences_swapped
 from gliomask.sequences import PAPER_ORDER, Sequence
 
 FLAGS = (
@@ -38,6 +39,10 @@ FLAGS = (
     "orientation_wrong",
     "brain_small",
     "brain_cut",
+    "unlike_brain",
+    "not_bare",
+    "air_not_zero",
+    "nan_is_air",
     "orientation_unknown",
     "two_orientations",
 )

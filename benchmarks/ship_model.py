@@ -16,7 +16,7 @@ import json
 import shutil
 from pathlib import Path
 
-from gliomask.models.calibration import CoreNumbers, parse_quality, parse_subsets
+from gliomask.models.calibration import CoreNumbers, EnhancementNumbers, parse_quality, parse_subsets
 from gliomask.models.card import card
 from gliomask.models.registry import SHIPPED, SHIPPED_FOLDER
 from gliomask.models.spec import Timing
@@ -64,6 +64,9 @@ def main() -> None:
         metavar=("SHARE", "PROBABILITY", "COMMAND"),
         help="numbers that benchmarks/core_rule.py chose on all cases, and its command",
     )
+    parser.add_argument(
+        "--enhancement-rule", nargs=3, metavar=("PROBABILITY", "SEED_ML", "COMMAND"), help="numbers of the rule for enhancement, and where they come from"
+    )
     options = parser.parse_args()
     # Read first: a file that is no calibration is found out before the graph is built.
     quality = None if options.quality is None else parse_quality(options.quality.read_bytes(), str(options.quality))
@@ -73,6 +76,7 @@ def main() -> None:
 
     seconds, conditions, command = options.timing or (None, None, None)
     share, probability, chooser = options.core_rule or (None, None, None)
+    certain, seed_ml, origin = options.enhancement_rule or (None, None, None)
     spec = export_model(
         options.run,
         SHIPPED_FOLDER / options.name,
@@ -86,6 +90,7 @@ def main() -> None:
         subsets=subsets,
         second_opinion=options.second_opinion,
         core_rule=CoreNumbers(enhancing_share=float(share), core_probability=float(probability), command=chooser) if share else None,
+        enhancement_rule=EnhancementNumbers(probability=float(certain), seed_ml=float(seed_ml), command=origin) if certain else None,
         overwrite=True,
     )
     (ROOT / f"docs/model-cards/{options.name}.md").write_text(card(spec))

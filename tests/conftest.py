@@ -116,6 +116,8 @@ def model_by_hand():
         normalisation=SimpleNamespace(method="volume"),
         postprocess="none",
         core_rule=None,
+        enhancement_rule=None,
+        planes=("axial",),
         window=None,
         outputs=LABEL_NAMES,
     )

@@ -16,6 +16,7 @@ from gliomask.models.calibration import Subset, SubsetLine, Subsets
 from gliomask.models.files import pack_arrays, sha256
 from gliomask.models.golden import PROBABILITIES, golden_batch
 from gliomask.models.spec import OUTPUT_NAMES, Graph, ModelSpec, Normalisation, TrainingRecord, spec_bytes
+from gliomask.planes import Plane
 from gliomask.sequences import PAPER_ORDER, Sequence
 
 FEATURES = 5
@@ -161,6 +162,8 @@ def tiny_spec(kind: str, **changes) -> ModelSpec:
         "second_opinion": None,
         "postprocess": "none",
         "core_rule": None,
+        "enhancement_rule": None,
+        "planes": (Plane.AXIAL,),
         "training": TrainingRecord(
             recipe="default",
             config={"network": "tiny"},

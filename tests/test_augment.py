@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gliomask.augment import NONE, Strength, draw_matrix, drop_sequences, vary_intensity
+from gliomask.augment import NONE, Strength, draw_matrix, drop_sequences, reverse_slices, vary_intensity
 
 BACKGROUND = -9.0
 
@@ -21,7 +21,8 @@ def test_no_strength_changes_nothing(patch):
     generator = np.random.default_rng(0)
     np.testing.assert_array_equal(draw_matrix(NONE, generator), np.eye(2))
     np.testing.assert_array_equal(vary_intensity(patch, BACKGROUND, NONE, generator), patch)
-    assert all(not getattr(NONE, field.name) for field in fields(Strength))
+    shares = {"warp_share", "gamma_share", "shading_share", "noise_share"}
+    assert all(not getattr(NONE, field.name) for field in fields(Strength) if field.name not in shares)
 
 
 def test_the_same_generator_repeats_a_draw(patch):
@@ -42,7 +43,7 @@ def test_background_is_not_touched_and_the_patch_is_not_changed_in_place(patch):
     assert changed.dtype == np.float32
 
 
-@pytest.mark.parametrize("kind", ["gain", "offset", "gamma", "bias", "noise"])
+@pytest.mark.parametrize("kind", ["gain", "offset", "gamma", "bias", "noise", "shading"])
 def test_each_kind_alone_changes_each_sequence_on_its_own(patch, kind):
     changed = vary_intensity(patch, BACKGROUND, replace(NONE, **{kind: 0.2}), np.random.default_rng(0))
     difference = (changed - patch)[:, 5:]
@@ -107,3 +108,38 @@ def test_dropped_sequences_are_background_in_every_slice(rng):
         seen.add(dropped)
     assert len(seen) == 2
     np.testing.assert_array_equal(patch, before)
+
+
+def test_shading_adds_the_same_to_every_slice_and_nothing_to_background(patch):
+    changed = vary_intensity(np.tile(patch, 3), BACKGROUND, replace(NONE, shading=0.4), np.random.default_rng(1), slices=3)
+    added = (changed - np.tile(patch, 3)).reshape(12, 14, 3, 4)
+    np.testing.assert_array_equal(added[:, :5], 0)
+    np.testing.assert_allclose(added[:, 5:, 0], added[:, 5:, 2], atol=1e-5)
+    assert 0 < np.abs(added).max() <= 3 * 0.4
+
+
+@pytest.mark.parametrize("kind", ["gamma", "noise", "shading"])
+def test_a_share_of_the_patches_is_changed(patch, kind):
+    strength = replace(NONE, **{kind: 0.3, f"{kind}_share": 0.25})
+    generator = np.random.default_rng(2)
+    changed = [bool((vary_intensity(patch, BACKGROUND, strength, generator) != patch).any()) for _ in range(400)]
+    assert 0.18 < np.mean(changed) < 0.32
+
+
+def test_a_share_of_the_patches_is_turned_and_a_share_is_exchanged():
+    generator = np.random.default_rng(3)
+    matrices = [draw_matrix(replace(NONE, rotation_degrees=23, warp_share=0.5, exchange_share=0.2), generator) for _ in range(600)]
+    straight = [matrix for matrix in matrices if np.isin(matrix, (0.0, 1.0)).all()]
+    assert 0.43 < len(straight) / len(matrices) < 0.57
+    assert 0.12 < np.mean([matrix[0, 0] == 0 for matrix in straight]) < 0.28
+
+
+def test_slices_are_reversed_half_of_the_time_as_a_whole(patch):
+    three = np.concatenate([patch, patch + 1, patch + 2], axis=-1)
+    generator = np.random.default_rng(4)
+    found = [reverse_slices(three, replace(NONE, reverse=True), generator, 3) for _ in range(200)]
+    reversed_ = np.concatenate([patch + 2, patch + 1, patch], axis=-1)
+    as_is = sum(np.array_equal(one, three) for one in found)
+    assert 70 < as_is < 130
+    assert as_is + sum(np.array_equal(one, reversed_) for one in found) == 200
+    assert reverse_slices(three, NONE, generator, 3) is three

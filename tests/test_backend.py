@@ -42,7 +42,7 @@ def test_what_is_missing_is_named_with_its_extra(environment, name, extra):
 def test_the_choice_goes_over_the_environment(environment):
     environment.setenv("KERAS_BACKEND", "jax")
     environment.setitem(sys.modules, "keras", keras_on("tensorflow"))
-    environment.setitem(sys.modules, "tensorflow", SimpleNamespace())
+    environment.setitem(sys.modules, "tensorflow", SimpleNamespace(config=SimpleNamespace(list_logical_devices=list)))
     use_backend("tensorflow", None)
     assert os.environ["KERAS_BACKEND"] == "tensorflow"
 

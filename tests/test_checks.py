@@ -10,11 +10,13 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from gliomask.case import Case
+from gliomask.errors import CaseError
 from gliomask.geometry import Geometry
 from gliomask.io.brats import find_cases, read_case
 from gliomask.io.nifti import read_volume
+from gliomask.judgement import DOUBTFUL_DICE, doubtful, expectation_holds, nothing_found, unpromised
 from gliomask.labels import Region
-from gliomask.preprocess.checks import DOUBTFUL_DICE, FEWEST_SAMPLES, brain_samples, check_case, doubtful, nothing_found, sequences_swapped
+from gliomask.preprocess.checks import FEWEST_SAMPLES, brain_samples, check_case, refuse_no_brain, sequences_swapped
 from gliomask.quality import Estimate
 from gliomask.sequences import PAPER_ORDER, Sequence
 
@@ -258,6 +260,70 @@ def test_a_qform_that_cannot_be_read_has_a_finite_value() -> None:
     assert flag.name == "two_orientations"
     assert flag.value == pytest.approx(2**0.5)
     assert "cannot be read" in flag.message
+
+
+def shaped(inside) -> Case:
+    """Four sequences of noise in a shape; axes in millimetres about the middle."""
+    generator, shape = np.random.default_rng(0), (64, 72, 64)
+    i, j, k = np.meshgrid(*[(np.arange(n) - n / 2 + 0.5) * SPACING_MM for n in shape], indexing="ij")
+    volumes = {sequence: np.where(inside(i, j, k), 300 + generator.normal(0, 20, shape), 0).astype(np.float32) for sequence in PAPER_ORDER}
+    return Case("shape", volumes, Geometry(shape, np.diag([-SPACING_MM, -SPACING_MM, SPACING_MM, 1])))
+
+
+@pytest.mark.parametrize(
+    ("inside", "words"),
+    [
+        (lambda i, j, k: i**2 + j**2 + k**2 < 75**2, "as a phantom's is"),
+        (lambda i, j, k: (i**2 + j**2 < 70**2) & (np.abs(k) < 60), "as a phantom's is"),
+        (lambda i, j, k: ((i / 78) ** 2 + (j / 98) ** 2 < 1) & (np.abs(k) < 30), "so the skull is on"),
+        (lambda i, j, k: (i - 8) ** 2 + (j - 20 * np.sign(k)) ** 2 < 50**2, "as a limb is"),
+    ],
+    ids=["ball", "cylinder", "slab of a head", "limb"],
+)
+def test_what_is_no_brain_is_refused_by_name(inside, words) -> None:
+    with pytest.raises(CaseError, match="Case shape: this is no bare brain: .*" + words):
+        refuse_no_brain(shaped(inside))
+
+
+@pytest.mark.parametrize("part", [np.s_[:, 30:], np.s_[:, :, 20:], np.s_[30:], np.s_[:, :, :22]], ids=["front off", "bottom off", "half", "top off"])
+def test_a_part_of_a_brain_is_flagged_and_not_refused(part) -> None:
+    case = head()
+    volumes = {}
+    for sequence, volume in case.volumes.items():
+        volumes[sequence] = np.zeros_like(volume)
+        volumes[sequence][part] = volume[part]
+    cut = dataclasses.replace(case, volumes=volumes)
+    refuse_no_brain(cut)
+    assert "unlike_brain" in names(cut)
+    assert not expectation_holds(check_case(cut))
+    (doubt,) = unpromised(check_case(cut))
+    assert doubt.name == "doubtful"
+    assert "unlike_brain" in doubt.message
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("axes", [(0, 1), (1, 2), (0, 2)])
+def test_a_brain_that_lies_across_is_flagged_and_not_refused(shared_data: Path, axes: tuple[int, int]) -> None:
+    case = read_case(find_cases(shared_data / "brats" / "BraTS2021_00000")[0])
+    volumes = {sequence: np.ascontiguousarray(np.rot90(volume, 1, axes)) for sequence, volume in case.volumes.items()}
+    across = Case("across", volumes, Geometry(volumes[Sequence.T1].shape, case.geometry.affine))
+    refuse_no_brain(across)
+    assert not expectation_holds(check_case(across))
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["BraTS2021_00000", "BraTS2021_01478", "Brats18_CBICA_APY_1"])
+def test_released_brains_keep_their_mask_and_are_brains(shared_data: Path, name: str) -> None:
+    case = read_case(find_cases(shared_data / "brats" / name)[0])
+    np.testing.assert_array_equal(case.brain_mask, np.any([volume != 0 for volume in case.volumes.values()], axis=0))
+    refuse_no_brain(case)
+    assert check_case(case) == []
+
+
+def test_a_whole_brain_is_promised_a_dice() -> None:
+    refuse_no_brain(head())
+    assert expectation_holds(check_case(head()))
+    assert unpromised(check_case(head())) == ()
 
 
 def test_a_few_negative_voxels_come_from_interpolation_and_are_fine() -> None:

@@ -1,16 +1,20 @@
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import click
 import pytest
 
+import gliomask.cli.main
 from gliomask import __version__
 from gliomask.cli import main
 from gliomask.cli.main import COMMANDS, run
+from gliomask.cli.say import echo
 from gliomask.errors import CaseError, EngineUnavailableError, GliomaskError, LimitError, ModelError, QualityError, UsageError
 
 
@@ -183,3 +187,18 @@ def test_stderr_on_a_full_device_leaves_the_exit_code(tmp_path):
     with open("/dev/full", "w") as full:  # noqa: PTH123
         done = subprocess.run([sys.executable, "-m", "gliomask", "segment", str(tmp_path), "-o", str(tmp_path)], stderr=full, check=False)
     assert done.returncode == 3
+
+
+def test_commands_print_by_the_one_function_that_shows_control_characters(capsys):
+    """`segment` and `progress` have rules of their own and are looked at by their own tests."""
+    folder = Path(gliomask.cli.main.__file__).parent
+    direct = [path.name for path in sorted(folder.glob("*.py")) if re.search(r"click\.echo\(|(?<![\w.])print\(", path.read_text(encoding="utf-8"))]
+    assert set(direct) <= {"say.py", "segment.py"}
+    echo("a\x1b[2J\nb\u202e", err=True)
+    assert capsys.readouterr().err == "a\\x1b[2J\nb\\u202e\n"
+
+
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_path_is_a_usage_error(value, capsys, tmp_path):
+    assert run(["evaluate", str(tmp_path), str(tmp_path), "-o", value]) == 2
+    assert "is empty. Give a path" in capsys.readouterr().err

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import errno
 import json
-import re
 from dataclasses import replace
 
 import nibabel as nib
@@ -16,9 +15,9 @@ from conftest import make_tiny_case, tiny_labels, write_brats_case
 from gliomask import cohort
 from gliomask.cohort import ResultFiles, Writing, segment_cohort, segment_to_files
 from gliomask.errors import CaseError, QualityError, UsageError
+from gliomask.flag import Flag
 from gliomask.io.brats import find_cases
 from gliomask.labels import convention
-from gliomask.preprocess.checks import Flag
 from gliomask.segmentation import Segmenter
 
 WRITING = Writing(convention("brats2021"), probabilities=True)
@@ -100,7 +99,9 @@ def test_a_flag_is_an_error_when_strict(segmenter, case_files, tmp_path, monkeyp
     flag = Flag("skull_on", "The skull seems to be on. Strip it first.", 0.9, 0.5)
     monkeypatch.setattr("gliomask.segmentation.check_case", lambda case: [flag])
     result = segment_to_files(segmenter, case_files, ResultFiles.of(tmp_path / "warned", "tiny"), WRITING)
-    assert result.flags == (flag,)
+    assert result.flags[0] == flag
+    # No Dice is promised where scans look wrong.
+    assert [found.name for found in result.flags[1:]] == ["doubtful"]
     with pytest.raises(QualityError, match="The skull seems to be on"):
         segment_to_files(segmenter, case_files, ResultFiles.of(tmp_path / "strict", "tiny"), Writing(convention("brats2021"), strict=True))
     assert names(tmp_path / "strict") == []
@@ -150,30 +151,90 @@ def test_finished_cases_are_kept_and_the_others_done(segmenter, two_cases, tmp_p
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s, f, o: (replace(s, labels=convention("brats2023")), None), "other --labels"),
-        (lambda s, f, o: (replace(s, probabilities=True), None), r"files \(no probabilities\)"),
-        (lambda s, f, o: (s, (o / "tiny_seg.nii.gz").unlink()), r"files \(no label map\)"),
-        (lambda s, f, o: (s, nib.save(nib.load(f.paths()[0]).slicer[:, :, ::-1], f.paths()[0])), "other scans"),
-        (lambda s, f, o: (s, (o / "tiny_run.json").write_text("{}")), "not the record of a finished case"),
-        (lambda s, f, o: (s, (o / "tiny_volumes.json").unlink()), "not the record of a finished case"),
-        (lambda s, f, o: (s, (o / "tiny_volumes.json").write_text("[1]")), "not the record of a finished case .*holds no fields"),
+        (lambda s, o: replace(s, labels=convention("brats2023")), "other --labels"),
+        (lambda s, o: replace(s, probabilities=True), "other --probabilities"),
+        (lambda s, o: replace(s, asked={"raw": "always"}), "other --raw"),
+        (lambda s, o: ((o / "tiny_run.json").write_text("{}"), s)[1], "is no run record"),
+        (lambda s, o: ((o / "tiny_run.json").write_text("[1]"), s)[1], "is no run record: it holds no fields"),
     ],
 )
-def test_what_was_finished_otherwise_fails_and_stays(segmenter, case_files, tmp_path, change, message):
+def test_what_was_finished_otherwise_is_refused_before_any_work_and_stays(segmenter, case_files, tmp_path, change, message):
     plain = Writing(convention("brats2021"))
     segment_cohort(segmenter, [case_files], tmp_path / "out", plain)
-    writing, _ = change(plain, case_files, tmp_path / "out")
-    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.name != "cohort.tsv"}
-    found = segment_cohort(segmenter, [case_files], tmp_path / "out", writing, resume=True)
-    assert found.rows[0].status == "failed"
-    assert re.search(message, found.rows[0].message)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.name != "cohort.tsv"} == before
+    writing = change(plain, tmp_path / "out")
+    before = contents(tmp_path / "out")
+    with pytest.raises(UsageError, match=message):
+        segment_cohort(segmenter, [case_files], tmp_path / "out", writing, resume=True)
+    assert contents(tmp_path / "out") == before
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_other_scans_are_a_failed_row_and_the_results_stay(segmenter, case_files, tmp_path):
+    plain = Writing(convention("brats2021"))
+    segment_cohort(segmenter, [case_files], tmp_path / "out", plain)
+    before = contents(tmp_path / "out")
+    nib.save(nib.load(case_files.paths()[0]).slicer[:, :, ::-1], case_files.paths()[0])
+    row = segment_cohort(segmenter, [case_files], tmp_path / "out", plain, resume=True).rows[0]
+    assert (row.status, "other scans" in row.message) == ("failed", True)
+    after = contents(tmp_path / "out")
+    assert {name: after[name] for name in before if name != "cohort.tsv"} == {name: before[name] for name in before if name != "cohort.tsv"}
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(path.read_bytes()[:100]), lambda path: path.unlink()])
+@pytest.mark.parametrize("name", ["tiny_seg.nii.gz", "tiny_preview.png", "tiny_volumes.json"])
+def test_what_is_not_whole_any_more_is_done_again(segmenter, case_files, tmp_path, spoil, name):
+    plain = Writing(convention("brats2021"))
+    segment_cohort(segmenter, [case_files], tmp_path / "out", plain)
+    label_map = (tmp_path / "out" / "tiny_seg.nii.gz").read_bytes()
+    spoil(tmp_path / "out" / name)
+    assert segment_cohort(segmenter, [case_files], tmp_path / "out", plain, resume=True).rows[0].message == ""
+    assert (tmp_path / "out" / "tiny_seg.nii.gz").read_bytes() == label_map
+
+
+def test_rows_of_other_cases_stay_in_the_table(segmenter, two_cases, tmp_path):
+    plain, out = Writing(convention("brats2021"), preview=False), tmp_path / "out"
+    for case in two_cases:
+        segment_cohort(segmenter, [case], out, plain)
+    segment_cohort(segmenter, two_cases[:1], out, replace(plain, overwrite=True))
+    rows = list(csv.DictReader((out / "cohort.tsv").read_text().splitlines(), delimiter="\t"))
+    assert [(row["case"], row["status"]) for row in rows] == [("second", "done"), ("tiny", "done")]
+
+
+def test_a_table_of_someone_else_is_not_touched(segmenter, case_files, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "cohort.tsv").write_text("name\tage\na\t3\n")
+    with pytest.raises(UsageError, match="is no table of gliomask"):
+        segment_cohort(segmenter, [case_files], tmp_path / "out", WRITING)
+    assert (tmp_path / "out" / "cohort.tsv").read_text() == "name\tage\na\t3\n"
+
+
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+def test_no_input_and_no_reference_is_ever_replaced(segmenter, case_files, tmp_path, link):
+    over = replace(WRITING, overwrite=True)
+    reference = case_files.reference.read_bytes()
+    for results in (ResultFiles.of(case_files.reference.parent, "tiny"), ResultFiles.of(case_files.paths()[0], "tiny")):
+        with pytest.raises(UsageError, match="is an input"):
+            segment_to_files(segmenter, case_files, results, over)
+    (tmp_path / "out").mkdir()
+    getattr(tmp_path / "out" / "tiny_preview.png", link)(case_files.paths()[1])
+    with pytest.raises(UsageError, match="is an input"):
+        segment_to_files(segmenter, case_files, ResultFiles.of(tmp_path / "out", "tiny"), over)
+    assert case_files.reference.read_bytes() == reference
+
+
+def test_an_empty_output_is_refused():
+    with pytest.raises(UsageError, match="output is empty"):
+        ResultFiles.of("", "tiny")
 
 
 def test_another_model_or_option_is_not_taken_for_the_same(segmenter, case_files, tmp_path, fake_model):
     plain = Writing(convention("brats2021"))
     segment_cohort(segmenter, [case_files], tmp_path / "out", plain)
-    with Segmenter(replace(segmenter.options, patches="adjacent", threads=1)) as other:
-        assert "other --patches," in segment_cohort(other, [case_files], tmp_path / "out", plain, resume=True).rows[0].message
+    with Segmenter(replace(segmenter.options, patches="adjacent", threads=1)) as other, pytest.raises(UsageError, match="other --patches,"):
+        segment_cohort(other, [case_files], tmp_path / "out", plain, resume=True)
     fake_model.sha256 = "1" * 64
-    assert "other model," in segment_cohort(segmenter, [case_files], tmp_path / "out", plain, resume=True).rows[0].message
+    with pytest.raises(UsageError, match="other model,"):
+        segment_cohort(segmenter, [case_files], tmp_path / "out", plain, resume=True)

@@ -40,7 +40,7 @@ def test_networks_go_by_their_short_name_or_title(name):
     assert make_config(network=name).network == "dense"
 
 
-@pytest.mark.parametrize("recipe", ["paper", "default"])
+@pytest.mark.parametrize("recipe", ["paper", "default", "unet"])
 def test_what_is_shown_reads_back(recipe, written):
     config = make_config(recipe)
     assert make_config(None, written(describe_config(config))) == config
@@ -104,6 +104,11 @@ def test_a_recipe_that_contradicts_the_file_is_refused(written):
         ("sequences: [t1, t2]\nsequence_dropout: 0.5\n", "none of t1, t2 can be left out"),
         ("cross_entropy: regions\nclass_weights: paper\n", "class_weights have no meaning"),
         ("seed: 4294967296\n", "seed"),
+        ("planes: [axial, axial]\n", "names one plane twice"),
+        ("planes: [oblique]\n", "planes"),
+        ("planes: []\n", "planes"),
+        ("case_weights: {a: 2.0}\n", "case_weights go with the sampling 'regions' only"),
+        ("sampling: regions\ncase_weights: {a: 0.0}\n", "case_weights"),
         ("recipe: quick\n", "There is no recipe 'quick'"),
         ("- epochs\n", "a mapping of field names to values is needed; found list"),
         ("1: 2\n", "a mapping of field names"),
@@ -134,7 +139,7 @@ def test_without_pyyaml_the_extra_is_named(monkeypatch, written):
 
 def test_the_unet_has_a_recipe_of_its_own(written):
     config = make_config(network="unet")
-    assert (config.recipe, config.patch_size, config.cross_entropy, config.placement) == ("unet", 128, "regions", "jittered")
+    assert (config.recipe, config.patch_size, config.cross_entropy, config.placement) == ("unet", 128, "regions", "inside")
     assert make_config(None, written("network: unet\n")) == config
     assert make_config("unet") == config
     assert make_config("default", network="unet").patch_size == 64

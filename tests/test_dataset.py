@@ -113,7 +113,7 @@ def test_loading_needs_references(tmp_path, tiny_case):
 
 def test_the_unet_sees_five_slices_and_some_patches_lose_sequences():
     stacks = make_stacks(2)
-    config = small_config(network="unet", placement="jittered", sequence_dropout=0.5, patches_per_class=12)
+    config = small_config(network="unet", placement="jittered", jitter=4, planes=["axial"], sequence_dropout=0.5, patches_per_class=12)
     images = np.concatenate([images for images, _ in epoch_batches(stacks, config, 0)])
     assert images.shape[1:] == (16, 16, 20)
     sequences = images.reshape(-1, 16, 16, 5, 4)

@@ -331,23 +331,73 @@ def test_field_numbers_are_those_of_onnx():
     onnx = pytest.importorskip("onnx")
     found: dict[str, dict[int, str]] = {}
 
-    def leads_to_a_tensor(message, above=()) -> bool:
-        if message.name == "TensorProto":
-            return True
-        return any(f.message_type and f.message_type.name not in above and leads_to_a_tensor(f.message_type, (*above, message.name)) for f in message.fields)
+    def name(message) -> str:
+        return message.full_name.removeprefix("onnx.") if message else ""
 
     def collect(message) -> None:
-        if message.name in found:
-            return
-        inner = [f for f in message.fields if f.message_type and leads_to_a_tensor(f.message_type)]
-        found[message.name] = {f.number: f.message_type.name for f in inner}
-        for f in inner:
-            collect(f.message_type)
+        if name(message) not in found:
+            found[name(message)] = {f.number: name(f.message_type) for f in message.fields}
+            for f in message.fields:
+                if f.message_type:
+                    collect(f.message_type)
 
     collect(onnx.ModelProto.DESCRIPTOR)
-    found["TensorProto"] = {}
     assert found == FIELDS
     assert {f.name: f.number for f in onnx.TensorProto.DESCRIPTOR.fields}.items() >= {("external_data", 13), ("data_location", 14)}
+
+
+def varint(value: int) -> bytes:
+    return (bytes([value & 0x7F | 0x80]) + varint(value >> 7)) if value > 0x7F else bytes([value])
+
+
+def entry(number: int, content: bytes) -> bytes:
+    """A field of bytes, by hand."""
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+CUT_OFF = 1 << 29
+"""A field's number may have 29 bits: to a reader in C++ this much more is the same field."""
+
+
+@pytest.mark.parametrize("beyond", [CUT_OFF, 3 * CUT_OFF, CUT_OFF << 20])
+def test_fields_beyond_32_bits_hide_nothing(beyond):
+    tensor = entry(8, b"w") + entry(13 + beyond, entry(1, b"location") + entry(2, b"../secret"))
+    loop = entry(4 + beyond, b"Loop")
+    for content in (
+        entry(7, entry(5, tensor)),
+        entry(7, entry(5 + beyond, entry(13, b""))),
+        entry(7 + beyond, entry(1, entry(4, b"Loop"))),
+        entry(7, entry(1, loop)),
+        entry(7, entry(1, entry(4, b"Relu") + loop)),
+    ):
+        with pytest.raises(ModelError, match=r"model\.onnx: not an ONNX file"):
+            look_into(SOUND_GRAPH + content, "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (entry(999, b""), "a ModelProto has a field 999"),
+        (entry(7, entry(3, b"")), "a GraphProto has a field 3"),
+        (entry(7, entry(1, entry(11, b""))), "a NodeProto has a field 11"),
+        (entry(7, entry(5, entry(15, b""))), "a TensorProto has a field 15"),
+        (entry(7, entry(11, entry(2, entry(10, b"")))), "a TypeProto has a field 10"),
+        (entry(0, b""), "not an ONNX file"),
+        (varint(7 << 3) + varint(5), "is a number in place of a GraphProto"),
+        (entry(25, entry(1, b"Loop") + entry(10, b"")) + entry(7, entry(1, entry(4, b"Loop"))), "defines a function 'Loop' of its own"),
+        (entry(25, entry(1, b"Relu") + entry(10, b"ai.onnx")), "defines a function 'Relu' of its own"),
+    ],
+)
+def test_what_onnx_does_not_define_is_refused(content, message):
+    with pytest.raises(ModelError, match=message):
+        look_into(SOUND_GRAPH + content, "model.onnx")
+
+
+def test_graphs_of_too_many_parts_are_refused():
+    with pytest.raises(ModelError, match="more than 20,000 operators"):
+        look_into(entry(7, entry(1, b"") * 2_000_000), "model.onnx")
+    with pytest.raises(ModelError, match="more than 1,048,576 parts"):
+        look_into(SOUND_GRAPH + entry(8, b"") * 2_000_000, "model.onnx")
 
 
 @given(st.data())
@@ -383,10 +433,6 @@ def test_nesting_without_end_is_refused():
             content = bytes([tag]) + varint(len(content)) + content
     with pytest.raises(ModelError, match="nested more than"):
         look_into(b"\x3a" + varint(len(content)) + content, "model.onnx")
-
-
-def varint(value: int) -> bytes:
-    return (bytes([value & 0x7F | 0x80]) + varint(value >> 7)) if value > 0x7F else bytes([value])
 
 
 # What is refused: a golden pair that is not reproduced.

@@ -156,9 +156,13 @@ def test_resume_wants_the_map_that_is_asked_for(fake_model, tmp_path, capsys):
     words = ["segment", str(folder), "-o", str(tmp_path / "out"), "--no-preview", "--flips", "--uncertainty"]
     assert run(words) == 0
     assert run([*words, "--resume"]) == 0
+    capsys.readouterr()
     (tmp_path / "out" / "tiny_disagreement.nii.gz").unlink()
-    assert run([*words, "--resume"]) == 2
-    assert "files (no disagreement)" in "".join(capsys.readouterr())
+    assert run([*words, "--resume"]) == 0
+    assert "kept" not in capsys.readouterr().out
+    assert (tmp_path / "out" / "tiny_disagreement.nii.gz").is_file()
+    assert run([*words, "--resume"]) == 0
+    assert "tiny: kept, finished by an earlier run" in capsys.readouterr().out
 
 
 def test_without_a_calibration_nothing_is_claimed(fake_model, tiny_case):

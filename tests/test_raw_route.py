@@ -11,7 +11,7 @@ import pytest
 from heads import make_head, moved_examination, posed, scan_head, scanner_grid, true_mask
 
 from gliomask.cli.main import run
-from gliomask.cohort import ResultFiles, Writing, segment_cohort, segment_to_files
+from gliomask.cohort import KEPT, ResultFiles, Writing, segment_cohort, segment_to_files
 from gliomask.errors import CaseError, FileFormatError, GeometryError, QualityError, UsageError
 from gliomask.examination import Examination, Scan
 from gliomask.geometry import Geometry
@@ -363,7 +363,7 @@ def test_nothing_is_left_of_a_raw_case_that_fails_while_it_is_written(segmenter,
     def fail(*arguments):
         raise UsageError("full")
 
-    monkeypatch.setattr("gliomask.raw_route.write_record", fail)
+    monkeypatch.setattr("gliomask.raw_route.write_volumes", fail)
     with pytest.raises(UsageError, match="full"):
         segment_any_to_files(segmenter, raw_files, ResultFiles.of(tmp_path / "out", "tiny"), WRITING)
     assert list((tmp_path / "out").iterdir()) == []
@@ -376,6 +376,18 @@ def test_a_cohort_takes_raw_and_prepared_cases(segmenter, raw_files, tiny_brats_
     assert [row.status for row in result.rows] == ["done", "done"]
     assert "raw_route" not in json.loads((tmp_path / "out" / "tiny_run.json").read_text())
     assert "raw_route" in json.loads((tmp_path / "out" / "scanner_run.json").read_text())
+
+
+def test_a_finished_raw_case_is_kept_and_another_way_is_refused(segmenter, raw_files, tmp_path):
+    writing = replace(WRITING, asked=RawOptions().asked())
+    segment_cohort(segmenter, [raw_files], tmp_path / "out", writing, segment_one=segment_any_to_files)
+    again = segment_cohort(segmenter, [raw_files], tmp_path / "out", writing, segment_one=lambda *arguments: pytest.fail("nothing is left to do"), resume=True)
+    assert [row.message for row in again.rows] == [KEPT]
+    # One number: that of the grid in which the label map is delivered.
+    table = json.loads((tmp_path / "out" / "tiny_volumes.json").read_text())
+    assert again.rows[0].wt_ml == table["regions"]["WT"]["volume_ml"]
+    with pytest.raises(UsageError, match="other --keep-images"):
+        segment_cohort(segmenter, [raw_files], tmp_path / "out", replace(writing, asked=RawOptions(keep_images=True).asked()), resume=True)
 
 
 def test_a_four_dimensional_file_in_place_of_a_sequence_is_refused(segmenter, raw_files, tmp_path):
@@ -452,7 +464,8 @@ def opened(monkeypatch):
 def test_every_raw_scan_is_read_once_and_its_hash_is_of_what_was_read(segmenter, raw_files, tmp_path, opened):
     results = ResultFiles.of(tmp_path / "out", "tiny")
     segment_any_to_files(segmenter, raw_files, results, WRITING)
-    assert sorted(name for name in opened if name.endswith(".nii.gz") and not name.startswith(".")) == sorted(path.name for path in raw_files.paths())
+    scans = [path.name for path in raw_files.paths()]
+    assert sorted(name for name in opened if name in scans) == sorted(scans)
     hashes = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in raw_files.paths()}
     assert json.loads(results.record.read_text())["inputs"] == hashes
 

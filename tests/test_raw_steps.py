@@ -1,13 +1,20 @@
+import threading
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gliomask.errors import QualityError
+from gliomask.examination import Examination, Scan
 from gliomask.geometry import Geometry
+from gliomask.preprocess.raw import route
+from gliomask.preprocess.raw.align import Alignment, align_to_frame
 from gliomask.preprocess.raw.brain import first_valley
 from gliomask.preprocess.raw.registration import Comparison, Image, Level, small_map, thin
 from gliomask.preprocess.raw.transforms import about, angle_degrees, distance_mm, inverse, move, nearest_rigid, stretches, to_itk_text, turn
+from gliomask.sequences import Sequence
 
 ANGLES = st.tuples(*[st.floats(-60, 60)] * 3)
 SHIFTS = st.tuples(*[st.floats(-100, 100)] * 3)
@@ -179,3 +186,52 @@ def test_a_shallow_valley_counts_less_than_a_deep_one():
     profiles = [np.where((STEPS > 2) & (STEPS < 6), bottom, 1.0) for bottom in (0.2, 0.7, 0.9)]
     deep, shallow, none = first_valley(np.stack(profiles), STEPS)[1]
     assert deep == 1 > shallow > none == 0
+
+
+@pytest.mark.parametrize(
+    ("gains", "size", "tried"),
+    [
+        ({1.0: 1.37}, 1.0, [1.0]),
+        ({1.0: 1.22, 0.92: 1.38}, 0.92, [1.0, 0.92]),
+        ({1.0: 1.16, 0.92: 1.22, 0.85: 1.37}, 0.85, [1.0, 0.92, 0.85]),
+        ({1.0: 1.25, 0.92: 1.2, 0.85: None, 0.79: 1.1}, 1.0, [1.0, 0.92, 0.85, 0.79]),
+    ],
+)
+def test_a_head_is_taken_for_a_smaller_one_until_the_gain_is_that_of_a_brain(monkeypatch, gains, size, tried):
+    scan = Scan(np.arange(27, dtype=np.float32).reshape(3, 3, 3), Geometry((3, 3, 3), np.eye(4)), "t1ce")
+    seen = []
+
+    def adult(grown, atlas):
+        seen.append(round(1 / grown.geometry.spacing_mm[0], 4))
+        gain = gains[seen[-1]]
+        if gain is None:
+            raise QualityError("the images do not overlap where the search begins")
+        return Alignment(np.eye(4), 0.4, gain, 1.0, 0.0, (1.0, 1.0, 1.0))
+
+    monkeypatch.setattr("gliomask.preprocess.raw.align._align_adult", adult)
+    found = align_to_frame(scan, None)
+    assert seen == tried
+    assert found.gain == gains[size]
+    np.testing.assert_allclose(found.matrix, np.diag([size, size, size, 1]))
+    np.testing.assert_allclose(found.scales, size)
+
+
+@pytest.mark.parametrize("threads", [1, 2, None])
+def test_no_more_registrations_run_at_a_time_than_threads_were_asked_for(monkeypatch, threads):
+
+    scan = Scan(np.arange(27, dtype=np.float32).reshape(3, 3, 3), Geometry((3, 3, 3), np.eye(4)), "scan")
+    running, most, lock = [], [0], threading.Lock()
+
+    def align(reference, other, brain):
+        with lock:
+            running.append(1)
+            most[0] = max(most[0], len(running))
+        time.sleep(0.05)
+        with lock:
+            running.pop()
+        return Alignment(np.eye(4), 0.9, 2.0, 1.0, 0.0, (1.0, 1.0, 1.0))
+
+    monkeypatch.setattr(route, "align_sequences", align)
+    examination = Examination("four", dict.fromkeys(Sequence, scan))
+    route._between(examination, Sequence.T1CE, np.zeros((1, 3)), route.Settings(threads=threads), lambda step: None)
+    assert most[0] <= (threads or 3)

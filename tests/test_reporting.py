@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from conftest import make_tiny_case, tiny_labels, write_brats_case
 
@@ -10,9 +11,11 @@ from gliomask.cli.main import run
 from gliomask.cohort import ResultFiles, Writing, segment_to_files
 from gliomask.errors import CaseError, FileFormatError, GeometryError, UsageError
 from gliomask.io.brats import find_cases
+from gliomask.io.nifti import read_volume, write_volume
 from gliomask.labels import convention
-from gliomask.reporting import Reporting, read_timeline, reporting_each, write_report
+from gliomask.reporting import Reporting, read_timeline, reporting_each, write_report, write_timeline
 from gliomask.segmentation import Segmenter
+from gliomask.sequences import Sequence
 
 HTML = Reporting(("html",))
 
@@ -155,6 +158,27 @@ def test_a_timeline_from_a_table_and_from_files(result, tmp_path):
     assert run(["timeline", *files, "-o", str(tmp_path / "follow-up")]) == 2  # exists
     assert run(["timeline", *files, "-o", str(tmp_path / "other"), "--format", "html"]) == 0
     assert "tiny_seg" in (tmp_path / "other" / "timeline_report.html").read_text()
+
+
+@pytest.mark.parametrize(("shift", "told"), [(0, True), (8, False), (None, False)])
+def test_a_timeline_of_raw_cases_holds_the_masks_beside_the_label_maps(result, tmp_path, shift, told):
+    """Two visits of one head that moved: one voxel's shift of the tumour must not make it new, and neither must a mask that is gone."""
+    volume = read_volume(result)
+    brain = read_volume(find_cases(result.parents[1])[0].sequences[Sequence.T1CE]).values != 0
+    for name, moved in (("tiny", 0), ("second", shift)):
+        label_map = result.with_name(f"{name}_seg.nii.gz")
+        write_volume(label_map, volume.values.astype(np.uint8), volume.geometry, overwrite=True)
+        shutil.copy(ResultFiles(result).record, result.with_name(f"{name}_run.json")) if name != "tiny" else None
+        edit_record(label_map, raw_route={"reference": "t1ce"})
+        if moved is not None:
+            mask = np.roll(brain, moved, axis=0).astype(np.uint8)
+            write_volume(result.with_name(f"{name}_space-t1ce_mask.nii.gz"), mask, volume.geometry)
+    points = [("a", result, None, None), ("b", result.with_name("second_seg.nii.gz"), None, None)]
+    report, (page,) = write_timeline("P", points, tmp_path / "follow-up", HTML)
+    assert (report.visits[1].fresh is not None) == told
+    text = page.read_text()
+    assert ("there is no second_space-t1ce_mask.nii.gz beside the label map" in text) == (shift is None)
+    assert ("The images are not registered to each other" in text) == (shift == 8)
 
 
 @pytest.mark.parametrize(

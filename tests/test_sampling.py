@@ -10,8 +10,9 @@ from stacks import make_stack, make_stacks
 
 from gliomask.errors import CaseError
 from gliomask.labels import Label
+from gliomask.planes import Plane
 from gliomask.preprocess.channels import prepare
-from gliomask.sampling import Draw, SliceStack, cut_patch, equal_draws, place, uniform_draws
+from gliomask.sampling import Draw, SliceStack, cut_patch, equal_draws, place, region_draws, uniform_draws
 from gliomask.sequences import PAPER_ORDER
 
 IDENTITY = np.eye(2)
@@ -148,15 +149,15 @@ def test_linear_images_are_interpolated_exactly(angle, zoom, flip):
 
 
 def test_adjacent_patches_are_tiles_of_the_scans_own_slice(rng):
-    stack = replace(plain_stack(np.zeros((2, 40, 40), int)), origin=(5, 11))
+    stack = replace(plain_stack(np.zeros((2, 40, 40), int)), origin=(0, 5, 11))
     for i, j in rng.integers(0, 40, (200, 2)):
         placed = place(Draw(3, (1, int(i), int(j))), stack, "adjacent", 8, rng)
-        corner = np.array(placed.centre[1:]) - 4 + stack.origin
+        corner = np.array(placed.centre[1:]) - 4 + stack.origin[1:]
         assert placed.case == 3
         assert placed.centre[0] == 1
         assert not (corner % 8).any()
-        assert (corner - stack.origin <= (i, j)).all()
-        assert (corner - stack.origin + 8 > (i, j)).all()
+        assert (corner - stack.origin[1:] <= (i, j)).all()
+        assert (corner - stack.origin[1:] + 8 > (i, j)).all()
 
 
 def test_overlapping_patches_are_those_tiles_and_the_ones_on_their_corners_and_hold_the_pixel(rng):
@@ -178,7 +179,7 @@ def test_centred_patches_take_nothing_from_the_generator(rng):
 def test_a_stack_remembers_where_it_was_cropped():
     case = make_tiny_case()
     brain = prepare(case, PAPER_ORDER, "volume").brain
-    assert make_stack().origin == tuple(int(np.nonzero(brain)[axis].min()) for axis in (0, 1))
+    assert make_stack().origin == tuple(int(np.nonzero(brain)[axis].min()) for axis in (2, 0, 1))
 
 
 def test_neighbouring_slices_are_cut_alike_and_background_lies_beyond_the_stack(labels):
@@ -200,3 +201,71 @@ def test_jittered_patches_hold_the_pixel_in_their_middle_half(rng):
     assert (shifts[:, 0] == 0).all()
     assert (shifts[:, 1:].min(), shifts[:, 1:].max()) == (-4, 4)
     assert np.abs(shifts.mean(axis=0)).max() < 0.5
+
+
+def test_region_draws_take_a_quarter_each_and_anywhere_for_what_a_patient_lacks():
+    without_enhancement = np.where(tiny_labels() == Label.ENHANCING, Label.OEDEMA, tiny_labels())
+    stacks = [make_stack("all"), make_stack("none", labels=without_enhancement)]
+    draws = list(region_draws(stacks, 500, np.random.default_rng(0)))
+    assert len(draws) == 500 * 4 * 2
+    inside = Counter((draw.case, bool(stacks[draw.case].labels[draw.centre] > 0)) for draw in draws)
+    tumour = [(stack.labels > 0).mean() for stack in stacks]
+    counts = Counter(draw.case for draw in draws)
+    assert abs(counts[0] / len(draws) - 0.5) < 0.03
+    assert abs(inside[0, True] / counts[0] - (0.75 + 0.25 * tumour[0])) < 0.05
+    assert abs(inside[1, True] / counts[1] - (0.5 + 0.5 * tumour[1])) < 0.05
+
+
+def test_region_draws_follow_the_weights_of_the_patients():
+    counts = Counter(draw.case for draw in region_draws(make_stacks(3), 400, np.random.default_rng(0), np.array([1.0, 2.0, 1.0])))
+    assert abs(counts[1] / sum(counts.values()) - 0.5) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("plane", "normal", "rows", "columns"), [(Plane.AXIAL, "k", "i", "j"), (Plane.CORONAL, "j", "i", "k"), (Plane.SAGITTAL, "i", "j", "k")]
+)
+def test_patches_of_every_plane_show_the_plane_and_its_neighbours_along_the_normal(plane, normal, rows, columns):
+    shape = {"k": 9, "i": 10, "j": 11}
+    grid = dict(zip("kij", np.meshgrid(*(np.arange(shape[axis]) for axis in "kij"), indexing="ij"), strict=True))
+    slices = np.stack([grid[normal], grid[rows], grid[columns]], axis=-1).astype(np.float16)
+    labels = (grid[normal] % 4).astype(np.uint8)
+    stack = SliceStack("grid", slices, labels, (), -9.0, (1, 2, 3))
+    centre = {"k": 4, "i": 5, "j": 6}
+    draw = Draw(0, (4, 5, 6)).along(plane)
+    patch, target = cut_patch(stack.along(plane), draw.centre, 4, IDENTITY, neighbours=1)
+    patch = patch.reshape(4, 4, 3, 3)
+    np.testing.assert_array_equal(patch[0, 0, :, 0], centre[normal] + np.array([-1, 0, 1]))
+    np.testing.assert_array_equal(patch[:, 0, 1, 1], centre[rows] + np.arange(-2, 2))
+    np.testing.assert_array_equal(patch[0, :, 1, 2], centre[columns] + np.arange(-2, 2))
+    assert (target == centre[normal] % 4).all()
+    assert stack.along(plane).origin == tuple({"k": 1, "i": 2, "j": 3}[axis] for axis in (normal, rows, columns))
+
+
+def test_patches_stay_inside_the_box_where_it_is_large_enough(rng):
+    stack = plain_stack(np.zeros((2, 40, 12), int))
+    centres = [place(Draw(0, (1, int(i), int(j))), stack, "inside", 16, rng, 6).centre for i, j in rng.integers(0, (40, 12), (200, 2))]
+    rows = np.array([i - 8 for _, i, _ in centres])
+    assert rows.min() == 0
+    assert rows.max() == 24
+    assert {j - 8 for _, _, j in centres} == {-2}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    i=st.integers(-9, 18),
+    j=st.integers(-9, 20),
+    size=st.integers(4, 12),
+    flips=st.tuples(st.sampled_from([-1, 1]), st.sampled_from([-1, 1])),
+    swap=st.booleans(),
+)
+def test_straight_cuts_equal_a_look_up_pixel_by_pixel(i, j, size, flips, swap):
+    stack = plain_stack(np.arange(99).reshape(1, 9, 11) % 4)
+    matrix = np.diag(np.array(flips, float))
+    matrix = matrix[:, ::-1].copy() if swap else matrix
+    patch, target = cut_patch(stack, (0, i, j), size, matrix)
+    for u in range(size):
+        for v in range(size):
+            row, column = (matrix @ (u - size // 2, v - size // 2) + (i, j)).astype(int)
+            inside = 0 <= row < 9 and 0 <= column < 11
+            np.testing.assert_array_equal(patch[u, v], (row, column) if inside else -9)
+            assert target[u, v] == (stack.labels[0, row, column] if inside else 0)

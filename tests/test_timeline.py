@@ -11,7 +11,7 @@ from gliomask.errors import UsageError
 from gliomask.geometry import Geometry
 from gliomask.labels import Label, Region
 from gliomask.metrics.follow_up import carried_over
-from gliomask.report.document import NOTICE
+from gliomask.report.document import NOTICE, SCOPE, Notice
 from gliomask.report.timeline_report import TimePoint, timeline_report
 
 CASE = make_tiny_case()
@@ -61,11 +61,20 @@ def test_moved_images_are_called_unregistered_and_have_no_new_lesions():
     assert report.visits[1].changes[Region.ET].from_baseline.difference_ml == pytest.approx(0.15)
 
 
-def test_without_scans_it_is_said_that_registration_was_not_checked():
-    report = timeline_report("P", [point("a", brain=None), point("b", with_a_new_lesion(), brain=None)])
+def test_without_a_brain_mask_new_lesions_are_not_told_and_the_reason_is_said():
+    unknown = TimePoint("b", with_a_new_lesion(), GRID, no_brain="b_t1.nii.gz is no longer there")
+    report = timeline_report("P", [point("a"), unknown])
     assert report.visits[1].aligned is None
-    assert len(report.visits[1].fresh[Region.WT]) == 1
-    assert "was not checked" in report.html()
+    assert report.visits[1].fresh is None
+    page = report.html()
+    assert "could not be checked, so new lesions are not told: b. Why: b: b_t1.nii.gz is no longer there." in page
+    assert "not known whether the images are registered" in page
+    assert report.visits[1].changes[Region.ET].from_baseline.difference_ml == pytest.approx(0.15)
+
+
+def test_every_timeline_says_first_that_it_holds_before_treatment_only():
+    report = timeline_report("P", [point("a"), point("b")])
+    assert report.document().blocks[0] == Notice((SCOPE,))
 
 
 def test_another_grid_is_brought_over_by_its_affine():

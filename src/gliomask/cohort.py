@@ -8,94 +8,41 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gliomask.case import Case
 from gliomask.engines.base import thread_count
 from gliomask.errors import FileFormatError, GliomaskError, InputError, QualityError, UsageError
+from gliomask.flag import Flag
 from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles, read_files
-from gliomask.labels import LabelConvention, Region
+from gliomask.labels import LabelConvention
 from gliomask.quality import entropy
 from gliomask.report.preview import draw_preview
-from gliomask.report.run_record import input_hashes, read_record, write_record
+from gliomask.report.run_record import compose_record, input_hashes
 from gliomask.report.volumes import Volumes, measure
+from gliomask.results.layout import CaseLayout
+from gliomask.results.record import RECORD_VERSION, RunRecord, earlier_outputs, parse_record, read_record
+from gliomask.results.resume import Wanted, earlier_record, is_whole, refuse_other_inputs
+from gliomask.results.write import recover, refuse_existing, refuse_inputs, write_case
 from gliomask.segmentation import Segmentation, Segmenter
+from gliomask.sequences import Sequence
 
 if TYPE_CHECKING:
     from gliomask.models.registry import Model
 
 Progress = Callable[[int, int], None]
-all_or_none = nifti.all_or_none
 KEPT = "finished by an earlier run"
-NAMES_AND_THREADS = ("model", "second_opinion", "threads")
-"""Options that change no result by themselves: which name a model was called by (its hash counts), and threads."""
 
-SegmentOne = Callable[[Segmenter, CaseFiles, "ResultFiles", "Writing", Progress], Segmentation]
+SegmentOne = Callable[[Segmenter, CaseFiles, CaseLayout, "Writing", Progress], Segmentation]
 
 
-@dataclass(frozen=True)
-class ResultFiles:
-    """Where the results of one case go.
-
-    Args:
-        label_map: the main result; the others are named after it.
-    """
-
-    label_map: Path
-
-    @classmethod
-    def of(cls, output: Path, case_id: str) -> ResultFiles:
-        """`output` is a folder, or, when it ends in `.nii` or `.nii.gz`, the label map itself."""
-        return cls(output if nifti.is_nifti_name(output) else output / f"{case_id}_seg.nii.gz")
-
-    def beside(self, ending: str) -> Path:
-        """The path of a result with another ending than the label map's `_seg.nii.gz`."""
-        return self.label_map.with_name(nifti.stem(self.label_map).removesuffix("_seg") + ending)
-
-    @property
-    def probabilities(self) -> Path:
-        """4-D float32: background, necrotic, oedema, enhancing."""
-        return self.beside("_probabilities.nii.gz")
-
-    @property
-    def uncertainty(self) -> Path:
-        """3-D float32: entropy of the labels, 0 to 1."""
-        return self.beside("_uncertainty.nii.gz")
-
-    @property
-    def disagreement(self) -> Path:
-        """3-D float32: how far the mirrored passes disagree, 0 to 1; with flips only."""
-        return self.beside("_disagreement.nii.gz")
-
-    @property
-    def volumes_tsv(self) -> Path:
-        """Volumes by label and region, as a table."""
-        return self.beside("_volumes.tsv")
-
-    @property
-    def volumes_json(self) -> Path:
-        """The same, for programs."""
-        return self.beside("_volumes.json")
-
-    @property
-    def preview(self) -> Path:
-        """The picture."""
-        return self.beside("_preview.png")
-
-    @property
-    def record(self) -> Path:
-        """The run record; written last, so a result with a record is complete."""
-        return self.beside("_run.json")
-
-    def all(self) -> tuple[Path, ...]:
-        """Every file that a case can leave, in the order of writing."""
-        maps = (self.label_map, self.probabilities, self.uncertainty, self.disagreement)
-        return (*maps, self.volumes_tsv, self.volumes_json, self.preview, self.record)
+ResultFiles = CaseLayout
 
 
 @dataclass(frozen=True)
@@ -109,6 +56,8 @@ class Writing:
         preview: also write the picture.
         overwrite: replace results that exist.
         strict: a quality flag is an error.
+        asked: further options that the results depend on, in plain values, for the record and for resuming.
+        pages: writes what else belongs to the case into its folder: given the result, where its files are being written, and the record's fields.
     """
 
     labels: LabelConvention
@@ -117,6 +66,8 @@ class Writing:
     overwrite: bool = False
     strict: bool = False
     uncertainty: bool = False
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    pages: Callable[[Segmentation, CaseLayout, Mapping[str, Any]], None] | None = None
 
 
 def segment_to_files(
@@ -136,7 +87,7 @@ def segment_to_files(
         QualityError: a quality flag was raised and `writing.strict` is set.
         InputError: the scans cannot be segmented.
     """
-    refuse_existing(results.all(), writing, files.case_id)
+    refuse_places(results, files, writing)
     start = time.perf_counter()
     read = read_files(files)
     return segment_read(segmenter, read.case(), read.hashes, results, writing, progress, start)
@@ -162,30 +113,63 @@ def segment_read(
         progress: called with (parts of the brain done, parts in all).
         start: when reading began, by `time.perf_counter`; None for now.
     """
-    refuse_existing(results.all(), writing, case.case_id)
+    refuse_existing(results.all(), f"the results of case {case.case_id}", overwrite=writing.overwrite)
     now = time.perf_counter()
     start = now if start is None else start
     result = segmenter.run(case, progress)
     refuse_flagged(result, writing)
-    with all_or_none(results.all()):
-        nifti.write_volume(results.label_map, writing.labels.to_disk(result.label_map), case.geometry, case.header, overwrite=writing.overwrite)
-        write_maps(result, results, writing)
-        write_volumes(measure(result.label_map, case.geometry), results, {"case": case.case_id, "predicted_dice": predicted_dice(result)})
-        write_preview(result, results, writing)
-        fields = record_fields(segmenter, result, writing, hashes)
-        fields["seconds"] = {"read": round(now - start, 3), **fields["seconds"], "total": round(time.perf_counter() - start, 3)}
-        write_record(results.record, "segment", fields)
+    volumes = measure(result.label_map, case.geometry)
+    fields = record_fields(segmenter, result, writing, hashes) | {"volumes": volumes.to_dict()}
+
+    def fill(staged: CaseLayout) -> None:
+        nifti.write_volume(staged.label_map, writing.labels.to_disk(result.label_map), case.geometry, case.header)
+        write_maps(result, staged, writing)
+        write_volumes(volumes, staged, {"case": case.case_id, "predicted_dice": predicted_dice(result)})
+        write_preview(result, staged, writing)
+        fields["seconds"] = {"read": round(now - start, 3), **result.seconds, "total": round(time.perf_counter() - start, 3)}
+
+    write_results(results, case.case_id, result, writing, fill, fields)
     return result
 
 
-def refuse_existing(paths: Iterable[Path], writing: Writing, case_id: str) -> None:
-    """Raises UsageError where one of the files that a case can leave exists and may not be overwritten, or its folder cannot be written to."""
-    paths = list(paths)
-    for folder in {path.parent for path in paths}:
-        nifti.refuse_unwritable(folder)
-    existing = next((path for path in paths if path.exists()), None)
-    if existing and not writing.overwrite:
-        raise UsageError(f"{existing} exists. Give --overwrite to replace the results of case {case_id}, or another output folder.")
+def write_results(
+    results: CaseLayout, case_id: str, result: Segmentation, writing: Writing, fill: Callable[[CaseLayout], None], fields: dict[str, Any]
+) -> tuple[Path, ...]:
+    """Writes the results of a case, whole or not at all.
+
+    Args:
+        results: where.
+        case_id: of whom.
+        result: what is written.
+        writing: how.
+        fill: writes label maps, tables and pictures where it is told, and completes `fields`.
+        fields: of the run record.
+    """
+    place = results.place(case_id)
+
+    def fill_all(folder: Path) -> None:
+        staged = results.within(folder)
+        fill(staged)
+        if writing.pages is not None:
+            writing.pages(result, staged, compose_record("segment", fields))
+
+    def compose(outputs: dict[str, str]) -> bytes:
+        values = compose_record("segment", {"record_version": RECORD_VERSION, **fields, "outputs": outputs})
+        return parse_record(values, str(results.record)).to_bytes()
+
+    return write_case(place, fill_all, compose, earlier_outputs(results.record))
+
+
+def refuse_places(results: CaseLayout, files: CaseFiles, writing: Writing, inputs: Iterable[Path] = ()) -> None:
+    """Refuses, before any scan is read, results that exist or would be written over an input.
+
+    Raises:
+        UsageError: see `results.write.refuse_existing` and `refuse_inputs`.
+    """
+    recover(results.place(files.case_id))
+    reference = () if files.reference is None else (files.reference,)
+    refuse_inputs(results.all(), (*files.paths(), *files.sequences.values(), *reference, *inputs))
+    refuse_existing(results.all(), f"the results of case {files.case_id}", overwrite=writing.overwrite)
 
 
 def refuse_flagged(result: Segmentation, writing: Writing) -> None:
@@ -198,11 +182,11 @@ def write_maps(result: Segmentation, results: ResultFiles, writing: Writing) -> 
     """Writes the probabilities and the uncertainty, where asked for, on the grid of the case that was segmented."""
     case = result.case
     if writing.probabilities:
-        nifti.write_volume(results.probabilities, result.probabilities, case.geometry, case.header, overwrite=writing.overwrite)
+        nifti.write_volume(results.probabilities, result.probabilities, case.geometry, case.header)
     if writing.uncertainty:
-        nifti.write_volume(results.uncertainty, entropy(result.probabilities), case.geometry, case.header, overwrite=writing.overwrite)
+        nifti.write_volume(results.uncertainty, entropy(result.probabilities), case.geometry, case.header)
         if result.disagreement is not None:
-            nifti.write_volume(results.disagreement, result.disagreement, case.geometry, case.header, overwrite=writing.overwrite)
+            nifti.write_volume(results.disagreement, result.disagreement, case.geometry, case.header)
 
 
 def predicted_dice(result: Segmentation) -> dict[str, dict[str, float]]:
@@ -236,13 +220,24 @@ def record_fields(segmenter: Segmenter, result: Segmentation, writing: Writing, 
         "grid": str(result.case.geometry),
         "model": {"name": segmenter.model.spec.name, "sha256": segmenter.model.sha256},
         "second_opinion": None if segmenter.second is None else second_opinion_fields(segmenter.second.model, result),
-        "options": {**asdict(options), "postprocess": result.postprocess, "labels": writing.labels.name},
+        "options": asked_options(segmenter, writing),
         "threads": thread_count(options.threads),
         "expected_dice": {region.value: round(dice, 4) for region, dice in result.expected_dice.items()},
         "predicted_dice": predicted_dice(result),
-        "quality_flags": [asdict(flag) for flag in result.flags],
+        "quality_flags": [_flag_fields(flag) for flag in result.flags],
         "seconds": result.seconds,
     }
+
+
+def asked_options(segmenter: Segmenter, writing: Writing) -> dict[str, Any]:
+    """Returns every option that a result depends on, in plain values, with the chain that is applied."""
+    writes = {"probabilities": writing.probabilities, "uncertainty": writing.uncertainty, "preview": writing.preview}
+    return {**asdict(segmenter.options), "postprocess": segmenter.chain, "labels": writing.labels.name, **writes, **writing.asked}
+
+
+def _flag_fields(flag: Flag) -> dict[str, Any]:
+    """A flag for strict JSON, which has no infinity."""
+    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in asdict(flag).items()}
 
 
 def second_opinion_fields(model: Model, result: Segmentation) -> dict[str, Any]:
@@ -260,6 +255,7 @@ def exceptions(result: Segmentation) -> dict[str, Any]:
         "without": sorted(result.case.without),
         "cost_of_missing": None if result.cost is None else asdict(result.cost),
         "core_rule": None if result.core_rule is None else asdict(result.core_rule),
+        "removed_enhancement": None if result.removed_enhancement is None else asdict(result.removed_enhancement),
     }
 
 
@@ -324,12 +320,14 @@ def segment_cohort(
     """
     rows: list[Row] = []
     first_error: BaseException | None = None
+    cases = list(cases)
+    refuse_cohort(segmenter, cases, output, writing, resume=resume)
     nifti.make_folder(output)
     for files in cases:
         row, error = segment_to_row(segmenter, files, output, writing, progress, segment_one, resume)
         first_error = first_error or error
         rows.append(row)
-        nifti.write_bytes(output / "cohort.tsv", _table(rows))
+        write_table(output / "cohort.tsv", [row])
         on_row(row)
     return CohortResult(tuple(rows), first_error)
 
@@ -352,77 +350,93 @@ def segment_to_row(
         results = ResultFiles.of(output, case_id)
         row = kept_row(segmenter, files, results, writing) if resume else None
         if row is None:
-            result = segment_one(segmenter, files, results, replace(writing, overwrite=writing.overwrite or resume), progress)
-            row = _done(result, time.perf_counter() - start)
+            segment_one(segmenter, files, results, replace(writing, overwrite=writing.overwrite or resume), progress)
+            row = replace(_recorded_row(results), seconds=round(time.perf_counter() - start, 2))
     except Exception as error:
         text = str(error) if isinstance(error, GliomaskError) else f"{type(error).__name__}: {error}"
         return Row(case_id, "failed", round(time.perf_counter() - start, 2), "", text), error
     return row, None
 
 
-def kept_row(segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing) -> Row | None:
-    """Returns the row of a case that an earlier run has finished; None where it has not, for the record is written last.
+def wanted(segmenter: Segmenter, writing: Writing, without: Iterable[Sequence] = ()) -> Wanted:
+    """Returns what a case's results depend on, for the rule of resuming."""
+    second = None if segmenter.second is None else segmenter.second.model.sha256
+    return Wanted(segmenter.model.sha256, second, asked_options(segmenter, writing), tuple(sorted(without)))
 
-    A case that took the raw route is done again: this module does not know its options.
+
+def kept_row(segmenter: Segmenter, files: CaseFiles, results: CaseLayout, writing: Writing, inputs: Iterable[Path] = ()) -> Row | None:
+    """Returns the row of a case that an earlier run has finished; None where it has not, or where its files are not whole any more.
 
     Raises:
-        UsageError: it was finished with other scans, another model or other options, or one of its files is gone or asked for now only.
+        UsageError: it was finished with other scans, other models or other options, see `results.resume`.
     """
-    if not results.record.is_file():
+    place = results.place(files.case_id)
+    record = earlier_record(place, wanted(segmenter, writing, files.without))
+    if record is None or not is_whole(record, place.folder):
         return None
-    hashes = input_hashes(files.paths())
-    try:
-        record = read_record(results.record) or {}
-        if "raw_route" in record:
-            return None
-        volumes = (read_record(results.volumes_json) or {})["regions"]
-        other = _differences(record, hashes, segmenter, files, results, writing)
-        flags = " ".join(flag["name"] for flag in record["quality_flags"])
-        amounts = {f"{region.value.lower()}_ml": float(volumes[region.value]["volume_ml"]) for region in Region}
-        amounts |= expected_columns(record["predicted_dice"])
-        row = Row(files.case_id, "done", round(float(record["seconds"]["total"]), 2), flags, KEPT, **amounts)
-    except (FileFormatError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{results.record}: not the record of a finished case ({type(error).__name__}: {error}). Give --overwrite.") from error
-    if other:
-        raise UsageError(
-            f"Case {files.case_id} was finished earlier with other {', '.join(other)}, so --resume cannot keep it. "
-            "Give the earlier options, or another output folder, or --overwrite in place of --resume."
-        )
-    return row
+    refuse_other_inputs(record, input_hashes([*files.paths(), *inputs]), place)
+    return row_of(record, KEPT)
 
 
-def _differences(record: dict[str, Any], hashes: dict[str, str], segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing) -> list[str]:
-    """What the record of a case says differently."""
-    second = None if segmenter.second is None else segmenter.second.model.sha256
-    asked = {**asdict(segmenter.options), "postprocess": segmenter.chain, "labels": writing.labels.name}
-    done = record["options"]
-    changed = [f"--{name.replace('_', '-')}" for name in asked if name not in NAMES_AND_THREADS and asked[name] != done.get(name)]
-    wanted = {
-        "probabilities": results.probabilities if writing.probabilities else None,
-        "uncertainty": results.uncertainty if writing.uncertainty else None,
-        "disagreement": results.disagreement if writing.uncertainty and segmenter.options.flips else None,
-        "preview": results.preview if writing.preview else None,
-        "label map": results.label_map,
-    }
-    return [
-        *(["scans"] if any(record["inputs"].get(path) != digest for path, digest in hashes.items()) else []),
-        *(["model"] if record["model"]["sha256"] != segmenter.model.sha256 else []),
-        *(["second opinion"] if (record["second_opinion"] or {"sha256": None})["sha256"] != second else []),
-        *changed,
-        *(["--without"] if record["without"] != sorted(files.without) else []),
-        *(f"files (no {what})" for what, path in wanted.items() if path is not None and not path.is_file()),
-    ]
+def row_of(record: RunRecord, message: str = "") -> Row:
+    """Returns the row of a finished case, from its record."""
+    volumes = {} if record.volumes is None else record.volumes.regions
+    amounts = {f"{region.value.lower()}_ml": amount.volume_ml for region, amount in volumes.items()}
+    amounts |= expected_columns({region.value: estimate.model_dump() for region, estimate in record.predicted_dice.items()})
+    flags = " ".join(flag.name for flag in record.quality_flags)
+    return Row(record.case, "done", round(record.seconds.get("total", 0.0), 2), flags, message, **amounts)
 
 
-def _done(result: Segmentation, seconds: float) -> Row:
-    volumes = measure(result.label_map, result.case.geometry)
-    amounts = {f"{region.value.lower()}_ml": volumes.region_ml(region) for region in Region} | expected_columns(predicted_dice(result))
-    return Row(result.case.case_id, "done", round(seconds, 2), " ".join(flag.name for flag in result.flags), "", **amounts)
+def _recorded_row(results: CaseLayout) -> Row:
+    record = read_record(results.record)
+    if record is None:
+        raise FileFormatError(f"{results.record}: vanished after it was written. Segment the case again.")
+    return row_of(record)
 
 
-def _table(rows: list[Row]) -> bytes:
+def refuse_cohort(segmenter: Segmenter, cases: Iterable[CaseFiles | tuple[str, InputError]], output: Path, writing: Writing, *, resume: bool) -> None:
+    """Refuses, before the first scan is read, what no case of a cohort could be written for: results that exist, or were finished otherwise.
+
+    Raises:
+        UsageError: the first case of which that is so; nothing has been touched.
+    """
+    _rows_there(output / "cohort.tsv")
+    for files in cases:
+        if not isinstance(files, CaseFiles):
+            continue
+        results = ResultFiles.of(output, files.case_id)
+        refuse_places(results, files, replace(writing, overwrite=writing.overwrite or resume))
+        if resume:
+            earlier_record(results.place(files.case_id), wanted(segmenter, writing, files.without))
+
+
+def write_table(table: Path, rows: Iterable[Row]) -> None:
+    """Writes rows into the table of a folder: they replace rows of the same cases, and rows of other cases stay.
+
+    Raises:
+        UsageError: the table that is there is none of ours, or it cannot be written.
+    """
+    columns = list(Row.__dataclass_fields__)
+    kept = _rows_there(table)
+    kept |= {row.case: asdict(row) for row in rows}
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(Row.__dataclass_fields__), delimiter="\t", lineterminator="\n")
+    writer = csv.DictWriter(text, columns, delimiter="\t", lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    return text.getvalue().encode()
+    writer.writerows(kept.values())
+    nifti.write_bytes(table, text.getvalue().encode())
+
+
+def _rows_there(table: Path) -> dict[str, dict[str, Any]]:
+    """The rows of a table by case; none where there is no table. Raises as `write_table`."""
+    if not table.exists():
+        return {}
+    columns = set(Row.__dataclass_fields__)
+    try:
+        with table.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream, delimiter="\t")
+            there: list[dict[str, Any]] = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{table}: cannot be read as a table ({error}). Move it away.") from error
+    if not {"case", "status"} <= set(reader.fieldnames or ()) or set(reader.fieldnames or ()) - columns:
+        raise UsageError(f"{table}: is no table of gliomask, so no row is added to it. Move it away.")
+    return {row["case"]: row for row in there}

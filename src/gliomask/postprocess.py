@@ -132,6 +132,52 @@ class CoreRule:
         return np.where(more, np.uint8(Label.NECROTIC), label_map)
 
 
+@dataclass(frozen=True)
+class Removed:
+    """Components that a rule took out of a label map.
+
+    Args:
+        components: how many.
+        volume_ml: of all of them together.
+    """
+
+    components: int
+    volume_ml: float
+
+
+@dataclass(frozen=True)
+class EnhancementRule:
+    """What makes an enhancing component believable: a confident seed, as in thresholding with hysteresis (Canny, IEEE TPAMI 1986).
+
+    A tumour that does not enhance often gets a little unsure enhancement from a network; true enhancement has a confident part, however small.
+
+    Args:
+        probability: a voxel is confident where the network gives enhancement more than this.
+        seed_ml: a component (26-neighbourhood) of enhancing voxels stays where its confident voxels fill at least this volume.
+    """
+
+    probability: float
+    seed_ml: float
+
+    def confirm(self, label_map: LabelMap, enhancing: npt.NDArray[np.float32], spacing_mm: Spacing) -> tuple[LabelMap, Removed]:
+        """Returns a new label map in which components without a seed are necrotic or non-enhancing core, and what was removed.
+
+        Args:
+            label_map: (I, J, K).
+            enhancing: (I, J, K), the probability of ET.
+            spacing_mm: size of a voxel.
+        """
+        voxel_ml = float(np.prod(spacing_mm)) / 1000
+        components, count = ndimage.label(label_map == Label.ENHANCING, np.ones((3, 3, 3)))
+        seeds = np.bincount(components.ravel(), weights=(enhancing > self.probability).ravel(), minlength=count + 1) * voxel_ml
+        # Half a voxel of tolerance: 30 voxels of 1 mm are .03 ml in spite of rounding.
+        doubtful = seeds < self.seed_ml - voxel_ml / 2
+        doubtful[0] = False
+        lost = doubtful[components]
+        removed = Removed(int(np.count_nonzero(doubtful)), float(np.count_nonzero(lost)) * voxel_ml)
+        return np.where(lost, np.uint8(Label.NECROTIC), label_map), removed
+
+
 def tumour_box(label_map: LabelMap) -> tuple[slice, slice, slice]:
     """Returns the box of all tumour with one voxel around it where the volume goes on, so that its border is background or the volume's own."""
     low_high = []

@@ -20,15 +20,15 @@ from gliomask.cohort import (
     Progress,
     ResultFiles,
     Writing,
-    all_or_none,
     predicted_dice,
     record_fields,
-    refuse_existing,
     refuse_flagged,
+    refuse_places,
     segment_read,
     segment_to_files,
     write_maps,
     write_preview,
+    write_results,
     write_volumes,
 )
 from gliomask.errors import CaseError, GeometryError
@@ -38,16 +38,13 @@ from gliomask.io.brats import CaseFiles, ReadFiles, read_files
 from gliomask.preprocess.raw.checks import has_skull
 from gliomask.preprocess.raw.route import DEFAULT_SETTINGS, RawCase, Settings, prepare_examination
 from gliomask.preprocess.raw.transforms import to_itk_text
-from gliomask.report.run_record import write_record
 from gliomask.report.volumes import measure
+from gliomask.results.layout import FRAME
 from gliomask.segmentation import Segmentation, Segmenter
-from gliomask.sequences import PAPER_ORDER, Sequence
+from gliomask.sequences import Sequence
 
 Mode = Literal["auto", "always", "never"]
 Tell = Callable[[str], None]
-
-FRAME = "brats"
-"""What the frame is called in file names."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +64,10 @@ class RawOptions:
     brain_mask: Path | None = None
     spaces: tuple[Sequence, ...] = ()
     keep_images: bool = False
+
+    def asked(self) -> dict[str, Any]:
+        """Returns them in plain values, for the record and for resuming; a brain mask counts by its hash, as an input."""
+        return {"raw": self.mode, "skip": list(self.skip), "spaces": [sequence.value for sequence in self.spaces], "keep_images": self.keep_images}
 
 
 def segment_any_to_files(
@@ -100,7 +101,7 @@ def segment_any_to_files(
     """
     if raw.mode == "never" or (raw.mode == "auto" and files.channels is not None):
         return segment_to_files(segmenter, files, results, writing, progress)
-    refuse_existing(RawFiles(results).all() if raw.mode == "always" else results.all(), writing, files.case_id)
+    refuse_places(results, files, writing, () if raw.brain_mask is None else (raw.brain_mask,))
     _refuse_channels(files)
     start = time.perf_counter()
     read = read_files(files)
@@ -171,18 +172,11 @@ class RawFiles:
         """The map that resamples a sequence into the frame."""
         return self.results.beside(f"_from-{sequence.value}_to-{FRAME}.tfm")
 
-    def all(self) -> list[Path]:
-        """Every file that a case can leave."""
-        spaces = [FRAME, *(sequence.value for sequence in PAPER_ORDER)]
-        paths = [self.label_map(space) for space in spaces] + [self.mask(space) for space in spaces]
-        paths += [path(sequence) for sequence in PAPER_ORDER for path in (self.image, self.transform)]
-        return [*paths, *self.results.all()]
-
 
 def _segment_raw(
     segmenter: Segmenter, read: ReadFiles, results: ResultFiles, writing: Writing, progress: Progress, raw: RawOptions, tell: Tell, read_seconds: float
 ) -> Segmentation:
-    refuse_existing(RawFiles(results).all(), writing, read.files.case_id)
+    refuse_places(results, read.files, writing, () if raw.brain_mask is None else (raw.brain_mask,))
     mask = None if raw.brain_mask is None else nifti.read_volume(raw.brain_mask)
     hashes = read.hashes | ({} if mask is None else {str(raw.brain_mask): mask.sha256})
     examination, headers = to_examination(read)
@@ -223,10 +217,10 @@ def segment_examination(
         EngineUnavailableError: the extra `raw` is not installed.
     """
     start = time.perf_counter()
-    prepared = prepare_examination(examination, settings, tell)
+    prepared = prepare_examination(examination, replace(settings, threads=settings.threads or segmenter.options.threads), tell)
     seconds = {"prepare": round(time.perf_counter() - start, 3)}
     result = segmenter.run(prepared.case, progress)
-    return RawSegmentation(replace(result, seconds=seconds | result.seconds), prepared)
+    return RawSegmentation(replace(result, seconds=seconds | result.seconds, flags=prepared.flags + result.flags), prepared)
 
 
 def write_examination(
@@ -254,41 +248,44 @@ def write_examination(
         UsageError: a file cannot be written.
     """
     start = time.perf_counter()
-    result, prepared, targets = raw_result.result, raw_result.prepared, RawFiles(results)
+    result, prepared = raw_result.result, raw_result.prepared
     refuse_flagged(result, writing)
-    with all_or_none(targets.all()):
-        native = _write(result, prepared, headers, targets, writing, raw)
-        # What the patient has is measured where it was scanned.
-        volumes = measure(native, prepared.examination.scans[prepared.reference].geometry)
-        about = {"case": result.case.case_id, "space": prepared.reference.value, "predicted_dice": predicted_dice(result)}
-        write_volumes(volumes, results, about)
-        write_preview(result, results, writing, "; registered from raw scans")
-        fields = record_fields(segmenter, result, writing, hashes) | _raw_fields(prepared, raw)
+    native = prepared.label_map_in(prepared.reference, result.label_map)
+    # What the patient has is measured where it was scanned.
+    volumes = measure(native, prepared.examination.scans[prepared.reference].geometry)
+    fields = record_fields(segmenter, result, writing, hashes) | _raw_fields(prepared, raw) | {"volumes": volumes.to_dict()}
+    fields["space"] = prepared.reference.value
+
+    def fill(staged: ResultFiles) -> None:
+        _write(result, prepared, native, headers, RawFiles(staged), writing, raw)
+        write_volumes(volumes, staged, {"case": result.case.case_id, "space": prepared.reference.value, "predicted_dice": predicted_dice(result)})
+        write_preview(result, staged, writing, "; registered from raw scans")
         seconds = {**result.seconds, "write": round(time.perf_counter() - start, 3)}
         fields["seconds"] = {**seconds, "total": round(sum(seconds.values()), 3)}
-        write_record(results.record, "segment", fields)
+
+    write_results(results, result.case.case_id, result, writing, fill, fields)
 
 
-def _write(result: Segmentation, prepared: RawCase, headers: Mapping[Sequence, bytes], targets: RawFiles, writing: Writing, raw: RawOptions) -> LabelMap:
-    """Writes label maps, masks, transforms and images; returns the label map in the reference's grid."""
-    reference, overwrite = prepared.reference, writing.overwrite
-    natives = {
-        sequence: prepared.label_map_in(sequence, result.label_map) for sequence in dict.fromkeys((reference, *raw.spaces)) if sequence in prepared.matrices
-    }
+def _write(
+    result: Segmentation, prepared: RawCase, native: LabelMap, headers: Mapping[Sequence, bytes], targets: RawFiles, writing: Writing, raw: RawOptions
+) -> None:
+    """Writes label maps, masks, transforms and images; `native` is the label map in the reference's grid."""
+    reference = prepared.reference
+    others = [sequence for sequence in dict.fromkeys(raw.spaces) if sequence in prepared.matrices and sequence != reference]
+    natives = {reference: native} | {sequence: prepared.label_map_in(sequence, result.label_map) for sequence in others}
     for sequence, label_map in natives.items():
         grid, header = prepared.examination.scans[sequence].geometry, headers.get(sequence)
         path = targets.results.label_map if sequence == reference else targets.label_map(sequence.value)
-        nifti.write_volume(path, writing.labels.to_disk(label_map), grid, header, overwrite=overwrite)
-        nifti.write_volume(targets.mask(sequence.value), prepared.mask_in(sequence).astype(np.uint8), grid, header, overwrite=overwrite)
+        nifti.write_volume(path, writing.labels.to_disk(label_map), grid, header)
+        nifti.write_volume(targets.mask(sequence.value), prepared.mask_in(sequence).astype(np.uint8), grid, header)
     frame = prepared.case.geometry
-    nifti.write_volume(targets.label_map(FRAME), writing.labels.to_disk(result.label_map), frame, overwrite=overwrite)
-    nifti.write_volume(targets.mask(FRAME), prepared.case.brain_mask.astype(np.uint8), frame, overwrite=overwrite)
+    nifti.write_volume(targets.label_map(FRAME), writing.labels.to_disk(result.label_map), frame)
+    nifti.write_volume(targets.mask(FRAME), prepared.case.brain_mask.astype(np.uint8), frame)
     for sequence in prepared.matrices:
         nifti.write_bytes(targets.transform(sequence), to_itk_text(prepared.matrices[sequence]).encode())
         if raw.keep_images:
-            nifti.write_volume(targets.image(sequence), prepared.case.volumes[sequence], frame, overwrite=overwrite)
+            nifti.write_volume(targets.image(sequence), prepared.case.volumes[sequence], frame)
     write_maps(result, targets.results, writing)
-    return natives[reference]
 
 
 def _raw_fields(prepared: RawCase, raw: RawOptions) -> dict[str, Any]:

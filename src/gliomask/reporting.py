@@ -20,13 +20,15 @@ from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles, find_cases, read_case, read_label_map
 from gliomask.io.label_maps import find_label_maps
 from gliomask.labels import LabelConvention, convention
-from gliomask.raw_route import FRAME, RawFiles
+from gliomask.raw_route import RawFiles
 from gliomask.report.case_report import case_report
 from gliomask.report.pdf import require_fpdf
 from gliomask.report.provenance import InputFile, Provenance, file_name, provenance
 from gliomask.report.rendered import Rendered
 from gliomask.report.run_record import read_record, sha256_of
 from gliomask.report.timeline_report import TimelineReport, TimePoint, timeline_report
+from gliomask.results.layout import FRAME
+from gliomask.results.write import refuse_existing
 from gliomask.segmentation import Segmentation, Segmenter
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
 
@@ -82,11 +84,7 @@ class Reporting:
 
     def refuse_existing(self, paths: Mapping[str, Path]) -> None:
         """Raises UsageError where a report exists and may not be replaced, or its folder cannot be written to."""
-        for folder in {path.parent for path in paths.values()}:
-            nifti.refuse_unwritable(folder)
-        existing = [path for path in paths.values() if path.exists()]
-        if existing and not self.overwrite:
-            raise UsageError(f"{existing[0]} exists. Give --overwrite to replace it, or another output folder.")
+        refuse_existing(paths.values(), "it", overwrite=self.overwrite)
 
 
 def write_report(label_map: Path, reporting: Reporting, *, scans: Path | None = None, output: Path | None = None) -> list[Path]:
@@ -176,22 +174,23 @@ def write_reports(place: Path, reporting: Reporting, *, scans: Path | None = Non
 
 
 def reporting_each(segment_one: SegmentOne, reporting: Reporting) -> SegmentOne:
-    """Returns a way of segmenting one case that also writes its report. The report is of the result in memory, and is the one that `write_report` writes.
-
-    A report that fails is the case's failure; its other results, which are complete by then, stay.
-    """
+    """Returns a way of segmenting one case that also writes its report. The report is of the result in memory, and is the one that `write_report` writes."""
 
     def segment_and_report(segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing, progress: Progress) -> Segmentation:
-        paths = reporting.paths(results.label_map)
-        reporting.refuse_existing(paths)
-        result = segment_one(segmenter, files, results, writing, progress)
-        file = InputFile("label map", results.label_map.name, sha256_of(results.label_map))
-        record = read_record(results.record) or {}
-        report = case_report(result.case, result.label_map, provenance(record, file), notes=(IN_FRAME,) if RAW in record else ())
-        _write(paths, report)
-        return result
+        return segment_one(segmenter, files, results, with_reports(writing, reporting), progress)
 
     return segment_and_report
+
+
+def with_reports(writing: Writing, reporting: Reporting) -> Writing:
+    """Returns a way of writing a case that also writes its report, of the result in memory: all of it or none."""
+
+    def write_pages(result: Segmentation, staged: ResultFiles, record: Mapping[str, Any]) -> None:
+        file = InputFile("label map", staged.label_map.name, sha256_of(staged.label_map))
+        report = case_report(result.case, result.label_map, provenance(record, file), notes=(IN_FRAME,) if RAW in record else ())
+        _write({name: staged.report(name) for name in reporting.formats}, report)
+
+    return replace(writing, pages=write_pages, asked={**writing.asked, "report": list(reporting.formats)})
 
 
 def _write(paths: Mapping[str, Path], report: Rendered) -> list[Path]:
@@ -323,14 +322,27 @@ def write_timeline(
     paths = {name: output / f"timeline_report.{name}" for name in reporting.formats}
     reporting.refuse_existing(paths)
     results = [(name, _read_result(path, labels or reporting.labels), day) for name, path, day, labels in points]
-    report = timeline_report(patient, [TimePoint(name, read.values, read.geometry, day, read.origin, _brain(read)) for name, read, day in results])
+    report = timeline_report(patient, [TimePoint(name, read.values, read.geometry, day, read.origin, *_brain(read)) for name, read, day in results])
     return report, _write(paths, report)
 
 
-def _brain(result: _Result) -> Mask | None:
-    """Where the scans of a run are not 0; None where they are not at hand any more, or changed, or lie on another grid."""
+def _brain(result: _Result) -> tuple[Mask | None, str]:
+    """The brain on the label map's grid; None, and why, where it is not at hand.
+
+    A raw case left its mask beside the label map; a prepared one has it in its scans.
+    """
+    route = result.record.get(RAW)
     try:
-        case = read_case(_scans(result, None))
-    except (InputError, UsageError):
-        return None
-    return np.asarray(case.brain_mask) if case.geometry.same_grid(result.geometry) else None
+        if route is not None:
+            reference = parse_sequence(str(route.get("reference"))) if isinstance(route, dict) else PAPER_ORDER[2]
+            path = RawFiles(ResultFiles(result.path)).mask(reference.value)
+            if not path.is_file():
+                return None, f"there is no {path.name} beside the label map"
+            volume = nifti.read_volume(path)
+            mask, grid, where = np.asarray(volume.values != 0), volume.geometry, path.name
+        else:
+            case = read_case(_scans(result, None))
+            mask, grid, where = np.asarray(case.brain_mask), case.geometry, "the scans"
+    except (InputError, UsageError) as error:
+        return None, str(error).rstrip(".")
+    return (mask, "") if grid.same_grid(result.geometry) else (None, f"{where} lie on another grid than the label map")

@@ -19,17 +19,20 @@ from gliomask.arrays import LabelMap, Probabilities
 from gliomask.case import Case
 from gliomask.engines.ends import REGION_NAMES, decide
 from gliomask.errors import CaseError, ModelError, UsageError
+from gliomask.flag import Flag
 from gliomask.geometry import Geometry
 from gliomask.io.brats import find_cases, read_case
+from gliomask.judgement import doubtful, expectation_holds, nothing_found, unpromised
 from gliomask.labels import Label, Region
 from gliomask.models.registry import DEFAULT_MODEL, load_model
 from gliomask.models.shelf import summaries
-from gliomask.postprocess import CHAINS, CoreRule, postprocess
+from gliomask.postprocess import CHAINS, CoreRule, Removed, postprocess
 from gliomask.predict.brain import NetworkShape, PatchPlan, predict_brain
 from gliomask.predict.ensemble import consult
 from gliomask.predict.flips import averaged_over_flips
+from gliomask.predict.planes import average_planes
 from gliomask.preprocess.channels import prepare
-from gliomask.preprocess.checks import Flag, check_case, doubtful, nothing_found
+from gliomask.preprocess.checks import check_case, refuse_no_brain
 from gliomask.quality import Calibration, Cost, Estimate, disagreement, expected_dice, region_share
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
 
@@ -59,6 +62,8 @@ class Options:
         threads: of the engine; None for all that the process may use.
         flips: average over the four mirror images of each slice; four times as long.
         core_rule: in a tumour that hardly enhances, call core what the model's `postprocess.CoreRule` says, where it has one.
+        keep_uncertain_enhancement: leave enhancement in that the model's `postprocess.EnhancementRule` would remove.
+        single_plane: ask the axial view alone, also where the model learned from all three planes; quicker.
         second_opinion: model whose probabilities are averaged in where the first suspects tumour, see `predict.ensemble.consult`; None for the one that
             the model was chosen with, `none` for no other.
     """
@@ -74,6 +79,8 @@ class Options:
     flips: bool = False
     second_opinion: str | None = None
     core_rule: bool = True
+    keep_uncertain_enhancement: bool = False
+    single_plane: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +99,8 @@ class Segmentation:
         cost: what it costs that the patient lacks sequences, where that was measured; None where none lack.
         disagreement: (I, J, K) float32, how far the mirrored passes disagree, see `quality.disagreement`; None without flips.
         models: names of the models that were asked, the second opinion after the first.
+        removed_enhancement: unsure enhancement that is core instead, see `postprocess.EnhancementRule`; None where the model has no such rule
+            or it was not asked for.
         core_rule: the rule by which the core was widened, see `postprocess.CoreRule`; None where it was not.
     """
 
@@ -107,6 +116,7 @@ class Segmentation:
     disagreement: npt.NDArray[np.float32] | None = None
     models: tuple[str, ...] = ()
     core_rule: CoreRule | None = None
+    removed_enhancement: Removed | None = None
 
 
 class Stopwatch:
@@ -199,6 +209,7 @@ class Segmenter:
         """
         self._refuse_missing(case)
         watch = Stopwatch()
+        refuse_no_brain(case)
         flags = tuple(check_case(case))
         watch.lap("check")
         corrected = self._corrected(case)
@@ -208,12 +219,17 @@ class Segmenter:
         probabilities = predict_brain(prepared, self.first.network, self.first.plan, self._predict(self.first), progress, doubts, self.first.engine.in_flight)
         watch.lap("network")
         apart = None if doubts is None else disagreement(probabilities, doubts)
+        planes = () if self.options.single_plane else self.model.spec.planes[1:]
+        if planes:
+            first = self.first
+            average_planes(prepared, probabilities, planes, first.network, first.plan, self._predict(first), first.engine.in_flight)
+            watch.lap("further planes")
         second = None if self.second is None or self.second.cannot_do_without(case.without) else self.second
         if second is not None:
             consult(prepared, probabilities, second.network, second.plan, self._predict(second), second.engine.in_flight)
             watch.lap("second opinion")
         # In a mean of two, what is tumour to both may be split between labels, each below background: so it is asked region by region.
-        raw = decide(probabilities, self.model.spec.outputs if second is None else REGION_NAMES)
+        raw = decide(probabilities, self.model.spec.outputs if second is None and not planes else REGION_NAMES)
         label_map = postprocess(raw, self.chain, prepared.reorientation.target.spacing_mm)
         # Morphology may close a gap across air: what lies outside the brain is background whatever a chain does.
         label_map[~prepared.brain] = Label.BACKGROUND
@@ -224,16 +240,22 @@ class Segmenter:
             known, rule = False, None
         if rule is not None:
             label_map = rule.widen(label_map, region_share(probabilities, Region.TC))
+        removed = None
+        if self.model.spec.enhancement_rule is not None and not self.options.keep_uncertain_enhancement:
+            confirm = self.model.spec.enhancement_rule.rule().confirm
+            label_map, removed = confirm(label_map, region_share(probabilities, Region.ET), prepared.reorientation.target.spacing_mm)
         watch.lap("postprocess")
         expected = expected_dice(probabilities, label_map)
         calibration, cost = self._worth(known, second, case)
-        estimates = {} if calibration is None else calibration.estimates(expected)
+        estimates = {} if calibration is None or not expectation_holds(flags) else calibration.estimates(expected)
         watch.lap("quality")
         undo = prepared.reorientation.undo
-        flags += nothing_found(label_map) + doubtful(estimates)
+        flags += nothing_found(label_map) + (unpromised(flags) or doubtful(estimates))
         apart = None if apart is None else undo(apart)
         models = tuple(member.model.spec.name for member in (self.first, second) if member is not None)
-        result = Segmentation(case, undo(label_map), undo(probabilities), flags, watch.seconds, self.chain, expected, estimates, cost, apart, models, rule)
+        result = Segmentation(
+            case, undo(label_map), undo(probabilities), flags, watch.seconds, self.chain, expected, estimates, cost, apart, models, rule, removed
+        )
         watch.lap("to input grid")
         return result
 

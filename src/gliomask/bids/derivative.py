@@ -18,7 +18,8 @@ from gliomask.cohort import ResultFiles
 from gliomask.colours import PALETTE, in_hex
 from gliomask.io.brats import CaseFiles
 from gliomask.labels import Label, convention
-from gliomask.raw_route import FRAME, RawFiles
+from gliomask.raw_route import RawFiles
+from gliomask.results.layout import FRAME
 from gliomask.sequences import Sequence
 
 SOURCE = "raw"

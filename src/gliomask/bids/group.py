@@ -19,6 +19,7 @@ from gliomask.errors import UsageError
 from gliomask.io.nifti import write_bytes
 from gliomask.labels import Label, Region
 from gliomask.reporting import RAW
+from gliomask.results.write import refuse_existing
 
 TABLE, SIDECAR, PAGE = "group_volumes.tsv", "group_volumes.json", "group.html"
 
@@ -78,9 +79,7 @@ def run_group(name: str, output: Path, sessions: Ordered[Session], *, overwrite:
     if not (output / LOGS).is_dir():
         raise UsageError(f"{output}: no participant was segmented into it yet. Run the participant level first, with the same folders.")
     paths = [output / name for name in (TABLE, SIDECAR, PAGE)]
-    existing = [path for path in paths if path.exists()]
-    if existing and not overwrite:
-        raise UsageError(f"{existing[0]} exists. Give --overwrite to replace it.")
+    refuse_existing(paths, "it", overwrite=overwrite)
     members = tuple(_member(output, session) for session in sessions)
     contents = (_table(members), in_json(COLUMNS), GroupPage(name, members).html().encode())
     for path, content in zip(paths, contents, strict=True):

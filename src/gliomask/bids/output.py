@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from gliomask import __version__
 from gliomask.bids.derivative import SOURCE, Piece, in_json, label_table
 from gliomask.bids.layout import DESCRIPTION, Dataset, read_description
-from gliomask.cohort import all_or_none
 from gliomask.errors import FileFormatError, UsageError
-from gliomask.io.nifti import write_bytes
+from gliomask.io.nifti import make_folder, write_bytes
+from gliomask.results.write import Place, write_case
 
 NAME = "gliomask"
 BIDS_VERSION = "1.10.0"
@@ -101,21 +101,22 @@ def description(dataset: Dataset, output: Path) -> dict[str, Any]:
     }
 
 
-def write_pieces(output: Path, pieces: Iterable[Piece], earlier: Iterable[str] = ()) -> None:
-    """Writes files into the derivative dataset, the last of them last: all of them, or, after an error, none that was not there before.
+def write_pieces(output: Path, pieces: Iterable[Piece], place: Place, record: Callable[[dict[str, str]], bytes], earlier: Iterable[str] = ()) -> None:
+    """Writes the files of a session into the derivative dataset, its record last: all of them, or, after an error, what was there before.
 
     Args:
         output: the dataset's root.
         pieces: what to write; what exists is replaced.
-        earlier: files of an earlier result of the same session; those that are not among the pieces are removed.
+        place: of the session; only files that its layout can have are ever removed.
+        record: makes the run record of the SHA-256 of every file.
+        earlier: files that an earlier record of the session lists; those that are not among the pieces are removed.
     """
-    targets = {output / piece.path: piece.content for piece in pieces}
-    for path in targets:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with all_or_none(list(targets)):
-        for path, content in targets.items():
-            write_bytes(path, content if isinstance(content, bytes) else content.read_bytes())
-    for name in earlier:
-        stale = output / PurePosixPath(name)
-        if stale not in targets and stale.resolve().is_relative_to(output.resolve()):
-            stale.unlink(missing_ok=True)
+
+    def fill(folder: Path) -> None:
+        for piece in pieces:
+            target = folder / piece.path
+            make_folder(target.parent)
+            write_bytes(target, piece.content if isinstance(piece.content, bytes) else piece.content.read_bytes())
+
+    make_folder(output)
+    write_case(place, fill, record, earlier)

@@ -11,17 +11,17 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from gliomask.bids.derivative import Derivatives, Piece
+from gliomask.bids.derivative import Derivatives, Piece, in_json
 from gliomask.bids.filters import Filters
 from gliomask.bids.layout import Dataset, Session, session_files
 from gliomask.bids.output import describe_dataset, refuse_other_dataset, write_pieces
-from gliomask.bids.records import Request, compose, failure_path, kept, read_record, record_path, record_piece, write_failure
+from gliomask.bids.records import Request, compose, failure_path, kept, place_of, read_record, record_path, write_failure
 from gliomask.bids.thumbnail import thumbnail
 from gliomask.cohort import CohortResult, Progress, ResultFiles, Row, SegmentOne, Writing, segment_to_row
 from gliomask.errors import InputError, UsageError
 from gliomask.io.brats import CaseFiles
 from gliomask.io.json_file import read_json
-from gliomask.raw_route import RawFiles, segment_any_to_files
+from gliomask.raw_route import segment_any_to_files
 from gliomask.report.case_report import case_report
 from gliomask.report.provenance import InputFile, provenance
 from gliomask.report.run_record import sha256_of
@@ -139,13 +139,17 @@ def _publishing(plan: Plan, session: Session, tell: Tell) -> SegmentOne:
     def segment_one(segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing, progress: Progress) -> Segmentation:
         earlier = read_record(plan.output, session)
         # What an interrupted run left would be taken for a part of this one's.
-        for path in RawFiles(results).all():
+        for path in results.all():
             path.unlink(missing_ok=True)
         result = segment_any_to_files(segmenter, files, results, writing, progress, plan.request.raw, tell)
-        pieces = list(_pieces(plan, segmenter, session, files, results, result))
-        # Without its record a session is not complete; it comes back with the last piece.
-        (plan.output / record_path(session)).unlink(missing_ok=True)
-        write_pieces(plan.output, pieces, earlier["outputs"] if earlier else ())
+        record = read_json(results.record)
+        request = plan.request.of(segmenter, files, plan.dataset.root)
+
+        def record_of(outputs: dict[str, str]) -> bytes:
+            return in_json(compose(record, request, results, outputs))
+
+        pieces = _pieces(plan, session, files, results, result, record)
+        write_pieces(plan.output, pieces, place_of(session, plan.output), record_of, earlier["outputs"] if earlier else ())
         (plan.output / failure_path(session)).unlink(missing_ok=True)
         return result
 
@@ -162,17 +166,13 @@ def _kept_row(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFil
         return Row(session.case_id, "failed", 0.0, "", str(error)), error
 
 
-def _pieces(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFiles, results: ResultFiles, result: Segmentation) -> Iterator[Piece]:
-    """All files of a session; the run record is the last."""
-    record = read_json(results.record)
+def _pieces(plan: Plan, session: Session, files: CaseFiles, results: ResultFiles, result: Segmentation, record: dict[str, Any]) -> Iterator[Piece]:
+    """All files of a session but its run record."""
     reference = Sequence(record[RAW]["reference"]) if RAW in record else None
     derivatives = Derivatives(session, files, plan.dataset.root, reference)
-    pieces = list(derivatives.pieces(results))
-    pieces.append(Piece(PurePosixPath(session.folder.as_posix()) / "figures" / f"{session.case_id}_dseg.png", thumbnail(result)))
-    pieces += _reports(plan, session, derivatives, results, result, record)
-    yield from pieces
-    request = plan.request.of(segmenter, files, plan.dataset.root)
-    yield record_piece(session, compose(record, request, results, [str(piece.path) for piece in pieces]))
+    yield from derivatives.pieces(results)
+    yield Piece(PurePosixPath(session.folder.as_posix()) / "figures" / f"{session.case_id}_dseg.png", thumbnail(result))
+    yield from _reports(plan, session, derivatives, results, result, record)
 
 
 def _reports(plan: Plan, session: Session, derivatives: Derivatives, results: ResultFiles, result: Segmentation, record: dict[str, Any]) -> Iterator[Piece]:

@@ -10,16 +10,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from gliomask.bids.derivative import Piece, in_json, uri
+from gliomask.bids.derivative import in_json, uri
 from gliomask.bids.layout import Session
-from gliomask.cohort import KEPT, NAMES_AND_THREADS, ResultFiles, Row, Writing
+from gliomask.cohort import KEPT, ResultFiles, Row, Writing
 from gliomask.errors import UsageError
 from gliomask.io.brats import CaseFiles
 from gliomask.io.json_file import UNREADABLE, read_json
 from gliomask.io.nifti import write_bytes
 from gliomask.labels import Region
 from gliomask.raw_route import RawOptions
-from gliomask.report.run_record import compose_record, input_hashes
+from gliomask.report.run_record import compose_record, input_hashes, sha256_of
+from gliomask.results.layout import REPORT_FORMATS
+from gliomask.results.resume import NO_RESULT_DEPENDS_ON
+from gliomask.results.write import Place
 from gliomask.segmentation import Segmenter
 
 LOGS = PurePosixPath("logs")
@@ -51,7 +54,7 @@ class Request:
 
     def of(self, segmenter: Segmenter, files: CaseFiles, root: Path) -> dict[str, Any]:
         """Returns what the result of a session depends on, in plain values: with the same of an earlier run, its result can be kept."""
-        options = {name: value for name, value in asdict(segmenter.options).items() if name not in NAMES_AND_THREADS}
+        options = {name: value for name, value in asdict(segmenter.options).items() if name not in NO_RESULT_DEPENDS_ON}
         return {
             "inputs": {uri(Path(path), root): digest for path, digest in input_hashes(files.paths()).items()},
             "sequences": {sequence.value: uri(files.sequences[sequence], root) for sequence in files.used()},
@@ -67,7 +70,7 @@ class Request:
         }
 
 
-def compose(segment_record: Mapping[str, Any], request: Mapping[str, Any], results: ResultFiles, outputs: list[str]) -> dict[str, Any]:
+def compose(segment_record: Mapping[str, Any], request: Mapping[str, Any], results: ResultFiles, outputs: Mapping[str, str]) -> dict[str, Any]:
     """Returns the run record of a session: that of the segmentation, with URIs for paths, its volumes, the request and the files that were written."""
     volumes = read_json(results.volumes_json)
     return {
@@ -77,13 +80,20 @@ def compose(segment_record: Mapping[str, Any], request: Mapping[str, Any], resul
         "sequences": request["sequences"],
         "volumes": {kind: volumes[kind] for kind in ("labels", "regions")},
         "request": dict(request),
-        "outputs": outputs,
+        "outputs": dict(outputs),
     }
 
 
-def record_piece(session: Session, record: Mapping[str, Any]) -> Piece:
-    """The record as a file of the derivative dataset."""
-    return Piece(record_path(session), in_json(record))
+def place_of(session: Session, output: Path) -> Place:
+    """Where the results of a session are written. Its own are files below its folder or, called after it, at the root; no other is ever removed."""
+    folder, case_id = PurePosixPath(session.folder.as_posix()), session.case_id
+    pages = {PurePosixPath(f"{case_id}.{form}") for form in REPORT_FORMATS}
+
+    def owns(name: PurePosixPath) -> bool:
+        below = name.parts[: len(folder.parts)] == folder.parts and name.parts[len(folder.parts) : -1] in (("anat",), ("figures",))
+        return name in pages or (below and name.name.startswith(f"{case_id}_"))
+
+    return Place(output, case_id, record_path(session), owns)
 
 
 def read_record(output: Path, session: Session) -> dict[str, Any] | None:
@@ -110,6 +120,8 @@ def _read(path: Path, needed: tuple[str, ...]) -> dict[str, Any] | None:
         raise UsageError(f"{path}: is no record of gliomask-bids ({error}). Remove it and segment that session again.") from error
     if missing:
         raise UsageError(f"{path}: is no record of gliomask-bids: it has no {missing[0]}. Remove it and segment that session again.")
+    if not isinstance(content.get("outputs", {}), dict):
+        raise UsageError(f"{path}: was written by an earlier version of gliomask, without hashes of the results. Remove it and segment that session again.")
     return content
 
 
@@ -127,9 +139,9 @@ def kept(record: Mapping[str, Any], request: Mapping[str, Any], session: Session
         UsageError: it was finished with other scans, another model or other options, or files are gone.
     """
     changed = [name for name, value in request.items() if record["request"].get(name) != value]
-    gone = [name for name in record["outputs"] if not (output / name).is_file()]
+    gone = [name for name, digest in record["outputs"].items() if not (output / name).is_file() or sha256_of(output / name) != digest]
     if changed or gone:
-        why = f"with other {', '.join(changed)}" if changed else f"but {gone[0]} is gone"
+        why = f"with other {', '.join(changed)}" if changed else f"but {gone[0]} is gone or changed"
         raise UsageError(
             f"{session.case_id} was finished earlier {why}, so --resume cannot keep it. Give --overwrite in place of --resume, or another output folder."
         )

@@ -10,6 +10,7 @@ import click
 
 from gliomask import __version__
 from gliomask.cli import options as shared
+from gliomask.cli.say import echo
 
 if TYPE_CHECKING:
     from gliomask.bids.layout import Dataset, Session
@@ -75,6 +76,8 @@ def spread(args: list[str]) -> list[str]:
 @shared.flips
 @shared.second_opinion
 @shared.core_rule
+@shared.keep_uncertain_enhancement
+@shared.single_plane
 @shared.threads("--n-cpus", "--nthreads", "--threads")
 @shared.strict
 @shared.overwrite
@@ -159,11 +162,11 @@ def _validate(dataset: Dataset, participants: set[str] | None, *, skip: bool) ->
     from gliomask.bids.validate import refuse_invalid
 
     if skip:
-        click.echo("The dataset was not validated, as asked.")
+        echo("The dataset was not validated, as asked.")
         return
     found = refuse_invalid(dataset.root, participants)
     aside = f"; {len(found.elsewhere)} errors below participants that were not asked for" if found.elsewhere else ""
-    click.echo(f"The BIDS validator found no error in {dataset.root} ({len(found.warnings)} warnings{aside}).")
+    echo(f"The BIDS validator found no error in {dataset.root} ({len(found.warnings)} warnings{aside}).")
 
 
 def _group(dataset: Dataset, output: Path, sessions: list[Session], *, overwrite: bool) -> int:
@@ -173,8 +176,8 @@ def _group(dataset: Dataset, output: Path, sessions: list[Session], *, overwrite
     done = [member for member in result.members if member.status == "done"]
     for member in result.members:
         if member.status != "done":
-            click.echo(f"{member.session.case_id}: {member.status}: {member.values['message']}", err=True)
-    click.echo(f"{len(done)} of {len(result.members)} sessions done. Written: {', '.join(map(str, result.written))}. Research use only, not a medical device.")
+            echo(f"{member.session.case_id}: {member.status}: {member.values['message']}", err=True)
+    echo(f"{len(done)} of {len(result.members)} sessions done. Written: {', '.join(map(str, result.written))}. Research use only, not a medical device.")
     return 0
 
 
@@ -188,16 +191,16 @@ def _participants(plan: Plan, options: dict[str, object]) -> int:
         done.append(row)
         words = f"WT {row.wt_ml:.1f} ml, TC {row.tc_ml:.1f} ml, ET {row.et_ml:.1f} ml" if row.wt_ml is not None else row.message
         how = row.message if row.wt_ml is not None and row.message else f"{row.status} in {row.seconds:.1f} s"
-        click.echo(f"[{len(done)}/{len(plan.sessions)}] {row.case}: {how}  {words}{f'  flags: {row.flags}' if row.flags else ''}", err=row.status == "failed")
+        echo(f"[{len(done)}/{len(plan.sessions)}] {row.case}: {how}  {words}{f'  flags: {row.flags}' if row.flags else ''}", err=row.status == "failed")
 
     done: list[Row] = []
     settings = {name: value for name, value in options.items() if name != "model"}
     with Segmenter(Options(model=options["model"] or DEFAULT_MODEL, **settings)) as segmenter, brain_progress("segmenting") as progress:  # type: ignore[arg-type]
         result = run_participants(plan, segmenter, click.echo, tell, progress)
     failed = [row.case for row in result.rows if row.status == "failed"]
-    click.echo(f"{len(result.rows) - len(failed)} of {len(result.rows)} sessions done, in {plan.output}. Research use only, not a medical device.")
+    echo(f"{len(result.rows) - len(failed)} of {len(result.rows)} sessions done, in {plan.output}. Research use only, not a medical device.")
     if failed:
-        click.echo(f"Failed: {', '.join(failed)}. Their records in {plan.output / 'logs'} say why.", err=True)
+        echo(f"Failed: {', '.join(failed)}. Their records in {plan.output / 'logs'} say why.", err=True)
         return int(getattr(result.first_error, "exit_code", 1))
     return 0
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from gliomask.cli.say import echo
+
 
 @click.command(short_help="Segment a sample that comes with the package.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("gliomask-demo"), show_default=True, help="Folder for the results.")
@@ -24,7 +26,7 @@ def command(output: Path, threads: int | None, overwrite: bool) -> None:
 
     with brain_progress("sample") as progress:
         demo = run_demo(output, Options(threads=threads), overwrite=overwrite, progress=progress)
-    click.echo(demo.results.volumes_tsv.read_text().rstrip())
+    echo(demo.results.volumes_tsv.read_text().rstrip())
     agreement = ", ".join(f"{region} {score:.2f}" for region, score in demo.dice.items())
-    click.echo(f"Dice against the labels the synthetic patient was made from: {agreement}")
-    click.echo(f"Label map: {demo.results.label_map}\nPicture:   {demo.results.preview}\nResearch use only, not a medical device.")
+    echo(f"Dice against the labels the synthetic patient was made from: {agreement}")
+    echo(f"Label map: {demo.results.label_map}\nPicture:   {demo.results.preview}\nResearch use only, not a medical device.")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gliomask.cli.say import echo
+
 if TYPE_CHECKING:
     from gliomask.sequences import Sequence
 
@@ -49,7 +51,7 @@ def inspect_command(place: Path, series: tuple[str, ...], as_json: bool, include
     from gliomask.io.dicom.convert import inspect, parse_overrides
 
     found = inspect(place, parse_overrides(series), include_identifiers=include_identifiers)
-    click.echo(json.dumps(found.values, indent=1) if as_json else found.text)
+    echo(json.dumps(found.values, indent=1) if as_json else found.text)
 
 
 @command.command("convert", short_help="Write each sequence as NIfTI in its own grid.")
@@ -67,7 +69,7 @@ def convert_command(place: Path, output: Path, series: tuple[str, ...], include_
       gliomask dicom convert examination.zip -o scans/ --series t1=4 --series t1ce=9
     """
     for path in converted(place, output, series, include_identifiers=include_identifiers, overwrite=overwrite).values():
-        click.echo(f"Written: {path}")
+        echo(f"Written: {path}")
 
 
 def converted(
@@ -87,7 +89,7 @@ def converted(
     paths, found = convert(place, output, parse_overrides(series), needed=needed, include_identifiers=include_identifiers, overwrite=overwrite)
     seconds = {"total": round(time.perf_counter() - started, 2)}
     write_record(output / "dicom_run.json", "dicom convert", {"options": {"series": list(series)}, "seconds": seconds, "dicom": found.values})
-    click.echo(found.text)
+    echo(found.text)
     return paths
 
 
@@ -123,9 +125,9 @@ def export_command(label_map: Path, place: Path, number: str | None, output: Pat
     fields |= {"left_out": list(written.left_out), "notes": list(written.notes)}
     write_record(output / "dicom_run.json", "dicom export", fields)
     for path in written.paths:
-        click.echo(f"Written: {path}")
+        echo(f"Written: {path}")
     if written.left_out:
-        click.echo(f"Left empty or out, since the series' own value is not valid: {', '.join(written.left_out)}.")
+        echo(f"Left empty or out, since the series' own value is not valid: {', '.join(written.left_out)}.")
     for note in written.notes:
-        click.echo(f"{note}.")
-    click.echo("The objects carry the patient of their source. Research use only, not a medical device.")
+        echo(f"{note}.")
+    echo("The objects carry the patient of their source. Research use only, not a medical device.")

@@ -7,19 +7,22 @@ from pathlib import Path
 
 import click
 
+from gliomask.cli.options import GivenPath
+from gliomask.cli.say import echo
+
 
 @click.command(short_help="Score label maps against references.")
-@click.argument("predictions", type=click.Path(path_type=Path))
-@click.argument("references", type=click.Path(path_type=Path))
-@click.option("-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="Folder for tables, plots and the run record.")
+@click.argument("predictions", type=GivenPath())
+@click.argument("references", type=GivenPath())
+@click.option("-o", "--output", "folder", type=GivenPath(), required=True, help="Folder for tables, plots and the run record.")
 @click.option("--policy", default="brats2020", show_default=True, help="What empty regions score: brats2018, brats2020 or brats2023 (also lesion-wise).")
 @click.option("--labels", default="brats2021", show_default=True, help="Label convention of PREDICTIONS: brats2021, brats2023 or decathlon.")
 @click.option("--reference-labels", help="Label convention of REFERENCES.  [default: the one that their layout stands for]")
 @click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap intervals.")
-@click.option("--panel-scans", type=click.Path(path_type=Path), help="Also draw the paper's panel; the folder of scans to take FLAIR from.")
+@click.option("--panel-scans", type=GivenPath(), help="Also draw the paper's panel; the folder of scans to take FLAIR from.")
 @click.option("--panel-count", type=click.IntRange(min=1), default=4, show_default=True, help="Cases in the panel, from the lowest to the highest WT Dice.")
 @click.option("--panel-case", "panel_cases", multiple=True, help="Case to show instead; may be given several times.")
-@click.option("--panel-predictions", type=click.Path(path_type=Path), help="Label maps without post-processing, where PREDICTIONS have some.")
+@click.option("--panel-predictions", type=GivenPath(), help="Label maps without post-processing, where PREDICTIONS have some.")
 @click.option("--overwrite", is_flag=True, help="Replace results that exist.")
 def command(
     predictions: Path,
@@ -63,8 +66,8 @@ def command(
 
         evaluation = evaluate(predictions, references, on_case=show, **choices)  # type: ignore[arg-type]
     write_evaluation(evaluation, folder, overwrite=overwrite, seconds={"score": round(time.perf_counter() - started, 2)})
-    click.echo(describe(evaluation))
+    echo(describe(evaluation))
     if panel_scans is not None:
         write_panel(evaluation, panel_scans, folder / PANEL_FILE, cases=panel_cases, count=panel_count, predictions=panel_predictions)
-    click.echo(f"Written to {folder}/: scores.tsv, summary.tsv, scores.json, boxplots.png" + (f", {PANEL_FILE}" if panel_scans else ""))
+    echo(f"Written to {folder}/: scores.tsv, summary.tsv, scores.json, boxplots.png" + (f", {PANEL_FILE}" if panel_scans else ""))
     raise_without_scores(evaluation)

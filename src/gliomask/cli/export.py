@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from gliomask.cli.say import echo
+
 
 @click.command(short_help="Turn a finished training into a model folder.")
 @click.argument("run", type=click.Path(path_type=Path))
@@ -43,4 +45,4 @@ def command(run: Path, folder: Path, name: str | None, licence: str, attribution
         overwrite=overwrite,
     )
     assert spec.training is not None  # an export's model was trained here
-    click.echo(f"Done: {folder}: {spec.title}, {spec.parameters:,} parameters, trained on {len(spec.training.cases)} cases")
+    echo(f"Done: {folder}: {spec.title}, {spec.parameters:,} parameters, trained on {len(spec.training.cases)} cases")

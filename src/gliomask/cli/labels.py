@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from gliomask.cli.say import echo
+
 
 @click.command(short_help="Say what labels mean, for people, ITK-SNAP or 3D Slicer.")
 @click.option("--format", "form", type=click.Choice(["list", "itksnap", "slicer"]), default="list", show_default=True, help="What is written.")
@@ -30,9 +32,9 @@ def command(form: str, labels: str, colours: str, output: Path | None, overwrite
 
     text = LABEL_FILES[form](convention(labels), palette(colours))
     if output is None:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists. Give --overwrite to replace it.")
     write_bytes(output, text.encode())
-    click.echo(f"Written: {output}")
+    echo(f"Written: {output}")

@@ -18,7 +18,8 @@ from typing import Any
 import click
 
 from gliomask import __version__
-from gliomask.errors import GliomaskError, LimitError, printable
+from gliomask.cli.say import echo
+from gliomask.errors import GliomaskError, LimitError
 
 COMMANDS = {
     "demo": "Segment a sample that comes with the package.",
@@ -137,7 +138,7 @@ def _any_letter() -> None:
 def _say(text: str) -> None:
     """Prints a message to stderr, control characters as codes; where that cannot be written to, the exit code has to do."""
     with suppress(OSError, ValueError):
-        click.echo("\n".join(map(printable, text.split("\n"))), err=True)
+        echo(text, err=True)
 
 
 def run(arguments: list[str], command: click.Command = gliomask) -> int:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from gliomask.cli.say import echo
+
 _PATH = click.Path(path_type=Path)
 _MODEL = click.argument("model")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
@@ -40,8 +42,8 @@ def list_models(as_json: bool) -> None:
     if as_json:
         _echo_json([row.to_dict() for row in found])
         return
-    click.echo(table(found))
-    click.echo("Dice is comparable only between models scored on the same patients: gliomask models info MODEL. Research use only.")
+    echo(table(found))
+    echo("Dice is comparable only between models scored on the same patients: gliomask models info MODEL. Research use only.")
 
 
 @command.command()
@@ -60,7 +62,7 @@ def info(model: str, as_json: bool) -> None:
     if as_json:
         _echo_json(found.to_dict())
     else:
-        click.echo(page(found))
+        echo(page(found))
 
 
 @command.command()
@@ -83,7 +85,7 @@ def verify(models: tuple[str, ...], as_json: bool) -> int:
         _echo_json([result.to_dict() for result in results])
     else:
         for result in results:
-            click.echo(result.text(), err=not result.sound)
+            echo(result.text(), err=not result.sound)
     return 0 if all(result.sound for result in results) else 4
 
 
@@ -129,8 +131,8 @@ def adopt(graph: Path, folder: Path | None, name: str | None, inputs: str | None
     description = Description(inputs=_list(inputs), outputs=_list(outputs), **said)
     target = folder or Path()
     spec = take_in(graph, target, name or as_given(target).name.lower(), description, overwrite)
-    click.echo(f"Done: {target}: {spec.parameters:,} parameters, {spec.input_kind}; its golden pair is reproduced by every engine that is installed.")
-    click.echo("That proves the engines agree, not that the description is right: segment a case whose answer you know, and compare.")
+    echo(f"Done: {target}: {spec.parameters:,} parameters, {spec.input_kind}; its golden pair is reproduced by every engine that is installed.")
+    echo("That proves the engines agree, not that the description is right: segment a case whose answer you know, and compare.")
 
 
 def _list(text: str | None) -> tuple[str, ...] | None:
@@ -140,4 +142,4 @@ def _list(text: str | None) -> tuple[str, ...] | None:
 def _echo_json(value: Any) -> None:
     import json
 
-    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+    echo(json.dumps(value, indent=1, ensure_ascii=False))

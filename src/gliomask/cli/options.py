@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -28,8 +29,31 @@ core_rule: Decorator = click.option(
     show_default=True,
     help="In a tumour that hardly enhances, call core what the model's rule for such tumours says, where it has one.",
 )
+keep_uncertain_enhancement: Decorator = click.option(
+    "--keep-uncertain-enhancement",
+    is_flag=True,
+    help="Leave enhancement in that the model's rule would call core, because no part of it is certain.",
+)
+single_plane: Decorator = click.option(
+    "--single-plane", is_flag=True, help="Ask the axial view alone, also where the model learned from three planes: quicker, somewhat worse."
+)
 strict: Decorator = click.option("--strict", is_flag=True, help="Refuse input that looks wrong (exit code 6) instead of warning.")
 overwrite: Decorator = click.option("--overwrite", is_flag=True, help="Replace results that exist.")
+
+
+class GivenPath(click.Path):
+    """A path that is not empty: an empty one, as an unset variable of a script gives, would mean the working folder."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuses an empty path."""
+        if not str(value).strip():
+            self.fail("is empty. Give a path, or . for the working folder.", param, ctx)
+        if "\0" in str(value):
+            self.fail("holds a zero byte. Give another path.", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def threads(*names: str) -> Decorator:

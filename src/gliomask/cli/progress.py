@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from gliomask.errors import printable
+
 if TYPE_CHECKING:
     from gliomask.study.plan import Task
     from gliomask.training.loop import Step
@@ -45,12 +47,12 @@ class TrainingDisplay:
 
     def note(self, text: str) -> None:
         """Something that the user should know."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
     def read(self, case_id: str, done: int, total: int) -> None:
         """One case has been read."""
         if self.task is not None:
-            self.progress.update(self.task, description=f"reading {case_id}", completed=done, total=total)
+            self.progress.update(self.task, description=f"reading {printable(case_id)}", completed=done, total=total)
         elif done == total:
             self.note(f"read {total} cases")
 
@@ -81,7 +83,7 @@ class StudyDisplay:
 
     def note(self, text: str) -> None:
         """Something that the user should know."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
     def started(self, task: Task, left: int) -> None:
         """A step has begun."""

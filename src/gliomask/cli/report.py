@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from gliomask.cli.say import echo
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -37,8 +39,8 @@ def command(result: Path, scans: Path | None, output: Path | None, formats: str,
     failed = 0
     for case_id, outcome in reports.items():
         if isinstance(outcome, GliomaskError):
-            click.echo(f"Error: {case_id}: {outcome}", err=True)
+            echo(f"Error: {case_id}: {outcome}", err=True)
             failed = failed or outcome.exit_code
         else:
-            click.echo(f"{case_id}: {', '.join(map(str, outcome))}")
+            echo(f"{case_id}: {', '.join(map(str, outcome))}")
     return failed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,9 +19,21 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path)
 
 
+class OutputPath(click.Path):
+    """A place for results; an empty one is refused, since it would be the working folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuses what is empty."""
+        if not str(value).strip():
+            self.fail("is empty. Name a folder for the results; the working folder is '.'.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.command(short_help="Segment one case or a folder of cases.")
 @click.argument("case", type=_FILE, required=False)
-@click.option("-o", "--output", type=_FILE, required=True, help="Folder for the results; for one case also the label map's own name (.nii.gz).")
+@click.option(
+    "-o", "--output", type=OutputPath(path_type=Path), required=True, help="Folder for the results; for one case also the label map's own name (.nii.gz)."
+)
 @click.option("--flair", type=_FILE, help="FLAIR file; with --t1, --t1ce and --t2 instead of CASE.")
 @click.option("--t1", type=_FILE, help="T1 file, without contrast agent.")
 @click.option("--t1ce", type=_FILE, help="T1 file, with contrast agent.")
@@ -47,6 +59,8 @@ _FILE = click.Path(path_type=Path)
 @shared.flips
 @shared.second_opinion
 @shared.core_rule
+@shared.keep_uncertain_enhancement
+@shared.single_plane
 @click.option("--no-preview", is_flag=True, help="Do not draw the picture.")
 @click.option("--report", "report", metavar="FORMATS", help="Also write the report: html, pdf, json; several separated by commas.")
 @shared.threads("--threads")
@@ -100,6 +114,8 @@ def command(
     Others (different grids, skull on) are registered to each other and to BraTS and stripped first; the label map comes back in the grid of T1ce.
     Beside it are written volumes (TSV, JSON), a picture and a run record. Research software, not a medical device.
     """
+    from dataclasses import replace
+
     from gliomask.cohort import Writing
     from gliomask.errors import UsageError
     from gliomask.io.nifti import is_nifti_name
@@ -107,12 +123,13 @@ def command(
     from gliomask.models.registry import DEFAULT_MODEL
     from gliomask.segmentation import Options, Segmenter
 
-    if resume and (overwrite or raw_mode == "always" or is_nifti_name(output)):
-        raise UsageError("--resume goes on with a folder of results: it goes neither with --overwrite, nor with --raw always, nor with -o FILE.")
+    if resume and (overwrite or is_nifti_name(output)):
+        raise UsageError("--resume goes on with a folder of results: it goes neither with --overwrite nor with -o FILE.")
     writing = Writing(convention(labels), probabilities, not no_preview, overwrite, strict, uncertainty)
     explicit = {name: path for name, path in {"flair": flair, "t1": t1, "t1ce": t1ce, "t2": t2}.items() if path is not None}
     cases = _dicom_case(None if explicit else case, series, without, output, overwrite or resume) or _cases(case, explicit, without, output)
     raw = _raw_options(raw_mode, skip, brain_mask, spaces, keep_images, len(cases))
+    writing = replace(writing, asked=raw.asked())
     segment_one = _way(raw, report, overwrite)
     with Segmenter(Options(model=model or DEFAULT_MODEL, **options)) as segmenter:  # type: ignore[arg-type]
         if len(cases) == 1 and not isinstance(cases[0], tuple) and not resume:
@@ -208,20 +225,21 @@ def _segment_one(segmenter: Segmenter, files: CaseFiles, output: Path, writing: 
         click.echo(line)
     click.echo(results.volumes_tsv.read_text().rstrip())
     for region, estimate in result.estimates.items():
-        click.echo(f"Expected Dice of {region}: {estimate.dice:.2f} ({estimate.low:.2f} to {estimate.high:.2f})")
+        click.echo(f"Expected Dice of {region}: {estimate.dice:.2f} (80 % interval {estimate.low:.2f} to {estimate.high:.2f})")
     click.echo(f"Written to {results.label_map} and beside it. Research use only, not a medical device.")
 
 
 def _segment_many(
     segmenter: Segmenter, cases: list[CaseFiles | tuple[str, InputError]], output: Path, writing: Writing, segment_one: SegmentOne, resume: bool
 ) -> int:
-    from gliomask.cohort import segment_cohort
+    from gliomask.cohort import KEPT, segment_cohort
 
     def tell(row: Row) -> None:
         done.append(row)
         words = f"WT {row.wt_ml:.1f} ml, TC {row.tc_ml:.1f} ml, ET {row.et_ml:.1f} ml" if row.wt_ml is not None else row.message
         flags = f"  flags: {row.flags}" if row.flags else ""
-        click.echo(f"[{len(done)}/{len(cases)}] {row.case}: {row.status} in {row.seconds:.1f} s  {words}{flags}", err=row.status == "failed")
+        how = "kept, finished by an earlier run" if row.message == KEPT else f"{row.status} in {row.seconds:.1f} s"
+        click.echo(f"[{len(done)}/{len(cases)}] {row.case}: {how}  {words}{flags}", err=row.status == "failed")
 
     done: list[Row] = []
     for files in cases:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from gliomask.cli.say import echo
+
 
 @click.command(short_help="Make labelled synthetic patients.")
 @click.option("-n", "--count", type=int, default=1, show_default=True, help="Number of patients.")
@@ -53,4 +55,4 @@ def command(count: int, folder: Path, seed: int, grade: str, size: str, overwrit
     options = {"count": count, "seed": seed, "grade": grade, "shape": size}
     seconds = {"total": round(time.perf_counter() - started, 2)}
     write_record(folder / RECORD_NAME, "simulate", {"options": options, "seconds": seconds, **atlas_record(), "patients": patients})
-    click.echo(f"Done: {folder}: {count} synthetic patient{'s' if count > 1 else ''}")
+    echo(f"Done: {folder}: {count} synthetic patient{'s' if count > 1 else ''}")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from gliomask.cli.say import echo
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -51,7 +53,7 @@ def command(
     if show_config:
         from gliomask.study.config import describe_study, read_study
 
-        click.echo(describe_study(read_study(config_file)), nl=False)
+        echo(describe_study(read_study(config_file)), nl=False)
         return None
     if output is None or (data is None and not status):
         raise click.UsageError("DATA and -o are needed: the labelled cases, and the folder of the study.", click.get_current_context())
@@ -65,12 +67,12 @@ def command(
         from gliomask.study.folder import StudyFolder
         from gliomask.study.results import Results
 
-        click.echo(Results.read(StudyFolder(output), plan).describe())
+        echo(Results.read(StudyFolder(output), plan).describe())
         return None
     from gliomask.cli.progress import StudyDisplay
 
     outcome = run_study(plan, data, output, Settings(jobs, threads, backend), StudyDisplay(), only=only)
-    click.echo(f"Written to {output}/: study.md, tables/, figures/, study_run.json. {len(outcome.seconds)} steps done, {len(outcome.failed)} failed.")
+    echo(f"Written to {output}/: study.md, tables/, figures/, study_run.json. {len(outcome.seconds)} steps done, {len(outcome.failed)} failed.")
     return outcome.exit_code
 
 
@@ -83,7 +85,7 @@ def _do_task(data: Path, output: Path, task: str, threads: int | None, backend: 
     from gliomask.study.work import do_task
 
     plan = open_study(output, data, None, None)
-    do_task(StudyFolder(output), plan, Task.parse(task), data, threads=threads, backend=backend, tell=lambda line: click.echo(line, err=True))
+    do_task(StudyFolder(output), plan, Task.parse(task), data, threads=threads, backend=backend, tell=lambda line: echo(line, err=True))
 
 
 def _end_with_input() -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from gliomask.cli.say import echo
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -27,7 +29,8 @@ def command(time_points: tuple[Path, ...], output: Path, patient: str | None, fo
       gliomask timeline visits.tsv -o follow-up/
       gliomask timeline before_seg.nii.gz after_seg.nii.gz -o follow-up/ --patient P01
 
-    Nothing is registered: lesions are called new where the images lie on each other, and the report says where they do not.
+    Nothing is registered: lesions are called new only where brain masks show that the images lie on each other. For gliomas before treatment:
+    what surgery and radiotherapy leave is no tumour, and the networks do not know it.
     """
     from gliomask.files.paths import as_given
     from gliomask.io.nifti import is_nifti_name, stem
@@ -39,4 +42,4 @@ def command(time_points: tuple[Path, ...], output: Path, patient: str | None, fo
     else:
         points = [(stem(path), path, None, None) for path in time_points]
     _, written = write_timeline(patient or as_given(output).name, points, output, reporting)
-    click.echo(f"Written: {', '.join(map(str, written))}. Research use only, not a medical device.")
+    echo(f"Written: {', '.join(map(str, written))}. Research use only, not a medical device.")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from gliomask.cli.say import echo
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -23,6 +25,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--seed", type=int, help="Seed of weights, draws and augmentation.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all]")
 @click.option("--backend", type=click.Choice(["tensorflow", "jax"]), default="tensorflow", show_default=True, help="What Keras runs on.")
+@click.option("--compiled", is_flag=True, default=None, help="Compile each step with XLA, on TensorFlow too; JAX always does.")
 @click.option("--mixed-precision", is_flag=True, default=None, help="Half-precision arithmetic, for a GPU.")
 @click.option("--show-config", is_flag=True, help="Print the configuration with every field explained, and stop.")
 def command(
@@ -52,7 +55,7 @@ def command(
 
     config = make_config(recipe, config_file, **choices)
     if show_config:
-        click.echo(describe_config(config), nl=False)
+        echo(describe_config(config), nl=False)
         return
     if data is None or folder is None:
         raise click.UsageError("DATA and -o are needed: the labelled cases, and the folder for the run.", click.get_current_context())
@@ -64,4 +67,4 @@ def command(
 
     with TrainingDisplay() as display:
         done = run_training(data, folder, config, fold_table, fold, display, start)
-    click.echo(f"Done: {done.weights}, {done.epochs} epochs in {done.hours:.2f} h, {done.waiting_share:.2%} of it waiting for patches.")
+    echo(f"Done: {done.weights}, {done.epochs} epochs in {done.hours:.2f} h, {done.waiting_share:.2%} of it waiting for patches.")

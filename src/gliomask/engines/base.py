@@ -171,7 +171,7 @@ def failure(error: BaseException, what: str) -> GliomaskError:
     """
     said = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, MemoryError) or any(words in said.lower() for words in OUT_OF_MEMORY):
-        return LimitError(f"{what}: memory is short ({said}). Cut into smaller patches (--patches), or run on a machine with more memory.")
+        return LimitError(f"{what}: memory is short ({said}). Give fewer threads or smaller patches (--patches), or run on a machine with more memory.")
     return ModelError(f"{what}: {said}")
 
 

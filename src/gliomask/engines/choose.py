@@ -28,6 +28,9 @@ ENGINES: dict[str, EngineEntry] = {
 
 DEFAULT_ENGINE = "openvino"
 
+RUN_GRAPHS = ("openvino", "onnxruntime")
+"""Those that run a model's ONNX graph; Keras builds gliomask's own networks, and nothing of the graph."""
+
 
 def open_engine(name: str, source: EngineSource, threads: int | None = None, requests: int = 1) -> Engine:
     """Returns an engine ready to run the network of `source`.

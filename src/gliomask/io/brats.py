@@ -13,7 +13,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, field, replace
-from itertools import combinations, islice
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +25,9 @@ from gliomask.geometry import Geometry
 from gliomask.io import decathlon, nifti
 from gliomask.io.dicom.headers import is_dicom
 from gliomask.io.references import last_word, masks_of_unknown_kind, tumour_label_maps
-from gliomask.io.tree import DEPTH, Folder, case_ids, walk
+from gliomask.io.tree import DEPTH, Folder, case_ids, in_other_space, walk
 from gliomask.labels import LabelConvention, convention
-from gliomask.preprocess.raw.checks import AIR_HU, CT_SHARE
+from gliomask.preprocess.fitness import refuse_ct_and_copies
 from gliomask.sequences import PAPER_ORDER, Sequence, refuse_too_few, sequence_of_file_name
 
 NEW_NAMES = ("t1n", "t2f")
@@ -226,6 +226,8 @@ def case_from_files(case_id: str, files: Iterable[Path], without: frozenset[Sequ
     """
     found: dict[Sequence, list[Path]] = defaultdict(list)
     files = tuple(files)
+    stems = {nifti.stem(path) for path in files}
+    files = tuple(path for path in files if not in_other_space(nifti.stem(path), stems))
     for path in files:
         sequence = sequence_of_file_name(nifti.stem(path))
         if sequence is not None and sequence not in without:
@@ -384,15 +386,7 @@ def _fit(case: Case) -> Case:
     """Refuses what cannot be four MR sequences of a head, whichever network would look at it."""
     if min(case.geometry.shape) < FEWEST_SLICES:
         raise CaseError(f"Case {case.case_id}: its grid, {case.geometry}, is no volume; at least {FEWEST_SLICES} slices are needed. Give the whole scan.")
-    for sequence, volume in case.volumes.items():
-        air = float(np.mean(volume < AIR_HU))
-        if air > CT_SHARE:
-            what = f"{sequence.value} ({case.sources[sequence]}) looks like a CT: {air:.0%} of it is below {AIR_HU:g}, as air is in Hounsfield units"
-            raise CaseError(f"Case {case.case_id}: {what}. Give the MR sequence.")
-    for first, second in combinations(case.volumes, 2):
-        if np.array_equal(case.volumes[first], case.volumes[second]):
-            what = f"{first.value} ({case.sources[first]}) and {second.value} ({case.sources[second]}) hold the same image"
-            raise CaseError(f"Case {case.case_id}: {what}. Give each sequence its own scan, and name by --without what the patient does not have.")
+    refuse_ct_and_copies(case.case_id, case.volumes, case.sources)
     return case
 
 

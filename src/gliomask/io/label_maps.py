@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from gliomask.errors import CaseError, UsageError
@@ -16,7 +16,7 @@ from gliomask.files.paths import as_given
 from gliomask.io import nifti
 from gliomask.io.brats import DECATHLON_LABELS, NEW_NAMES, is_whole
 from gliomask.io.references import FURTHER_WORDS, REFERENCE_WORDS, last_word, masks_of_unknown_kind, tumour_label_maps
-from gliomask.io.tree import Folder, case_ids, walk
+from gliomask.io.tree import Folder, case_ids, in_other_space, walk
 from gliomask.labels import LabelConvention, convention
 
 BESIDE_SCANS = (*REFERENCE_WORDS, "segmentation", "prediction", "pred")
@@ -27,9 +27,6 @@ LABEL_MAP_WORDS = (*BESIDE_SCANS, *FURTHER_WORDS)
 
 OTHER_RESULTS = ("probabilities", "probability", "uncertainty", "disagreement")
 """Last words of NIfTI files that `gliomask segment` and other tools write beside label maps."""
-
-IN_A_SPACE = re.compile(r"(.+)_space-[^_]+_[^_]+")
-"""Name of what the raw route writes beside a case's label map: the same, masks and scans in other spaces."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +75,8 @@ def _below(top: Path) -> Iterator[LabelMapFile]:
     closed = next((folder for folder in folders if folder.error), None)
     if closed is not None:
         raise CaseError(f"{closed.path}: cannot be listed ({closed.error}). Check that the folder may be read.")
-    folders = [replace(folder, files=_without_further(folder.files)) for folder in folders]
     # Below a case only whole cases count: beside scans lie folders of intermediate results.
-    cases = {folder.path for folder in folders if folder.scans}
-    folders = [folder for folder in folders if cases.isdisjoint(folder.path.parents) or is_whole(folder)]
+    folders = [folder for folder in folders if not folder.below_case or is_whole(folder)]
     lenders = [folder for folder in folders if folder.scans or any(nifti.stem(path).lower() in LABEL_MAP_WORDS for path in folder.files)]
     names = {folder.path: name for folder, name in zip(lenders, case_ids(lenders), strict=True)}
     for folder in folders:
@@ -100,23 +95,13 @@ def _without_decathlon_images(folders: list[Folder]) -> list[Folder]:
 
 
 def _label_maps(folder: Folder, name: str) -> Iterator[LabelMapFile]:
-    files = [path for path in folder.files if path.is_file()]
+    stems = {nifti.stem(path) for path in folder.files}
+    files = [path for path in folder.files if path.is_file() and not in_other_space(nifti.stem(path), stems)]
     if folder.scans:
         labels = convention("brats2023" if any(last_word(path) in NEW_NAMES for path in folder.scans) else "brats2021")
         yield from (LabelMapFile(name, path, labels) for path in tumour_label_maps(files, folder.scans, BESIDE_SCANS))
     else:
         yield from (_named_by_file(path, name) for path in files if last_word(path) not in OTHER_RESULTS)
-
-
-def _without_further(files: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Leaves out the files of the raw route that lie beside the case's own label map; among them may be scans in other spaces."""
-    stems = {nifti.stem(path) for path in files}
-
-    def is_further(path: Path) -> bool:
-        named = IN_A_SPACE.fullmatch(nifti.stem(path))
-        return named is not None and f"{named[1]}_seg" in stems
-
-    return tuple(path for path in files if not is_further(path))
 
 
 def _named_by_file(path: Path, folder_name: str = "") -> LabelMapFile:

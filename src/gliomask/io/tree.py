@@ -5,8 +5,9 @@ Finding cases and finding label maps both walk here, so that both give a case th
 
 from __future__ import annotations
 
+import re
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ DEPTH = 4
 
 MAX_FOLDERS = 200_000
 """Folders looked into before the search is given up: the whole disk was given, not a cohort."""
+
+
+IN_A_SPACE = re.compile(r"(.+)_space-[^_]+_[^_]+")
+"""Name of what native-space preprocessing writes beside a case's label map: the same, masks and scans in other spaces."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,20 @@ class Folder:
     @property
     def scans(self) -> tuple[Path, ...]:
         """The files that are named after a sequence."""
-        return tuple(path for path in self.files if sequence_of_file_name(nifti.stem(path)))
+        stems = {nifti.stem(path) for path in self.files}
+        names = ((path, nifti.stem(path)) for path in self.files)
+        return tuple(path for path, stem in names if sequence_of_file_name(stem) and not in_other_space(stem, stems))
+
+
+def in_other_space(stem: str, stems: Collection[str]) -> bool:
+    """True for the name of a result that lies beside the case's own label map: the same, a mask or a scan in another space.
+
+    Args:
+        stem: name of a file without its ending.
+        stems: those of all files of the folder.
+    """
+    named = IN_A_SPACE.fullmatch(stem)
+    return named is not None and f"{named[1]}_seg" in stems
 
 
 @dataclass(frozen=True)

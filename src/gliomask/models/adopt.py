@@ -5,7 +5,6 @@ What the graph says is read from the graph. What it cannot say, such as which ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,15 +14,17 @@ import numpy as np
 from pydantic import ValidationError
 
 from gliomask.engines.base import AGREEMENT_TOLERANCE, SPATIAL_AXES, InputKind
-from gliomask.engines.choose import DEFAULT_ENGINE, ENGINES, open_engine
+from gliomask.engines.choose import DEFAULT_ENGINE, RUN_GRAPHS, open_engine
 from gliomask.errors import EngineUnavailableError, ModelError, UsageError
 from gliomask.io.nifti import write_bytes
 from gliomask.models.content import MAX_BYTES
 from gliomask.models.files import SPEC_NAME, Arrays, pack_arrays, read_limited, sha256
-from gliomask.models.golden import GOLDEN_SHAPES, PROBABILITIES, answer, golden_input, refuse_blind_pair
+from gliomask.models.golden import GOLDEN_SHAPES, PROBABILITIES, answer, as_given, golden_input, refuse_blind_pair
 from gliomask.models.graph import FLOAT32, TensorEnd, look_into
 from gliomask.models.registry import load_model, source_of
 from gliomask.models.spec import FOREIGN, SCHEMA_VERSION, ForeignRecord, Graph, ModelSpec, Normalisation, spec_bytes
+from gliomask.models.trial import try_out
+from gliomask.planes import Plane
 from gliomask.preprocess.normalise import normalisation
 from gliomask.sequences import parse_sequence
 
@@ -213,6 +214,8 @@ def _spec(reading: Reading, name: str, values: dict[str, Any], size: tuple[int, 
             scores={},
             timing=None,
             core_rule=None,
+            enhancement_rule=None,
+            planes=(Plane.AXIAL,),
             quality=None,
             subsets=None,
             licence=values["licence"],
@@ -239,6 +242,7 @@ def _golden(content: bytes, spec: ModelSpec) -> Arrays:
     background = spec.normalisation.background
     golden = golden_input(map(str, spec.inputs), golden_shape(spec), background)
     golden[PROBABILITIES] = np.zeros((*golden_shape(spec), 4), np.float32)
+    try_out(source_of(spec, content, {}), DEFAULT_ENGINE, as_given(golden, spec, spec.inputs))
     if spec.graph.activation != "none":
         _refuse_second_activation(content, spec, golden)
     with closing(open_engine(DEFAULT_ENGINE, source_of(spec, content, {}))) as engine:
@@ -275,13 +279,8 @@ def _refuse_nonsense(golden: Arrays, spec: ModelSpec) -> None:
 
 def _prove(folder: Path) -> None:
     model = load_model(folder)
-    for engine in _runnable(ENGINES):
+    for engine in RUN_GRAPHS:
         try:
             model.open(engine).close()
         except EngineUnavailableError:
             continue
-
-
-def _runnable(engines: Iterable[str]) -> list[str]:
-    """Keras runs gliomask's own networks only."""
-    return [engine for engine in engines if engine != "keras"]

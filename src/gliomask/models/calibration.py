@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, field_validator
 from gliomask.engines.ends import REGION_NAMES
 from gliomask.labels import Region
 from gliomask.models.schema import Part, Text, parsed
-from gliomask.postprocess import CoreRule
+from gliomask.postprocess import CoreRule, EnhancementRule
 from gliomask.quality import Calibration, Cost
 from gliomask.sequences import Sequence
 
@@ -160,6 +160,18 @@ class CoreNumbers(Part):
     def rule(self) -> CoreRule:
         """The same, as `gliomask.postprocess` takes it."""
         return CoreRule(self.enhancing_share, self.core_probability)
+
+
+class EnhancementNumbers(Part):
+    """The numbers of the model's `postprocess.EnhancementRule`, and the command that chose them."""
+
+    probability: Annotated[float, Field(gt=0.5, lt=1)]
+    seed_ml: Annotated[float, Field(gt=0)]
+    command: Text
+
+    def rule(self) -> EnhancementRule:
+        """The same, as `gliomask.postprocess` takes it."""
+        return EnhancementRule(self.probability, self.seed_ml)
 
 
 def parse_quality(content: bytes, origin: str) -> Quality:

@@ -93,19 +93,24 @@ def refuse_blind_pair(engine: Engine, golden: Arrays, spec: ModelSpec) -> None:
             )
 
 
-def answer(engine: Engine, golden: Arrays, spec: ModelSpec, order: Ordered[str]) -> npt.NDArray[np.float32]:
-    """Returns what an engine says of the golden input, its sequences in the given order: (H, W, 4) or (I, J, K, 4).
+def as_given(golden: Arrays, spec: ModelSpec, order: Ordered[str]) -> Batch:
+    """Returns the golden input as an engine takes it, its sequences in the given order.
 
     A network of one size gets the golden input repeated until it fills the window, so that a golden pair can be small. (A window that is background
     otherwise would not do: where an input is constant, instance normalisation divides by next to nothing, and engines differ by 4e-3.)
     """
     batch = golden_batch(golden, order, spec.slices)
-    shape = batch.shape[1:-1]
-    if spec.window is not None:
-        more = [(0, side - size) for side, size in zip(spec.window, shape, strict=True)]
-        batch = np.pad(batch, [(0, 0), *more, (0, 0)], mode="wrap")
+    if spec.window is None:
+        return batch
+    more = [(0, side - size) for side, size in zip(spec.window, batch.shape[1:-1], strict=True)]
+    return np.pad(batch, [(0, 0), *more, (0, 0)], mode="wrap")
+
+
+def answer(engine: Engine, golden: Arrays, spec: ModelSpec, order: Ordered[str]) -> npt.NDArray[np.float32]:
+    """Returns what an engine says of the golden input, its sequences in the given order: (H, W, 4) or (I, J, K, 4)."""
+    shape = golden_batch(golden, order, spec.slices).shape[1:-1]
     part: tuple[int | slice, ...] = (0, *(slice(0, size) for size in shape))
-    return engine.predict(batch)[part]
+    return engine.predict(as_given(golden, spec, order))[part]
 
 
 def prove(engine: Engine, golden: Arrays, spec: ModelSpec) -> float:

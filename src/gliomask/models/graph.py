@@ -1,8 +1,8 @@
 """A look into an ONNX file, without any ONNX software: what goes in and comes out, and whether it holds what no model may.
 
 An ONNX tensor may name an "external" file to take its numbers from, and an engine would open it, wherever it lies; an operator may be one
-that an engine has to load code for. The file is a Protocol Buffers message; this walks the messages that can contain a tensor or an
-operator and skips all else.
+that an engine has to load code for. The file is a Protocol Buffers message; this walks every message in it. What it does not know it refuses: a
+reader that skips a field which an engine understands would let through what the field holds.
 """
 
 from __future__ import annotations
@@ -12,22 +12,107 @@ from dataclasses import dataclass, field
 
 from gliomask.errors import ModelError
 
-# Field numbers that lead from a model to its tensors: onnx.proto of ONNX 1.23, held by tests/test_models.py.
+# Every field of every message by its number, with the message that it holds, or nothing where it holds numbers or text:
+# onnx.proto of ONNX 1.23, held by tests/test_models.py.
 FIELDS: dict[str, dict[int, str]] = {
-    "ModelProto": {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
-    "TrainingInfoProto": {1: "GraphProto", 2: "GraphProto"},
-    "FunctionProto": {7: "NodeProto", 11: "AttributeProto"},
-    "GraphProto": {1: "NodeProto", 5: "TensorProto", 15: "SparseTensorProto"},
-    "NodeProto": {5: "AttributeProto"},
-    "AttributeProto": {5: "TensorProto", 6: "GraphProto", 10: "TensorProto", 11: "GraphProto", 22: "SparseTensorProto", 23: "SparseTensorProto"},
-    "SparseTensorProto": {1: "TensorProto", 2: "TensorProto"},
-    "TensorProto": {},
+    "ModelProto": {
+        **dict.fromkeys(range(1, 7), ""),
+        7: "GraphProto",
+        8: "OperatorSetIdProto",
+        14: "StringStringEntryProto",
+        20: "TrainingInfoProto",
+        25: "FunctionProto",
+        26: "DeviceConfigurationProto",
+    },
+    "GraphProto": {
+        1: "NodeProto",
+        2: "",
+        5: "TensorProto",
+        10: "",
+        11: "ValueInfoProto",
+        12: "ValueInfoProto",
+        13: "ValueInfoProto",
+        14: "TensorAnnotation",
+        15: "SparseTensorProto",
+        16: "StringStringEntryProto",
+    },
+    "NodeProto": {
+        **dict.fromkeys((1, 2, 3, 4, 6, 7, 8), ""),
+        5: "AttributeProto",
+        9: "StringStringEntryProto",
+        10: "NodeDeviceConfigurationProto",
+    },
+    "AttributeProto": {
+        **dict.fromkeys((1, 2, 3, 4, 7, 8, 9, 13, 20, 21), ""),
+        5: "TensorProto",
+        6: "GraphProto",
+        10: "TensorProto",
+        11: "GraphProto",
+        14: "TypeProto",
+        15: "TypeProto",
+        22: "SparseTensorProto",
+        23: "SparseTensorProto",
+    },
+    "TensorProto": {
+        **dict.fromkeys((1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14), ""),
+        3: "TensorProto.Segment",
+        13: "StringStringEntryProto",
+        16: "StringStringEntryProto",
+    },
+    "SparseTensorProto": {1: "TensorProto", 2: "TensorProto", 3: ""},
+    "FunctionProto": {
+        **dict.fromkeys((1, 4, 5, 6, 8, 10, 13), ""),
+        7: "NodeProto",
+        9: "OperatorSetIdProto",
+        11: "AttributeProto",
+        12: "ValueInfoProto",
+        14: "StringStringEntryProto",
+    },
+    "TrainingInfoProto": {1: "GraphProto", 2: "GraphProto", 3: "StringStringEntryProto", 4: "StringStringEntryProto"},
+    "ValueInfoProto": {1: "", 2: "TypeProto", 3: "", 4: "StringStringEntryProto"},
+    "TypeProto": {
+        1: "TypeProto.Tensor",
+        4: "TypeProto.Sequence",
+        5: "TypeProto.Map",
+        6: "",
+        7: "TypeProto.Opaque",
+        8: "TypeProto.SparseTensor",
+        9: "TypeProto.Optional",
+    },
+    "TypeProto.Tensor": {1: "", 2: "TensorShapeProto"},
+    "TypeProto.SparseTensor": {1: "", 2: "TensorShapeProto"},
+    "TypeProto.Sequence": {1: "TypeProto"},
+    "TypeProto.Optional": {1: "TypeProto"},
+    "TypeProto.Map": {1: "", 2: "TypeProto"},
+    "TypeProto.Opaque": {1: "", 2: ""},
+    "TensorShapeProto": {1: "TensorShapeProto.Dimension"},
+    "TensorShapeProto.Dimension": {1: "", 2: "", 3: ""},
+    "TensorAnnotation": {1: "", 2: "StringStringEntryProto"},
+    "TensorProto.Segment": {1: "", 2: ""},
+    "OperatorSetIdProto": {1: "", 2: ""},
+    "StringStringEntryProto": {1: "", 2: ""},
+    "DeviceConfigurationProto": {1: "", 2: "", 3: ""},
+    "NodeDeviceConfigurationProto": {1: "", 2: "ShardingSpecProto", 3: ""},
+    "ShardingSpecProto": {1: "", 2: "", 3: "IntIntListEntryProto", 4: "ShardedDimProto"},
+    "IntIntListEntryProto": {1: "", 2: ""},
+    "ShardedDimProto": {1: "", 2: "SimpleShardedDimProto"},
+    "SimpleShardedDimProto": {1: "", 2: "", 3: ""},
 }
 EXTERNAL_FIELDS = (13, 14)
 """`external_data` and `data_location` of a TensorProto; tensors inside the file have neither."""
 
 MAX_DEPTH = 32
 """Deepest nesting that is followed: a plain network needs four levels."""
+
+MAX_NODES = 20_000
+"""Most operators. A plain U-Net has about a hundred, Swin UNETR some thousands; engines' time grows faster than their number."""
+
+MAX_FIELDS = 1 << 20
+"""Most fields in all messages together, which bounds the time of the look: a few seconds."""
+
+TAG_BITS = 32
+"""A tag is the number of a field with three bits for its kind, and has 32 bits. The protobuf library of engines cuts off what lies beyond, so that a larger
+number is another field to it."""
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """Wire types of Protocol Buffers."""
@@ -69,6 +154,8 @@ class GraphFacts:
     inputs: list[TensorEnd] = field(default_factory=list)
     outputs: list[TensorEnd] = field(default_factory=list)
     parameters: int = 0
+    _nodes: int = 0
+    _fields: int = 0
     _weights: set[str] = field(default_factory=set)
     _operators: set[tuple[str, str]] = field(default_factory=set)
     _functions: set[tuple[str, str]] = field(default_factory=set)
@@ -97,6 +184,10 @@ def look_into(graph: bytes, origin: str) -> GraphFacts:
 
 
 def _refuse_operators(facts: GraphFacts) -> None:
+    for domain, name in sorted(facts._functions):
+        # Which of the two an engine would run is the engine's choice.
+        if domain in ONNX_DOMAINS:
+            raise ValueError(f"it defines a function '{name}' of its own under the name of ONNX's own operators")
     for domain, operator in sorted(facts._operators - facts._functions):
         if domain not in ONNX_DOMAINS:
             raise ValueError(f"the operator '{operator}' of '{domain}' is not one of ONNX's own, and nothing outside the file is loaded for it")
@@ -110,16 +201,30 @@ def _check(message: memoryview, kind: str, depth: int, facts: GraphFacts) -> set
     seen = set()
     for number, content in _fields(message):
         seen.add(number)
+        _count(kind, number, facts)
         if kind == "TensorProto" and number in EXTERNAL_FIELDS:
             raise ValueError("a tensor refers to another file; a model must hold all its numbers itself")
         inner = FIELDS[kind].get(number)
-        if inner is not None and isinstance(content, memoryview):
+        if inner is None:
+            raise ValueError(f"not an ONNX file that can be used: a {kind} has a field {number}, which ONNX 1.23 does not define")
+        if inner:
+            if not isinstance(content, memoryview):
+                raise ValueError(f"not an ONNX file, or a damaged one: field {number} of a {kind} is a number in place of a {inner}")
             _check(content, inner, depth + 1, facts)
         if kind == "GraphProto" and depth == 1 and isinstance(content, memoryview):
             _note(number, content, facts)
     if kind in NAMED:
         _note_name(message, kind, facts)
     return seen
+
+
+def _count(kind: str, number: int, facts: GraphFacts) -> None:
+    facts._fields += 1
+    facts._nodes += FIELDS[kind].get(number) == "NodeProto"
+    if facts._nodes > MAX_NODES:
+        raise ValueError(f"has more than {MAX_NODES:,} operators, which no network that is used here needs")
+    if facts._fields > MAX_FIELDS:
+        raise ValueError(f"has more than {MAX_FIELDS:,} parts. Store numbers packed or raw, as ONNX's own tools do")
 
 
 NAMED = {"NodeProto": (7, 4), "FunctionProto": (10, 1)}
@@ -203,6 +308,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int | None]
     place = 0
     while place < len(message):
         tag, place = _varint(message, place)
+        if tag >> TAG_BITS or not tag >> 3:
+            raise ValueError(f"not an ONNX file, or a damaged one: a field has the number {tag >> 3}, which is none that a field may have")
         content: memoryview | int | None = None
         wire = tag & 7
         if wire == VARINT:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gliomask.engines.base import Engine, EngineSource
-from gliomask.engines.choose import DEFAULT_ENGINE, open_engine
+from gliomask.engines.choose import DEFAULT_ENGINE, RUN_GRAPHS, open_engine
 from gliomask.errors import ModelError
 from gliomask.models.files import SPEC_NAME, Arrays, read_limited, read_verified, sha256, unpack_arrays
-from gliomask.models.golden import check_golden, prove
+from gliomask.models.golden import as_given, check_golden, prove
 from gliomask.models.graph import look_into
 from gliomask.models.shelf import DEFAULT_MODEL, SHIPPED, SHIPPED_FOLDER, find_model
 from gliomask.models.shelf import shipped_names as shipped_models
+from gliomask.models.trial import try_out
 from gliomask.networks.catalogue import NETWORKS
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ class Model:
         source: what engines need.
         golden: the golden pair's arrays by name.
         sha256: hash of `model.json`, which holds the hashes of all other files.
+        shipped: whether it came with gliomask. Another's graph runs in a process of its own first, see `trial`.
     """
 
     spec: ModelSpec
     source: EngineSource
     golden: Arrays
     sha256: str
+    shipped: bool = False
 
     def open(self, engine: str = DEFAULT_ENGINE, threads: int | None = None) -> Engine:
         """Returns an engine that has reproduced the golden pair.
@@ -47,7 +50,10 @@ class Model:
             UsageError: there is no such engine.
             EngineUnavailableError: its software is not installed.
             ModelError: it cannot run the model, or its answer differs by more than the model's tolerance.
+            LimitError: it needs more memory than there is, or a model that is not shipped needs more memory or time than a trial may take.
         """
+        if not self.shipped and engine in RUN_GRAPHS:
+            try_out(self.source, engine, as_given(self.golden, self.spec, self.spec.inputs), threads)
         opened = open_engine(engine, self.source, threads)
         try:
             prove(opened, self.golden, self.spec)
@@ -80,7 +86,7 @@ def _load(folder: Path) -> Model:
     golden = unpack_arrays(files["golden.npz"], str(folder / "golden.npz"))
     check_golden(golden, spec, str(folder / "golden.npz"))
     weights = _weights(folder, spec, files, facts.parameters)
-    return Model(spec, source_of(spec, files["model.onnx"], weights), golden, sha256(content))
+    return Model(spec, source_of(spec, files["model.onnx"], weights), golden, sha256(content), folder.parent == SHIPPED_FOLDER)
 
 
 def _weights(folder: Path, spec: ModelSpec, files: Mapping[str, bytes], in_graph: int) -> Arrays:

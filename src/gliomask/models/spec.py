@@ -13,8 +13,9 @@ from pydantic import AfterValidator, Field, JsonValue, field_validator, model_va
 
 from gliomask.engines.ends import LABEL_NAMES, REGION_NAMES, Activation, GraphEnds, are_regions
 from gliomask.errors import UsageError
-from gliomask.models.calibration import CoreNumbers, Quality, Subsets
+from gliomask.models.calibration import CoreNumbers, EnhancementNumbers, Quality, Subsets
 from gliomask.models.schema import Part, Text, parsed
+from gliomask.planes import Plane
 from gliomask.postprocess import CHAINS
 from gliomask.preprocess.normalise import normalisation
 from gliomask.sequences import Sequence
@@ -134,6 +135,8 @@ class ModelSpec(Part):
         size_multiple: each size of the input must be a multiple of this.
         neighbouring_slices: slices on each side of the one being segmented that a network of slices also sees, as further channels; the
             lowest slice's sequences come first.
+        planes: planes along which it may be asked, the axial one first; their probabilities are averaged where the axial view suspects tumour,
+            see `predict.planes`. More than one only for a network of slices that learned from all of them.
         halo: pixels of surroundings to keep round a box that is cut out.
         may_miss: sequences that it was trained to do without: any of them, while one of `sequences.INDISPENSABLE` stays. A missing sequence is
             given as background everywhere.
@@ -148,6 +151,7 @@ class ModelSpec(Part):
         postprocess: name of the post-processing that is applied unless another is asked for.
         core_rule: what is core where hardly any of the tumour enhances; null where that is decided as everywhere. Applied where the models that
             it was chosen with are asked about a patient who has all sequences.
+        enhancement_rule: what makes enhancement believable, see `postprocess.EnhancementRule`; null where every enhancing voxel stands.
         training: how the weights came about; null for a foreign model.
         foreign: where they come from; null for gliomask's own.
         scores: measured results; may be empty.
@@ -173,6 +177,7 @@ class ModelSpec(Part):
     size_multiple: Annotated[int, Field(ge=1, le=256)]
     neighbouring_slices: Annotated[int, Field(ge=0, le=32)]
     halo: Annotated[int, Field(ge=0, le=1024)]
+    planes: Annotated[tuple[Plane, ...], Field(min_length=1, max_length=3)]
     may_miss: tuple[Sequence, ...]
     orientation: Text
     graph: Graph
@@ -182,6 +187,7 @@ class ModelSpec(Part):
     second_opinion: Name | None
     postprocess: ChainName
     core_rule: CoreNumbers | None
+    enhancement_rule: EnhancementNumbers | None
     training: TrainingRecord | None
     foreign: ForeignRecord | None
     scores: dict[str, JsonValue]
@@ -207,6 +213,10 @@ class ModelSpec(Part):
     def _consistent(self) -> ModelSpec:
         if self.neighbouring_slices and self.input_kind != "slices":
             raise ValueError("neighbouring_slices must be 0 for a network of volumes")
+        if self.planes[0] != Plane.AXIAL or len(set(self.planes)) < len(self.planes):
+            raise ValueError("planes begins with axial and names each plane once")
+        if len(self.planes) > 1 and (self.input_kind != "slices" or self.orientation != ORIENTATION):
+            raise ValueError(f"more than one of planes needs a network of slices of orientation {ORIENTATION}")
         if unknown := set(self.may_miss) - set(self.inputs):
             raise ValueError(f"may_miss names {', '.join(sorted(unknown))}, which is no input")
         return self

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gliomask.engines.choose import ENGINES
-from gliomask.errors import EngineUnavailableError, ModelError
+from gliomask.errors import EngineUnavailableError, LimitError, ModelError
 from gliomask.models.golden import prove
 from gliomask.models.registry import Model, load_model
 
@@ -60,7 +60,7 @@ def verify_model(name_or_path: str) -> Verification:
             engines[engine] = _difference(model, engine)
         except EngineUnavailableError:
             engines[engine] = NOT_INSTALLED
-        except ModelError as error:
+        except (ModelError, LimitError) as error:
             engines[engine] = "failed"
             problems.append(str(error))
     return Verification(str(name_or_path), model.sha256, engines, " ".join(problems) or _unproved(engines))

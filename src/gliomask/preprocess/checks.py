@@ -6,8 +6,6 @@ and wrongly, is measured by `benchmarks/flags.py` and told in docs/input.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -16,14 +14,13 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 
 from gliomask.air import BRAIN_LIMITS_ML, FAINT_LIMIT, FILLED_LIMIT, NAN_ISLANDS, TINY, faces
-from gliomask.arrays import LabelMap, Mask, Volume
+from gliomask.arrays import Mask, Volume
 from gliomask.case import Case
-from gliomask.errors import GeometryError
+from gliomask.errors import CaseError, GeometryError
+from gliomask.flag import Flag
 from gliomask.geometry import Geometry
-from gliomask.labels import Region
 from gliomask.preprocess.contrast import enhancement, fluid, likeness, resemblance, sample_ranks, top_share
-from gliomask.preprocess.shape import how_it_lies, misfit
-from gliomask.quality import Estimate
+from gliomask.preprocess.shape import how_it_lies, largest_section_mm2, likeness_to_brain, misfit
 from gliomask.sequences import PAPER_ORDER, Sequence
 
 NOT_1MM_LIMIT = 0.05
@@ -49,29 +46,63 @@ CONTRAST_LIMITS = {"enhancement": -0.1, "likeness": 0.0, "fluid": 0.0}
 """Lowest `contrast` measures that are not flagged. Swapping the two sequences concerned turns a measure's sign, so 0 is the natural limit;
 enhancement has some room, since a patient without any enhancement lies near 0."""
 
-DOUBTFUL_DICE = {Region.WT: 0.75, Region.TC: 0.6, Region.ET: 0.6}
-"""Expected Dice of each region below which a result is flagged. Of the 65 patients in use here a sixth lie below each in cross-validation
-(SparseMultiOCM, post-processing 3d)."""
-
 SAMPLES, FEWEST_SAMPLES = 50_000, 1000
 """Brain voxels that contrasts are measured on: about that many, on a regular grid. Fewer than the second number say nothing."""
 
 
-@dataclass(frozen=True)
-class Flag:
-    """Something that looks wrong.
+LIKENESS_LIMIT = 0.87
+"""Dice with the average brain below which a mask is no usual brain. 68 patients have 0.918 and more; a ball has 0.86, half a brain 0.68 to 0.79."""
 
-    Args:
-        name: its short name, for tables.
-        message: what was found and what to do, for people.
-        value: what was measured.
-        limit: what it was held against.
+SECTION_LIMIT_MM2 = 21_000.0
+"""No axial section of a bare brain is larger (68 patients: up to 19,872 mm2); one of an adult head at the height of the brain has some 24,000. Held only
+against masks that are unlike a whole brain, so that no large one is refused."""
+
+SYMMETRY_LIMIT = 0.05
+"""A phantom's outline is as symmetric front to back and top to bottom as left to right; of brains, whole or cut, some measure is further from 0."""
+
+
+def refuse_no_brain(case: Case) -> None:
+    """Refuses what can be no bare brain, whole or cut: a head or a slab of one whose air is 0, a phantom, a limb. Takes less than 0.1 s.
+
+    Raises:
+        CaseError: it is so; the message says what was found.
     """
+    if _skull_on(case) is not None:
+        return
+    mask, geometry = case.brain_mask, case.geometry
+    lie, likeness = how_it_lies(mask, geometry), likeness_to_brain(mask, geometry)
+    if lie is None or likeness is None:
+        return
+    if likeness >= LIKENESS_LIMIT:
+        return
+    section, what = largest_section_mm2(mask, geometry), None
+    if section > SECTION_LIMIT_MM2:
+        what = f"an axial section has {section:,.0f} mm2, more than a bare brain ({SECTION_LIMIT_MM2:,.0f}), so the skull is on, or it is no head"
+    elif max(abs(lie.mirror), abs(lie.front), abs(lie.nod)) < SYMMETRY_LIMIT and misfit(lie) is None:
+        what = f"its outline is symmetric in every direction and unlike a brain (Dice with the average brain {likeness:.2f}), as a phantom's is"
+    elif min(_cut_areas_mm2(mask, geometry)) > CUT_LIMIT_MM2 and lie.height > 1:
+        what = "it goes on beyond the field of view at both ends and is longer than wide, as a limb is"
+    if what is not None:
+        raise CaseError(f"Case {case.case_id}: this is no bare brain: {what}. Give scans of a head; with the skull on, give --raw always.")
 
-    name: str
-    message: str
-    value: float
-    limit: float
+
+def _cut_areas_mm2(mask: Mask, geometry: Geometry) -> tuple[float, float]:
+    """What lies on the lowest and on the highest axial face of the field of view."""
+    turn = geometry.reorientation_to("LPS")
+    width, length, _ = turn.target.spacing_mm
+    laid = turn.apply(mask)
+    return float(laid[:, :, 0].sum() * width * length), float(laid[:, :, -1].sum() * width * length)
+
+
+def _unlike_brain(case: Case) -> Flag | None:
+    likeness = likeness_to_brain(case.brain_mask, case.geometry)
+    if likeness is None or likeness >= LIKENESS_LIMIT:
+        return None
+    message = (
+        f"What is not air is shaped unlike a whole brain (Dice with the average brain {likeness:.2f}; {LIKENESS_LIMIT:g} and more is usual). "
+        "Check that it is a bare brain, and that none of it was cut off."
+    )
+    return Flag("unlike_brain", message, likeness, LIKENESS_LIMIT)
 
 
 def check_case(case: Case) -> list[Flag]:
@@ -86,7 +117,8 @@ def check_case(case: Case) -> list[Flag]:
     flags += [_air_not_zero(case), *_not_bare(case)]
     samples, neighbours = brain_samples(case), brain_samples(case, ahead=1)
     broken = (_brain_small(case), _brain_cut(case))
-    flags += [*broken, None if any(broken) else brain_turned(case.brain_mask, case.geometry)]
+    turned = None if any(broken) else brain_turned(case.brain_mask, case.geometry)
+    flags += [*broken, turned, None if turned else _unlike_brain(case)]
     normalised = _background(case)
     # A constant background says already what negative intensities would.
     of_samples = check_samples(samples, neighbours)
@@ -298,26 +330,6 @@ def sequences_swapped(samples: npt.NDArray[np.float32]) -> Flag | None:
             message = f"The sequences look swapped: {what} ({name} {value:.2f}). Look at the four images and check which file is which."
             return Flag("sequences_swapped", message, value, limit)
     return None
-
-
-def doubtful(estimates: Mapping[Region, Estimate]) -> tuple[Flag, ...]:
-    """Returns a flag where a region is expected to be found badly, for all such regions together; no estimates, no flag."""
-    low = {region: found for region, found in estimates.items() if found.dice < DOUBTFUL_DICE[region]}
-    if not low:
-        return ()
-    words = ", ".join(f"{region.title} {found.dice:.2f} ({found.low:.2f} to {found.high:.2f})" for region, found in low.items())
-    message = (
-        f"The network doubts its own answer. Dice to be expected: {words}. Look at the result with care, and at whether the scans are what they should be."
-    )
-    worst = min(low, key=lambda region: low[region].dice - DOUBTFUL_DICE[region])
-    return (Flag("doubtful", message, low[worst].dice, DOUBTFUL_DICE[worst]),)
-
-
-def nothing_found(label_map: LabelMap) -> tuple[Flag, ...]:
-    """Returns a flag where a label map holds no tumour at all."""
-    if label_map.any():
-        return ()
-    return (Flag("nothing_found", "No tumour was found. The networks were trained on patients who all have one: look at the scans.", 0.0, 1.0),)
 
 
 def brain_samples(case: Case, ahead: int = 0) -> npt.NDArray[np.float32]:

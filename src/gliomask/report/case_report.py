@@ -14,7 +14,7 @@ from gliomask.colours import PALETTE
 from gliomask.labels import Label, Region
 from gliomask.metrics.diameters import LesionDiameters, measure_lesions
 from gliomask.metrics.location import CROSSING_MM, CROSSING_SHARE, Centre, Laterality, Midplane, centre, laterality, midsagittal_plane
-from gliomask.report.document import NOTICE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table
+from gliomask.report.document import NOTICE, SCOPE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table
 from gliomask.report.pictures import PANEL_HEIGHT, PANEL_WIDTH, SIDE_AIR, draw_diameters, draw_views, png
 from gliomask.report.provenance import Provenance, estimates_in_words
 from gliomask.report.rendered import Rendered
@@ -154,6 +154,7 @@ def _document(report: CaseReport) -> Document:
     blocks = (
         *([Notice(report.notes)] if report.notes else []),
         _flags(origin),
+        Notice((SCOPE,), warning=False),
         # Every number below is worth less for these, so they stand where the reader begins.
         *[Notice((line,)) for line in origin.exceptions],
         _summary(report),

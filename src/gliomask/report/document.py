@@ -14,6 +14,12 @@ from gliomask.colours import RGB
 NOTICE = "Research use only, not a medical device."
 """On every page."""
 
+SCOPE = (
+    "For gliomas before treatment: the networks learned from such scans only. After surgery or radiotherapy a cavity, blood or treatment effects "
+    "may be taken for tumour, and volumes do not hold."
+)
+"""Which patients the numbers hold for; on the first page of every report."""
+
 MAX_CHARACTERS = 1500
 """Longest piece of text that is shown in full."""
 

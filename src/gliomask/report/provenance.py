@@ -94,7 +94,7 @@ def exceptions_in_words(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Returns in what a case was not segmented as most are: what was missing, at what price, and how the core of a tumour that hardly enhances was found.
 
     Args:
-        record: a run record; of it `without`, `cost_of_missing` and `core_rule` are read.
+        record: a run record; of it `without`, `cost_of_missing`, `core_rule` and `removed_enhancement` are read.
     """
     lines = []
     without, cost, rule = record.get("without"), _mapping(record, "cost_of_missing"), _mapping(record, "core_rule")
@@ -103,6 +103,11 @@ def exceptions_in_words(record: Mapping[str, Any]) -> tuple[str, ...]:
     if rule:
         share, probability = (_percent(rule.get(name, NOT_RECORDED)) for name in ("enhancing_share", "core_probability"))
         lines.append(f"Less than {share} of the tumour enhances, so all of it to which the network gives core more than {probability} is called core.")
+    removed = _mapping(record, "removed_enhancement")
+    if removed.get("components"):
+        volume = removed.get("volume_ml")
+        amount = f"{volume:.2f} ml" if isinstance(volume, float) else str(volume)
+        lines.append(f"Unsure enhancement removed: {removed['components']} components, {amount} in all, are called core (--keep-uncertain-enhancement).")
     return tuple(lines)
 
 

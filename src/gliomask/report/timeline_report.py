@@ -25,7 +25,7 @@ from gliomask.labels import Label, Region
 from gliomask.metrics.diameters import LesionDiameters, measure_lesions
 from gliomask.metrics.follow_up import Change, Changes, NewLesion, carried_over, changes, new_lesions
 from gliomask.report.case_report import millilitres
-from gliomask.report.document import NOTICE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table
+from gliomask.report.document import NOTICE, SCOPE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table
 from gliomask.report.provenance import Provenance
 from gliomask.report.rendered import Rendered
 from gliomask.report.sections import DISPLAY_ORIENTATION
@@ -56,7 +56,8 @@ class TimePoint:
         geometry: its grid.
         day: when it was; None for all time points where only their order is known.
         origin: how the label map was made.
-        brain: (I, J, K), to see whether images lie on each other; None where the scans are not at hand.
+        brain: (I, J, K), to see whether images lie on each other; None where no mask of it is at hand.
+        no_brain: why there is no mask, in words that end a sentence; empty where there is one.
     """
 
     name: str
@@ -65,6 +66,7 @@ class TimePoint:
     day: date | None = None
     origin: Provenance = field(default_factory=Provenance)
     brain: Mask | None = None
+    no_brain: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +136,7 @@ class TimelineReport(Rendered):
             ("Report by", f"gliomask {__version__}"),
         )
         blocks = (
+            Notice((SCOPE,)),
             *_alignment(self.visits),
             _summary(self.visits),
             *_curves(self.visits),
@@ -158,7 +161,7 @@ def timeline_report(patient: str, points: Ordered[TimePoint]) -> TimelineReport:
     visits = []
     for n, point in enumerate(points):
         aligned = _least_overlap(point, points[:n])
-        told = n > 0 and (aligned is None or aligned >= ALIGNED_DICE)
+        told = aligned is not None and aligned >= ALIGNED_DICE
         fresh = {region: _fresh(region, point, points[:n]) for region in NEW_REGIONS} if told else None
         visits.append(Visit(point, volumes[n], {region: series[region][n] for region in Region}, _lesions(point), fresh, aligned))
     return TimelineReport(patient, tuple(visits))
@@ -215,9 +218,10 @@ def _alignment(visits: Ordered[Visit]) -> list[Block]:
         lines.append(f"The images are not registered to each other: {told}. Volumes can be compared; new lesions are not told there.")
     unknown = [visit.point.name for visit in visits[1:] if visit.aligned is None]
     if unknown:
+        why = dict.fromkeys(f"{visit.point.name}: {visit.point.no_brain}" for visit in visits if visit.point.no_brain)
         lines.append(
-            f"Whether the images are registered to each other was not checked, since scans are not at hand: {', '.join(unknown)}. "
-            "If they are not, lesions called new may be old ones that moved."
+            f"Whether the images are registered to each other could not be checked, so new lesions are not told: {', '.join(unknown)}."
+            + (f" Why: {'; '.join(why)}." if why else "")
         )
     other_grid = [visit.point.name for visit in visits[1:] if not visit.point.geometry.same_grid(visits[0].point.geometry)]
     if other_grid:
@@ -330,7 +334,8 @@ def _new(visits: Ordered[Visit]) -> list[Block]:
     rows = []
     for visit in visits[1:]:
         if visit.fresh is None:
-            rows.append((visit.point.name, "not told: the images are not registered", DASH, DASH))
+            reason = "it is not known whether the images are registered" if visit.aligned is None else "the images are not registered"
+            rows.append((visit.point.name, f"not told: {reason}", DASH, DASH))
             continue
         for region in NEW_REGIONS:
             listed = _listed(visit, region)

@@ -6,6 +6,7 @@ import os
 import sys
 
 from gliomask.errors import EngineUnavailableError, UsageError
+from gliomask.training.quiet import without_startup_lines
 
 BACKENDS = ("tensorflow", "jax")
 
@@ -25,11 +26,12 @@ def use_backend(name: str, threads: int | None) -> None:
     os.environ["KERAS_BACKEND"] = name
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        if name == "tensorflow":
-            _limit_tensorflow(threads)
-        else:
-            _limit_jax(threads)
-        import keras  # noqa: F401 - fails here, with a clear message, if it is missing
+        with without_startup_lines():
+            if name == "tensorflow":
+                _limit_tensorflow(threads)
+            else:
+                _limit_jax(threads)
+            import keras  # noqa: F401 - fails here, with a clear message, if it is missing
     except ImportError as error:
         extra = "train" if name == "tensorflow" else "train,jax"
         raise EngineUnavailableError(f"Training on {name} needs packages that are not installed ({error}). Run: pip install 'gliomask[{extra}]'") from error
@@ -44,6 +46,8 @@ def _limit_tensorflow(threads: int | None) -> None:
             tf.config.threading.set_inter_op_parallelism_threads(1)
         except RuntimeError as error:
             raise UsageError(f"TensorFlow already runs in this process and its threads cannot be set to {threads} any more.") from error
+    # The devices say what they are when they are first set up: here, where what they say is held back.
+    tf.config.list_logical_devices()
 
 
 def _limit_jax(threads: int | None) -> None:

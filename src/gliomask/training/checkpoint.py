@@ -20,8 +20,10 @@ from gliomask.training.npz import read_arrays, write_arrays
 
 Arrays = list[npt.NDArray[Any]]
 
-FREE_FIELDS = ("threads",)
-"""Fields of the configuration that belong to the machine: a run may go on with other values of them."""
+FREE_FIELDS = ("threads", "compiled", "epochs")
+"""Fields of the configuration that a run may go on with other values of: they belong to the machine, or say when to stop."""
+
+KINDS = ("weights", "optimiser", "best", "statistics")
 
 
 @dataclass
@@ -36,6 +38,7 @@ class Checkpoint:
         config: the configuration as JSON values; a run is only resumed with the same one.
         cases: ids of the training cases; likewise.
         backend: what Keras ran on; likewise, where it is known.
+        statistics: moving averages of what the network has beside trained weights; empty where nothing is averaged.
     """
 
     weights: Arrays
@@ -45,6 +48,7 @@ class Checkpoint:
     config: dict[str, Any]
     cases: list[str] = field(default_factory=list)
     backend: str | None = None
+    statistics: Arrays = field(default_factory=list)
 
     def refuse_other(self, path: Path, config: dict[str, Any], cases: list[str], backend: str) -> None:
         """Checks that the training which left this checkpoint at `path` is the one that would go on with it.
@@ -64,7 +68,7 @@ class Checkpoint:
 
     def save(self, path: Path) -> None:
         """Writes the file whole or not at all."""
-        arrays = {f"{kind}_{n:04d}": array for kind in ("weights", "optimiser", "best") for n, array in enumerate(getattr(self, kind))}
+        arrays = {f"{kind}_{n:04d}": array for kind in KINDS for n, array in enumerate(getattr(self, kind))}
         notes = json.dumps({"history": self.history, "config": self.config, "cases": self.cases, "backend": self.backend}).encode()
         write_arrays(path, {"notes": np.frombuffer(notes, np.uint8), **arrays})
 
@@ -78,7 +82,7 @@ class Checkpoint:
         arrays = read_arrays(path)
         try:
             notes = json.loads(arrays["notes"].tobytes())
-            kinds = {kind: [arrays[name] for name in sorted(arrays) if name.startswith(kind)] for kind in ("weights", "optimiser", "best")}
+            kinds = {kind: [arrays[name] for name in sorted(arrays) if name.startswith(kind)] for kind in KINDS}
             return cls(**kinds, history=notes["history"], config=notes["config"], cases=notes["cases"], backend=notes.get("backend"))
         except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"{path}: not a checkpoint ({error!r}). Start the training anew in another folder.") from error

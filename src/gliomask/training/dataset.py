@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from gliomask import augment
 from gliomask.io.brats import CaseFiles, read_case, read_reference
+from gliomask.labels import Region
 from gliomask.networks.catalogue import network
 from gliomask.preprocess.channels import prepare
-from gliomask.sampling import SAMPLERS, SliceStack, cut_patch, place
+from gliomask.sampling import SAMPLERS, Draw, SliceStack, cut_patch, place, region_draws
 from gliomask.sequences import Sequence, droppable
 from gliomask.training.config import TrainConfig
 from gliomask.training.unenhanced import without_enhancement
@@ -75,12 +76,15 @@ def epoch_batches(cases: list[SliceStack], config: TrainConfig, epoch: int, twin
     neighbours = network(config.network).neighbours
     dropped = [tuple(map(config.sequences.index, missing)) for missing in droppable(config.sequences)]
     images, labels = [], []
-    for draw in SAMPLERS[config.sampling](cases, config.patches_per_class, generator):
+    for draw in _draws(cases, config, generator):
         case = cases[draw.case]
         if twins and config.unenhanced_share and generator.random() < config.unenhanced_share:
             case = twins[draw.case] or case
-        centre = place(draw, case, config.placement, config.patch_size, generator).centre
+        plane = config.planes[int(generator.integers(len(config.planes)))] if len(config.planes) > 1 else config.planes[0]
+        case, draw = case.along(plane), draw.along(plane)
+        centre = place(draw, case, config.placement, config.patch_size, generator, config.jitter).centre
         patch, target = cut_patch(case, centre, config.patch_size, augment.draw_matrix(strength, generator), neighbours)
+        patch = augment.reverse_slices(patch, strength, generator, 2 * neighbours + 1)
         patch = augment.vary_intensity(patch, case.background, strength, generator, 2 * neighbours + 1)
         if vary and config.sequence_dropout and generator.random() < config.sequence_dropout:
             patch = augment.drop_sequences(patch, case.background, dropped, len(config.sequences), generator)
@@ -92,8 +96,17 @@ def epoch_batches(cases: list[SliceStack], config: TrainConfig, epoch: int, twin
     # A last batch that is not full is left out: JAX compiles for each new shape, and its patches come again in other epochs.
 
 
+def _draws(cases: list[SliceStack], config: TrainConfig, generator: np.random.Generator) -> Iterator[Draw]:
+    if config.sampling == "regions":
+        weights = np.array([config.case_weights.get(case.case_id, 1.0) for case in cases])
+        return region_draws(cases, config.patches_per_class, generator, weights)
+    return SAMPLERS[config.sampling](cases, config.patches_per_class, generator)
+
+
 def steps_per_epoch(cases: list[SliceStack], config: TrainConfig) -> int:
     """Number of full batches that `epoch_batches` yields."""
+    if config.sampling == "regions":
+        return config.patches_per_class * (len(Region) + 1) * len(cases) // config.batch_size
     patches = sum(config.patches_per_class for case in cases for centres in case.centres if len(centres))
     return patches // config.batch_size
 

@@ -16,11 +16,12 @@ from gliomask.engines.choose import DEFAULT_ENGINE, open_engine
 from gliomask.errors import EngineUnavailableError, FileFormatError, UsageError
 from gliomask.io.json_file import read_json
 from gliomask.io.nifti import write_bytes
-from gliomask.models.calibration import CoreNumbers, Quality, Subsets
+from gliomask.models.calibration import CoreNumbers, EnhancementNumbers, Quality, Subsets
 from gliomask.models.files import SPEC_NAME, Arrays, pack_arrays, sha256
 from gliomask.models.golden import GOLDEN_SHAPES, PROBABILITIES, check_golden, golden_batch, golden_input, prove, refuse_blind_pair
 from gliomask.models.spec import ORIENTATION, OUTPUT_NAMES, SCHEMA_VERSION, Graph, ModelSpec, Normalisation, Timing, TrainingRecord, spec_bytes
 from gliomask.networks.catalogue import Network, network
+from gliomask.planes import Plane
 from gliomask.preprocess.normalise import normalisation
 from gliomask.training.config import TrainConfig
 from gliomask.training.onnx_graph import to_onnx
@@ -45,6 +46,7 @@ def export_model(
     subsets: Subsets | None = None,
     second_opinion: str | None = None,
     core_rule: CoreNumbers | None = None,
+    enhancement_rule: EnhancementNumbers | None = None,
     overwrite: bool = False,
 ) -> ModelSpec:
     """Writes the network of a finished training as a model folder, after OpenVINO (and ONNX Runtime, where installed) has reproduced it.
@@ -62,6 +64,7 @@ def export_model(
         subsets: what it is worth without some of the sequences, where that was measured.
         second_opinion: name of the model that is asked as well.
         core_rule: what is core where hardly any of the tumour enhances, where that was chosen.
+        enhancement_rule: what makes enhancement believable, where that was chosen.
         overwrite: replace a model that is there.
 
     Returns:
@@ -96,6 +99,7 @@ def export_model(
         subsets=subsets,
         second_opinion=second_opinion,
         core_rule=core_rule,
+        enhancement_rule=enhancement_rule,
         licence=licence,
         attribution=tuple(attribution),
         files={file: sha256(content) for file, content in files.items()},
@@ -145,6 +149,7 @@ def _spec(entry: Network, config: TrainConfig, **fields: Any) -> ModelSpec:
             size_multiple=entry.size_multiple,
             neighbouring_slices=entry.neighbours,
             halo=entry.halo,
+            planes=tuple(plane for plane in Plane if plane in config.planes) if Plane.AXIAL in config.planes else (Plane.AXIAL,),
             may_miss=config.sequences if config.sequence_dropout else (),
             orientation=ORIENTATION,
             graph=Graph(layout="channels_last", size=None, batch=None, activation="none"),

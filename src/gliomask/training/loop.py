@@ -126,9 +126,10 @@ class _Run:
         self.trainee.compile(
             optimizer=_optimiser(config, self.steps),
             loss=SegmentationLoss(class_weights(config.class_weights, counts, PAPER_WEIGHTS), config.dice_weight, config.cross_entropy),
-            jit_compile=keras.backend.backend() == "jax",
+            jit_compile=config.compiled or keras.backend.backend() == "jax",
         )
         self.trainee.optimizer.build(self.trainee.trainable_variables)
+        self.statistics: Arrays = []
         if self.checkpoint_path.exists():
             self._resume()
 
@@ -140,7 +141,7 @@ class _Run:
             _assign(self.trainee.optimizer.variables, saved.optimiser)
         except ValueError as error:
             raise UsageError(f"{self.checkpoint_path} does not fit Keras {keras.__version__} ({error}). Go on with the version that made it.") from error
-        self.history, self.best = saved.history, saved.best
+        self.history, self.best, self.statistics = saved.history, saved.best, [mean.copy() for mean in saved.statistics]
 
     def epoch(self, epoch: int, on_step: OnStep | None) -> None:
         """Runs one epoch, validates, adds a row to the history, checkpoints."""
@@ -150,6 +151,7 @@ class _Run:
         with prefetched(epoch_batches(self.training, self.config, epoch, self.twins), waiting) as batches:
             for step, (images, labels) in enumerate(batches, start=1):
                 losses.append(float(self.trainee.train_on_batch(images, labels)))
+                self._average_statistics()
                 self._refuse_diverged(losses[-1], f"epoch {epoch + 1}, step {step}")
                 if on_step is not None:
                     on_step(Step(epoch + 1, self.config.epochs, step, self.steps, float(np.mean(losses))))
@@ -158,6 +160,7 @@ class _Run:
         raw = [np.asarray(value) for value in self.trainee.variables]
         if self.config.average:
             self.trainee.optimizer.finalize_variable_values(self.trainee.trainable_variables)
+            _assign(self._statistics(), self.statistics)
         if self.validation:
             row["validation_loss"] = self._validation_loss()
         if not self.validation or row["validation_loss"] <= min((r["validation_loss"] for r in self.history), default=np.inf):
@@ -166,7 +169,21 @@ class _Run:
         self.history.append(row)
         optimiser = [np.asarray(value) for value in self.trainee.optimizer.variables]
         config = self.config.model_dump(mode="json")
-        Checkpoint(raw, optimiser, self.best, self.history, config, self.cases, keras.backend.backend()).save(self.checkpoint_path)
+        Checkpoint(raw, optimiser, self.best, self.history, config, self.cases, keras.backend.backend(), self.statistics).save(self.checkpoint_path)
+
+    def _statistics(self) -> list[keras.Variable]:
+        """What batch normalisation has gathered: the network's numbers that the optimiser does not average. Not the states of random generators."""
+        return [variable for variable in self.trainee.non_trainable_variables if variable.dtype == "float32"]
+
+    def _average_statistics(self) -> None:
+        """Averages them as the optimiser averages the weights: averaged weights go with statistics of the same age."""
+        if not self.config.average:
+            return
+        now = [np.asarray(variable) for variable in self._statistics()]
+        if not self.statistics:
+            self.statistics = [value.copy() for value in now]
+        for mean, value in zip(self.statistics, now, strict=True):
+            mean += (1 - self.config.average) * (value - mean)
 
     def _refuse_diverged(self, loss: float, when: str) -> None:
         if not np.isfinite(loss):
@@ -195,7 +212,7 @@ def _optimiser(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
         rate = schedules.ExponentialDecay(config.learning_rate, steps, config.decay_per_epoch, staircase=True)
     else:
         total = steps * config.epochs
-        warm_up = max(1, round(WARM_UP_SHARE * total))
+        warm_up = max(1, round(WARM_UP_SHARE * total)) if config.warm_up_steps is None else min(config.warm_up_steps, total - 1)
         rate = schedules.CosineDecay(0.0, max(1, total - warm_up), warmup_target=config.learning_rate, warmup_steps=warm_up)
     extras: dict[str, Any] = {"use_ema": True, "ema_momentum": config.average} if config.average else {}
     if config.clip_norm:

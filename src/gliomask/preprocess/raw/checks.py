@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-
-import numpy as np
-
 from gliomask.air import more_than_brain
 from gliomask.arrays import Volume
 from gliomask.errors import CaseError
 from gliomask.examination import Examination, Scan
 from gliomask.geometry import Geometry
+from gliomask.preprocess.fitness import refuse_ct_and_copies
 from gliomask.sequences import PAPER_ORDER, Sequence
 
 FEWEST_SLICES = 10
 FEWEST_MM = 80.0
 """A brain is at least 100 mm high; what covers less is a slab."""
-
-AIR_HU = -500.0
-CT_SHARE = 0.1
-"""In a CT air has -1000 Hounsfield units, and fills more than this share. MR scanners give no such numbers."""
 
 
 def refuse_unfit(examination: Examination, without: frozenset[Sequence] = frozenset()) -> None:
@@ -37,21 +30,14 @@ def refuse_unfit(examination: Examination, without: frozenset[Sequence] = frozen
         problem = _problem(scan)
         if problem:
             raise CaseError(f"Case {case_id}: {sequence.value} ({scan.source}) {problem}")
-    for first, second in combinations(scans, 2):
-        if np.array_equal(scans[first].volume, scans[second].volume):
-            raise CaseError(
-                f"Case {case_id}: {first.value} ({scans[first].source}) and {second.value} ({scans[second].source}) hold the same image. "
-                "Give each sequence its own scan."
-            )
+    volumes = {sequence: scan.volume for sequence, scan in scans.items()}
+    refuse_ct_and_copies(case_id, volumes, {sequence: scan.source for sequence, scan in scans.items()})
 
 
 def _problem(scan: Scan) -> str | None:
     shape, extent_mm = scan.geometry.shape, [n * mm for n, mm in zip(scan.geometry.shape, scan.geometry.spacing_mm, strict=True)]
     if min(shape) < FEWEST_SLICES or min(extent_mm) < FEWEST_MM:
         return f"is no whole head: {scan.geometry}. At least {FEWEST_SLICES} slices over {FEWEST_MM:g} mm are needed; give the whole series."
-    air = float(np.mean(scan.volume < AIR_HU))
-    if air > CT_SHARE:
-        return f"looks like a CT: {air:.0%} of it is below {AIR_HU:g}, as air is in Hounsfield units. Give the MR sequence."
     return None
 
 

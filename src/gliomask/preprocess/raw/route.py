@@ -6,6 +6,7 @@ the frame in one interpolation. Each step can be left out, and each says what it
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,9 +19,11 @@ from gliomask.arrays import Affine, LabelMap, Mask
 from gliomask.case import Case
 from gliomask.errors import GeometryError, QualityError, UsageError
 from gliomask.examination import Examination, Scan
+from gliomask.flag import Flag
 from gliomask.geometry import Geometry
 from gliomask.preprocess.raw import itk
 from gliomask.preprocess.raw.align import (
+    CERTAIN_GAIN,
     MIN_COVERAGE,
     Alignment,
     align_sequences,
@@ -53,14 +56,18 @@ class Settings:
         reference: the sequence that the others are brought to; None for the one that `choose_reference` finds.
         brain_mask: a mask, (I, J, K), and its grid, which must be that of a scan or of the frame; None to find the brain.
         without: sequences that the patient does not have.
+        threads: how many sequences are registered at a time; None for as many as there are processors.
     """
 
     skip: frozenset[str] = frozenset()
     reference: Sequence | None = None
     brain_mask: tuple[Mask, Geometry] | None = None
     without: frozenset[Sequence] = frozenset()
+    threads: int | None = None
 
     def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"{self.threads} threads were asked for; at least 1 is needed.")
         unknown = sorted(self.skip - set(STEPS))
         if unknown:
             raise UsageError(f"There is no step '{unknown[0]}' to skip. Known ones: {', '.join(STEPS)}.")
@@ -96,6 +103,7 @@ class RawCase:
         reference: the sequence that the others were brought to.
         matrices: for each sequence, the frame's world to the scan's, RAS millimetres.
         steps: what was done.
+        flags: what looks wrong about the preparation.
     """
 
     case: Case
@@ -103,6 +111,7 @@ class RawCase:
     reference: Sequence
     matrices: Mapping[Sequence, Affine]
     steps: tuple[Step, ...]
+    flags: tuple[Flag, ...] = ()
 
     def label_map_in(self, sequence: Sequence, label_map: LabelMap) -> LabelMap:
         """Returns a label map of the frame on a scan's own grid: (I, J, K).
@@ -163,7 +172,18 @@ def prepare_examination(examination: Examination, settings: Settings = DEFAULT_S
     for volume in volumes.values():
         volume[~mask] = 0
     case = Case(examination.case_id, volumes, BRATS_FRAME, without=settings.without)
-    return RawCase(case, examination, reference, matrices, tuple(steps))
+    found = settings.brain_mask is None and not stripped and "mask" not in settings.skip
+    return RawCase(case, examination, reference, matrices, tuple(steps), _uncertain(affine) if found else ())
+
+
+def _uncertain(affine: Alignment) -> tuple[Flag, ...]:
+    if affine.gain >= CERTAIN_GAIN:
+        return ()
+    message = (
+        f"The average brain fits the head hardly better ({affine.gain:.2f} times) than displaced; {CERTAIN_GAIN:g} times is usual. "
+        "The brain mask may reach beyond the brain. Look at it, or give one by --brain-mask."
+    )
+    return (Flag("mask_uncertain", message, affine.gain, CERTAIN_GAIN),)
 
 
 def describe(step: Step) -> str:
@@ -204,7 +224,7 @@ def _between(examination: Examination, reference: Sequence, brain: Points, setti
         return alignment
 
     # Each runs on its own and sums by itself, so that the answer does not depend on how many run at a time.
-    with ThreadPoolExecutor(max(1, len(others))) as pool:
+    with ThreadPoolExecutor(max(1, min(len(others), settings.threads or os.cpu_count() or 1))) as pool:
         alignments = list(pool.map(align, others))
     for sequence, alignment in zip(others, alignments, strict=True):
         found[sequence] = alignment.matrix

@@ -1,0 +1,51 @@
+"""Flags of results: whether a label map holds anything, how much of it is to be believed, and whether that can be said of such scans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from gliomask.arrays import LabelMap
+from gliomask.flag import Flag
+from gliomask.labels import Region
+from gliomask.quality import Estimate
+
+DOUBTFUL_DICE = {Region.WT: 0.75, Region.TC: 0.6, Region.ET: 0.6}
+"""Expected Dice of each region below which a result is flagged. Of the 65 patients in use here a sixth lie below each in cross-validation
+(SparseMultiOCM, post-processing 3d)."""
+
+NOT_AS_CALIBRATED = frozenset({"skull_on", "sequences_swapped", "same_image", "no_image", "saturated", "orientation_wrong", "unlike_brain"})
+"""Flags of scans with which no Dice is promised: calibrations come from scans that raise none of them. With `not_1mm`, `brain_small` and `brain_cut` the
+network sees tissue that it knows, and its own doubt is kept, since it is what warns."""
+
+
+def expectation_holds(flags: Iterable[Flag]) -> bool:
+    """Returns True where a calibrated Dice may be promised: no flag says that the scans are not what the calibration was made on."""
+    return not any(flag.name in NOT_AS_CALIBRATED for flag in flags)
+
+
+def unpromised(flags: Iterable[Flag]) -> tuple[Flag, ...]:
+    """Returns the flag `doubtful` where scans look so wrong that no Dice can be promised; nothing where `expectation_holds`."""
+    wrong = [flag.name for flag in flags if flag.name in NOT_AS_CALIBRATED]
+    if not wrong:
+        return ()
+    return (Flag("doubtful", f"The scans look wrong ({', '.join(wrong)}), so no Dice can be promised. Look at scans and result with care.", 0.0, 1.0),)
+
+
+def doubtful(estimates: Mapping[Region, Estimate]) -> tuple[Flag, ...]:
+    """Returns a flag where a region is expected to be found badly, for all such regions together; no estimates, no flag."""
+    low = {region: found for region, found in estimates.items() if found.dice < DOUBTFUL_DICE[region]}
+    if not low:
+        return ()
+    words = ", ".join(f"{region.title} {found.dice:.2f} ({found.low:.2f} to {found.high:.2f})" for region, found in low.items())
+    message = (
+        f"The network doubts its own answer. Dice to be expected: {words}. Look at the result with care, and at whether the scans are what they should be."
+    )
+    worst = min(low, key=lambda region: low[region].dice - DOUBTFUL_DICE[region])
+    return (Flag("doubtful", message, low[worst].dice, DOUBTFUL_DICE[worst]),)
+
+
+def nothing_found(label_map: LabelMap) -> tuple[Flag, ...]:
+    """Returns a flag where a label map holds no tumour at all."""
+    if label_map.any():
+        return ()
+    return (Flag("nothing_found", "No tumour was found. The networks were trained on patients who all have one: look at the scans.", 0.0, 1.0),)

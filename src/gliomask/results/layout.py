@@ -1,0 +1,136 @@
+"""How the files of a case are called: one layout for prepared cases, cases with native-space preprocessing, and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from gliomask.errors import UsageError
+from gliomask.io import nifti
+from gliomask.results.write import Place
+from gliomask.sequences import PAPER_ORDER, Sequence
+
+FRAME = "brats"
+"""What BraTS space is called in file names."""
+
+REPORT_FORMATS = ("html", "pdf", "json")
+
+
+@dataclass(frozen=True)
+class CaseLayout:
+    """Where the results of one case go.
+
+    Args:
+        label_map: the main result; the others are named after it.
+    """
+
+    label_map: Path
+
+    @classmethod
+    def of(cls, output: Path | str, case_id: str) -> CaseLayout:
+        """`output` is a folder, or, when it ends in `.nii` or `.nii.gz`, the label map itself.
+
+        Raises:
+            UsageError: it is empty.
+        """
+        output = given_output(output)
+        return cls(output if nifti.is_nifti_name(output) else output / f"{case_id}_seg.nii.gz")
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds all of them."""
+        return self.label_map.parent
+
+    def beside(self, ending: str) -> Path:
+        """The path of a result with another ending than the label map's `_seg.nii.gz`."""
+        return self.label_map.with_name(nifti.stem(self.label_map).removesuffix("_seg") + ending)
+
+    @property
+    def probabilities(self) -> Path:
+        """4-D float32: background, necrotic, oedema, enhancing."""
+        return self.beside("_probabilities.nii.gz")
+
+    @property
+    def uncertainty(self) -> Path:
+        """3-D float32: entropy of the labels, 0 to 1."""
+        return self.beside("_uncertainty.nii.gz")
+
+    @property
+    def disagreement(self) -> Path:
+        """3-D float32: how far the mirrored passes disagree, 0 to 1; with flips only."""
+        return self.beside("_disagreement.nii.gz")
+
+    @property
+    def volumes_tsv(self) -> Path:
+        """Volumes by label and region, as a table."""
+        return self.beside("_volumes.tsv")
+
+    @property
+    def volumes_json(self) -> Path:
+        """The same, for programs."""
+        return self.beside("_volumes.json")
+
+    @property
+    def preview(self) -> Path:
+        """The picture."""
+        return self.beside("_preview.png")
+
+    @property
+    def record(self) -> Path:
+        """The run record; written last, so a result with a record is complete."""
+        return self.beside("_run.json")
+
+    def label_map_in(self, space: str) -> Path:
+        """A further label map of a raw case: in another sequence's grid or in BraTS space."""
+        return self.beside(f"_space-{space}_seg.nii.gz")
+
+    def mask_in(self, space: str) -> Path:
+        """The brain mask of a raw case in a space."""
+        return self.beside(f"_space-{space}_mask.nii.gz")
+
+    def image(self, sequence: Sequence) -> Path:
+        """A sequence of a raw case in BraTS space, skull off."""
+        return self.beside(f"_space-{FRAME}_{sequence.value}.nii.gz")
+
+    def transform(self, sequence: Sequence) -> Path:
+        """The transform that resamples a sequence of a raw case into BraTS space."""
+        return self.beside(f"_from-{sequence.value}_to-{FRAME}.tfm")
+
+    def report(self, form: str) -> Path:
+        """A report, by format."""
+        return self.beside(f"_report.{form}")
+
+    def place(self, case_id: str) -> Place:
+        """Where the results are written, and which names belong to this case."""
+        owned = {PurePosixPath(path.name) for path in self.all()}
+        return Place(self.folder, case_id, PurePosixPath(self.record.name), owned.__contains__)
+
+    def within(self, folder: Path) -> CaseLayout:
+        """The same names in another folder."""
+        return CaseLayout(folder / self.label_map.name)
+
+    def all(self) -> tuple[Path, ...]:
+        """Every file that a case can leave; the record is the last."""
+        return tuple(self._all())
+
+    def _all(self) -> Iterator[Path]:
+        yield from (self.label_map, self.probabilities, self.uncertainty, self.disagreement, self.volumes_tsv, self.volumes_json, self.preview)
+        for space in (FRAME, *(sequence.value for sequence in PAPER_ORDER)):
+            yield self.label_map_in(space)
+            yield self.mask_in(space)
+        for sequence in PAPER_ORDER:
+            yield from (self.image(sequence), self.transform(sequence))
+        yield from (self.report(form) for form in REPORT_FORMATS)
+        yield self.record
+
+
+def given_output(output: Path | str) -> Path:
+    """Returns the path of an output folder or file.
+
+    Raises:
+        UsageError: it is empty: pathlib would take that for the working folder.
+    """
+    if not str(output).strip():
+        raise UsageError("The output is empty. Name a folder for the results; the working folder is '.'.")
+    return Path(output)

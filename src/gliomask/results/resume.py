@@ -1,0 +1,96 @@
+"""The one rule of `--resume`: a case is kept where its record is there and the hashes of inputs, outputs, models and options are equal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gliomask.errors import FileFormatError, UsageError
+from gliomask.report.run_record import sha256_of
+from gliomask.results.record import RECORD_VERSION, RunRecord, read_record
+from gliomask.results.write import Place, recover
+
+NO_RESULT_DEPENDS_ON = frozenset({"model", "second_opinion", "threads", "strict"})
+"""Options that change no result by themselves: by which name a model was called (its hash counts), threads, and what is refused."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the results of a case depend on, apart from its scans.
+
+    Args:
+        model: SHA-256 of the model.
+        second_opinion: of the second, or None.
+        options: as the record holds them.
+        without: sequences that the patient does not have.
+    """
+
+    model: str
+    second_opinion: str | None
+    options: Mapping[str, Any]
+    without: tuple[str, ...] = ()
+
+    def differences(self, record: RunRecord) -> list[str]:
+        """Returns what an earlier run was asked for differently, in words."""
+        second = None if record.second_opinion is None else record.second_opinion.sha256
+        names = [name for name in self.options if name not in NO_RESULT_DEPENDS_ON and self.options[name] != record.options.get(name)]
+        return [
+            *(["model"] if record.model.sha256 != self.model else []),
+            *(["second opinion"] if second != self.second_opinion else []),
+            *(f"--{name.replace('_', '-')}" for name in names),
+            *(["--without"] if sorted(record.without) != sorted(self.without) else []),
+        ]
+
+
+def earlier_record(place: Place, wanted: Wanted) -> RunRecord | None:
+    """Returns the record of a case that an earlier run has finished with the same models and options; no scan is read.
+
+    Returns:
+        None where there is no record: the case is to be done.
+
+    Raises:
+        UsageError: it was finished with other models or options, by an earlier version, or its record is none.
+    """
+    recover(place)
+    try:
+        record = read_record(place.record_path)
+    except FileFormatError as error:
+        raise UsageError(f"{error} Or give --overwrite in place of --resume.") from error
+    if record is None:
+        return None
+    remedy = "Give the earlier options, or another output folder, or --overwrite in place of --resume."
+    if record.record_version < RECORD_VERSION:
+        raise UsageError(
+            f"Case {place.case_id} was finished by an earlier version of gliomask, whose records hold no hashes of the results ({place.record_path}), "
+            f"so --resume cannot keep it. {remedy}"
+        )
+    other = wanted.differences(record)
+    if other:
+        raise UsageError(f"Case {place.case_id} was finished earlier with other {', '.join(other)}, so --resume cannot keep it. {remedy}")
+    return record
+
+
+def is_whole(record: RunRecord, folder: Path) -> bool:
+    """True where every file that a record names is there, byte for byte."""
+    for name, digest in (record.outputs or {}).items():
+        path = folder / name
+        if not path.is_file() or sha256_of(path) != digest:
+            return False
+    return True
+
+
+def refuse_other_inputs(record: RunRecord, hashes: Mapping[str, str], place: Place) -> None:
+    """Raises UsageError where the case was finished with other scans. Scans that only moved are the same.
+
+    Args:
+        record: of the earlier run.
+        hashes: SHA-256 of the inputs of this one.
+        place: of the case.
+    """
+    if sorted(record.inputs.values()) != sorted(hashes.values()):
+        raise UsageError(
+            f"Case {place.case_id} was finished earlier with other scans, so --resume cannot keep it. "
+            "Give --overwrite in place of --resume, or another output folder."
+        )

@@ -1,0 +1,236 @@
+"""Writing a case's results: all of them or none, whatever ends the process, and nothing but what belongs to the case.
+
+Files are first written into a hidden folder in the output folder, flushed to disk and hashed. Renaming that folder (`READY`) is the moment at which the new
+results count. Then the old record goes, then old files that the new results do not replace, then the new files move to their places, the record last.
+A process that is killed before the renaming leaves the old results as they were; one that is killed after it leaves a folder that the next run of the case
+moves to its places first (`recover`). docs/decisions/0015-one-path.md says why.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from secrets import token_hex
+
+from gliomask.errors import UsageError
+from gliomask.io.json_file import UNREADABLE, read_json
+from gliomask.io.nifti import make_folder, refuse_unwritable
+from gliomask.report.run_record import sha256_of
+
+FILES, MANIFEST = "files", "manifest.json"
+"""In a hidden folder: the new files under their names, and what is to be done with them."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the results of one case go, and what of it belongs to the case.
+
+    Args:
+        folder: the output folder.
+        case_id: of whom.
+        record: path of the run record from the folder.
+        owns: True for names (paths from the folder) that this case's layout can have; nothing else is ever removed.
+    """
+
+    folder: Path
+    case_id: str
+    record: PurePosixPath
+    owns: Callable[[PurePosixPath], bool]
+
+    @property
+    def record_path(self) -> Path:
+        """The run record."""
+        return self.folder / self.record
+
+    @property
+    def _hidden(self) -> str:
+        # A hash, since a case's name may be as long as a file system allows.
+        digest = hashlib.sha256(str(self.record).encode(errors="surrogateescape")).hexdigest()
+        return f".gliomask-{digest[:16]}"
+
+    @property
+    def ready(self) -> Path:
+        """The hidden folder of results that count, but have not been moved to their places."""
+        return self.folder / f"{self._hidden}.ready"
+
+    def new_folder(self) -> Path:
+        """Makes an empty hidden folder."""
+        make_folder(self.folder)
+        folder = self.folder / f"{self._hidden}.{token_hex(4)}.part"
+        make_folder(folder / FILES)
+        return folder
+
+    def leftovers(self) -> list[Path]:
+        """Returns hidden folders that killed runs of this case left unfinished; only the owner of the lock may ask."""
+        pattern = re.compile(re.escape(self._hidden) + r"\.[0-9a-f]{8}\.part")
+        return [path for path in self.folder.iterdir() if pattern.fullmatch(path.name)] if self.folder.is_dir() else []
+
+
+def write_case(place: Place, fill: Callable[[Path], None], compose: Callable[[dict[str, str]], bytes], earlier: Iterable[str] = ()) -> tuple[Path, ...]:
+    """Writes the results of a case: all of them, or, after an error, none; what was there before stays until all are complete.
+
+    Args:
+        place: where.
+        fill: writes every file but the record into the folder that it is given, which stands for the output folder.
+        compose: makes the run record of the SHA-256 of every file by its name.
+        earlier: names that an earlier record of the case lists; those that the case owns and that are not replaced are removed.
+
+    Returns:
+        The files that were written, the record last.
+
+    Raises:
+        UsageError: a file cannot be written.
+        LimitError: the disk is full.
+    """
+    recover(place)
+    folder = place.new_folder()
+    try:
+        fill(folder / FILES)
+        found = sorted(path for path in (folder / FILES).rglob("*") if path.is_file())
+        hashes = {path.relative_to(folder / FILES).as_posix(): sha256_of(path) for path in found}
+        stale = sorted(name for name in set(earlier) - set(hashes) if _may_go(place, name))
+        staged = folder / FILES / place.record
+        make_folder(staged.parent)
+        write_plain(staged, compose(hashes))
+        names = [*hashes, str(place.record)]
+        write_plain(folder / MANIFEST, json.dumps({"files": names, "stale": stale}).encode())
+        _refuse_folders(place, names)
+        _flush(folder)
+        folder.rename(place.ready)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    _flush(place.folder)
+    recover(place)
+    return tuple(place.folder / name for name in names)
+
+
+def recover(place: Place) -> bool:
+    """Moves results that count, but that a killed run did not move, to their places, and removes what killed runs left unfinished.
+
+    Returns:
+        True where there were such results.
+
+    Raises:
+        UsageError: a file cannot be moved, or the folder is none of ours.
+    """
+    for leftover in place.leftovers():
+        shutil.rmtree(leftover, ignore_errors=True)
+    if not place.ready.is_dir():
+        return False
+    names, stale = _manifest(place)
+    try:
+        if (place.ready / FILES / place.record).is_file():
+            # Where it is gone, it has been moved: the record that lies in its place is the new one.
+            place.record_path.unlink(missing_ok=True)
+            _flush(place.folder)
+            for name in stale:
+                (place.folder / name).unlink(missing_ok=True)
+        for name in names:
+            staged, target = place.ready / FILES / name, place.folder / name
+            # Those that are gone were moved before the process was killed; the record is the last of them.
+            if staged.is_file():
+                make_folder(target.parent)
+                staged.replace(target)
+                _flush(target.parent)
+        # Half of a ready folder would look like results, so it is given up in one step.
+        done = place.ready.rename(place.folder / f"{place.ready.stem}.{token_hex(4)}.part")
+    except OSError as error:
+        raise UsageError(
+            f"{place.folder}: results cannot be moved to their places ({error.strerror or error}). Mend that, and give the same command."
+        ) from error
+    shutil.rmtree(done, ignore_errors=True)
+    return True
+
+
+def _manifest(place: Place) -> tuple[list[PurePosixPath], list[PurePosixPath]]:
+    """What is to be moved and removed; of a folder that anyone may have put there only what the case owns."""
+    try:
+        content = read_json(place.ready / MANIFEST)
+        names, stale = list(map(str, content["files"])), list(map(str, content["stale"]))
+    except (*UNREADABLE, KeyError, TypeError) as error:
+        raise UsageError(f"{place.ready}: is no folder of results that gliomask left ({error}). Remove it.") from error
+    if names[-1:] != [str(place.record)] or not all(_may_go(place, name) for name in [*names, *stale]):
+        raise UsageError(f"{place.ready}: holds files that do not belong to case {place.case_id}. Remove it.")
+    return [PurePosixPath(name) for name in names], [PurePosixPath(name) for name in stale]
+
+
+def _may_go(place: Place, name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and (path == place.record or place.owns(path))
+
+
+def write_plain(path: Path, content: bytes) -> None:
+    """Writes a file and flushes it to disk. For files in hidden folders: elsewhere a reader could see half of it."""
+    with path.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _flush(folder: Path) -> None:
+    """Makes renamings in a folder last, where the system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _refuse_folders(place: Place, names: Iterable[str]) -> None:
+    """A folder of a result's name cannot be replaced: said before anything counts."""
+    taken = next((place.folder / name for name in names if (place.folder / name).is_dir()), None)
+    if taken is not None:
+        raise UsageError(f"{taken}: is a folder, so no file can be written there. Remove it, or give another output folder.")
+
+
+def refuse_existing(paths: Iterable[Path], whose: str, *, overwrite: bool) -> None:
+    """Refuses results that exist, and folders that cannot be written to.
+
+    Args:
+        paths: every file that may be written.
+        whose: what would be replaced, such as `the results of case 7`.
+        overwrite: replacing was asked for.
+
+    Raises:
+        UsageError: one of the files exists and may not be replaced, or its folder cannot be written to.
+    """
+    paths = list(paths)
+    for folder in {path.parent for path in paths}:
+        refuse_unwritable(folder)
+    existing = next((path for path in paths if os.path.lexists(path)), None)
+    if existing is not None and not overwrite:
+        raise UsageError(f"{existing} exists. Give --overwrite to replace {whose}, or another output folder.")
+
+
+def refuse_inputs(paths: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Refuses to write where scans or references lie: by real path and by inode, so that links hide nothing.
+
+    Args:
+        paths: every file that may be written.
+        inputs: files that are read, and references that belong to them; folders stand for all that is in them.
+
+    Raises:
+        UsageError: a result would replace one of them.
+    """
+    known = {identity: path for path in inputs for identity in _identities(path)}
+    for path in paths:
+        found = next((known[identity] for identity in _identities(path) if identity in known), None)
+        if found is not None:
+            raise UsageError(f"{path}: is an input ({found}), and no result is ever written over one, not with --overwrite either. Give another output.")
+
+
+def _identities(path: Path) -> list[object]:
+    identities: list[object] = [os.path.realpath(path)]
+    with suppress(OSError):
+        status = path.stat()
+        identities.append((status.st_dev, status.st_ino))
+    return identities
