@@ -14,12 +14,10 @@ from gliomask.case import Case
 from gliomask.cli.main import run
 from gliomask.errors import CaseError, UsageError
 from gliomask.io.brats import explicit_case, find_cases, read_case
-from gliomask.labels import Region
 from gliomask.models.calibration import Subsets
-from gliomask.models.registry import DEFAULT_MODEL, load_model
 from gliomask.preprocess.channels import prepare
 from gliomask.preprocess.checks import check_case
-from gliomask.sequences import PAPER_ORDER, Sequence, droppable
+from gliomask.sequences import PAPER_ORDER, Sequence
 
 T1_T2 = frozenset({Sequence.T1, Sequence.T2})
 T1 = frozenset({Sequence.T1})
@@ -143,12 +141,3 @@ def test_every_subset_stands_once_and_that_of_all_first():
     for sets, words in ((good["sets"][::-1], "must lack nothing; it lacks t1"), ((*good["sets"], good["sets"][1]), "there twice"), ((), "at least 1")):
         with pytest.raises(ValidationError, match=words):
             Subsets.model_validate(good | {"sets": sets})
-
-
-def test_the_default_knows_what_every_subset_costs():
-    spec = load_model(DEFAULT_MODEL).spec
-    for missing in droppable(PAPER_ORDER):
-        assert spec.subsets.calibration(missing) is not None
-        cost = spec.subsets.cost(missing)
-        assert all(0 <= cost.median_dice[region] <= 1 for region in Region)
-    assert spec.subsets.cost(T1_T2).median_dice_of_all == spec.subsets.cost(T1).median_dice_of_all

@@ -43,6 +43,14 @@ CORE_RULE = """\
 Where less than {enhancing_share:g} of the tumour enhances, its core is all of it to which the networks give core more than {core_probability:g}
 (`--no-core-rule` leaves that out). Command: `{command}`."""
 
+PLANES = """\
+It is asked along {planes} slices, the further planes only where the first view suspects tumour; the probabilities are averaged there
+(`--single-plane` leaves the further planes out)."""
+
+ENHANCEMENT_RULE = """\
+A connected component of enhancement is called core where the voxels to which the network gives enhancement more than {probability:g} do not fill
+{seed_ml:g} ml (`--keep-uncertain-enhancement` leaves that out). Numbers: {command}."""
+
 FOREIGN_LIMITS = """\
 - gliomask did not train this network and has not scored it. That its engines agree on the golden pair says nothing of its quality.
 - Scans with skull, swapped sequences or other spacing are flagged where that can be seen, but the flags are heuristics."""
@@ -60,6 +68,8 @@ def card(spec: ModelSpec) -> str:
         _scores(spec.scores),
         *([f"A case takes {spec.timing.seconds:g} s: {spec.timing.conditions} (`{spec.timing.command}`)."] if spec.timing else []),
         *([SECOND_OPINION.format(name=spec.second_opinion)] if spec.second_opinion else []),
+        *([PLANES.format(planes=", ".join(spec.planes))] if len(spec.planes) > 1 else []),
+        *([ENHANCEMENT_RULE.format_map(spec.enhancement_rule.model_dump())] if spec.enhancement_rule else []),
         *([CORE_RULE.format_map(spec.core_rule.model_dump())] if spec.core_rule else []),
         *(["## How sure it is", _quality(spec.quality)] if spec.quality else []),
         *(["## Patients who lack sequences", _subsets(spec.subsets)] if spec.subsets else []),
