@@ -303,8 +303,9 @@ def test_places_without_dicom(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("values", "grid", "error", "message"),
     [
-        (np.zeros(SHAPE), SHAPE, CaseError, "shows nothing: every voxel is 0"),
-        (np.full(SHAPE, np.nan), SHAPE, CaseError, "NaN or infinite"),
+        (np.full(SHAPE, 7), SHAPE, CaseError, "shows nothing: every voxel is 7"),
+        (np.full(SHAPE, np.nan), SHAPE, CaseError, "shows nothing: every voxel is 0 or no number"),
+        (np.full(SHAPE, np.inf), SHAPE, CaseError, "NaN or infinite"),
         (np.arange(8.0).reshape(2, 2, 2), (2, 2, 3), GeometryError, "its grid has"),
     ],
 )

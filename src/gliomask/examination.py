@@ -46,7 +46,8 @@ class Scan:
         if not np.isfinite([low, high]).all():
             raise CaseError(f"{self.source} holds voxels that are NaN or infinite. Find out where they come from before segmenting.")
         if low == high:
-            raise CaseError(f"{self.source} shows nothing: every voxel is {low:g}. Check that it is the right scan.")
+            value = f"{low:g}" if low else "0 or no number"
+            raise CaseError(f"{self.source} shows nothing: every voxel is {value}. Check that it is the right scan.")
         object.__setattr__(self, "volume", view)
 
 
