@@ -313,3 +313,62 @@ def test_whatever_highdicom_raises_is_a_refusal_without_its_words(tmp_path, labe
     printed = "".join(capfd.readouterr())
     assert "series 5: no DICOM object can be made" in printed
     assert not any(secret in printed for secret in ("1950", "SMITH", "Traceback"))
+
+
+def records_beside(folder, reference="t1ce", label="5"):
+    """What `gliomask segment` of DICOM files leaves: a run record beside the label map and a conversion's beside the scans."""
+    (folder / "scans").mkdir()
+    (folder / "scans" / "dicom_run.json").write_text(json.dumps({"dicom": {"chosen": {reference: label, "t2": "7"}}}))
+    (folder / "tumour_run.json").write_text(json.dumps({"inputs": {"elsewhere/scans/x.nii.gz": ""}, "raw_route": {"reference": reference}}))
+
+
+def exported_as_segmented(folder, labels, source, *words):
+    nib.save(nib.Nifti1Image(ON_DISK[labels], oblique().affine), folder / "tumour_seg.nii.gz")
+    return run(["dicom", "export", str(folder / "tumour_seg.nii.gz"), "--series", str(source), "-o", str(folder / "out"), *words])
+
+
+def test_the_series_that_the_record_names_is_used(tmp_path, labels, series, rng, capsys):
+    write_series(series / "other", rng.integers(0, 900, SHAPE), oblique(), "t1", 3)
+    records_beside(tmp_path)
+    assert exported_as_segmented(tmp_path, labels, series, "--seg") == 0
+    written = pydicom.dcmread(tmp_path / "out" / "tumour_seg_seg.dcm")
+    used = written.ReferencedSeriesSequence[0].SeriesInstanceUID
+    assert used == pydicom.dcmread(next(series.glob("*.dcm"))).SeriesInstanceUID
+    assert exported_as_segmented(tmp_path, labels, series, "--number", "3", "--overwrite") == 3
+    printed = capsys.readouterr().err
+    assert "says that the label map was drawn on series 5 (t1ce), not on series 3" in printed
+    assert exported_as_segmented(tmp_path, labels, series / "other", "--overwrite") == 3
+
+
+def test_a_record_of_one_run_that_read_dicom_itself(tmp_path, labels, series, rng):
+    write_series(series / "other", rng.integers(0, 900, SHAPE), oblique(), "t1", 3)
+    (tmp_path / "tumour_run.json").write_text(json.dumps({"space": "t1", "dicom": {"chosen": {"t1": "3", "t1ce": "5"}}}))
+    assert exported_as_segmented(tmp_path, labels, series, "--seg", "--number", "5") == 3
+    assert exported_as_segmented(tmp_path, labels, series, "--seg") == 0
+
+
+def test_a_record_that_is_not_ours_is_not_believed(tmp_path, labels, series, rng):
+    write_series(series / "other", rng.integers(0, 900, SHAPE), oblique(), "t1", 3)
+    (tmp_path / "tumour_run.json").write_text("[1, 2")
+    assert exported_as_segmented(tmp_path, labels, series) == 3
+    assert exported_as_segmented(tmp_path, labels, series, "--number", "5", "--seg") == 0
+
+
+def test_the_record_of_an_export_is_not_replaced_silently(tmp_path, labels, series):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "dicom_run.json").write_text("mine")
+    assert exported(tmp_path, labels, series) == 2
+    assert (tmp_path / "out" / "dicom_run.json").read_text() == "mine"
+
+
+def test_colours_are_those_of_the_one_palette(tmp_path, labels, series):
+    from gliomask.colours import PALETTE
+    from gliomask.labels import Label
+
+    assert exported(tmp_path, labels, series) == 0
+    structures = pydicom.dcmread(tmp_path / "out" / "tumour_rtstruct.dcm").ROIContourSequence
+    assert {item.ReferencedROINumber: tuple(item.ROIDisplayColor) for item in structures} == {int(label): PALETTE.labels[label] for label in Label if label}
+    segments = pydicom.dcmread(tmp_path / "out" / "tumour_seg.dcm").SegmentSequence
+    for segment in segments:
+        expected = highdicom.color.CIELabColor.from_rgb(*PALETTE.labels[Label(segment.SegmentNumber)])
+        assert list(segment.RecommendedDisplayCIELabValue) == list(expected.value)

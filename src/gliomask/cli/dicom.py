@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ import click
 from gliomask.cli.say import echo
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from gliomask.sequences import Sequence
 
 _PLACE = click.argument("place", type=click.Path(path_type=Path), metavar="FOLDER|ZIP")
@@ -50,7 +53,8 @@ def inspect_command(place: Path, series: tuple[str, ...], as_json: bool, include
     """
     from gliomask.io.dicom.convert import inspect, parse_overrides
 
-    found = inspect(place, parse_overrides(series), include_identifiers=include_identifiers)
+    with _headers_read() as progress:
+        found = inspect(place, parse_overrides(series), include_identifiers=include_identifiers, progress=progress)
     echo(json.dumps(found.values, indent=1) if as_json else found.text)
 
 
@@ -86,17 +90,50 @@ def converted(
     from gliomask.report.run_record import write_record
 
     started = time.perf_counter()
-    paths, found = convert(place, output, parse_overrides(series), needed=needed, include_identifiers=include_identifiers, overwrite=overwrite)
+    overrides = parse_overrides(series)
+    with _headers_read() as progress:
+        paths, found = convert(place, output, overrides, needed=needed, include_identifiers=include_identifiers, overwrite=overwrite, progress=progress)
     seconds = {"total": round(time.perf_counter() - started, 2)}
     write_record(output / "dicom_run.json", "dicom convert", {"options": {"series": list(series)}, "seconds": seconds, "dicom": found.values})
     echo(found.text)
     return paths
 
 
+SHOWN_FROM_FILES, LINE_EACH_FILES = 500, 2_000
+"""Fewer files are read before anyone wonders; where there is no terminal a line is printed now and then."""
+
+
+@contextmanager
+def _headers_read() -> Iterator[Callable[[int, int], None]]:
+    """Shows how far the reading of headers is: a bar on a terminal, lines elsewhere, both on stderr."""
+    from rich.console import Console
+
+    from gliomask.cli.progress import progress_bar
+
+    console = Console(stderr=True)
+    with ExitStack() as shown:
+        bars: list[tuple[Progress, TaskID]] = []
+
+        def show(done: int, total: int) -> None:
+            if total < SHOWN_FROM_FILES:
+                return
+            if not console.is_terminal:
+                if done % LINE_EACH_FILES == 0:
+                    echo(f"read {done:,} of {total:,} headers", err=True)
+                return
+            if not bars:
+                bar = shown.enter_context(progress_bar(console))
+                bars.append((bar, bar.add_task("reading headers", total=total)))
+            bar, task = bars[0]
+            bar.update(task, completed=done)
+
+        yield show
+
+
 @command.command("export", short_help="Write a label map as DICOM segmentation, structure set and report.")
 @click.argument("label_map", type=click.Path(path_type=Path))
 @click.option("--series", "place", type=click.Path(path_type=Path), required=True, help="Folder or zip of the series in whose grid the label map is.")
-@click.option("--number", help="Number or UID of the series, where several have this grid.")
+@click.option("--number", help="Number or UID of the series, where several have this grid and no record beside LABEL_MAP names it.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the DICOM objects and the run record.")
 @click.option("--seg", is_flag=True, help="Write the segmentation.")
 @click.option("--rtstruct", is_flag=True, help="Write the structure set.")
@@ -119,7 +156,8 @@ def export_command(label_map: Path, place: Path, number: str | None, output: Pat
 
     started = time.perf_counter()
     kinds = Kinds(seg or sr, rtstruct, sr) if seg or rtstruct or sr else Kinds()
-    written = export(label_map, place, output, kinds, convention(labels), number=number, overwrite=overwrite)
+    with _headers_read() as progress:
+        written = export(label_map, place, output, kinds, convention(labels), number=number, overwrite=overwrite, progress=progress)
     seconds = {"total": round(time.perf_counter() - started, 2)}
     fields = {"options": {"labels": labels, "number": number}, "seconds": seconds, "written": [path.name for path in written.paths]}
     fields |= {"left_out": list(written.left_out), "notes": list(written.notes)}

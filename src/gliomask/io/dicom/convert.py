@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from gliomask.errors import CaseError, UsageError
-from gliomask.io.dicom.archive import opened
-from gliomask.io.dicom.describe import to_dict, to_text
-from gliomask.io.dicom.read import case_name, read_scan
-from gliomask.io.dicom.survey import choose, survey
+from gliomask.errors import UsageError
+from gliomask.io.dicom.archive import Source, opened
+from gliomask.io.dicom.describe import Inspection, describe
+from gliomask.io.dicom.drawn_on import CONVERSION
+from gliomask.io.dicom.quiet import quiet_pydicom
+from gliomask.io.dicom.read import read
+from gliomask.io.dicom.survey import Progress, choose, survey
 from gliomask.io.nifti import all_or_none, refuse_unwritable, write_volume
 from gliomask.sequences import Sequence, parse_sequence
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What a place holds: `text` is the table for people, `values` the same for JSON."""
-
-    text: str
-    values: dict[str, Any]
 
 
 def parse_overrides(options: tuple[str, ...]) -> dict[Sequence, str]:
@@ -42,60 +35,66 @@ def parse_overrides(options: tuple[str, ...]) -> dict[Sequence, str]:
     return overrides
 
 
-def inspect(place: Path, overrides: Mapping[Sequence, str] | None = None, *, include_identifiers: bool = False) -> Inspection:
-    """Looks at every header of a folder or zip and says what each series is. Raises as `survey.survey`."""
-    with opened(place) as folder:
-        found = survey(folder)
-        choice = choose(found, overrides)
-        return Inspection(to_text(found, choice), to_dict(found, choice, include_identifiers=include_identifiers))
+def inspect(
+    source: Source, overrides: Mapping[Sequence, str] | None = None, *, include_identifiers: bool = False, progress: Progress | None = None
+) -> Inspection:
+    """Looks at every header of a source and says what each series is. Raises as `survey.survey`."""
+    with quiet_pydicom():
+        # A missing pydicom is told before anything is unpacked.
+        pass
+    with opened(source) as place:
+        found = survey(place, progress)
+        return describe(found, choose(found, overrides), include_identifiers=include_identifiers)
 
 
 def convert(
-    place: Path,
+    source: Source,
     output: Path,
     overrides: Mapping[Sequence, str] | None = None,
     *,
     needed: Iterable[Sequence] = (),
     include_identifiers: bool = False,
     overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> tuple[dict[Sequence, Path], Inspection]:
-    """Writes `<case>_<sequence>.nii.gz` for each sequence found; returns their paths and what was found.
-
-    Every series is read before the first file is written.
+    """Writes each sequence found as `NAME_SEQUENCE.nii.gz` into a folder; all or none. Whatever can be refused is refused before a pixel is read.
 
     Args:
-        place: a folder or a zip of DICOM files, or one enhanced multi-frame file.
+        source: folder, zip, file, or what else `read.read_examination` takes.
         output: the folder; it is made where it does not exist.
         overrides: number or SeriesInstanceUID of the series to take, by sequence.
-        needed: sequences without which nothing is to be written.
-        include_identifiers: keep what names the patient.
-        overwrite: replace files that exist.
+        needed: sequences without which nothing is written.
+        include_identifiers: keep the folder's name and the identifiers in the inspection even where they name the patient.
+        overwrite: replace files that exist, the record among them.
+        progress: called with the number of headers read so far and the number of files.
+
+    Returns:
+        The files by sequence, and what was found.
 
     Raises:
-        CaseError: no sequence was recognised, one that is needed is missing, or it cannot be told which series to take.
-        UsageError: a file exists and `overwrite` is false.
+        UsageError: a file exists and `overwrite` is false, or the folder cannot be written to.
+        CaseError: no sequence, an undecided one, or a needed one missing.
         InputError: as `read.read_examination`.
     """
     refuse_unwritable(output)
-    with opened(place) as folder:
-        found = survey(folder)
-        choice = choose(found, overrides)
-        inspection = Inspection(to_text(found, choice), to_dict(found, choice, include_identifiers=include_identifiers))
-        if choice.problems or not choice.chosen:
-            what = "; ".join(choice.problems) or f"none of {len(found.series)} series is a T1, T1ce, T2 or FLAIR"
-            raise CaseError(f"{place}: {what}. Name the series by --series; `gliomask dicom inspect` shows all of them.")
-        missing = [sequence.value for sequence in needed if sequence not in choice.chosen]
-        if missing:
-            what = f"no series is a {' or a '.join(missing)}, `gliomask dicom inspect` says why"
-            raise CaseError(f"{place}: {what}. Name the series by --series, or by --without what the patient does not have.")
-        words = frozenset().union(*(series.tags.identifiers for series in found.series))
-        name = case_name(place, frozenset() if include_identifiers else words)
-        targets = {sequence: output / f"{name}_{sequence.value}.nii.gz" for sequence in choice.chosen}
-        existing = [path for path in targets.values() if path.exists()]
-        if existing and not overwrite:
-            raise UsageError(f"{existing[0]} exists. Give --overwrite to replace it.")
-        scans = {sequence: read_scan(series) for sequence, series in choice.chosen.items()}
+    refuse_existing([output / CONVERSION], overwrite=overwrite)
+
+    def paths(name: str, sequences: Iterable[Sequence]) -> dict[Sequence, Path]:
+        return {sequence: output / f"{name}_{sequence.value}.nii.gz" for sequence in sequences}
+
+    def before(name: str, sequences: tuple[Sequence, ...]) -> None:
+        refuse_existing(paths(name, sequences).values(), overwrite=overwrite)
+
+    reading = read(source, overrides, needed=needed, include_identifiers=include_identifiers, before=before, progress=progress)
+    targets = paths(reading.examination.case_id, reading.examination.scans)
     with all_or_none(targets.values()):
-        for sequence, scan in scans.items():
+        for sequence, scan in reading.examination.scans.items():
             write_volume(targets[sequence], scan.volume, scan.geometry, overwrite=overwrite)
-    return targets, inspection
+    return targets, reading.inspection
+
+
+def refuse_existing(paths: Iterable[Path], *, overwrite: bool) -> None:
+    """Raises UsageError where a result exists that may not be replaced."""
+    existing = next((path for path in paths if os.path.lexists(path)), None)
+    if existing is not None and not overwrite:
+        raise UsageError(f"{existing} exists. Give --overwrite to replace it.")

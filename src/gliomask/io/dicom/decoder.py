@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomask.errors import FileFormatError
-from gliomask.io.dicom.headers import DEFLATED, NATIVE
+from gliomask.files.atomic import temporary_folder
+from gliomask.io.dicom.headers import DEFLATED, NATIVE, read_dataset
 from gliomask.io.dicom.quiet import quiet_pydicom
 
 SECONDS_PER_SERIES = 300
@@ -49,8 +49,8 @@ def decode(wanted: Wanted, shape: tuple[int, int], transfer_syntax: str, name: s
     """
     if transfer_syntax in NATIVE:
         return np.stack(list(_frames(wanted, shape, name)))
-    with tempfile.TemporaryDirectory(prefix="gliomask-") as folder:
-        target = Path(folder) / "frames.npy"
+    with temporary_folder() as folder:
+        target = folder / "frames.npy"
         request = json.dumps({"wanted": wanted, "shape": shape, "target": str(target)})
         try:
             # -P keeps the working folder, which may hold anything, out of the search for modules.
@@ -65,7 +65,6 @@ def decode(wanted: Wanted, shape: tuple[int, int], transfer_syntax: str, name: s
 
 
 def _frames(wanted: Wanted, shape: tuple[int, int], name: str) -> Iterator[npt.NDArray[np.float64]]:
-    import pydicom
     from pydicom.pixels import pixel_array
 
     with quiet_pydicom():
@@ -73,7 +72,7 @@ def _frames(wanted: Wanted, shape: tuple[int, int], name: str) -> Iterator[npt.N
         for file, index in wanted:
             try:
                 if file != path:
-                    path, dataset = file, pydicom.dcmread(file)
+                    path, dataset = file, read_dataset(Path(file), pixels=True)[0]
                 frame = _one(pixel_array, dataset, index)
             except FileFormatError:
                 raise

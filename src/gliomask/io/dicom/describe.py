@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from gliomask.io.dicom.survey import Choice, Series, Survey
 from gliomask.sequences import Sequence
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a place holds: `text` is the table for people, `values` the same for JSON."""
+
+    text: str
+    values: dict[str, Any]
+
+
+def describe(found: Survey, choice: Choice, *, include_identifiers: bool = False) -> Inspection:
+    """Returns both."""
+    return Inspection(to_text(found, choice), to_dict(found, choice, include_identifiers=include_identifiers))
+
 
 COLUMNS = ("series", "sequence", "description", "grid", "why")
 
@@ -32,7 +47,12 @@ def to_text(found: Survey, choice: Choice) -> str:
     lines = ["  ".join([*(row[column].ljust(width) for column, width in widths.items()), row[COLUMNS[-1]]]) for row in table]
     if found.other_files:
         lines.append(f"{found.other_files} file{'' if found.other_files == 1 else 's'} that are not DICOM left out.")
-    lines += [f"Undecided: {problem}" for problem in choice.problems]
+    if found.links:
+        verb = "leads" if found.links == 1 else "lead"
+        lines.append(f"{found.links} link{'' if found.links == 1 else 's'} that {verb} outside the folder or nowhere not followed.")
+    if found.unread:
+        lines.append(f"{found.unread} DICOM object{'' if found.unread == 1 else 's'} that cannot be read left out: no MR image.")
+    lines += [f"Undecided: {problem}." for problem in choice.problems]
     missing = [sequence.value for sequence in Sequence if sequence not in choice.chosen]
     if missing and not choice.problems:
         lines.append(f"Not found: {', '.join(missing)}. Name the series by --series, or segment with --without where the patient does not have it.")
@@ -47,6 +67,8 @@ def to_dict(found: Survey, choice: Choice, *, include_identifiers: bool = False)
         "not_found": [sequence.value for sequence in Sequence if sequence not in choice.chosen],
         "series": [{**row, **_details(series, include_identifiers)} for series, row in zip(found.series, rows(found, choice), strict=True)],
         "other_files": found.other_files,
+        "links_not_followed": found.links,
+        "unreadable_objects": found.unread,
     }
     if include_identifiers:
         patient_id, name = found.series[0].tags.patient

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from gliomask.arrays import LabelMap
-from gliomask.errors import GeometryError, GliomaskError, LabelError, UsageError
+from gliomask.errors import EngineUnavailableError, GeometryError, GliomaskError, LabelError, UsageError
 from gliomask.io.dicom.archive import opened
+from gliomask.io.dicom.convert import refuse_existing
+from gliomask.io.dicom.drawn_on import CONVERSION, drawn_on
 from gliomask.io.dicom.measurement_report import build_report
 from gliomask.io.dicom.quiet import quiet_pydicom
 from gliomask.io.dicom.segmentation_object import build_segmentation
 from gliomask.io.dicom.source import SourceImages, in_source_order, load_source, unusable_header
 from gliomask.io.dicom.structure_set import build_structure_set
+from gliomask.io.dicom.survey import Progress
 from gliomask.io.nifti import all_or_none, read_volume, refuse_unwritable, stem, write_bytes
 from gliomask.labels import LabelConvention
 
@@ -44,7 +48,15 @@ class Exported:
 
 
 def export(
-    label_map: Path, place: Path, output: Path, kinds: Kinds, convention: LabelConvention, *, number: str | None = None, overwrite: bool = False
+    label_map: Path,
+    place: Path,
+    output: Path,
+    kinds: Kinds,
+    convention: LabelConvention,
+    *,
+    number: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> Exported:
     """Writes the objects asked for into a folder. All are built before the first is written.
 
@@ -55,12 +67,13 @@ def export(
         kinds: which objects.
         convention: how the label map is written.
         number: number or SeriesInstanceUID of the series, where several have this grid.
-        overwrite: replace files that exist.
+        overwrite: replace files that exist, the record among them.
+        progress: called with the number of headers read so far and the number of files.
 
     Raises:
         GeometryError: the label map is in the grid of no series.
         LabelError: the label map holds other values than its convention's.
-        CaseError: several series have its grid, or the folder holds two patients.
+        CaseError: several series have its grid, its record names another series, or the folder holds two patients.
         FileFormatError: the headers of the series are such that no object can refer to it.
         UsageError: a file exists and `overwrite` is false, or the report is asked for without the segmentation.
     """
@@ -69,9 +82,8 @@ def export(
     wanted = {"seg": kinds.segmentation, "rtstruct": kinds.structure_set, "sr": kinds.report}
     targets = {kind: output / f"{stem(label_map)}_{kind}.dcm" for kind, asked in wanted.items() if asked}
     refuse_unwritable(output)
-    existing = [path for path in targets.values() if path.exists()]
-    if existing and not overwrite:
-        raise UsageError(f"{existing[0]} exists. Give --overwrite to replace it.")
+    refuse_existing([*targets.values(), output / CONVERSION], overwrite=overwrite)
+    _refuse_missing_extra()
     read = read_volume(label_map)
     try:
         labels = convention.from_disk(read.values)
@@ -79,7 +91,7 @@ def export(
         raise LabelError(f"{label_map}: {error}") from error
     try:
         with opened(place) as folder:
-            source = load_source(folder, read.geometry, number)
+            source = load_source(folder, read.geometry, number, drawn_on(label_map), progress)
     except GeometryError as error:
         raise GeometryError(f"{label_map}: {error}") from error
     contents = _built(in_source_order(labels, read.geometry, source), source, kinds)
@@ -87,6 +99,13 @@ def export(
         for kind, content in contents.items():
             write_bytes(targets[kind], content)
     return Exported(tuple(targets.values()), source.left_out, source.notes)
+
+
+def _refuse_missing_extra() -> None:
+    """Raises EngineUnavailableError where highdicom or pydicom is not installed, before anything is read."""
+    with quiet_pydicom():
+        if find_spec("highdicom") is None:
+            raise EngineUnavailableError("Writing DICOM needs the extra 'dicom'. Install it: pip install 'gliomask[dicom]'.")
 
 
 def _built(planes: LabelMap, source: SourceImages, kinds: Kinds) -> dict[str, bytes]:

@@ -6,14 +6,16 @@ pydicom object, and no message quotes a value.
 
 from __future__ import annotations
 
+import io
 import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from gliomask.errors import FileFormatError
+from gliomask.files.regular import NotRegularError, open_regular
 
 MR_CLASSES = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
 """MR Image Storage, Enhanced MR Image Storage, Legacy Converted Enhanced MR Image Storage (PS3.4, B.5)."""
@@ -39,6 +41,12 @@ MAX_INFLATED_BYTES = 256 << 20
 """Of one deflated file: a hundred times the largest slice."""
 MAX_FRAMES = 20_000
 """Frames in one file."""
+
+MAX_READS = 3_000_000
+"""Of pydicom from one header: an enhanced file of 2,000 frames needs some 600,000."""
+
+ITEM, MAX_ITEMS, MAX_SEQUENCE_BYTES = b"\xfe\xff\x00\xe0", 200_000, 64 << 20
+"""The tag of an item, and limits of one sequence: 20,000 frames have as many items in the functional groups, and some in each."""
 
 PREFIX_BYTES, META_LENGTH_BYTES = 132, 12
 """Preamble with prefix, and the element that says how long the rest of the file's own header is (PS3.10, 7.1)."""
@@ -132,12 +140,134 @@ class ParsedFile:
 
     tags: Tags
     frames: tuple[Frame, ...]
+    reads: int = 0
+    """How often pydicom read from the file: a measure of its elements."""
 
 
 def is_dicom(path: Path) -> bool:
-    """True when the file has DICOM's preamble and prefix (PS3.10, 7.1)."""
-    with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
+    """True when the file has DICOM's preamble and prefix (PS3.10, 7.1), or is a data set without them, as some exports are."""
+    with open_regular(path) as stream:
+        head = stream.read(PREFIX_BYTES)
+        return head[-4:] == b"DICM" or _is_bare(head)
+
+
+SHORT_VRS = (b"UL", b"CS", b"SH", b"LO", b"UI", b"DA", b"TM", b"DT", b"PN", b"ST", b"LT", b"IS", b"DS", b"AE", b"AS", b"US", b"SS", b"AT")
+"""Representations whose length takes two bytes (PS3.5, 7.1.2)."""
+
+FIRST_ELEMENTS = (0x0000, 0x0001, *range(0x0005, 0x0019))
+"""Of group 0008, in one of which a data set of an image begins."""
+
+MAX_FIRST_BYTES = 1024
+
+
+def _is_bare(head: bytes) -> bool:
+    """Whether bytes begin a little-endian data set: an element of group 0008 in explicit or implicit VR, and after it an element further on."""
+    group, element = int.from_bytes(head[:2], "little"), int.from_bytes(head[2:4], "little")
+    if len(head) < PREFIX_BYTES or not (group == 0x0008 and element in FIRST_ELEMENTS):
+        return False
+    explicit = head[4:6] in SHORT_VRS
+    length = int.from_bytes(head[6:8] if explicit else head[4:8], "little")
+    if length > MAX_FIRST_BYTES or length % 2:
+        return False
+    following = head[8 + length : 12 + length]
+    after = int.from_bytes(following[:2], "little"), int.from_bytes(following[2:], "little")
+    return len(following) < 4 or (group, element) < after < (0x0030, 0)
+
+
+class _Counted:
+    """A stream that pydicom may ask only so many times: work is bounded by elements, not by bytes."""
+
+    def __init__(self, stream: BinaryIO, limit: int) -> None:
+        self.stream, self.limit, self.reads = stream, limit, 0
+
+    def read(self, size: int = -1) -> bytes:
+        self.reads += 1
+        if self.reads > self.limit:
+            raise TooManyElementsError
+        return self.stream.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self.stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.stream.tell()
+
+    def close(self) -> None:
+        """The stream is closed by the one that opened it."""
+
+
+class TooManyElementsError(Exception):
+    """A header holds more elements than any image's."""
+
+
+def read_dataset(path: Path, *, pixels: bool = False) -> tuple[Any, int]:
+    """Returns a file's pydicom data set and how often the stream was read. Call it inside `quiet_pydicom`.
+
+    A data set without preamble and prefix is given the transfer syntax that its bytes show.
+
+    Args:
+        path: a regular file.
+        pixels: read the pixels as well.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+        TooManyElementsError: it holds more elements, or items of sequences, than any image.
+        Exception: whatever pydicom raises over corrupt bytes; its words may quote values.
+    """
+    import pydicom
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import UID
+
+    with open_regular(path) as stream:
+        bare = stream.read(PREFIX_BYTES)[-4:] != b"DICM"
+        stream.seek(0)
+        syntax = "" if bare else str(pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID", ""))
+        counted = _Counted(_inflated(stream) if syntax == DEFLATED else stream, MAX_READS)
+        dataset = pydicom.dcmread(counted, stop_before_pixels=not pixels, force=bare)
+    if not pixels:
+        _refuse_swarms(dataset)
+    if bare:
+        implicit, little = dataset.original_encoding
+        dataset.file_meta = FileMetaDataset()
+        syntax = NATIVE[0] if implicit else NATIVE[1] if little else NATIVE[2]
+    if syntax:
+        dataset.file_meta.TransferSyntaxUID = UID(syntax)
+    return dataset, counted.reads
+
+
+def _refuse_swarms(dataset: Any) -> None:
+    """Sequences of a stated length are read only when they are asked for; what they hold is counted before."""
+    for tag in list(dataset.keys()):
+        value = getattr(dataset.get_item(tag), "value", None)
+        if isinstance(value, bytes) and (len(value) > MAX_SEQUENCE_BYTES or value.count(ITEM) > MAX_ITEMS):
+            raise TooManyElementsError
+
+
+def _inflated(stream: BinaryIO) -> BinaryIO:
+    """A deflated file as one that is not, its own header as it was but for the transfer syntax. Counts what comes out while it comes.
+
+    Raises:
+        ValueError: it inflates to more than `MAX_INFLATED_BYTES`, or is cut short.
+    """
+    start = stream.read(PREFIX_BYTES + META_LENGTH_BYTES)
+    meta = stream.read(int.from_bytes(start[-4:], "little"))
+    target = io.BytesIO()
+    target.write(start + meta.replace(DEFLATED.encode(), NATIVE[1].encode().ljust(len(DEFLATED), b"\0"), 1))
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    while block := stream.read(INFLATED_AT_ONCE):
+        while block and not inflater.eof:
+            target.write(inflater.decompress(block, INFLATED_AT_ONCE))
+            block = inflater.unconsumed_tail
+            if target.tell() > MAX_INFLATED_BYTES:
+                raise InflationError(f"inflates to more than {MAX_INFLATED_BYTES >> 20} MiB. Export it uncompressed if you trust it.")
+    if not inflater.eof:
+        raise InflationError("its deflated stream is cut short. Copy the file again from its source.")
+    target.seek(0)
+    return target
+
+
+class InflationError(ValueError):
+    """A deflated file that is not inflated; its words say why and quote nothing."""
 
 
 def parse(path: Path, name: str) -> ParsedFile | None:
@@ -150,21 +280,24 @@ def parse(path: Path, name: str) -> ParsedFile | None:
     Raises:
         FileFormatError: the file is truncated, corrupt or too large.
     """
-    import pydicom
-
     if path.stat().st_size > MAX_FILE_BYTES:
         raise FileFormatError(f"{name}: larger than {MAX_FILE_BYTES >> 30} GiB. Give single slices or a shorter multi-frame object.")
+    sop_class = ""
     try:
-        meta = pydicom.filereader.read_file_meta_info(path)
-        if str(meta.get("MediaStorageSOPClassUID", "")) == DIRECTORY:
+        sop_class = class_in_meta(path)
+        if sop_class == DIRECTORY:
             return None
-        if str(meta.get("TransferSyntaxUID", "")) == DEFLATED:
-            _refuse_bomb(path, int(meta.FileMetaInformationGroupLength), name)
-        dataset = pydicom.dcmread(path, stop_before_pixels=True)
-        _refuse_cut(dataset, str(meta.get("MediaStorageSOPClassUID", "")), path.stat().st_size, name)
-        return ParsedFile(_tags(dataset), tuple(_frames(dataset, path)))
+        dataset, reads = read_dataset(path)
+        _refuse_cut(dataset, sop_class or _text(dataset, "SOPClassUID"), path.stat().st_size, name)
+        return ParsedFile(_tags(dataset), tuple(_frames(dataset, path)), reads)
     except FileFormatError:
         raise
+    except NotRegularError as error:
+        raise FileFormatError(f"{name}: {error.strerror}. Give the file itself.") from None
+    except InflationError as error:
+        raise FileFormatError(f"{name}: {error}") from None
+    except TooManyElementsError:
+        raise FileFormatError(f"{name}: its header holds more elements than any image's. Do not trust where it came from.") from None
     except MemoryError:
         raise FileFormatError(f"{name}: its header claims more than memory holds. The file is corrupt; copy it again from its source.") from None
     except Exception as error:
@@ -172,19 +305,14 @@ def parse(path: Path, name: str) -> ParsedFile | None:
         raise FileFormatError(f"{name}: the DICOM header is truncated or corrupt ({type(error).__name__}). Copy the file again from its source.") from None
 
 
-def _refuse_bomb(path: Path, meta_bytes: int, name: str) -> None:
-    """Counts what comes out of a deflated file before pydicom inflates it in one piece. `meta_bytes` follow the preamble, the prefix and their own length."""
-    inflater, inflated = zlib.decompressobj(-zlib.MAX_WBITS), 0
-    with path.open("rb") as stream:
-        stream.seek(PREFIX_BYTES + META_LENGTH_BYTES + meta_bytes)
-        while block := stream.read(INFLATED_AT_ONCE):
-            while block and not inflater.eof:
-                inflated += len(inflater.decompress(block, INFLATED_AT_ONCE))
-                block = inflater.unconsumed_tail
-                if inflated > MAX_INFLATED_BYTES:
-                    raise FileFormatError(f"{name}: inflates to more than {MAX_INFLATED_BYTES >> 20} MiB. Export it uncompressed if you trust it.")
-    if not inflater.eof:
-        raise FileFormatError(f"{name}: its deflated stream is cut short. Copy the file again from its source.")
+def class_in_meta(path: Path) -> str:
+    """The class that a file's own header names; empty where it has no such header."""
+    import pydicom
+
+    with open_regular(path) as stream:
+        if stream.read(PREFIX_BYTES)[-4:] != b"DICM":
+            return ""
+    return str(pydicom.filereader.read_file_meta_info(path).get("MediaStorageSOPClassUID", ""))
 
 
 def _refuse_cut(dataset: Any, sop_class: str, size: int, name: str) -> None:
@@ -312,7 +440,10 @@ def _contrast_agent(dataset: Any) -> str:
 
 def _text(dataset: Any, keyword: str) -> str:
     value = dataset.get(keyword)
-    return "" if value is None else " ".join(str(value)[:MAX_LETTERS].replace("\0", " ").split())
+    if value is None:
+        return ""
+    # What could steer a terminal is no part of a text (PS3.5, 6.1.3).
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in str(value)[:MAX_LETTERS]).split())
 
 
 def _list(dataset: Any, keyword: str) -> tuple[str, ...]:

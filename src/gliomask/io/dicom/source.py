@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,13 @@ import numpy as np
 from gliomask.arrays import LabelMap
 from gliomask.errors import CaseError, FileFormatError, GeometryError
 from gliomask.geometry import Geometry
+from gliomask.io.dicom.archive import Opened
 from gliomask.io.dicom.decoder import AGAIN
-from gliomask.io.dicom.headers import MR_CLASSES
+from gliomask.io.dicom.drawn_on import DrawnOn
+from gliomask.io.dicom.headers import MR_CLASSES, read_dataset
 from gliomask.io.dicom.mend import Mended, mend
 from gliomask.io.dicom.quiet import quiet_pydicom
-from gliomask.io.dicom.survey import Series, survey
+from gliomask.io.dicom.survey import Progress, Series, survey
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,15 +48,22 @@ class SourceImages:
         return self.series.geometry
 
 
-def load_source(folder: Path, grid: Geometry, number: str | None) -> SourceImages:
-    """Returns the series below `folder` that lies in `grid`, whose axes may be permuted and flipped.
+def load_source(place: Opened, grid: Geometry, number: str | None, drawn_on: DrawnOn | None = None, progress: Progress | None = None) -> SourceImages:
+    """Returns the series of a place that lies in `grid`, whose axes may be permuted and flipped.
+
+    Args:
+        place: folder or unpacked zip with the series, and perhaps others.
+        grid: of the label map.
+        number: number or SeriesInstanceUID that the user names.
+        drawn_on: the series that the label map's record names.
+        progress: told how many headers have been read, and of how many.
 
     Raises:
         GeometryError: no series has this grid.
-        CaseError: several have it and `number` does not say which.
+        CaseError: several have it and `number` does not say which, or the record of the label map names another one.
         FileFormatError: the series lacks a frame of reference, or is part of a file.
     """
-    found = survey(folder)
+    found = survey(place, progress)
     candidates = [series for series in found.series if series.geometry is not None and series.tags.sop_class in MR_CLASSES]
     if number is not None:
         candidates = [series for series in candidates if number in (series.label, series.tags.series_uid)]
@@ -63,11 +71,25 @@ def load_source(folder: Path, grid: Geometry, number: str | None) -> SourceImage
     if not matching:
         grids = "; ".join(f"{series.name}: {series.geometry}" for series in candidates) or "no MR volume was found"
         raise GeometryError(f"The label map ({grid}) is in the grid of no series here ({grids}). Resample it to the series' grid first.")
+    if drawn_on is not None:
+        matching = _recorded(matching, drawn_on)
     if len(matching) > 1:
         labels = ", ".join(series.label for series in matching)
         raise CaseError(f"Series {labels} all have the grid of the label map. Say which it was drawn on, for example --number {matching[0].label}.")
     mended = _datasets(matching[0], matching[0].geometry or grid)
     return SourceImages(matching[0], mended.datasets, mended.left_out, mended.notes)
+
+
+def _recorded(matching: list[Series], drawn_on: DrawnOn) -> list[Series]:
+    """Of the series in the label map's grid the one that its record names."""
+    recorded = [series for series in matching if drawn_on.is_series(series.label, series.tags.number)]
+    if not recorded:
+        labels = ", ".join(series.label for series in matching)
+        raise CaseError(
+            f"{drawn_on.record.name} says that the label map was drawn on series {drawn_on.label} ({drawn_on.sequence.value}), not on series {labels}, "
+            f"though the grids are equal. Give the place that holds series {drawn_on.label}, without --number."
+        )
+    return recorded
 
 
 def same_voxels(grid: Geometry, other: Geometry) -> bool:
@@ -82,12 +104,10 @@ def in_source_order(label_map: LabelMap, grid: Geometry, source: SourceImages) -
 
 
 def _datasets(series: Series, geometry: Geometry) -> Mended:
-    import pydicom
-
     paths = list(dict.fromkeys(frame.path for frame in series.frames))
     try:
         with quiet_pydicom():
-            datasets = [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
+            datasets = [read_dataset(path)[0] for path in paths]
             if len(paths) not in (1, len(series.frames)) or int(datasets[0].get("NumberOfFrames") or 1) * len(paths) != len(series.frames):
                 raise FileFormatError(f"{series.name}: its volume is only a part of its files. Give a series that holds one volume.")
             return mend(datasets, geometry, series.name)

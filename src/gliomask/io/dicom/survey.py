@@ -5,14 +5,14 @@ from __future__ import annotations
 import filecmp
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gliomask.errors import CaseError, FileFormatError, InputError, LimitError, UsageError
 from gliomask.geometry import Geometry
-from gliomask.io.dicom.archive import MAX_MEMBERS
-from gliomask.io.dicom.headers import Frame, ParsedFile, Tags, is_dicom, parse
+from gliomask.io.dicom.archive import DICOM_NAMES, MAX_MEMBERS, Opened, at
+from gliomask.io.dicom.headers import MR_CLASSES, Frame, ParsedFile, Tags, class_in_meta, is_dicom, parse
 from gliomask.io.dicom.quiet import quiet_pydicom
 from gliomask.io.dicom.recognise import Guess, recognise
 from gliomask.io.dicom.stack import in_order
@@ -22,8 +22,9 @@ from gliomask.sequences import Sequence
 MAX_DEPTH = 12
 """Folders below the one given."""
 
-DICOM_NAMES = (".dcm", ".ima", ".dicom")
-"""A file with such a name must be DICOM."""
+MAX_TOTAL_FRAMES = 100_000
+MAX_TOTAL_READS, READS_EACH = 20_000_000, 3_000
+"""Of pydicom from all headers: so many in all, or so many for each file. A classic header needs some hundreds."""
 
 STRUCK_OUT = "***"
 SHARPER_MM = 0.2
@@ -62,25 +63,59 @@ class Series:
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What a folder holds: its series, and the files that are not DICOM (their number)."""
+    """What a place holds.
+
+    Args:
+        series: all volumes.
+        other_files: number of files that are not DICOM.
+        links: number of symbolic links that lead outside the folder or nowhere, and are not followed.
+        unread: number of DICOM objects that are no MR images and cannot be read.
+    """
 
     series: tuple[Series, ...]
     other_files: int
+    links: int = 0
+    unread: int = 0
 
 
-def survey(folder: Path) -> Survey:
-    """Reads every header below a folder and tells the series apart.
+Progress = Callable[[int, int], None]
+"""Told how many headers have been read, and of how many."""
+
+
+@dataclass
+class _Tally:
+    parsed: list[ParsedFile] = field(default_factory=list)
+    broken: list[tuple[Path, str]] = field(default_factory=list)
+    other: int = 0
+    unread: int = 0
+    reads: int = 0
+    frames: int = 0
+
+
+def survey(place: Opened | Path, progress: Progress | None = None) -> Survey:
+    """Reads every header of a place and tells the series apart.
+
+    Args:
+        place: what `archive.opened` gave, or a folder.
+        progress: told how far the reading is.
 
     Raises:
         FileFormatError: a file that must be DICOM cannot be read; the message names it.
         CaseError: no DICOM file at all, or more than one patient.
-        LimitError: more files than `archive.MAX_MEMBERS`.
+        LimitError: more files than `archive.MAX_MEMBERS`, more frames or more elements than an examination has.
     """
+    place = at(place) if isinstance(place, Path) else place
     with quiet_pydicom():
-        parsed, other = _parse_all(folder)
+        paths, links = _files(place)
+        tally = _parse_all(place, paths, progress)
+    parsed, other = tally.parsed, tally.other
     if not parsed:
-        raise CaseError(f"{folder}: no DICOM file found among {other} files. Give the folder or zip that the scanner or archive exported.")
-    _refuse_two_patients(parsed, folder)
+        besides = f", {_links(links)}" if links else ""
+        unread = f"; {tally.unread} DICOM objects that are no MR images cannot be read" if tally.unread else ""
+        raise CaseError(
+            f"{place.title}: no DICOM file found among {other} files{besides}{unread}. Give the folder or zip that the scanner or archive exported."
+        )
+    _refuse_two_patients(parsed, place.title)
     words = frozenset().union(*(file.tags.identifiers for file in parsed))
     groups: dict[str, list[ParsedFile]] = {}
     for file in parsed:
@@ -88,62 +123,110 @@ def survey(folder: Path) -> Survey:
     parts = [(tags, frames, notes) for files in groups.values() for tags, frames, notes in _volumes(files)]
     parts.sort(key=lambda part: (part[0].number is None, part[0].number or 0, part[0].series_uid))
     labels = _labels([part[0].number for part in parts])
-    return Survey(tuple(_series(label, *part, words) for label, part in zip(labels, parts, strict=True)), other)
+    return Survey(tuple(_series(label, *part, words) for label, part in zip(labels, parts, strict=True)), other, links, tally.unread)
 
 
-def _parse_all(folder: Path) -> tuple[list[ParsedFile], int]:
-    parsed: list[ParsedFile] = []
-    broken: list[tuple[Path, str]] = []
-    other = 0
-    for path in _files(folder):
+def _parse_all(place: Opened, paths: list[Path], progress: Progress | None) -> _Tally:
+    tally = _Tally()
+    for done, path in enumerate(paths, start=1):
         try:
-            dicom = is_dicom(path)
+            _parse_one(path, tally)
         except OSError as error:
-            raise FileFormatError(f"a file in {folder}: cannot be read ({error.strerror or error}). Check that it may be read.") from None
-        if not dicom and path.suffix.lower() not in DICOM_NAMES:
-            other += 1
-        elif not dicom:
-            broken.append((path, "has no DICOM prefix"))
-        else:
-            try:
-                file = parse(path, "it")
-                parsed += [file] if file else []
-            except FileFormatError as error:
-                broken.append((path, str(error).removeprefix("it: ")))
-            except OSError as error:
-                broken.append((path, f"cannot be opened ({error.strerror or error})"))
-    if broken:
+            tally.broken.append((path, f"cannot be opened ({error.strerror or error}). Check that it may be read."))
+        if tally.frames > MAX_TOTAL_FRAMES or tally.reads > max(MAX_TOTAL_READS, READS_EACH * done):
+            raise LimitError(f"{place.title}: its headers claim more frames or elements than an examination has. Give one examination.")
+        if progress is not None:
+            progress(done, len(paths))
+    if tally.broken:
         # The file's name is struck through as descriptions are: exports put patients' names there.
-        words = frozenset().union(*(file.tags.identifiers for file in parsed))
-        shown = strike_out(str(broken[0][0].relative_to(folder)) if folder.is_dir() else broken[0][0].name, words)
-        more = f" ({len(broken)} such files)" if len(broken) > 1 else ""
-        raise FileFormatError(f"{shown}{more}: cannot be read as DICOM: {broken[0][1]}")
-    return parsed, other
+        words = frozenset().union(*(file.tags.identifiers for file in tally.parsed))
+        path, why = tally.broken[0]
+        more = f" ({len(tally.broken)} such files)" if len(tally.broken) > 1 else ""
+        raise FileFormatError(f"{place.title}: {strike_out(place.shown(path), words)}{more}: cannot be read as DICOM: {why}")
+    return tally
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Regular files in sorted order, hidden ones and links left out."""
-    if folder.is_file():
-        yield folder
+def _parse_one(path: Path, tally: _Tally) -> None:
+    if not is_dicom(path):
+        if path.suffix.lower() in DICOM_NAMES:
+            tally.broken.append((path, "has no DICOM prefix and does not begin as a data set does. Remove it, or copy it again from its source."))
+        else:
+            tally.other += 1
         return
-    count = 0
-    for place, folders, names in os.walk(folder):
-        depth = len(Path(place).relative_to(folder).parts)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX") if depth < MAX_DEPTH else []
+    try:
+        file = parse(path, "it")
+    except FileFormatError as error:
+        if _is_no_mr_image(path):
+            tally.unread += 1
+        else:
+            tally.broken.append((path, str(error).removeprefix("it: ")))
+        return
+    if file is not None:
+        tally.parsed.append(file)
+        tally.reads += file.reads
+        tally.frames += len(file.frames)
+
+
+def _is_no_mr_image(path: Path) -> bool:
+    """Whether an object that cannot be parsed says that it is of another kind; then nothing is lost."""
+    try:
+        return class_in_meta(path) not in ("", *MR_CLASSES)
+    except Exception:
+        # What is wrong has been told by `parse`.
+        return False
+
+
+def _files(place: Opened) -> tuple[list[Path], int]:
+    """Regular files in sorted order, hidden ones left out, and the number of links that were not followed.
+
+    A link to a file that stays inside the folder is followed, as git-annex and DataLad lay files out; one to a file that is met anyway is not met twice.
+    Links to folders are not followed.
+    """
+    if place.files is not None:
+        return list(place.files), 0
+    folder = place.folder
+    if folder.is_file():
+        return [folder], 0
+    root, found, annexed, links = folder.resolve(), [], set(), 0
+    for where, folders, names in os.walk(folder):
+        depth = len(Path(where).relative_to(folder).parts)
+        shown = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
+        links += sum(not _inside(Path(where) / name, root) for name in shown if (Path(where) / name).is_symlink())
+        folders[:] = shown if depth < MAX_DEPTH else []
         for name in sorted(names):
-            path = Path(place) / name
-            if name.startswith(".") or path.is_symlink() or not path.is_file():
+            path = Path(where) / name
+            if name.startswith("."):
                 continue
-            count += 1
-            if count > MAX_MEMBERS:
-                raise LimitError(f"{folder}: holds more than {MAX_MEMBERS:,} files. Give the folder of one examination.")
-            yield path
+            if path.is_symlink():
+                target = _inside(path, root)
+                links += target is None
+                if target is None or target in annexed or not any(part.startswith(".") for part in target.relative_to(root).parts):
+                    continue
+                annexed.add(target)
+            if path.is_file():
+                found.append(path)
+            if len(found) > MAX_MEMBERS:
+                raise LimitError(f"{place.title}: holds more than {MAX_MEMBERS:,} files. Give the folder of one examination.")
+    return found, links
 
 
-def _refuse_two_patients(parsed: list[ParsedFile], folder: Path) -> None:
+def _inside(link: Path, root: Path) -> Path | None:
+    """What a link leads to; None where that lies outside, or nowhere."""
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError):
+        return None
+    return target if target.is_relative_to(root) else None
+
+
+def _links(count: int) -> str:
+    return f"{count} link{'s' * (count != 1)} that lead{'s' * (count == 1)} outside the folder or nowhere not followed"
+
+
+def _refuse_two_patients(parsed: list[ParsedFile], title: str) -> None:
     patients = {file.tags.patient for file in parsed}
     if len(patients) > 1:
-        raise CaseError(f"{folder}: holds files of {len(patients)} patients (by PatientID and PatientName). Give one patient's files at a time.")
+        raise CaseError(f"{title}: holds files of {len(patients)} patients (by PatientID and PatientName). Give one patient's files at a time.")
 
 
 def _volumes(files: list[ParsedFile]) -> Iterator[tuple[Tags, list[Frame], tuple[str, ...]]]:
@@ -246,7 +329,7 @@ def choose(found: Survey, overrides: Mapping[Sequence, str] | None = None) -> Ch
         rivals = [series for series in found.series if guesses[series.label].sequence == sequence and series.label not in taken]
         for series in rivals:
             if series.problem is not None:
-                verdicts[series.label] += f"; cannot be read: {series.problem}"
+                verdicts[series.label] += f"; cannot be read: {_within(series.problem)}"
         if sequence in chosen:
             verdicts[chosen[sequence].label] = "named by --series"
             continue
@@ -260,10 +343,15 @@ def choose(found: Survey, overrides: Mapping[Sequence, str] | None = None) -> Ch
                 chosen[sequence] = best
                 verdicts[best.label] += f"; {why}" if why else ""
         else:
-            problems += [f"{sequence.value}: {series.problem}" for series in rivals if series.problem is not None][:1]
+            problems += [f"{sequence.value}: {_within(series.problem)}" for series in rivals if series.problem is not None][:1]
     _refuse_two_studies(chosen, problems, all_named=len(named) == len(chosen))
     ordered = {sequence: chosen[sequence] for sequence in Sequence if sequence in chosen}
     return Choice(ordered, verdicts, tuple(problems))
+
+
+def _within(problem: InputError) -> str:
+    """A message as a part of another one, which ends with a full stop of its own."""
+    return str(problem).removesuffix(".")
 
 
 def _named(found: Survey, wanted: str) -> Series:
