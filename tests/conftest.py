@@ -33,6 +33,12 @@ TUMOUR = {
     Sequence.T2: (600.0, 550.0, 450.0),
 }
 
+DEFAULT_SIGNALS = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "getattr(signal, 'SIGHUP', None) and signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+)
+"""Python that a child process begins with where a test sends it signals: what is started in the background, or by nohup, is born ignoring them."""
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

@@ -9,6 +9,7 @@ from types import ModuleType
 
 import click
 import pytest
+from conftest import DEFAULT_SIGNALS
 
 import gliomask.cli.main
 from gliomask import __version__
@@ -161,7 +162,9 @@ def command():
 
 sys.exit(run([], command))
 """
-    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", DEFAULT_SIGNALS + script, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout.readline() == "busy\n"
         process.send_signal(getattr(signal, name))
         _, messages = process.communicate()

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import make_tiny_case, tiny_labels, write_brats_case
+from conftest import DEFAULT_SIGNALS, make_tiny_case, tiny_labels, write_brats_case
 from stacks import SMALL
 
 from gliomask.cli.main import run
@@ -157,7 +157,7 @@ def test_control_c_is_130_and_the_same_command_goes_on(tmp_path, cases):
     folder, path = tmp_path / "run", tmp_path / "long.yaml"
     path.write_text(describe_config(make_config(None, None, **SMALL, epochs=100_000, average=0)), encoding="utf-8")
     # A shell that starts a job in the background makes it ignore Ctrl-C, and its children inherit that.
-    start_up = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from gliomask.cli.main import main; main()"
+    start_up = DEFAULT_SIGNALS + "from gliomask.cli.main import main; main()"
     command = [sys.executable, "-c", start_up, "train", str(cases), "--config", str(path), "-o", str(folder)]
     for start in (0, 1):
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"}) as process:

@@ -17,6 +17,7 @@ import zipfile
 import numpy as np
 import pydicom
 import pytest
+from conftest import DEFAULT_SIGNALS
 from dicom_series import write_enhanced, write_series
 from test_dicom_read import SHAPE, chosen, oblique, with_value
 
@@ -270,7 +271,7 @@ def test_unpacked_files_do_not_outlive_the_run_or_the_next_one(tmp_path, volume,
     packed = zipped(tmp_path / "ward.zip", {path.name: path.read_bytes() for path in write_series(tmp_path / "s", volume, oblique()).iterdir()})
     (tmp_path / "t").mkdir()
     place = os.environ | {"TMPDIR": str(tmp_path / "t")}
-    stopped = subprocess.run([sys.executable, "-c", STOPPED, name, str(packed)], env=place, check=False, capture_output=True, timeout=60)
+    stopped = subprocess.run([sys.executable, "-c", DEFAULT_SIGNALS + STOPPED, name, str(packed)], env=place, check=False, capture_output=True, timeout=60)
     assert stopped.returncode == code, stopped.stderr
     if name == "SIGKILL":
         assert len(list((tmp_path / "t").rglob("SMITH"))) == 1
