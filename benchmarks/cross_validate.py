@@ -17,12 +17,12 @@ from pathlib import Path
 
 from region_probabilities import RegionProbabilities
 
-from gliomask.cohort import ResultFiles
 from gliomask.io.brats import find_cases, read_label_map
 from gliomask.io.nifti import write_bytes, write_volume
 from gliomask.models.files import SPEC_NAME
 from gliomask.postprocess import postprocess
 from gliomask.preprocess.channels import NETWORK_ORIENTATION
+from gliomask.results.layout import CaseLayout
 from gliomask.segmentation import Options
 from gliomask.study.work import LABELS, predict_missing
 from gliomask.training.backend import use_backend
@@ -109,7 +109,7 @@ def main() -> None:
         for case in cases:
             if not probabilities_of(options.output, case).exists():
                 # What is left of a case without its probabilities is no complete result: the record stands for one.
-                ResultFiles.of(options.output / "predictions", case).record.unlink(missing_ok=True)
+                CaseLayout.of(options.output / "predictions", case).record.unlink(missing_ok=True)
         predict_missing(
             asked,
             [files[case] for case in cases],

@@ -13,11 +13,12 @@ import pytest
 from conftest import make_tiny_case, tiny_labels, write_brats_case
 
 from gliomask import cohort
-from gliomask.cohort import ResultFiles, Writing, segment_cohort, segment_to_files
+from gliomask.cohort import Writing, segment_cohort, segment_to_files
 from gliomask.errors import CaseError, QualityError, UsageError
 from gliomask.flag import Flag
 from gliomask.io.brats import find_cases
 from gliomask.labels import convention
+from gliomask.results.layout import CaseLayout
 from gliomask.segmentation import Segmenter
 
 WRITING = Writing(convention("brats2021"), probabilities=True)
@@ -39,7 +40,7 @@ def names(folder):
 
 
 def test_every_result_is_written_beside_the_label_map(segmenter, case_files, tmp_path):
-    results = ResultFiles.of(tmp_path / "out", case_files.case_id)
+    results = CaseLayout.of(tmp_path / "out", case_files.case_id)
     segment_to_files(segmenter, case_files, results, WRITING)
     expected = ["preview.png", "probabilities.nii.gz", "run.json", "seg.nii.gz", "volumes.json", "volumes.tsv"]
     assert names(tmp_path / "out") == [f"tiny_{name}" for name in expected]
@@ -52,14 +53,14 @@ def test_every_result_is_written_beside_the_label_map(segmenter, case_files, tmp
 
 
 def test_a_file_name_as_output_names_all_results(segmenter, case_files, tmp_path):
-    results = ResultFiles.of(tmp_path / "tumour.nii.gz", case_files.case_id)
+    results = CaseLayout.of(tmp_path / "tumour.nii.gz", case_files.case_id)
     segment_to_files(segmenter, case_files, results, Writing(convention("brats2023"), preview=False))
     assert names(tmp_path) == ["cases", "tumour.nii.gz", "tumour_run.json", "tumour_volumes.json", "tumour_volumes.tsv"]
     assert set(np.unique(nib.load(tmp_path / "tumour.nii.gz").dataobj)) == {0, 1, 2, 3}
 
 
 def test_the_run_record_says_what_was_done_with_what(segmenter, case_files, tmp_path):
-    results = ResultFiles.of(tmp_path / "out", case_files.case_id)
+    results = CaseLayout.of(tmp_path / "out", case_files.case_id)
     segment_to_files(segmenter, case_files, results, WRITING)
     record = json.loads(results.record.read_text())
     assert record["model"] == {"name": "by-hand", "sha256": "0" * 64}
@@ -74,7 +75,7 @@ def test_the_run_record_says_what_was_done_with_what(segmenter, case_files, tmp_
 
 
 def test_results_that_exist_are_kept_unless_overwriting_was_asked_for(segmenter, case_files, tmp_path):
-    results = ResultFiles.of(tmp_path / "out", case_files.case_id)
+    results = CaseLayout.of(tmp_path / "out", case_files.case_id)
     results.label_map.parent.mkdir()
     results.volumes_tsv.write_text("mine")
     with pytest.raises(UsageError, match=r"tiny_volumes.tsv exists. Give --overwrite"):
@@ -91,19 +92,19 @@ def test_nothing_stays_when_the_disk_is_full_half_way(segmenter, case_files, tmp
 
     monkeypatch.setattr(cohort, "draw_preview", full)
     with pytest.raises(OSError, match="No space"):
-        segment_to_files(segmenter, case_files, ResultFiles.of(tmp_path / "out", "tiny"), WRITING)
+        segment_to_files(segmenter, case_files, CaseLayout.of(tmp_path / "out", "tiny"), WRITING)
     assert names(tmp_path / "out") == []
 
 
 def test_a_flag_is_an_error_when_strict(segmenter, case_files, tmp_path, monkeypatch):
     flag = Flag("skull_on", "The skull seems to be on. Strip it first.", 0.9, 0.5)
     monkeypatch.setattr("gliomask.segmentation.check_case", lambda case: [flag])
-    result = segment_to_files(segmenter, case_files, ResultFiles.of(tmp_path / "warned", "tiny"), WRITING)
+    result = segment_to_files(segmenter, case_files, CaseLayout.of(tmp_path / "warned", "tiny"), WRITING)
     assert result.flags[0] == flag
     # No Dice is promised where scans look wrong.
     assert [found.name for found in result.flags[1:]] == ["doubtful"]
     with pytest.raises(QualityError, match="The skull seems to be on"):
-        segment_to_files(segmenter, case_files, ResultFiles.of(tmp_path / "strict", "tiny"), Writing(convention("brats2021"), strict=True))
+        segment_to_files(segmenter, case_files, CaseLayout.of(tmp_path / "strict", "tiny"), Writing(convention("brats2021"), strict=True))
     assert names(tmp_path / "strict") == []
 
 
@@ -215,19 +216,19 @@ def test_a_table_of_someone_else_is_not_touched(segmenter, case_files, tmp_path)
 def test_no_input_and_no_reference_is_ever_replaced(segmenter, case_files, tmp_path, link):
     over = replace(WRITING, overwrite=True)
     reference = case_files.reference.read_bytes()
-    for results in (ResultFiles.of(case_files.reference.parent, "tiny"), ResultFiles.of(case_files.paths()[0], "tiny")):
+    for results in (CaseLayout.of(case_files.reference.parent, "tiny"), CaseLayout.of(case_files.paths()[0], "tiny")):
         with pytest.raises(UsageError, match="is an input"):
             segment_to_files(segmenter, case_files, results, over)
     (tmp_path / "out").mkdir()
     getattr(tmp_path / "out" / "tiny_preview.png", link)(case_files.paths()[1])
     with pytest.raises(UsageError, match="is an input"):
-        segment_to_files(segmenter, case_files, ResultFiles.of(tmp_path / "out", "tiny"), over)
+        segment_to_files(segmenter, case_files, CaseLayout.of(tmp_path / "out", "tiny"), over)
     assert case_files.reference.read_bytes() == reference
 
 
 def test_an_empty_output_is_refused():
     with pytest.raises(UsageError, match="output is empty"):
-        ResultFiles.of("", "tiny")
+        CaseLayout.of("", "tiny")
 
 
 def test_another_model_or_option_is_not_taken_for_the_same(segmenter, case_files, tmp_path, fake_model):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gliomask.io.json_file import UNREADABLE, read_json
+from gliomask.files.json import UNREADABLE, read_json
 
 
 def test_a_file_of_the_largest_size_is_read_and_one_byte_more_is_not(tmp_path):

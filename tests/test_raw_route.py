@@ -11,7 +11,7 @@ import pytest
 from heads import make_head, moved_examination, posed, scan_head, scanner_grid, true_mask
 
 from gliomask.cli.main import run
-from gliomask.cohort import KEPT, ResultFiles, Writing, segment_cohort, segment_to_files
+from gliomask.cohort import KEPT, Writing, segment_cohort, segment_to_files
 from gliomask.errors import CaseError, FileFormatError, GeometryError, QualityError, UsageError
 from gliomask.examination import Examination, Scan
 from gliomask.geometry import Geometry
@@ -33,8 +33,9 @@ from gliomask.preprocess.raw.atlas import BRATS_FRAME, load_atlas
 from gliomask.preprocess.raw.registration import Image, thin
 from gliomask.preprocess.raw.route import RawCase, Settings, Step, prepare_examination
 from gliomask.preprocess.raw.transforms import about, distance_mm, move, turn
-from gliomask.raw_route import RawFiles, RawOptions, segment_any_to_files
+from gliomask.raw_route import RawOptions, segment_any_to_files
 from gliomask.reporting import Reporting, reporting_each, write_report, write_reports
+from gliomask.results.layout import CaseLayout
 from gliomask.segmentation import Options, Segmenter
 from gliomask.sequences import PAPER_ORDER, Sequence
 from gliomask.simulate.patient import simulate_case
@@ -292,9 +293,9 @@ def hashes(folder):
 
 def test_prepared_scans_go_straight_through_to_the_byte(segmenter, tiny_brats_folder, tmp_path):
     (files,) = find_cases(tiny_brats_folder)
-    segment_to_files(segmenter, files, ResultFiles.of(tmp_path / "before", files.case_id), WRITING)
+    segment_to_files(segmenter, files, CaseLayout.of(tmp_path / "before", files.case_id), WRITING)
     lines = []
-    segment_any_to_files(segmenter, files, ResultFiles.of(tmp_path / "now", files.case_id), WRITING, tell=lines.append)
+    segment_any_to_files(segmenter, files, CaseLayout.of(tmp_path / "now", files.case_id), WRITING, tell=lines.append)
     assert hashes(tmp_path / "before") == hashes(tmp_path / "now")
     assert lines == []
 
@@ -323,7 +324,7 @@ def raw_files(tmp_path, small, monkeypatch):
 
 def test_raw_scans_are_refused_where_the_route_is_not_wanted(segmenter, raw_files, tmp_path):
     with pytest.raises(GeometryError, match="lies on another grid"):
-        segment_any_to_files(segmenter, raw_files, ResultFiles.of(tmp_path / "out", "tiny"), WRITING, raw=RawOptions("never"))
+        segment_any_to_files(segmenter, raw_files, CaseLayout.of(tmp_path / "out", "tiny"), WRITING, raw=RawOptions("never"))
     assert not (tmp_path / "out").exists()
 
 
@@ -333,11 +334,11 @@ def test_bare_brains_on_two_grids_are_refused_unless_it_is_said(segmenter, tiny_
     affine = flair.geometry.affine + 5 * np.eye(4, k=3)
     write_volume(files.sequences[Sequence.FLAIR], flair.values, Geometry(flair.geometry.shape, affine), overwrite=True)
     with pytest.raises(GeometryError, match="lies on another grid than .*--raw always"):
-        segment_any_to_files(segmenter, files, ResultFiles.of(tmp_path / "out", "tiny"), WRITING)
+        segment_any_to_files(segmenter, files, CaseLayout.of(tmp_path / "out", "tiny"), WRITING)
 
 
 def test_results_of_raw_scans_lie_in_the_scanners_grids(segmenter, raw_files, tmp_path, small):
-    results = ResultFiles.of(tmp_path / "out", "tiny")
+    results = CaseLayout.of(tmp_path / "out", "tiny")
     lines = []
     options = RawOptions(spaces=(Sequence.FLAIR,), keep_images=True)
     result = segment_any_to_files(segmenter, raw_files, results, WRITING, raw=options, tell=lines.append)
@@ -365,7 +366,7 @@ def test_nothing_is_left_of_a_raw_case_that_fails_while_it_is_written(segmenter,
 
     monkeypatch.setattr("gliomask.raw_route.write_volumes", fail)
     with pytest.raises(UsageError, match="full"):
-        segment_any_to_files(segmenter, raw_files, ResultFiles.of(tmp_path / "out", "tiny"), WRITING)
+        segment_any_to_files(segmenter, raw_files, CaseLayout.of(tmp_path / "out", "tiny"), WRITING)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -393,7 +394,7 @@ def test_a_finished_raw_case_is_kept_and_another_way_is_refused(segmenter, raw_f
 def test_a_four_dimensional_file_in_place_of_a_sequence_is_refused(segmenter, raw_files, tmp_path):
     nib.save(nib.Nifti1Image(np.ones((20, 20, 12, 30), np.float32), np.eye(4)), raw_files.sequences[Sequence.T2])
     with pytest.raises(FileFormatError, match="3 dimensions are needed, found 4"):
-        segment_any_to_files(segmenter, raw_files, ResultFiles.of(tmp_path / "out", "tiny"), WRITING, raw=RawOptions("always"))
+        segment_any_to_files(segmenter, raw_files, CaseLayout.of(tmp_path / "out", "tiny"), WRITING, raw=RawOptions("always"))
 
 
 @pytest.mark.parametrize(("field", "value"), [("srow_x", (np.nan, 0, 0, 0)), ("pixdim", (1, 0, 1, 1, 1, 1, 1, 1))])
@@ -407,7 +408,7 @@ def test_an_impossible_header_is_refused_by_its_file(segmenter, raw_files, tmp_p
     content[offset : offset + 4 * len(value)] = np.array(value, "<f4").tobytes()
     path.write_bytes(content)
     with pytest.raises(GeometryError, match=r"t2\.nii\.gz"):
-        segment_any_to_files(segmenter, raw_files, ResultFiles.of(tmp_path / "out", "tiny"), WRITING)
+        segment_any_to_files(segmenter, raw_files, CaseLayout.of(tmp_path / "out", "tiny"), WRITING)
     assert not (tmp_path / "out").exists()
 
 
@@ -421,7 +422,7 @@ def test_the_command_takes_the_raw_route_and_says_so(fake_model, raw_files, tmp_
 
 
 def test_a_raw_case_is_reported_later_as_at_once_where_its_images_were_kept(segmenter, raw_files, tmp_path):
-    results, html = ResultFiles.of(tmp_path / "out", "tiny"), Reporting(("html",))
+    results, html = CaseLayout.of(tmp_path / "out", "tiny"), Reporting(("html",))
     segment_one = reporting_each(partial(segment_any_to_files, raw=RawOptions(keep_images=True, spaces=(Sequence.T2,))), html)
     segment_one(segmenter, raw_files, results, WRITING, lambda done, total: None)
     page = (tmp_path / "out" / "tiny_report.html").read_bytes()
@@ -429,7 +430,7 @@ def test_a_raw_case_is_reported_later_as_at_once_where_its_images_were_kept(segm
     assert {name: [path.read_bytes() for path in paths] for name, paths in write_reports(tmp_path / "out", html, output=tmp_path / "later").items()} == {
         "tiny": [page]
     }
-    RawFiles(results).image(Sequence.T1).unlink()
+    results.image(Sequence.T1).unlink()
     with pytest.raises(UsageError, match="no tiny_space-brats_t1.nii.gz beside it. Segment again with --report"):
         write_report(results.label_map, html, output=tmp_path / "none")
 
@@ -462,7 +463,7 @@ def opened(monkeypatch):
 
 
 def test_every_raw_scan_is_read_once_and_its_hash_is_of_what_was_read(segmenter, raw_files, tmp_path, opened):
-    results = ResultFiles.of(tmp_path / "out", "tiny")
+    results = CaseLayout.of(tmp_path / "out", "tiny")
     segment_any_to_files(segmenter, raw_files, results, WRITING)
     scans = [path.name for path in raw_files.paths()]
     assert sorted(name for name in opened if name in scans) == sorted(scans)
@@ -472,7 +473,7 @@ def test_every_raw_scan_is_read_once_and_its_hash_is_of_what_was_read(segmenter,
 
 def test_every_prepared_scan_is_read_once(segmenter, tiny_brats_folder, tmp_path, opened):
     (files,) = find_cases(tiny_brats_folder)
-    results = ResultFiles.of(tmp_path / "out", "tiny")
+    results = CaseLayout.of(tmp_path / "out", "tiny")
     segment_any_to_files(segmenter, files, results, WRITING)
     scans = [path.name for path in files.paths()]
     assert sorted(name for name in opened if name in scans) == sorted(scans)
@@ -482,7 +483,7 @@ def test_every_prepared_scan_is_read_once(segmenter, tiny_brats_folder, tmp_path
 def test_a_brain_mask_is_read_once_and_recorded(segmenter, raw_files, tmp_path, small, opened):
     path = tmp_path / "mask.nii.gz"
     write_volume(path, np.ones((16, 20, 10), np.uint8), small.examination.scans[Sequence.T1CE].geometry)
-    results = ResultFiles.of(tmp_path / "out", "tiny")
+    results = CaseLayout.of(tmp_path / "out", "tiny")
     segment_any_to_files(segmenter, raw_files, results, WRITING, raw=RawOptions(brain_mask=path))
     assert opened.count("mask.nii.gz") == 1
     assert json.loads(results.record.read_text())["inputs"][str(path)] == hashlib.sha256(path.read_bytes()).hexdigest()

@@ -8,12 +8,13 @@ import pytest
 from conftest import make_tiny_case, tiny_labels, write_brats_case
 
 from gliomask.cli.main import run
-from gliomask.cohort import ResultFiles, Writing, segment_to_files
+from gliomask.cohort import Writing, segment_to_files
 from gliomask.errors import CaseError, FileFormatError, GeometryError, UsageError
 from gliomask.io.brats import find_cases
 from gliomask.io.nifti import read_volume, write_volume
 from gliomask.labels import convention
 from gliomask.reporting import Reporting, read_timeline, reporting_each, write_report, write_timeline
+from gliomask.results.layout import CaseLayout
 from gliomask.segmentation import Segmenter
 from gliomask.sequences import Sequence
 
@@ -23,14 +24,14 @@ HTML = Reporting(("html",))
 @pytest.fixture
 def result(fake_model, tiny_brats_folder, tmp_path):
     """The label map of a segmented case, with all that lies beside it."""
-    results = ResultFiles.of(tmp_path / "out", "tiny")
+    results = CaseLayout.of(tmp_path / "out", "tiny")
     with Segmenter() as segmenter:
         segment_to_files(segmenter, find_cases(tiny_brats_folder)[0], results, Writing(convention("brats2021"), preview=False))
     return results.label_map
 
 
 def edit_record(label_map, **fields):
-    path = ResultFiles(label_map).record
+    path = CaseLayout(label_map).record
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
 
@@ -45,7 +46,7 @@ def test_a_result_becomes_three_files(result):
 
 
 def test_segmenting_with_a_report_writes_the_same_one(fake_model, tiny_brats_folder, tmp_path):
-    results = ResultFiles.of(tmp_path / "out", "tiny")
+    results = CaseLayout.of(tmp_path / "out", "tiny")
     with Segmenter() as segmenter:
         segment_one = reporting_each(lambda *arguments: segment_to_files(*arguments), HTML)
         segment_one(segmenter, find_cases(tiny_brats_folder)[0], results, Writing(convention("brats2021"), preview=False), lambda done, total: None)
@@ -99,7 +100,7 @@ def test_what_contradicts_the_record_is_refused(result):
 def test_another_grid_is_refused(result, tmp_path):
     case = make_tiny_case(affine=make_tiny_case().geometry.affine + 0.5 * (make_tiny_case().geometry.affine == 12))
     moved = write_brats_case(tmp_path / "moved", case, tiny_labels())
-    record = ResultFiles(result).record
+    record = CaseLayout(result).record
     record.write_text(json.dumps({"options": {"labels": "brats2021"}}))
     with pytest.raises(GeometryError, match="another grid"):
         write_report(result, HTML, scans=moved)
@@ -107,7 +108,7 @@ def test_another_grid_is_refused(result, tmp_path):
 
 @pytest.mark.parametrize("content", ["", "{", "[1, 2]", "\x00\xff", "[" * 100000])
 def test_a_record_that_is_none_is_named(result, content):
-    ResultFiles(result).record.write_text(content)
+    CaseLayout(result).record.write_text(content)
     with pytest.raises(FileFormatError, match="is no run record"):
         write_report(result, HTML)
 
@@ -122,7 +123,7 @@ def test_formats_are_checked_before_any_work():
 def test_the_command_reports_a_folder_and_goes_on_after_a_failure(result, tmp_path, capsys):
     second = result.with_name("gone_seg.nii.gz")
     shutil.copy(result, second)
-    ResultFiles(second).record.write_text(ResultFiles(result).record.read_text().replace("_flair", "_gone"))
+    CaseLayout(second).record.write_text(CaseLayout(result).record.read_text().replace("_flair", "_gone"))
     assert run(["report", str(result.parent), "-o", str(tmp_path / "reports"), "--format", "html"]) == 3
     assert sorted(path.name for path in (tmp_path / "reports").iterdir()) == ["tiny_report.html"]
     assert "gone: " in capsys.readouterr().err
@@ -146,7 +147,7 @@ def write_table(folder, text):
 
 def test_a_timeline_from_a_table_and_from_files(result, tmp_path):
     shutil.copy(result, result.with_name("second_seg.nii.gz"))
-    shutil.copy(ResultFiles(result).record, result.with_name("second_run.json"))
+    shutil.copy(CaseLayout(result).record, result.with_name("second_run.json"))
     table = write_table(result.parent, "timepoint\tlabel_map\tdate\nfirst\ttiny_seg.nii.gz\t2024-01-01\nlast\tsecond_seg.nii.gz\t2024-05-06\n")
     assert run(["timeline", str(table), "-o", str(tmp_path / "follow-up"), "--format", "html,json", "--patient", "P01"]) == 0
     figures = json.loads((tmp_path / "follow-up" / "timeline_report.json").read_text())
@@ -168,7 +169,7 @@ def test_a_timeline_of_raw_cases_holds_the_masks_beside_the_label_maps(result, t
     for name, moved in (("tiny", 0), ("second", shift)):
         label_map = result.with_name(f"{name}_seg.nii.gz")
         write_volume(label_map, volume.values.astype(np.uint8), volume.geometry, overwrite=True)
-        shutil.copy(ResultFiles(result).record, result.with_name(f"{name}_run.json")) if name != "tiny" else None
+        shutil.copy(CaseLayout(result).record, result.with_name(f"{name}_run.json")) if name != "tiny" else None
         edit_record(label_map, raw_route={"reference": "t1ce"})
         if moved is not None:
             mask = np.roll(brain, moved, axis=0).astype(np.uint8)

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from gliomask.errors import FileFormatError
-from gliomask.report.run_record import MAX_RECORD_BYTES, read_record, sha256_of, write_record
+from gliomask.files.hashing import sha256_of
+from gliomask.report.run_record import MAX_RECORD_BYTES, read_record, write_record
 
 
 def test_a_record_that_was_written_is_read(tmp_path):

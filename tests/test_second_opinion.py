@@ -13,7 +13,7 @@ import gliomask
 from gliomask import cohort
 from gliomask.case import Case
 from gliomask.cli.main import run
-from gliomask.cohort import ResultFiles, Writing, segment_cohort, segment_to_files
+from gliomask.cohort import Writing, segment_cohort, segment_to_files
 from gliomask.engines.fake import FakeEngine
 from gliomask.errors import ModelError, UsageError
 from gliomask.io.brats import find_cases
@@ -23,6 +23,7 @@ from gliomask.predict.brain import NetworkShape, PatchPlan, predict_brain
 from gliomask.predict.ensemble import SUSPICION, consult
 from gliomask.preprocess.channels import prepare
 from gliomask.quality import Estimate
+from gliomask.results.layout import CaseLayout
 from gliomask.segmentation import Options, Segmenter
 from gliomask.sequences import PAPER_ORDER, Sequence
 
@@ -187,7 +188,7 @@ def test_the_record_says_who_was_asked(two_models, tiny_brats_folder, tmp_path):
     (files,) = find_cases(tiny_brats_folder)
     writing = Writing(convention("brats2021"), preview=False)
     for name, wanted in (("own", None), ("none", "none")):
-        results = ResultFiles.of(tmp_path / name, files.case_id)
+        results = CaseLayout.of(tmp_path / name, files.case_id)
         with Segmenter(Options(second_opinion=wanted)) as segmenter:
             segment_to_files(segmenter, files, results, writing)
         record = json.loads(results.record.read_text())

@@ -9,10 +9,18 @@ from hypothesis import strategies as st
 from scipy.ndimage import maximum_filter, uniform_filter
 
 from gliomask.errors import UsageError
-from gliomask.predict.tiles import PatchGrid, adjacent, box_with_halo, cut, lattice, overlapping, predict_patches, slabs, whole, windows
+from gliomask.predict.tiles import Fusion, PatchGrid, adjacent, box_with_halo, cut, lattice, overlapping, slabs, whole, windows
 
 even = st.integers(1, 20).map(lambda n: 2 * n)
 plane = st.tuples(st.integers(1, 90), st.integers(1, 90))
+
+
+def predict_patches(stack, grid, predict, background):
+    """A network on every patch of a grid, one after the other, fused as `predict_brain` does."""
+    fusion = Fusion(grid)
+    for start in grid.starts:
+        fusion.add(start, predict(cut(stack, start, grid.size, background)))
+    return fusion.mean()
 
 
 def pooling_network(stack: np.ndarray) -> np.ndarray:

@@ -42,9 +42,6 @@ KEPT = "finished by an earlier run"
 SegmentOne = Callable[[Segmenter, CaseFiles, CaseLayout, "Writing", Progress], Segmentation]
 
 
-ResultFiles = CaseLayout
-
-
 @dataclass(frozen=True)
 class Writing:
     """What is written for each case, and how.
@@ -71,7 +68,7 @@ class Writing:
 
 
 def segment_to_files(
-    segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing, progress: Progress = lambda done, total: None
+    segmenter: Segmenter, files: CaseFiles, results: CaseLayout, writing: Writing, progress: Progress = lambda done, total: None
 ) -> Segmentation:
     """Segments one case and writes its results: all of them, or, after an error, none.
 
@@ -97,7 +94,7 @@ def segment_read(
     segmenter: Segmenter,
     case: Case,
     hashes: dict[str, str],
-    results: ResultFiles,
+    results: CaseLayout,
     writing: Writing,
     progress: Progress = lambda done, total: None,
     start: float | None = None,
@@ -178,7 +175,7 @@ def refuse_flagged(result: Segmentation, writing: Writing) -> None:
         raise QualityError(f"Case {result.case.case_id}: {result.flags[0].message} Nothing was written, because --strict was given.")
 
 
-def write_maps(result: Segmentation, results: ResultFiles, writing: Writing) -> None:
+def write_maps(result: Segmentation, results: CaseLayout, writing: Writing) -> None:
     """Writes the probabilities and the uncertainty, where asked for, on the grid of the case that was segmented."""
     case = result.case
     if writing.probabilities:
@@ -194,13 +191,13 @@ def predicted_dice(result: Segmentation) -> dict[str, dict[str, float]]:
     return {region.value: asdict(estimate) for region, estimate in result.estimates.items()}
 
 
-def write_volumes(volumes: Volumes, results: ResultFiles, about: Mapping[str, Any]) -> None:
+def write_volumes(volumes: Volumes, results: CaseLayout, about: Mapping[str, Any]) -> None:
     """Writes the volumes as a table and as JSON, where `about` stands before them."""
     nifti.write_bytes(results.volumes_tsv, volumes.to_tsv().encode())
     nifti.write_bytes(results.volumes_json, (json.dumps({**about, **volumes.to_dict()}, indent=1) + "\n").encode())
 
 
-def write_preview(result: Segmentation, results: ResultFiles, writing: Writing, remark: str = "") -> None:
+def write_preview(result: Segmentation, results: CaseLayout, writing: Writing, remark: str = "") -> None:
     """Draws the picture, where asked for; `remark` ends its title."""
     if not writing.preview:
         return
@@ -347,7 +344,7 @@ def segment_to_row(
     try:
         if not isinstance(files, CaseFiles):
             raise files[1]
-        results = ResultFiles.of(output, case_id)
+        results = CaseLayout.of(output, case_id)
         row = kept_row(segmenter, files, results, writing) if resume else None
         if row is None:
             segment_one(segmenter, files, results, replace(writing, overwrite=writing.overwrite or resume), progress)
@@ -404,7 +401,7 @@ def refuse_cohort(segmenter: Segmenter, cases: Iterable[CaseFiles | tuple[str, I
     for files in cases:
         if not isinstance(files, CaseFiles):
             continue
-        results = ResultFiles.of(output, files.case_id)
+        results = CaseLayout.of(output, files.case_id)
         refuse_places(results, files, replace(writing, overwrite=writing.overwrite or resume))
         if resume:
             earlier_record(results.place(files.case_id), wanted(segmenter, writing, files.without))

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from gliomask.cohort import ResultFiles, Writing, segment_to_files
+from gliomask.cohort import Writing, segment_to_files
 from gliomask.io.brats import CaseFiles, find_cases, read_reference
 from gliomask.labels import Region, convention
 from gliomask.metrics.overlap import count
+from gliomask.results.layout import CaseLayout
 from gliomask.segmentation import Options, Segmentation, Segmenter
 
 
@@ -29,7 +30,7 @@ class Demo:
     """
 
     result: Segmentation
-    results: ResultFiles
+    results: CaseLayout
     dice: dict[Region, float]
 
 
@@ -48,7 +49,7 @@ def run_demo(output: Path, options: Options, *, overwrite: bool = False, progres
         ModelError: the shipped model cannot be used.
     """
     with sample_case() as case, Segmenter(options) as segmenter:
-        results = ResultFiles.of(output, case.case_id)
+        results = CaseLayout.of(output, case.case_id)
         result = segment_to_files(segmenter, case, results, Writing(convention("brats2021"), overwrite=overwrite), progress)
         reference = read_reference(case, result.case.geometry)
     agreement = {region: count(region.mask(reference), region.mask(result.label_map)).dice for region in Region}

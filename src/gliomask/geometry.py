@@ -16,6 +16,10 @@ import numpy.typing as npt
 from gliomask.arrays import Affine
 from gliomask.errors import GeometryError
 
+QUATERNION_THRESHOLD = -1e-5
+"""Lowest square of a quaternion's first part that counts as 0. In float32 a rotation by 180 degrees can be a rounding error longer than 1; nibabel
+draws the line at -3.6e-7, which public sets miss by a little. At -1e-5 the rotation is still exact to 0.01 mm, and FSL and ITK read it so."""
+
 SAME_GRID_TOLERANCE_MM = 1e-2
 """Two grids are the same when no corner voxel lies further apart than this. Rewriting a header through a quaternion in float32
 moves corners by about 1e-4 mm; a real misregistration is a large part of a voxel."""

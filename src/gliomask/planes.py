@@ -16,5 +16,5 @@ class Plane(StrEnum):
 VOLUME_AXES: dict[Plane, tuple[int, int, int]] = {Plane.AXIAL: (2, 0, 1), Plane.CORONAL: (1, 0, 2), Plane.SAGITTAL: (0, 1, 2)}
 """Axes of an (I, J, K) volume in the order normal, rows, columns. Rows and columns keep the volume's order, in training and in use."""
 
-STACK_AXES: dict[Plane, tuple[int, int, int]] = {Plane.AXIAL: (0, 1, 2), Plane.CORONAL: (2, 1, 0), Plane.SAGITTAL: (1, 2, 0)}
+STACK_AXES = {plane: ((normal + 1) % 3, (rows + 1) % 3, (columns + 1) % 3) for plane, (normal, rows, columns) in VOLUME_AXES.items()}
 """The same for a stack of axial slices, (K, I, J)."""

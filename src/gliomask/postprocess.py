@@ -167,15 +167,18 @@ class EnhancementRule:
             enhancing: (I, J, K), the probability of ET.
             spacing_mm: size of a voxel.
         """
+        if not (label_map == Label.ENHANCING).any():
+            return label_map.copy(), Removed(0, 0.0)
         voxel_ml = float(np.prod(spacing_mm)) / 1000
-        components, count = ndimage.label(label_map == Label.ENHANCING, np.ones((3, 3, 3)))
-        seeds = np.bincount(components.ravel(), weights=(enhancing > self.probability).ravel(), minlength=count + 1) * voxel_ml
+        result, box = label_map.copy(), tumour_box(label_map)
+        components, count = ndimage.label(label_map[box] == Label.ENHANCING, np.ones((3, 3, 3)))
+        seeds = np.bincount(components.ravel(), weights=(enhancing[box] > self.probability).ravel(), minlength=count + 1) * voxel_ml
         # Half a voxel of tolerance: 30 voxels of 1 mm are .03 ml in spite of rounding.
         doubtful = seeds < self.seed_ml - voxel_ml / 2
         doubtful[0] = False
         lost = doubtful[components]
-        removed = Removed(int(np.count_nonzero(doubtful)), float(np.count_nonzero(lost)) * voxel_ml)
-        return np.where(lost, np.uint8(Label.NECROTIC), label_map), removed
+        result[box][lost] = Label.NECROTIC
+        return result, Removed(int(np.count_nonzero(doubtful)), float(np.count_nonzero(lost)) * voxel_ml)
 
 
 def tumour_box(label_map: LabelMap) -> tuple[slice, slice, slice]:

@@ -18,7 +18,6 @@ from gliomask.arrays import LabelMap
 from gliomask.case import Case
 from gliomask.cohort import (
     Progress,
-    ResultFiles,
     Writing,
     predicted_dice,
     record_fields,
@@ -39,7 +38,7 @@ from gliomask.preprocess.raw.checks import has_skull
 from gliomask.preprocess.raw.route import DEFAULT_SETTINGS, RawCase, Settings, prepare_examination
 from gliomask.preprocess.raw.transforms import to_itk_text
 from gliomask.report.volumes import measure
-from gliomask.results.layout import FRAME
+from gliomask.results.layout import FRAME, CaseLayout
 from gliomask.segmentation import Segmentation, Segmenter
 from gliomask.sequences import Sequence
 
@@ -73,7 +72,7 @@ class RawOptions:
 def segment_any_to_files(
     segmenter: Segmenter,
     files: CaseFiles,
-    results: ResultFiles,
+    results: CaseLayout,
     writing: Writing,
     progress: Progress = lambda done, total: None,
     raw: RawOptions = RawOptions(),
@@ -146,37 +145,9 @@ def to_examination(read: ReadFiles) -> tuple[Examination, dict[Sequence, bytes]]
     return Examination(read.files.case_id, scans), {sequence: volume.header for sequence, volume in volumes.items()}
 
 
-@dataclass(frozen=True)
-class RawFiles:
-    """Where the results of a raw case go.
-
-    Args:
-        results: as for a prepared case; the label map among them is the one in the reference's grid.
-    """
-
-    results: ResultFiles
-
-    def label_map(self, space: str) -> Path:
-        """A further label map: in another sequence's grid or in the frame."""
-        return self.results.beside(f"_space-{space}_seg.nii.gz")
-
-    def mask(self, space: str) -> Path:
-        """The brain mask in a space."""
-        return self.results.beside(f"_space-{space}_mask.nii.gz")
-
-    def image(self, sequence: Sequence) -> Path:
-        """A sequence in the frame, skull off."""
-        return self.results.beside(f"_space-{FRAME}_{sequence.value}.nii.gz")
-
-    def transform(self, sequence: Sequence) -> Path:
-        """The map that resamples a sequence into the frame."""
-        return self.results.beside(f"_from-{sequence.value}_to-{FRAME}.tfm")
-
-
 def _segment_raw(
-    segmenter: Segmenter, read: ReadFiles, results: ResultFiles, writing: Writing, progress: Progress, raw: RawOptions, tell: Tell, read_seconds: float
+    segmenter: Segmenter, read: ReadFiles, results: CaseLayout, writing: Writing, progress: Progress, raw: RawOptions, tell: Tell, read_seconds: float
 ) -> Segmentation:
-    refuse_places(results, read.files, writing, () if raw.brain_mask is None else (raw.brain_mask,))
     mask = None if raw.brain_mask is None else nifti.read_volume(raw.brain_mask)
     hashes = read.hashes | ({} if mask is None else {str(raw.brain_mask): mask.sha256})
     examination, headers = to_examination(read)
@@ -226,7 +197,7 @@ def segment_examination(
 def write_examination(
     segmenter: Segmenter,
     raw_result: RawSegmentation,
-    results: ResultFiles,
+    results: CaseLayout,
     writing: Writing,
     raw: RawOptions,
     headers: Mapping[Sequence, bytes],
@@ -256,8 +227,8 @@ def write_examination(
     fields = record_fields(segmenter, result, writing, hashes) | _raw_fields(prepared, raw) | {"volumes": volumes.to_dict()}
     fields["space"] = prepared.reference.value
 
-    def fill(staged: ResultFiles) -> None:
-        _write(result, prepared, native, headers, RawFiles(staged), writing, raw)
+    def fill(staged: CaseLayout) -> None:
+        _write(result, prepared, native, headers, staged, writing, raw)
         write_volumes(volumes, staged, {"case": result.case.case_id, "space": prepared.reference.value, "predicted_dice": predicted_dice(result)})
         write_preview(result, staged, writing, "; registered from raw scans")
         seconds = {**result.seconds, "write": round(time.perf_counter() - start, 3)}
@@ -267,7 +238,7 @@ def write_examination(
 
 
 def _write(
-    result: Segmentation, prepared: RawCase, native: LabelMap, headers: Mapping[Sequence, bytes], targets: RawFiles, writing: Writing, raw: RawOptions
+    result: Segmentation, prepared: RawCase, native: LabelMap, headers: Mapping[Sequence, bytes], targets: CaseLayout, writing: Writing, raw: RawOptions
 ) -> None:
     """Writes label maps, masks, transforms and images; `native` is the label map in the reference's grid."""
     reference = prepared.reference
@@ -275,17 +246,17 @@ def _write(
     natives = {reference: native} | {sequence: prepared.label_map_in(sequence, result.label_map) for sequence in others}
     for sequence, label_map in natives.items():
         grid, header = prepared.examination.scans[sequence].geometry, headers.get(sequence)
-        path = targets.results.label_map if sequence == reference else targets.label_map(sequence.value)
+        path = targets.label_map if sequence == reference else targets.label_map_in(sequence.value)
         nifti.write_volume(path, writing.labels.to_disk(label_map), grid, header)
-        nifti.write_volume(targets.mask(sequence.value), prepared.mask_in(sequence).astype(np.uint8), grid, header)
+        nifti.write_volume(targets.mask_in(sequence.value), prepared.mask_in(sequence).astype(np.uint8), grid, header)
     frame = prepared.case.geometry
-    nifti.write_volume(targets.label_map(FRAME), writing.labels.to_disk(result.label_map), frame)
-    nifti.write_volume(targets.mask(FRAME), prepared.case.brain_mask.astype(np.uint8), frame)
+    nifti.write_volume(targets.label_map_in(FRAME), writing.labels.to_disk(result.label_map), frame)
+    nifti.write_volume(targets.mask_in(FRAME), prepared.case.brain_mask.astype(np.uint8), frame)
     for sequence in prepared.matrices:
         nifti.write_bytes(targets.transform(sequence), to_itk_text(prepared.matrices[sequence]).encode())
         if raw.keep_images:
             nifti.write_volume(targets.image(sequence), prepared.case.volumes[sequence], frame)
-    write_maps(result, targets.results, writing)
+    write_maps(result, targets, writing)
 
 
 def _raw_fields(prepared: RawCase, raw: RawOptions) -> dict[str, Any]:

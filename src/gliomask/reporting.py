@@ -13,21 +13,21 @@ from typing import Any
 import numpy as np
 
 from gliomask.arrays import LabelMap, Mask
-from gliomask.cohort import Progress, ResultFiles, SegmentOne, Writing
+from gliomask.cohort import Progress, SegmentOne, Writing
 from gliomask.errors import CaseError, GeometryError, GliomaskError, InputError, UsageError
+from gliomask.files.hashing import sha256_of
 from gliomask.geometry import Geometry
 from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles, find_cases, read_case, read_label_map
 from gliomask.io.label_maps import find_label_maps
 from gliomask.labels import LabelConvention, convention
-from gliomask.raw_route import RawFiles
 from gliomask.report.case_report import case_report
 from gliomask.report.pdf import require_fpdf
 from gliomask.report.provenance import InputFile, Provenance, file_name, provenance
 from gliomask.report.rendered import Rendered
-from gliomask.report.run_record import read_record, sha256_of
+from gliomask.report.run_record import read_record
 from gliomask.report.timeline_report import TimelineReport, TimePoint, timeline_report
-from gliomask.results.layout import FRAME
+from gliomask.results.layout import FRAME, CaseLayout
 from gliomask.results.write import refuse_existing
 from gliomask.segmentation import Segmentation, Segmenter
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
@@ -79,7 +79,7 @@ class Reporting:
 
     def paths(self, label_map: Path, output: Path | None = None) -> dict[str, Path]:
         """Where the report of a label map goes, by format: beside it, or into another folder."""
-        beside = ResultFiles(label_map if output is None else output / label_map.name)
+        beside = CaseLayout(label_map if output is None else output / label_map.name)
         return {name: beside.beside(f"_report.{name}") for name in self.formats}
 
     def refuse_existing(self, paths: Mapping[str, Path]) -> None:
@@ -130,18 +130,18 @@ def _report_in_frame(result: _Result) -> Rendered:
     Raises:
         UsageError: the scans in the frame were not kept.
     """
-    kept, without = RawFiles(ResultFiles(result.path)), _without(result)
+    kept, without = CaseLayout(result.path), _without(result)
     images = {sequence: kept.image(sequence) for sequence in PAPER_ORDER if sequence not in without}
-    gone = [path for path in (kept.label_map(FRAME), *images.values()) if not path.is_file()]
+    gone = [path for path in (kept.label_map_in(FRAME), *images.values()) if not path.is_file()]
     if gone:
         raise UsageError(
             f"{result.path}: was made from raw scans, which are not on its grid, and there is no {gone[0].name} beside it. "
             "Segment again with --report html,pdf, or with --keep-images for reports later on."
         )
-    values, geometry = read_label_map(kept.label_map(FRAME), result.labels)
+    values, geometry = read_label_map(kept.label_map_in(FRAME), result.labels)
     case = read_case(CaseFiles(result.case_id, images, None, result.labels, without=without))
     if not case.geometry.same_grid(geometry):
-        raise GeometryError(f"{kept.label_map(FRAME)}: lies on another grid ({geometry}) than the scans beside it ({case.geometry}). Segment again.")
+        raise GeometryError(f"{kept.label_map_in(FRAME)}: lies on another grid ({geometry}) than the scans beside it ({case.geometry}). Segment again.")
     return case_report(case, values, result.origin, notes=(IN_FRAME,))
 
 
@@ -176,7 +176,7 @@ def write_reports(place: Path, reporting: Reporting, *, scans: Path | None = Non
 def reporting_each(segment_one: SegmentOne, reporting: Reporting) -> SegmentOne:
     """Returns a way of segmenting one case that also writes its report. The report is of the result in memory, and is the one that `write_report` writes."""
 
-    def segment_and_report(segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing, progress: Progress) -> Segmentation:
+    def segment_and_report(segmenter: Segmenter, files: CaseFiles, results: CaseLayout, writing: Writing, progress: Progress) -> Segmentation:
         return segment_one(segmenter, files, results, with_reports(writing, reporting), progress)
 
     return segment_and_report
@@ -185,7 +185,7 @@ def reporting_each(segment_one: SegmentOne, reporting: Reporting) -> SegmentOne:
 def with_reports(writing: Writing, reporting: Reporting) -> Writing:
     """Returns a way of writing a case that also writes its report, of the result in memory: all of it or none."""
 
-    def write_pages(result: Segmentation, staged: ResultFiles, record: Mapping[str, Any]) -> None:
+    def write_pages(result: Segmentation, staged: CaseLayout, record: Mapping[str, Any]) -> None:
         file = InputFile("label map", staged.label_map.name, sha256_of(staged.label_map))
         report = case_report(result.case, result.label_map, provenance(record, file), notes=(IN_FRAME,) if RAW in record else ())
         _write({name: staged.report(name) for name in reporting.formats}, report)
@@ -217,7 +217,7 @@ class _Result:
 
 
 def _read_result(label_map: Path, labels: str | None) -> _Result:
-    files = ResultFiles(label_map)
+    files = CaseLayout(label_map)
     record = read_record(files.record) or {}
     options = record.get("options")
     recorded = options.get("labels") if isinstance(options, dict) else None
@@ -335,7 +335,7 @@ def _brain(result: _Result) -> tuple[Mask | None, str]:
     try:
         if route is not None:
             reference = parse_sequence(str(route.get("reference"))) if isinstance(route, dict) else PAPER_ORDER[2]
-            path = RawFiles(ResultFiles(result.path)).mask(reference.value)
+            path = CaseLayout(result.path).mask_in(reference.value)
             if not path.is_file():
                 return None, f"there is no {path.name} beside the label map"
             volume = nifti.read_volume(path)

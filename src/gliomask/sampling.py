@@ -7,7 +7,7 @@ patient does not have is left out for that patient and not replaced, so that no 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -106,13 +106,7 @@ def uniform_draws(cases: list[SliceStack], per_class: int, generator: np.random.
     """Yields as many patches as `equal_draws`, centred anywhere in the brain: the plain sampling that equal sampling is compared with."""
     count = sum(per_class for stack in cases for label in Label if len(stack.centres[label]))
     for case in generator.permutation(np.arange(count) % len(cases)):
-        centres = cases[case].centres
-        index = int(generator.integers(sum(map(len, centres))))
-        for pixels in centres:
-            if index < len(pixels):
-                yield _draw(cases, int(case), pixels[index : index + 1], generator)
-                break
-            index -= len(pixels)
+        yield _draw_of(cases, int(case), cases[case].centres, generator)
 
 
 def region_draws(cases: list[SliceStack], per_class: int, generator: np.random.Generator, weights: npt.NDArray[np.float64] | None = None) -> Iterator[Draw]:
@@ -132,17 +126,22 @@ def region_draws(cases: list[SliceStack], per_class: int, generator: np.random.G
         stack = cases[int(case)]
         turn = int(generator.integers(len(Region) + 1))
         groups = [stack.centres[label] for label in list(Region)[turn].labels] if turn < len(Region) else []
-        count = sum(map(len, groups))
-        if not count:
+        if any(map(len, groups)):
+            yield _draw_of(cases, int(case), groups, generator)
+        else:
             k, i, j = (int(generator.integers(length)) for length in stack.labels.shape)
             yield Draw(int(case), (k, i, j))
-            continue
-        index = int(generator.integers(count))
-        for pixels in groups:
-            if index < len(pixels):
-                yield _draw(cases, int(case), pixels[index : index + 1], generator)
-                break
-            index -= len(pixels)
+
+
+def _draw_of(cases: list[SliceStack], case: int, groups: Iterable[npt.NDArray[np.int32]], generator: np.random.Generator) -> Draw:
+    """A draw from several groups of pixels, each pixel as likely as any other; one of the groups must hold some."""
+    groups = list(groups)
+    index = int(generator.integers(sum(map(len, groups))))
+    for pixels in groups:
+        if index < len(pixels):
+            return _draw(cases, case, pixels[index : index + 1], generator)
+        index -= len(pixels)
+    raise AssertionError("unreachable: the index lies in one of the groups")
 
 
 def _draw(cases: list[SliceStack], case: int, pixels: npt.NDArray[np.int32], generator: np.random.Generator) -> Draw:

@@ -31,7 +31,7 @@ from gliomask.predict.brain import NetworkShape, PatchPlan, predict_brain
 from gliomask.predict.ensemble import consult
 from gliomask.predict.flips import averaged_over_flips
 from gliomask.predict.planes import average_planes
-from gliomask.preprocess.channels import prepare
+from gliomask.preprocess.channels import Prepared, prepare
 from gliomask.preprocess.checks import check_case, refuse_no_brain
 from gliomask.quality import Calibration, Cost, Estimate, disagreement, expected_dice, region_share
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
@@ -39,6 +39,7 @@ from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
 if TYPE_CHECKING:
     from gliomask.engines.base import Engine
     from gliomask.models.registry import Model
+    from gliomask.planes import Plane
     from gliomask.predict.tiles import Predict
 
 NO_OTHER = "none"
@@ -219,10 +220,8 @@ class Segmenter:
         probabilities = predict_brain(prepared, self.first.network, self.first.plan, self._predict(self.first), progress, doubts, self.first.engine.in_flight)
         watch.lap("network")
         apart = None if doubts is None else disagreement(probabilities, doubts)
-        planes = () if self.options.single_plane else self.model.spec.planes[1:]
+        planes = self._further_planes(prepared, probabilities)
         if planes:
-            first = self.first
-            average_planes(prepared, probabilities, planes, first.network, first.plan, self._predict(first), first.engine.in_flight)
             watch.lap("further planes")
         second = None if self.second is None or self.second.cannot_do_without(case.without) else self.second
         if second is not None:
@@ -240,10 +239,7 @@ class Segmenter:
             known, rule = False, None
         if rule is not None:
             label_map = rule.widen(label_map, region_share(probabilities, Region.TC))
-        removed = None
-        if self.model.spec.enhancement_rule is not None and not self.options.keep_uncertain_enhancement:
-            confirm = self.model.spec.enhancement_rule.rule().confirm
-            label_map, removed = confirm(label_map, region_share(probabilities, Region.ET), prepared.reorientation.target.spacing_mm)
+        label_map, removed = self._confirm_enhancement(label_map, probabilities, prepared)
         watch.lap("postprocess")
         expected = expected_dice(probabilities, label_map)
         calibration, cost = self._worth(known, second, case)
@@ -258,6 +254,20 @@ class Segmenter:
         )
         watch.lap("to input grid")
         return result
+
+    def _further_planes(self, prepared: Prepared, probabilities: Probabilities) -> tuple[Plane, ...]:
+        """Averages the views along further planes into the axial one, in place, where the model has such and they are asked for; returns which."""
+        planes = () if self.options.single_plane else self.model.spec.planes[1:]
+        first = self.first
+        average_planes(prepared, probabilities, planes, first.network, first.plan, self._predict(first), first.engine.in_flight)
+        return planes
+
+    def _confirm_enhancement(self, label_map: LabelMap, probabilities: Probabilities, prepared: Prepared) -> tuple[LabelMap, Removed | None]:
+        """Applies the model's rule for enhancement, where it has one and it is asked for."""
+        numbers = self.model.spec.enhancement_rule
+        if numbers is None or self.options.keep_uncertain_enhancement:
+            return label_map, None
+        return numbers.rule().confirm(label_map, region_share(probabilities, Region.ET), prepared.reorientation.target.spacing_mm)
 
     def _predict(self, member: Member) -> Predict:
         return averaged_over_flips(member.engine.predict) if self.options.flips else member.engine.predict

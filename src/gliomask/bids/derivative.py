@@ -14,12 +14,10 @@ from typing import Any
 
 from gliomask.bids.layout import LABELS, Session
 from gliomask.bids.names import BidsName
-from gliomask.cohort import ResultFiles
 from gliomask.colours import PALETTE, in_hex
 from gliomask.io.brats import CaseFiles
 from gliomask.labels import Label, convention
-from gliomask.raw_route import RawFiles
-from gliomask.results.layout import FRAME
+from gliomask.results.layout import FRAME, CaseLayout
 from gliomask.sequences import Sequence
 
 SOURCE = "raw"
@@ -98,25 +96,24 @@ class Derivatives:
     root: Path
     reference: Sequence | None
 
-    def pieces(self, results: ResultFiles) -> Iterator[Piece]:
+    def pieces(self, results: CaseLayout) -> Iterator[Piece]:
         """Returns images, transforms and tables with their sidecars; of those that a segmentation may leave, those that it left.
 
         Args:
             results: as the segmentation left them.
         """
-        raw = RawFiles(results)
         yield from self._image(results.label_map, "dseg", None, "Labels of the tumour's parts; dseg.tsv says which is which.", {"Manual": False})
         for space in SPACES:
             extra = {"Manual": False}
-            yield from self._image(raw.label_map(space), "dseg", space, "Labels of the tumour's parts; dseg.tsv says which is which.", extra)
+            yield from self._image(results.label_map_in(space), "dseg", space, "Labels of the tumour's parts; dseg.tsv says which is which.", extra)
             mask_space = None if space == self.reference else space
-            yield from self._image(raw.mask(space), "mask", mask_space, "Brain mask.", {"Type": "Brain"}, desc="brain")
+            yield from self._image(results.mask_in(space), "mask", mask_space, "Brain mask.", {"Type": "Brain"}, desc="brain")
         worked_in = None if self.reference is None else FRAME
         labels = {"LabelMap": list(ABBREVIATIONS.values())}
         yield from self._image(results.probabilities, "probseg", worked_in, "Probability of each label, before post-processing.", labels)
         yield from self._image(results.uncertainty, "uncertainty", worked_in, "Entropy of the labels' probabilities: 0 sure, 1 none is likelier.", {})
         for sequence in self.files.used():
-            yield from self._transform(raw.transform(sequence), sequence)
+            yield from self._transform(results.transform(sequence), sequence)
         yield from self._volumes(results)
 
     @property
@@ -162,7 +159,7 @@ class Derivatives:
         }
         yield Piece(self._path(self._name("xfm", ".json", **entities)), in_json(fields))
 
-    def _volumes(self, results: ResultFiles) -> Iterator[Piece]:
+    def _volumes(self, results: CaseLayout) -> Iterator[Piece]:
         label_map = f"bids::{self._path(self._name('dseg', '.nii.gz'))}"
         fields = {"Description": "Volumes of the label map's labels and regions, on its grid.", "Sources": [label_map], **VOLUME_COLUMNS}
         yield Piece(self._path(self._name("volumes", ".tsv")), results.volumes_tsv)

@@ -13,7 +13,7 @@ from typing import Any
 
 from gliomask.bids.names import BidsName
 from gliomask.errors import UsageError
-from gliomask.io.json_file import UNREADABLE, read_json
+from gliomask.files.json import UNREADABLE, read_json
 from gliomask.sequences import Sequence, parse_sequence
 
 ANY = "*"

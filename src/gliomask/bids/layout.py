@@ -15,9 +15,9 @@ from typing import Any
 from gliomask.bids.filters import Filters
 from gliomask.bids.names import BidsName, is_label, parse_name
 from gliomask.errors import CaseError, FileFormatError, UsageError
+from gliomask.files.json import UNREADABLE, read_json
 from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles
-from gliomask.io.json_file import UNREADABLE, read_json
 from gliomask.labels import convention
 from gliomask.sequences import PAPER_ORDER, Sequence, refuse_too_few
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence as Ordered
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from gliomask.bids.derivative import Derivatives, Piece, in_json
@@ -17,15 +16,17 @@ from gliomask.bids.layout import Dataset, Session, session_files
 from gliomask.bids.output import describe_dataset, refuse_other_dataset, write_pieces
 from gliomask.bids.records import Request, compose, failure_path, kept, place_of, read_record, record_path, write_failure
 from gliomask.bids.thumbnail import thumbnail
-from gliomask.cohort import CohortResult, Progress, ResultFiles, Row, SegmentOne, Writing, segment_to_row
+from gliomask.cohort import CohortResult, Progress, Row, SegmentOne, Writing, segment_to_row
 from gliomask.errors import InputError, UsageError
+from gliomask.files.atomic import temporary_folder
+from gliomask.files.hashing import sha256_of
+from gliomask.files.json import read_json
 from gliomask.io.brats import CaseFiles
-from gliomask.io.json_file import read_json
 from gliomask.raw_route import segment_any_to_files
 from gliomask.report.case_report import case_report
 from gliomask.report.provenance import InputFile, provenance
-from gliomask.report.run_record import sha256_of
 from gliomask.reporting import IN_FRAME, RAW
+from gliomask.results.layout import CaseLayout
 from gliomask.segmentation import Segmentation, Segmenter
 from gliomask.sequences import Sequence
 
@@ -129,14 +130,14 @@ def _work_folder(plan: Plan, session: Session) -> Iterator[Path]:
     if plan.work is not None:
         yield plan.work / session.case_id
         return
-    with TemporaryDirectory(prefix="gliomask-bids-") as folder:
-        yield Path(folder)
+    with temporary_folder() as folder:
+        yield folder
 
 
 def _publishing(plan: Plan, session: Session, tell: Tell) -> SegmentOne:
     """A way of segmenting one case that also brings its results into the derivative dataset."""
 
-    def segment_one(segmenter: Segmenter, files: CaseFiles, results: ResultFiles, writing: Writing, progress: Progress) -> Segmentation:
+    def segment_one(segmenter: Segmenter, files: CaseFiles, results: CaseLayout, writing: Writing, progress: Progress) -> Segmentation:
         earlier = read_record(plan.output, session)
         # What an interrupted run left would be taken for a part of this one's.
         for path in results.all():
@@ -166,7 +167,7 @@ def _kept_row(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFil
         return Row(session.case_id, "failed", 0.0, "", str(error)), error
 
 
-def _pieces(plan: Plan, session: Session, files: CaseFiles, results: ResultFiles, result: Segmentation, record: dict[str, Any]) -> Iterator[Piece]:
+def _pieces(plan: Plan, session: Session, files: CaseFiles, results: CaseLayout, result: Segmentation, record: dict[str, Any]) -> Iterator[Piece]:
     """All files of a session but its run record."""
     reference = Sequence(record[RAW]["reference"]) if RAW in record else None
     derivatives = Derivatives(session, files, plan.dataset.root, reference)
@@ -175,7 +176,7 @@ def _pieces(plan: Plan, session: Session, files: CaseFiles, results: ResultFiles
     yield from _reports(plan, session, derivatives, results, result, record)
 
 
-def _reports(plan: Plan, session: Session, derivatives: Derivatives, results: ResultFiles, result: Segmentation, record: dict[str, Any]) -> Iterator[Piece]:
+def _reports(plan: Plan, session: Session, derivatives: Derivatives, results: CaseLayout, result: Segmentation, record: dict[str, Any]) -> Iterator[Piece]:
     label_map = InputFile("label map", derivatives.label_map_name, sha256_of(results.label_map))
     report = case_report(result.case, result.label_map, provenance(record, label_map), notes=(IN_FRAME,) if RAW in record else ())
     for form in plan.request.reports:

@@ -12,16 +12,16 @@ from typing import Any
 
 from gliomask.bids.derivative import in_json, uri
 from gliomask.bids.layout import Session
-from gliomask.cohort import KEPT, ResultFiles, Row, Writing
+from gliomask.cohort import KEPT, Row, Writing
 from gliomask.errors import UsageError
+from gliomask.files.json import UNREADABLE, read_json
 from gliomask.io.brats import CaseFiles
-from gliomask.io.json_file import UNREADABLE, read_json
 from gliomask.io.nifti import write_bytes
 from gliomask.labels import Region
 from gliomask.raw_route import RawOptions
-from gliomask.report.run_record import compose_record, input_hashes, sha256_of
-from gliomask.results.layout import REPORT_FORMATS
-from gliomask.results.resume import NO_RESULT_DEPENDS_ON
+from gliomask.report.run_record import compose_record, input_hashes
+from gliomask.results.layout import REPORT_FORMATS, CaseLayout
+from gliomask.results.resume import NO_RESULT_DEPENDS_ON, damaged
 from gliomask.results.write import Place
 from gliomask.segmentation import Segmenter
 
@@ -70,7 +70,7 @@ class Request:
         }
 
 
-def compose(segment_record: Mapping[str, Any], request: Mapping[str, Any], results: ResultFiles, outputs: Mapping[str, str]) -> dict[str, Any]:
+def compose(segment_record: Mapping[str, Any], request: Mapping[str, Any], results: CaseLayout, outputs: Mapping[str, str]) -> dict[str, Any]:
     """Returns the run record of a session: that of the segmentation, with URIs for paths, its volumes, the request and the files that were written."""
     volumes = read_json(results.volumes_json)
     return {
@@ -139,7 +139,7 @@ def kept(record: Mapping[str, Any], request: Mapping[str, Any], session: Session
         UsageError: it was finished with other scans, another model or other options, or files are gone.
     """
     changed = [name for name, value in request.items() if record["request"].get(name) != value]
-    gone = [name for name, digest in record["outputs"].items() if not (output / name).is_file() or sha256_of(output / name) != digest]
+    gone = damaged(record["outputs"], output)
     if changed or gone:
         why = f"with other {', '.join(changed)}" if changed else f"but {gone[0]} is gone or changed"
         raise UsageError(

@@ -25,8 +25,7 @@ def command(form: str, labels: str, colours: str, output: Path | None, overwrite
       gliomask labels --format slicer -o gliomask.ctbl       # 3D Slicer: load it, then choose it for the label map
     """
     from gliomask.colours import palette
-    from gliomask.errors import UsageError
-    from gliomask.io.nifti import write_bytes
+    from gliomask.files.atomic import write_bytes
     from gliomask.labels import convention
     from gliomask.report.label_files import LABEL_FILES
 
@@ -34,7 +33,5 @@ def command(form: str, labels: str, colours: str, output: Path | None, overwrite
     if output is None:
         echo(text, nl=False)
         return
-    if output.exists() and not overwrite:
-        raise UsageError(f"{output} exists. Give --overwrite to replace it.")
-    write_bytes(output, text.encode())
+    write_bytes(output, text.encode(), exclusive=not overwrite)
     echo(f"Written: {output}")

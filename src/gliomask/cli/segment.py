@@ -210,10 +210,11 @@ def _raw_options(mode: Mode, skip: str, brain_mask: Path | None, spaces: tuple[s
 
 def _segment_one(segmenter: Segmenter, files: CaseFiles, output: Path, writing: Writing, segment_one: SegmentOne) -> None:
     from gliomask.cli.progress import brain_progress
-    from gliomask.cohort import ResultFiles, exceptions
+    from gliomask.cohort import exceptions
     from gliomask.report.provenance import exceptions_in_words
+    from gliomask.results.layout import CaseLayout
 
-    results = ResultFiles.of(output, files.case_id)
+    results = CaseLayout.of(output, files.case_id)
     click.echo(files.describe())
     with brain_progress(files.case_id) as progress:
         result = segment_one(segmenter, files, results, writing, progress)

@@ -8,8 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gliomask.errors import CaseError, UsageError
+from gliomask.errors import CaseError
 from gliomask.evaluate.scoring import Evaluation
+from gliomask.files import atomic
 from gliomask.files.atomic import make_folder, write_bytes
 from gliomask.files.json import to_json
 from gliomask.files.tables import to_tsv
@@ -36,9 +37,8 @@ DEFINITIONS = {
 
 def refuse_existing(folder: Path, overwrite: bool, more: tuple[str, ...] = ()) -> None:
     """Raises UsageError where the folder holds results and they may not be replaced."""
-    existing = [name for name in (*FILES, *more) if (folder / name).exists()]
-    if existing and not overwrite:
-        raise UsageError(f"{folder / existing[0]} exists. Give --overwrite to replace the results, or another output folder.")
+    paths = [folder / name for name in (*FILES, *more)]
+    atomic.refuse_existing(paths, overwrite=overwrite, remedy="Give --overwrite to replace the results, or another output folder.")
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path, *, overwrite: bool = False, seconds: dict[str, float] | None = None) -> None:

@@ -27,6 +27,9 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
 """Errors of a file system without hard links."""
 
+REPLACE = "Give --overwrite to replace it."
+"""What to do where a file exists, unless a caller says more."""
+
 PREFIX, SUFFIX = ".gliomask-", ".part"
 """Names of temporary files are PREFIX, owner, `_`, random letters, SUFFIX; never longer than 80 letters, whatever the name of the result."""
 
@@ -68,7 +71,7 @@ def replacing(path: Path, *, exclusive: bool = False) -> Iterator[BinaryIO]:
             os.fsync(descriptor)
             status = os.fstat(descriptor)
         _put_in_place(temporary, path, exclusive)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
         written = _written.get()
         if written is not None:
             written[path] = (status.st_dev, status.st_ino)
@@ -103,18 +106,37 @@ def _put_in_place(temporary: Path, path: Path, exclusive: bool) -> None:
         return
     try:
         os.link(temporary, path)
-    except FileExistsError:
-        raise UsageError(f"{path} exists. Give --overwrite to replace it.") from None
     except OSError as error:
+        if isinstance(error, FileExistsError):
+            raise _exists(path) from None
         if error.errno not in NO_LINKS:
             raise
-        if os.path.lexists(path):
-            raise UsageError(f"{path} exists. Give --overwrite to replace it.") from None
+        refuse_existing([path], overwrite=False)
         temporary.replace(path)
 
 
-def _flush_folder(folder: Path) -> None:
-    """Makes the new name outlive a loss of power; where folders cannot be opened (Windows) the system sees to it."""
+def _exists(path: Path, remedy: str = REPLACE) -> UsageError:
+    return UsageError(f"{path} exists. {remedy}")
+
+
+def refuse_existing(paths: Iterable[Path], *, overwrite: bool, remedy: str = REPLACE) -> None:
+    """Refuses to replace.
+
+    Args:
+        paths: every file that may be written.
+        overwrite: replacing was asked for.
+        remedy: how the message ends.
+
+    Raises:
+        UsageError: one of the files exists and may not be replaced; also a link that leads nowhere counts.
+    """
+    existing = None if overwrite else next((path for path in paths if os.path.lexists(path)), None)
+    if existing is not None:
+        raise _exists(existing, remedy)
+
+
+def flush_folder(folder: Path) -> None:
+    """Makes names that were given in a folder outlive a loss of power; where folders cannot be opened (Windows) the system sees to it."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

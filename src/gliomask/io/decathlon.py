@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gliomask.errors import CaseError, FileFormatError, UsageError
+from gliomask.files.json import UNREADABLE, read_json
 from gliomask.files.paths import as_given
 from gliomask.io import nifti
-from gliomask.io.json_file import UNREADABLE, read_json
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
 
 CHANNEL_ORDER = (Sequence.FLAIR, Sequence.T1, Sequence.T1CE, Sequence.T2)

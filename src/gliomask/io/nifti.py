@@ -24,9 +24,9 @@ from nibabel.spatialimages import HeaderDataError
 
 from gliomask.arrays import Volume
 from gliomask.errors import FileFormatError, GeometryError, UsageError
-from gliomask.files.atomic import all_or_none, make_folder, refuse_unwritable, replacing, write_bytes
+from gliomask.files.atomic import all_or_none, make_folder, refuse_existing, refuse_unwritable, replacing, write_bytes
 from gliomask.files.regular import NotRegularError, open_regular
-from gliomask.geometry import Geometry
+from gliomask.geometry import QUATERNION_THRESHOLD, Geometry
 from gliomask.io.gunzip import GZIP_MAGIC, ByteStream, Gunzip, GunzipError
 
 MAX_VOXELS = 512 * 512 * 512
@@ -64,10 +64,6 @@ EXTENDER_BYTES = 4
 SINGLE_FILE_MAGIC = (b"n+1", b"n+2")
 REAL_KINDS = "iuf"
 """Numpy kinds of the data types that can be intensities or labels: integers and floats; not complex, not RGB."""
-
-QUATERNION_THRESHOLD = -1e-5
-"""Lowest square of a quaternion's first part that counts as 0. In float32 a rotation by 180 degrees can be a rounding error longer than 1; nibabel
-draws the line at -3.6e-7, which public sets miss by a little. At -1e-5 the rotation is still exact to 0.01 mm, and FSL and ITK read it so."""
 
 HIGHEST_FORM_CODE = 5
 """Of `qform_code` and `sform_code`: NIFTI_XFORM_TEMPLATE_OTHER. Other programs take an unknown code for none, and the scan for lying elsewhere."""
@@ -343,8 +339,7 @@ def write_volume(
         raise UsageError(f"{path}: values are written as uint8, int16 or float32; found {values.dtype}.")
     if values.ndim not in (3, 4) or values.shape[:3] != geometry.shape:
         raise GeometryError(f"{path}: the values have the shape {values.shape}, the grid has {geometry.shape}.")
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists. Give --overwrite to replace it.")
+    refuse_existing([path], overwrite=overwrite)
     written = _fresh_header(geometry) if header is None else _header_of_result(header)
     _describe_values(written, values)
     with replacing(path, exclusive=not overwrite) as stream:

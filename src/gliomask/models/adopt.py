@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from gliomask.engines.base import AGREEMENT_TOLERANCE, SPATIAL_AXES, InputKind
 from gliomask.engines.choose import DEFAULT_ENGINE, RUN_GRAPHS, open_engine
 from gliomask.errors import EngineUnavailableError, ModelError, UsageError
+from gliomask.files.atomic import refuse_existing
 from gliomask.io.nifti import write_bytes
 from gliomask.models.content import MAX_BYTES
 from gliomask.models.files import SPEC_NAME, Arrays, pack_arrays, read_limited, sha256
@@ -139,8 +140,7 @@ def adopt(graph: Path, folder: Path, name: str, said: Description, overwrite: bo
         UsageError: something has to be said, or what was said is impossible; or the folder holds a model already.
         ModelError: the graph cannot be used, does not answer as was said, or engines differ by more than the tolerance.
     """
-    if (folder / SPEC_NAME).exists() and not overwrite:
-        raise UsageError(f"{folder / SPEC_NAME} exists. Give --overwrite to replace the model.")
+    refuse_existing([folder / SPEC_NAME], overwrite=overwrite, remedy="Give --overwrite to replace the model.")
     content = read_limited(graph, MAX_BYTES["model.onnx"])
     reading = read_graph(content, str(graph))
     spec = _described(reading, name, said, graph)

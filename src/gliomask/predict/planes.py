@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from gliomask.arrays import Probabilities
-from gliomask.labels import Label
+from gliomask.arrays import Mask, Probabilities
 from gliomask.planes import VOLUME_AXES, Plane
 from gliomask.predict.brain import NetworkShape, PatchPlan, predict_brain
-from gliomask.predict.ensemble import SUSPICION
+from gliomask.predict.ensemble import suspects
 from gliomask.predict.tiles import Predict
 from gliomask.preprocess.channels import Prepared
 
@@ -40,8 +39,8 @@ def average_planes(
         predict: the network.
         in_flight: see `predict_brain`.
     """
-    suspected = probabilities[..., Label.BACKGROUND] < 1 - SUSPICION
-    if not planes or not suspected.any():
+    suspected = suspects(probabilities) if planes else None
+    if suspected is None or not suspected.any():
         return
     total = probabilities[suspected]
     for plane in planes:
@@ -51,7 +50,7 @@ def average_planes(
     probabilities[suspected] = total / np.float32(1 + len(planes))
 
 
-def _along(prepared: Prepared, suspected: np.ndarray, plane: Plane) -> Prepared:
+def _along(prepared: Prepared, suspected: Mask, plane: Plane) -> Prepared:
     """Returns the case with its axes in the order rows, columns, normal of a plane; nothing is copied."""
     normal, rows, columns = VOLUME_AXES[plane]
     axes = (rows, columns, normal)

@@ -156,24 +156,6 @@ class Fusion:
         return self._total
 
 
-def predict_patches(stack: npt.NDArray[np.float32], grid: PatchGrid, predict: Predict, background: float) -> npt.NDArray[np.float32]:
-    """Runs a network on every patch of a grid and averages the probabilities where patches overlap.
-
-    Args:
-        stack: (N, *grid.shape, C): N slices, or volumes, that share the grid.
-        grid: where the patches lie.
-        predict: the network.
-        background: value of the channels beyond the array.
-
-    Returns:
-        (N, *grid.shape, classes) probabilities; each pixel's weights sum to one.
-    """
-    fusion = Fusion(grid)
-    for start in grid.starts:
-        fusion.add(start, predict(cut(stack, start, grid.size, background)))
-    return fusion.mean()
-
-
 def cut(stack: npt.NDArray[np.float32], start: tuple[int, ...], size: tuple[int, ...], background: float) -> npt.NDArray[np.float32]:
     """Returns the patch (N, *size, C) that begins at `start`, filled with background where it leaves the array."""
     inside = tuple(slice(first, min(first + length, limit)) for first, length, limit in zip(start, size, stack.shape[1:-1], strict=True))

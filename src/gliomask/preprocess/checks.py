@@ -18,7 +18,7 @@ from gliomask.arrays import Mask, Volume
 from gliomask.case import Case
 from gliomask.errors import CaseError, GeometryError
 from gliomask.flag import Flag
-from gliomask.geometry import Geometry
+from gliomask.geometry import QUATERNION_THRESHOLD, Geometry
 from gliomask.preprocess.contrast import enhancement, fluid, likeness, resemblance, sample_ranks, top_share
 from gliomask.preprocess.shape import how_it_lies, largest_section_mm2, likeness_to_brain, misfit
 from gliomask.sequences import PAPER_ORDER, Sequence
@@ -155,8 +155,7 @@ def _orientation(case: Case) -> Flag | None:
     if header["sform_code"] <= 0 or header["qform_code"] <= 0:
         return None
     limit = max(case.geometry.spacing_mm)
-    # As `io.nifti` reads it, above which this module may not reach.
-    header.quaternion_threshold = -1e-5
+    header.quaternion_threshold = QUATERNION_THRESHOLD
     try:
         apart = case.geometry.corner_distance_mm(Geometry(case.geometry.shape, header.get_qform()))
     except (GeometryError, ValueError):

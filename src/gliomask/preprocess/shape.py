@@ -62,10 +62,8 @@ def how_it_lies(mask: Mask, geometry: Geometry) -> Lie | None:
         mask: (I, J, K), True inside the brain.
         geometry: its grid.
     """
-    turn = geometry.reorientation_to(LPS)
-    steps = tuple(max(1, round(COARSE_MM / mm)) for mm in turn.target.spacing_mm)
-    coarse = turn.apply(mask)[tuple(slice(step // 2, None, step) for step in steps)]
-    places = np.argwhere(coarse) * (np.array(turn.target.spacing_mm) * steps)
+    coarse, spacing = _thinned(mask, geometry, COARSE_MM)
+    places = np.argwhere(coarse) * spacing
     if len(places) < FEWEST_VOXELS:
         return None
     centred = places - places.mean(axis=0)
@@ -76,6 +74,13 @@ def how_it_lies(mask: Mask, geometry: Geometry) -> Lie | None:
     width, length, height = spread
     mirror = _likeness_to_mirror(coarse, 2) - _likeness_to_mirror(coarse, 0)
     return Lie(float(width / length), float(height / length), mirror, float((back**3).mean()), float((back * up).mean()))
+
+
+def _thinned(mask: Mask, geometry: Geometry, step_mm: float) -> tuple[Mask, npt.NDArray[np.float64]]:
+    """Returns every nth voxel of a mask in LPS order, about `step_mm` apart, and how far apart they are on each axis, mm."""
+    turn = geometry.reorientation_to(LPS)
+    steps = tuple(max(1, round(step_mm / mm)) for mm in turn.target.spacing_mm)
+    return turn.apply(mask)[tuple(slice(step // 2, None, step) for step in steps)], np.array(turn.target.spacing_mm) * steps
 
 
 def _likeness_to_mirror(mask: npt.NDArray[np.bool_], axis: int) -> float:
@@ -117,10 +122,8 @@ def likeness_to_brain(mask: Mask, geometry: Geometry) -> float | None:
         mask: (I, J, K), True inside the brain.
         geometry: its grid.
     """
-    turn_to = geometry.reorientation_to(LPS)
-    steps = tuple(max(1, round(OUTLINE_MM / mm)) for mm in turn_to.target.spacing_mm)
-    spacing = np.array(turn_to.target.spacing_mm) * steps
-    places = np.argwhere(turn_to.apply(mask)[tuple(slice(step // 2, None, step) for step in steps)]) * spacing
+    coarse, spacing = _thinned(mask, geometry, OUTLINE_MM)
+    places = np.argwhere(coarse) * spacing
     if len(places) < FEWEST_VOXELS * (COARSE_MM / OUTLINE_MM) ** 3:
         return None
     outline = _outline()

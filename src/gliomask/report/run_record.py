@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import sys
@@ -15,35 +14,15 @@ from typing import Any
 from gliomask import __version__
 from gliomask.engines.base import thread_count
 from gliomask.errors import FileFormatError
-from gliomask.io.json_file import UNREADABLE, read_json
+from gliomask.files.hashing import sha256_of
+from gliomask.files.json import UNREADABLE, read_json
 from gliomask.io.nifti import write_bytes
 
 RECORDED_PACKAGES = ("numpy", "scipy", "nibabel", "openvino", "onnxruntime", "keras", "tensorflow-cpu", "jax", "SimpleITK", "pydicom", "highdicom")
 """Packages whose version can change a result; the record names those that the process has loaded."""
 
-BLOCK_BYTES = 1 << 20
-
 MAX_RECORD_BYTES = 10 << 20
 """A run record has some kilobytes; more is none."""
-
-
-def sha256_of(path: Path) -> str:
-    """Returns the SHA-256 of a file, read in blocks.
-
-    Raises:
-        FileFormatError: it is no file, or cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        if path.exists() and not path.is_file():
-            # A pipe would be waited for.
-            raise FileFormatError(f"{path}: is {'a folder' if path.is_dir() else 'not a regular file'}. Give the file itself.")
-        with path.open("rb") as stream:
-            while block := stream.read(BLOCK_BYTES):
-                digest.update(block)
-    except OSError as error:
-        raise FileFormatError(f"{path}: cannot be read ({error.strerror or error}). Check that the file exists and may be read.") from error
-    return digest.hexdigest()
 
 
 def environment() -> dict[str, Any]:

@@ -14,9 +14,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from gliomask.errors import FileFormatError
-from gliomask.io.json_file import UNREADABLE, read_json
 from gliomask.labels import Region
-from gliomask.report.run_record import MAX_RECORD_BYTES
+from gliomask.report import run_record
 from gliomask.sequences import Sequence
 
 RECORD_VERSION = 2
@@ -212,13 +211,8 @@ def read_record(path: Path) -> RunRecord | None:
     Raises:
         FileFormatError: it cannot be read, is larger than any record, or is none.
     """
-    if not path.is_file():
-        return None
-    try:
-        values = read_json(path, MAX_RECORD_BYTES)
-    except UNREADABLE as error:
-        raise FileFormatError(f"{path}: is no run record: {error}. Remove it, or segment again.") from error
-    return parse_record(values, str(path))
+    values = run_record.read_record(path)
+    return None if values is None else parse_record(values, str(path))
 
 
 def earlier_outputs(path: Path) -> tuple[str, ...]:

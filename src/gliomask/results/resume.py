@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gliomask.errors import FileFormatError, UsageError
-from gliomask.report.run_record import sha256_of
+from gliomask.files.hashing import sha256_of
 from gliomask.results.record import RECORD_VERSION, RunRecord, read_record
 from gliomask.results.write import Place, recover
 
@@ -74,11 +74,17 @@ def earlier_record(place: Place, wanted: Wanted) -> RunRecord | None:
 
 def is_whole(record: RunRecord, folder: Path) -> bool:
     """True where every file that a record names is there, byte for byte."""
-    for name, digest in (record.outputs or {}).items():
-        path = folder / name
-        if not path.is_file() or sha256_of(path) != digest:
-            return False
-    return True
+    return not damaged(record.outputs or {}, folder)
+
+
+def damaged(outputs: Mapping[str, str], folder: Path) -> list[str]:
+    """Returns the outputs that are gone or changed.
+
+    Args:
+        outputs: SHA-256 by path from the folder.
+        folder: the output folder.
+    """
+    return [name for name, digest in outputs.items() if not (folder / name).is_file() or sha256_of(folder / name) != digest]
 
 
 def refuse_other_inputs(record: RunRecord, hashes: Mapping[str, str], place: Place) -> None:

@@ -20,9 +20,10 @@ from pathlib import Path, PurePosixPath
 from secrets import token_hex
 
 from gliomask.errors import UsageError
-from gliomask.io.json_file import UNREADABLE, read_json
-from gliomask.io.nifti import make_folder, refuse_unwritable
-from gliomask.report.run_record import sha256_of
+from gliomask.files import atomic
+from gliomask.files.atomic import flush_folder, make_folder, refuse_unwritable
+from gliomask.files.hashing import sha256_of
+from gliomask.files.json import UNREADABLE, read_json
 
 FILES, MANIFEST = "files", "manifest.json"
 """In a hidden folder: the new files under their names, and what is to be done with them."""
@@ -102,12 +103,12 @@ def write_case(place: Place, fill: Callable[[Path], None], compose: Callable[[di
         names = [*hashes, str(place.record)]
         write_plain(folder / MANIFEST, json.dumps({"files": names, "stale": stale}).encode())
         _refuse_folders(place, names)
-        _flush(folder)
+        flush_folder(folder)
         folder.rename(place.ready)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    _flush(place.folder)
+    flush_folder(place.folder)
     recover(place)
     return tuple(place.folder / name for name in names)
 
@@ -130,7 +131,7 @@ def recover(place: Place) -> bool:
         if (place.ready / FILES / place.record).is_file():
             # Where it is gone, it has been moved: the record that lies in its place is the new one.
             place.record_path.unlink(missing_ok=True)
-            _flush(place.folder)
+            flush_folder(place.folder)
             for name in stale:
                 (place.folder / name).unlink(missing_ok=True)
         for name in names:
@@ -139,7 +140,7 @@ def recover(place: Place) -> bool:
             if staged.is_file():
                 make_folder(target.parent)
                 staged.replace(target)
-                _flush(target.parent)
+                flush_folder(target.parent)
         # Half of a ready folder would look like results, so it is given up in one step.
         done = place.ready.rename(place.folder / f"{place.ready.stem}.{token_hex(4)}.part")
     except OSError as error:
@@ -175,16 +176,6 @@ def write_plain(path: Path, content: bytes) -> None:
         os.fsync(stream.fileno())
 
 
-def _flush(folder: Path) -> None:
-    """Makes renamings in a folder last, where the system can."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def _refuse_folders(place: Place, names: Iterable[str]) -> None:
     """A folder of a result's name cannot be replaced: said before anything counts."""
     taken = next((place.folder / name for name in names if (place.folder / name).is_dir()), None)
@@ -206,9 +197,7 @@ def refuse_existing(paths: Iterable[Path], whose: str, *, overwrite: bool) -> No
     paths = list(paths)
     for folder in {path.parent for path in paths}:
         refuse_unwritable(folder)
-    existing = next((path for path in paths if os.path.lexists(path)), None)
-    if existing is not None and not overwrite:
-        raise UsageError(f"{existing} exists. Give --overwrite to replace {whose}, or another output folder.")
+    atomic.refuse_existing(paths, overwrite=overwrite, remedy=f"Give --overwrite to replace {whose}, or another output folder.")
 
 
 def refuse_inputs(paths: Iterable[Path], inputs: Iterable[Path]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from gliomask.arrays import LabelMap
 from gliomask.case import Case
 from gliomask.errors import UsageError
+from gliomask.files.atomic import refuse_existing
 from gliomask.io.nifti import write_volume
 from gliomask.labels import convention
 from gliomask.simulate.atlas import atlas_files
@@ -82,9 +83,8 @@ def write_patients(
 
 
 def _refuse_existing(folder: Path, names: list[str], overwrite: bool) -> None:
-    existing = [folder / name for name in (*names, RECORD_NAME) if (folder / name).exists()]
-    if existing and not overwrite:
-        raise UsageError(f"{existing[0]} exists. Give --overwrite to replace it, or another output folder.")
+    paths = [folder / name for name in (*names, RECORD_NAME)]
+    refuse_existing(paths, overwrite=overwrite, remedy="Give --overwrite to replace it, or another output folder.")
 
 
 def write_patient(folder: Path, case: Case, label_map: LabelMap, *, overwrite: bool = False) -> None:

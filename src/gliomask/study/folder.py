@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gliomask.cohort import ResultFiles
 from gliomask.errors import FileFormatError, UsageError
-from gliomask.io.json_file import read_json
+from gliomask.files.json import read_json
 from gliomask.io.nifti import write_bytes
 from gliomask.models.files import SPEC_NAME
+from gliomask.results.layout import CaseLayout
 from gliomask.study.config import StudyConfig, make_study
 from gliomask.study.plan import Kind, Plan, Task
 from gliomask.study.tables import Cells, read_tsv, to_tsv
@@ -110,7 +110,7 @@ class StudyFolder:
         if task.kind is Kind.SCORE:
             return self.read_cells(task.name).covers(plan.cases(task.fold))
         if task.kind is Kind.PREDICT:
-            return all(ResultFiles.of(self.prediction(task.name), case).record.exists() for case in plan.cases(task.fold))
+            return all(CaseLayout.of(self.prediction(task.name), case).record.exists() for case in plan.cases(task.fold))
         return (self.model(task.name, task.fold) / SPEC_NAME).exists()
 
     def learning_curve(self, training: str, fold: int) -> list[dict[str, str]]:
@@ -128,7 +128,7 @@ class StudyFolder:
         if self.done(plan, Task(Kind.SCORE, experiment, fold)):
             return "done"
         cases = plan.cases(fold)
-        predicted = sum(ResultFiles.of(self.prediction(row.prediction), case).record.exists() for case in cases)
+        predicted = sum(CaseLayout.of(self.prediction(row.prediction), case).record.exists() for case in cases)
         if predicted:
             return f"predicted {predicted} of {len(cases)}"
         if self.done(plan, Task(Kind.TRAIN, row.training, fold)):

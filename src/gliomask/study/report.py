@@ -7,15 +7,15 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from gliomask.cohort import ResultFiles
 from gliomask.evaluate.panel import write_panel
 from gliomask.evaluate.scoring import CaseResult, Evaluation, Status
+from gliomask.files.json import read_json
 from gliomask.io.brats import find_cases
-from gliomask.io.json_file import read_json
 from gliomask.io.nifti import write_bytes
 from gliomask.labels import Region, convention
 from gliomask.metrics.empty import policy
 from gliomask.report.run_record import environment
+from gliomask.results.layout import CaseLayout
 from gliomask.study.figures import Curve, draw_comparison, draw_curves
 from gliomask.study.folder import StudyFolder, merge_rows
 from gliomask.study.page import Facts, page
@@ -140,7 +140,7 @@ def _predictions(folder: StudyFolder, plan: Plan) -> list[dict[str, str]]:
     for task in _done(folder, plan, Kind.PREDICT, [row.prediction for row in plan.rows.values()]):
         if (task.name, str(task.fold)) in known:
             continue
-        paths = [ResultFiles.of(folder.prediction(task.name), case).record for case in plan.cases(task.fold)]
+        paths = [CaseLayout.of(folder.prediction(task.name), case).record for case in plan.cases(task.fold)]
         records = [read_json(path) for path in paths]
         medians = {f"{stage}_seconds": statistics.median(record["seconds"][stage] for record in records) for stage in ("network", "total")}
         rows.append({"prediction": task.name, "fold": task.fold, "cases": len(records), **medians, "threads": records[0]["threads"]})
@@ -155,7 +155,7 @@ def _draw_panel(folder: StudyFolder, results: Results, data: Path) -> None:
     rows = [
         CaseResult(case, Status.SCORED, "", label_map, files[case].reference, files[case].labels, scores)
         for case, scores in results.cells[plan.study.baseline].scores.items()
-        if case in files and (label_map := ResultFiles.of(predictions, case).label_map).exists()
+        if case in files and (label_map := CaseLayout.of(predictions, case).label_map).exists()
     ]
     if rows:
         evaluation = Evaluation(tuple(rows), policy(plan.study.policy), convention("brats2021"), None, plan.study.seed)

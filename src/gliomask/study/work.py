@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gliomask.cohort import ResultFiles, Writing, segment_to_files
+from gliomask.cohort import Writing, segment_to_files
 from gliomask.errors import CaseError, GeometryError
 from gliomask.geometry import Geometry
 from gliomask.io.brats import CaseFiles, find_cases, read_label_map, read_label_map_on
@@ -18,6 +18,7 @@ from gliomask.metrics.region import RegionScores, score_region
 from gliomask.models.files import SPEC_NAME
 from gliomask.postprocess import postprocess
 from gliomask.preprocess.channels import NETWORK_ORIENTATION
+from gliomask.results.layout import CaseLayout
 from gliomask.segmentation import Options, Segmentation, Segmenter
 from gliomask.study.folder import StudyFolder
 from gliomask.study.plan import Kind, Plan, Task
@@ -116,7 +117,7 @@ def predict_missing(options: Options, cases: list[CaseFiles], output: Path, tell
         tell: told of every case.
         keep: given every result, to keep more of it than the files do.
     """
-    missing = [case for case in cases if not ResultFiles.of(output, case.case_id).record.exists()]
+    missing = [case for case in cases if not CaseLayout.of(output, case.case_id).record.exists()]
     if not missing:
         return
     # The record is written last: what lies there without one is what a killed process left.
@@ -125,7 +126,7 @@ def predict_missing(options: Options, cases: list[CaseFiles], output: Path, tell
         for case in missing:
             for leftover in output.glob(f".{case.case_id}_*.part"):
                 leftover.unlink()
-            keep(segment_to_files(segmenter, case, ResultFiles.of(output, case.case_id), writing))
+            keep(segment_to_files(segmenter, case, CaseLayout.of(output, case.case_id), writing))
             tell(f"segmented {case.case_id}")
 
 

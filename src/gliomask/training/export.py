@@ -14,7 +14,8 @@ from pydantic import JsonValue, ValidationError
 from gliomask.engines.base import AGREEMENT_TOLERANCE, EngineSource, InputKind, failure
 from gliomask.engines.choose import DEFAULT_ENGINE, open_engine
 from gliomask.errors import EngineUnavailableError, FileFormatError, UsageError
-from gliomask.io.json_file import read_json
+from gliomask.files.atomic import refuse_existing
+from gliomask.files.json import read_json
 from gliomask.io.nifti import write_bytes
 from gliomask.models.calibration import CoreNumbers, EnhancementNumbers, Quality, Subsets
 from gliomask.models.files import SPEC_NAME, Arrays, pack_arrays, sha256
@@ -75,8 +76,7 @@ def export_model(
         FileFormatError: train_run.json cannot be read.
         ModelError: the network cannot be exported, or an engine does not reproduce it.
     """
-    if (out_folder / SPEC_NAME).exists() and not overwrite:
-        raise UsageError(f"{out_folder / SPEC_NAME} exists. Give --overwrite to replace the model.")
+    refuse_existing([out_folder / SPEC_NAME], overwrite=overwrite, remedy="Give --overwrite to replace the model.")
     record, config = _read_run(run_folder)
     entry = network(config.network)
     model = entry.build(sequences=len(config.sequences), classes=len(OUTPUT_NAMES))

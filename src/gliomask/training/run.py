@@ -14,9 +14,9 @@ import keras
 from gliomask import __version__
 from gliomask.engines.base import thread_count
 from gliomask.errors import CaseError, UsageError
+from gliomask.files.json import read_json
 from gliomask.files.paths import as_given
 from gliomask.io.brats import CaseFiles, find_cases
-from gliomask.io.json_file import read_json
 from gliomask.io.nifti import write_bytes
 from gliomask.models.files import SPEC_NAME
 from gliomask.training.backend import accelerator

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gliomask.errors import UsageError
+from gliomask.files.atomic import all_or_none, refuse_existing, refuse_unwritable
 from gliomask.io.dicom.archive import Source, opened
 from gliomask.io.dicom.describe import Inspection, describe
 from gliomask.io.dicom.drawn_on import CONVERSION
 from gliomask.io.dicom.quiet import quiet_pydicom
 from gliomask.io.dicom.read import read
 from gliomask.io.dicom.survey import Progress, choose, survey
-from gliomask.io.nifti import all_or_none, refuse_unwritable, write_volume
+from gliomask.io.nifti import write_volume
 from gliomask.sequences import Sequence, parse_sequence
 
 
@@ -91,10 +91,3 @@ def convert(
         for sequence, scan in reading.examination.scans.items():
             write_volume(targets[sequence], scan.volume, scan.geometry, overwrite=overwrite)
     return targets, reading.inspection
-
-
-def refuse_existing(paths: Iterable[Path], *, overwrite: bool) -> None:
-    """Raises UsageError where a result exists that may not be replaced."""
-    existing = next((path for path in paths if os.path.lexists(path)), None)
-    if existing is not None and not overwrite:
-        raise UsageError(f"{existing} exists. Give --overwrite to replace it.")

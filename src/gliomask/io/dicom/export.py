@@ -10,8 +10,8 @@ from typing import Any
 
 from gliomask.arrays import LabelMap
 from gliomask.errors import EngineUnavailableError, GeometryError, GliomaskError, LabelError, UsageError
+from gliomask.files.atomic import all_or_none, refuse_existing, refuse_unwritable, write_bytes
 from gliomask.io.dicom.archive import opened
-from gliomask.io.dicom.convert import refuse_existing
 from gliomask.io.dicom.drawn_on import CONVERSION, drawn_on
 from gliomask.io.dicom.measurement_report import build_report
 from gliomask.io.dicom.quiet import quiet_pydicom
@@ -19,7 +19,7 @@ from gliomask.io.dicom.segmentation_object import build_segmentation
 from gliomask.io.dicom.source import SourceImages, in_source_order, load_source, unusable_header
 from gliomask.io.dicom.structure_set import build_structure_set
 from gliomask.io.dicom.survey import Progress
-from gliomask.io.nifti import all_or_none, read_volume, refuse_unwritable, stem, write_bytes
+from gliomask.io.nifti import read_volume, stem
 from gliomask.labels import LabelConvention
 
 

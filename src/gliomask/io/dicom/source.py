@@ -67,7 +67,7 @@ def load_source(place: Opened, grid: Geometry, number: str | None, drawn_on: Dra
     candidates = [series for series in found.series if series.geometry is not None and series.tags.sop_class in MR_CLASSES]
     if number is not None:
         candidates = [series for series in candidates if number in (series.label, series.tags.series_uid)]
-    matching = [series for series in candidates if series.geometry is not None and same_voxels(grid, series.geometry)]
+    matching = [series for series in candidates if series.geometry is not None and series.geometry.same_voxels(grid)]
     if not matching:
         grids = "; ".join(f"{series.name}: {series.geometry}" for series in candidates) or "no MR volume was found"
         raise GeometryError(f"The label map ({grid}) is in the grid of no series here ({grids}). Resample it to the series' grid first.")
@@ -90,12 +90,6 @@ def _recorded(matching: list[Series], drawn_on: DrawnOn) -> list[Series]:
             f"though the grids are equal. Give the place that holds series {drawn_on.label}, without --number."
         )
     return recorded
-
-
-def same_voxels(grid: Geometry, other: Geometry) -> bool:
-    """True when both grids have the same voxels in the world, in whichever order."""
-    target = grid.reorientation_to(other.orientation).target
-    return target.same_grid(other)
 
 
 def in_source_order(label_map: LabelMap, grid: Geometry, source: SourceImages) -> LabelMap:
