@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from heads import make_head, moved_examination, posed, scan_head, scanner_grid, true_mask
 
+from gliomask.case_results import KEPT, Writing, segment_cohort, segment_to_files
 from gliomask.cli.main import run
-from gliomask.cohort import KEPT, Writing, segment_cohort, segment_to_files
 from gliomask.errors import CaseError, FileFormatError, GeometryError, QualityError, UsageError
 from gliomask.examination import Examination, Scan
 from gliomask.geometry import Geometry

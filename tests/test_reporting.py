@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from conftest import make_tiny_case, tiny_labels, write_brats_case
 
+from gliomask.case_results import Writing, segment_to_files
 from gliomask.cli.main import run
-from gliomask.cohort import Writing, segment_to_files
 from gliomask.errors import CaseError, FileFormatError, GeometryError, UsageError
 from gliomask.io.brats import find_cases
 from gliomask.io.nifti import read_volume, write_volume

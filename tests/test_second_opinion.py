@@ -10,10 +10,10 @@ from conftest import MIXING, make_tiny_case, model_by_hand, write_brats_case
 from fakes import tiny_subsets
 
 import gliomask
-from gliomask import cohort
+from gliomask import case_results
 from gliomask.case import Case
+from gliomask.case_results import Writing, segment_cohort, segment_to_files
 from gliomask.cli.main import run
-from gliomask.cohort import Writing, segment_cohort, segment_to_files
 from gliomask.engines.fake import FakeEngine
 from gliomask.errors import ModelError, UsageError
 from gliomask.io.brats import find_cases
@@ -201,7 +201,7 @@ def test_a_cohort_goes_on_only_with_the_same_second_opinion(two_models, tiny_bra
     with Segmenter(Options()) as segmenter:
         segment_cohort(segmenter, cases, tmp_path / "out", writing)
         again = segment_cohort(segmenter, cases, tmp_path / "out", writing, resume=True)
-    assert [row.message for row in again.rows] == [cohort.KEPT]
+    assert [row.message for row in again.rows] == [case_results.KEPT]
     with Segmenter(Options(second_opinion="none")) as alone, pytest.raises(UsageError, match="with other second opinion, so"):
         segment_cohort(alone, cases, tmp_path / "out", writing, resume=True)
 

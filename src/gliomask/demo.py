@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from gliomask.cohort import Writing, segment_to_files
+from gliomask.case_results import Writing, segment_to_files
 from gliomask.io.brats import CaseFiles, find_cases, read_reference
 from gliomask.labels import Region, convention
 from gliomask.metrics.overlap import count

@@ -1,7 +1,7 @@
 """Raw scans in, results in the scanner's own grid out: the raw route joined to the segmentation, and the choice between it and the straight way.
 
-Scans as BraTS prepares them go straight through `cohort.segment_to_files`, to the byte as before. Others are brought to the frame of BraTS, segmented there,
-and the label map is brought back.
+Scans as BraTS prepares them go straight through `case_results.segment_to_files`, to the byte as before. Others are brought to the frame of BraTS, segmented
+there, and the label map is brought back.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from gliomask.arrays import LabelMap
 from gliomask.case import Case
-from gliomask.cohort import (
+from gliomask.case_results import (
     Progress,
     Writing,
     predicted_dice,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gliomask.arrays import LabelMap, Mask
-from gliomask.cohort import Progress, SegmentOne, Writing
+from gliomask.case_results import Progress, SegmentOne, Writing
 from gliomask.errors import CaseError, GeometryError, GliomaskError, InputError, UsageError
 from gliomask.files.hashing import sha256_of
 from gliomask.geometry import Geometry

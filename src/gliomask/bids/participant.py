@@ -16,7 +16,7 @@ from gliomask.bids.layout import Dataset, Session, session_files
 from gliomask.bids.output import describe_dataset, refuse_other_dataset, write_pieces
 from gliomask.bids.records import Request, compose, failure_path, kept, place_of, read_record, record_path, write_failure
 from gliomask.bids.thumbnail import thumbnail
-from gliomask.cohort import CohortResult, Progress, Row, SegmentOne, Writing, segment_to_row
+from gliomask.case_results import CohortResult, Progress, Row, SegmentOne, Writing, segment_to_row
 from gliomask.errors import InputError, UsageError
 from gliomask.files.atomic import temporary_folder
 from gliomask.files.hashing import sha256_of

@@ -12,7 +12,7 @@ from typing import Any
 
 from gliomask.bids.derivative import in_json, uri
 from gliomask.bids.layout import Session
-from gliomask.cohort import KEPT, Row, Writing
+from gliomask.case_results import KEPT, Row, Writing
 from gliomask.errors import UsageError
 from gliomask.files.json import UNREADABLE, read_json
 from gliomask.io.brats import CaseFiles

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gliomask.bids.layout import Dataset, Session
     from gliomask.bids.participant import Plan
     from gliomask.bids.records import Request
-    from gliomask.cohort import Row
+    from gliomask.case_results import Row
     from gliomask.raw_route import Mode
 
 _PATH = click.Path(path_type=Path)
@@ -147,7 +147,7 @@ def _request(raw_mode: Mode, spaces: tuple[str, ...], report: str, *, probseg: b
     """What is wanted of every session."""
     from gliomask.bids.layout import LABELS
     from gliomask.bids.records import Request
-    from gliomask.cohort import Writing
+    from gliomask.case_results import Writing
     from gliomask.labels import convention
     from gliomask.raw_route import RawOptions
     from gliomask.reporting import Reporting

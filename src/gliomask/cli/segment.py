@@ -10,7 +10,7 @@ import click
 from gliomask.cli import options as shared
 
 if TYPE_CHECKING:
-    from gliomask.cohort import Row, SegmentOne, Writing
+    from gliomask.case_results import Row, SegmentOne, Writing
     from gliomask.errors import InputError
     from gliomask.io.brats import CaseFiles
     from gliomask.raw_route import Mode, RawOptions
@@ -116,7 +116,7 @@ def command(
     """
     from dataclasses import replace
 
-    from gliomask.cohort import Writing
+    from gliomask.case_results import Writing
     from gliomask.errors import UsageError
     from gliomask.io.nifti import is_nifti_name
     from gliomask.labels import convention
@@ -209,8 +209,8 @@ def _raw_options(mode: Mode, skip: str, brain_mask: Path | None, spaces: tuple[s
 
 
 def _segment_one(segmenter: Segmenter, files: CaseFiles, output: Path, writing: Writing, segment_one: SegmentOne) -> None:
+    from gliomask.case_results import exceptions
     from gliomask.cli.progress import brain_progress
-    from gliomask.cohort import exceptions
     from gliomask.report.provenance import exceptions_in_words
     from gliomask.results.layout import CaseLayout
 
@@ -233,7 +233,7 @@ def _segment_one(segmenter: Segmenter, files: CaseFiles, output: Path, writing: 
 def _segment_many(
     segmenter: Segmenter, cases: list[CaseFiles | tuple[str, InputError]], output: Path, writing: Writing, segment_one: SegmentOne, resume: bool
 ) -> int:
-    from gliomask.cohort import KEPT, segment_cohort
+    from gliomask.case_results import KEPT, segment_cohort
 
     def tell(row: Row) -> None:
         done.append(row)

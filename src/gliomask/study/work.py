@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gliomask.cohort import Writing, segment_to_files
+from gliomask.case_results import Writing, segment_to_files
 from gliomask.errors import CaseError, GeometryError
 from gliomask.geometry import Geometry
 from gliomask.io.brats import CaseFiles, find_cases, read_label_map, read_label_map_on

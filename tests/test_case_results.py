@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from conftest import make_tiny_case, tiny_labels, write_brats_case
 
-from gliomask import cohort
-from gliomask.cohort import Writing, segment_cohort, segment_to_files
+from gliomask import case_results
+from gliomask.case_results import Writing, segment_cohort, segment_to_files
 from gliomask.errors import CaseError, QualityError, UsageError
 from gliomask.flag import Flag
 from gliomask.io.brats import find_cases
@@ -90,7 +90,7 @@ def test_nothing_stays_when_the_disk_is_full_half_way(segmenter, case_files, tmp
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cohort, "draw_preview", full)
+    monkeypatch.setattr(case_results, "draw_preview", full)
     with pytest.raises(OSError, match="No space"):
         segment_to_files(segmenter, case_files, CaseLayout.of(tmp_path / "out", "tiny"), WRITING)
     assert names(tmp_path / "out") == []
@@ -140,13 +140,13 @@ def test_finished_cases_are_kept_and_the_others_done(segmenter, two_cases, tmp_p
     (out / "tiny_run.json").unlink()  # as a kill leaves it: the record is written last
     kept, redone = (out / "second_seg.nii.gz").stat().st_mtime_ns, (out / "tiny_seg.nii.gz").stat().st_mtime_ns
     found = segment_cohort(segmenter, two_cases, out, plain, resume=True)
-    assert [(row.case, row.status, row.message) for row in found.rows] == [("second", "done", cohort.KEPT), ("tiny", "done", "")]
+    assert [(row.case, row.status, row.message) for row in found.rows] == [("second", "done", case_results.KEPT), ("tiny", "done", "")]
     assert [(row.wt_ml, row.tc_ml, row.et_ml, row.flags) for row in found.rows] == [(row.wt_ml, row.tc_ml, row.et_ml, row.flags) for row in first.rows]
     assert (out / "second_seg.nii.gz").stat().st_mtime_ns == kept
     assert (out / "tiny_seg.nii.gz").stat().st_mtime_ns > redone
     monkeypatch.setattr(segmenter, "run", lambda *arguments: pytest.fail("nothing is left to do"))
-    assert [row.message for row in segment_cohort(segmenter, two_cases, out, plain, resume=True).rows] == [cohort.KEPT] * 2
-    assert (out / "cohort.tsv").read_text().count(cohort.KEPT) == 2
+    assert [row.message for row in segment_cohort(segmenter, two_cases, out, plain, resume=True).rows] == [case_results.KEPT] * 2
+    assert (out / "cohort.tsv").read_text().count(case_results.KEPT) == 2
 
 
 @pytest.mark.parametrize(
