@@ -151,9 +151,7 @@ THICKNESS_PIXELS = (2.0, 5.0)
 """Thickness of simulated slices; clinical 2-D sequences have 3 to 6 mm (Ellingson et al., Neuro-Oncology 2015, ask for at most 4)."""
 
 
-def thicken(
-    patch: npt.NDArray[np.float32], background: float, strength: Strength, generator: np.random.Generator, slices: int = 1
-) -> npt.NDArray[np.float32]:
+def thicken(patch: npt.NDArray[np.float32], background: float, strength: Strength, generator: np.random.Generator, slices: int = 1) -> npt.NDArray[np.float32]:
     """Blurs some sequences along one axis as slices of 2 to 5 pixels, interpolated back, are blurred. Background keeps its value.
 
     Args:
