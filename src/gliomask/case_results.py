@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gliomask.case import Case
-from gliomask.engines.base import thread_count
 from gliomask.errors import FileFormatError, GliomaskError, InputError, QualityError, UsageError
 from gliomask.flag import Flag
 from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles, read_files
 from gliomask.labels import LabelConvention
+from gliomask.processors import thread_count
 from gliomask.quality import entropy
 from gliomask.report.preview import draw_preview
 from gliomask.report.run_record import compose_record, input_hashes
