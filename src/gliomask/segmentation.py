@@ -17,17 +17,16 @@ import numpy.typing as npt
 
 from gliomask.arrays import LabelMap, Probabilities
 from gliomask.case import Case
-from gliomask.engines.ends import REGION_NAMES, decide
 from gliomask.engines.precision import choose_precision
 from gliomask.errors import CaseError, ModelError, UsageError
 from gliomask.flag import Flag
 from gliomask.geometry import Geometry
 from gliomask.io.brats import find_cases, read_case
 from gliomask.judgement import doubtful, expectation_holds, nothing_found, unpromised
-from gliomask.labels import Label, Region
+from gliomask.labels import REGION_NAMES, Label, Region
 from gliomask.models.registry import DEFAULT_MODEL, load_model
 from gliomask.models.shelf import summaries
-from gliomask.postprocess import CHAINS, CoreRule, Removed, postprocess
+from gliomask.postprocess import CHAINS, CoreRule, Removed, decide, postprocess
 from gliomask.predict.brain import NetworkShape, PatchPlan, predict_brain
 from gliomask.predict.ensemble import consult
 from gliomask.predict.flips import averaged_over_flips

@@ -11,8 +11,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
-from gliomask.engines.ends import LABEL_NAMES, REGION_NAMES, Activation, GraphEnds, are_regions
+from gliomask.engines.ends import Activation, GraphEnds
 from gliomask.errors import UsageError
+from gliomask.labels import LABEL_NAMES, REGION_NAMES, are_regions
 from gliomask.models.calibration import CoreNumbers, EnhancementNumbers, Quality, Subsets
 from gliomask.models.content import INT8_GRAPH
 from gliomask.models.schema import Part, Text, parsed
