@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from gliomask.arrays import LabelMap, Probabilities
+from gliomask.arrays import LabelMap, Probabilities, short_repr
 from gliomask.case import Case
 from gliomask.engines.precision import choose_precision
 from gliomask.errors import CaseError, ModelError, UsageError
@@ -121,6 +121,8 @@ class Segmentation:
     models: tuple[str, ...] = ()
     core_rule: CoreRule | None = None
     removed_enhancement: Removed | None = None
+
+    __repr__ = short_repr
 
 
 class Stopwatch:

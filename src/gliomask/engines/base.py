@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from gliomask.arrays import short_repr
 from gliomask.engines.ends import GraphEnds
 from gliomask.errors import GliomaskError, LimitError, ModelError, UsageError
 from gliomask.processors import thread_count as thread_count
@@ -55,6 +56,8 @@ class EngineSource:
     size_multiple: int = 2
     build: Callable[[], Any] | None = None
     ends: GraphEnds = field(default_factory=GraphEnds)
+
+    __repr__ = short_repr
 
     def checked(self, batch: Batch) -> Batch:
         """Returns the batch, contiguous, if the network can take it. Nothing is padded here: that is the caller's to choose.

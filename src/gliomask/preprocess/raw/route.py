@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gliomask.air import BRAIN_LIMITS_ML, find_foreground
-from gliomask.arrays import Affine, LabelMap, Mask
+from gliomask.arrays import Affine, LabelMap, Mask, short_repr
 from gliomask.case import Case
 from gliomask.errors import GeometryError, QualityError, UsageError
 from gliomask.examination import Examination, Scan
@@ -65,6 +65,8 @@ class Settings:
     without: frozenset[Sequence] = frozenset()
     threads: int | None = None
 
+    __repr__ = short_repr
+
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"{self.threads} threads were asked for; at least 1 is needed.")
@@ -112,6 +114,8 @@ class RawCase:
     matrices: Mapping[Sequence, Affine]
     steps: tuple[Step, ...]
     flags: tuple[Flag, ...] = ()
+
+    __repr__ = short_repr
 
     def label_map_in(self, sequence: Sequence, label_map: LabelMap) -> LabelMap:
         """Returns a label map of the frame on a scan's own grid: (I, J, K).
