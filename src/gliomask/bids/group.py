@@ -15,10 +15,9 @@ from gliomask.bids.layout import Session
 from gliomask.bids.output import refuse_other_dataset
 from gliomask.bids.page import GroupPage, Member
 from gliomask.bids.records import LOGS, read_failure, read_record
+from gliomask.bids.session_record import SessionRecord
 from gliomask.errors import UsageError
 from gliomask.io.nifti import write_bytes
-from gliomask.labels import Label, Region
-from gliomask.reporting import RAW
 from gliomask.results.write import refuse_existing
 
 TABLE, SIDECAR, PAGE = "group_volumes.tsv", "group_volumes.json", "group.html"
@@ -92,10 +91,10 @@ def _member(output: Path, session: Session) -> Member:
     record = read_record(output, session)
     picture = output / session.folder / "figures" / f"{session.case_id}_dseg.png"
     if failure is not None:
-        return Member(session, "failed", _values(session, "failed", message=str(failure["message"])))
+        return Member(session, "failed", _values(session, "failed", message=failure.message))
     if record is None:
         return Member(session, "missing", _values(session, "missing", message="not segmented yet"))
-    gone = [name for name in record["outputs"] if not (output / name).is_file()]
+    gone = [name for name in record.outputs or () if not (output / name).is_file()]
     if gone:
         return Member(session, "missing", _values(session, "missing", message=f"{gone[0]} is gone"))
     return Member(session, "done", _values(session, "done", **dict(_results(record))), picture.read_bytes(), _flags(record))
@@ -108,22 +107,22 @@ def _values(session: Session, status: str, **more: str) -> dict[str, str]:
     return {name: found.get(name) or NOT_THERE for name in COLUMNS}
 
 
-def _results(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "raw_route", "yes" if RAW in record else "no"
-    for region in Region:
-        yield f"{region.value.lower()}_ml", f"{record['volumes']['regions'][region.value]['volume_ml']:.3f}"
-        expected = record.get("predicted_dice", {}).get(region.value)
-        if expected:
-            yield f"expected_dice_{region.value.lower()}", f"{expected['dice']:.3f}"
-    for label in (Label.NECROTIC, Label.OEDEMA):
-        yield f"{label.name.lower()}_ml", f"{record['volumes']['labels'][label.name.lower()]['volume_ml']:.3f}"
-    yield "flags", " ".join(str(flag["name"]) for flag in record["quality_flags"])
-    yield "model", str(record.get("model", {}).get("name", ""))
-    yield "gliomask", str(record.get("environment", {}).get("gliomask", ""))
+def _results(record: SessionRecord) -> Iterator[tuple[str, str]]:
+    yield "raw_route", "no" if record.raw_route is None else "yes"
+    if record.volumes is not None:
+        for region, amount in record.volumes.regions.items():
+            yield f"{region.value.lower()}_ml", f"{amount.volume_ml:.3f}"
+        for name, amount in record.volumes.labels.items():
+            yield f"{name}_ml", f"{amount.volume_ml:.3f}"
+    for region, expected in record.predicted_dice.items():
+        yield f"expected_dice_{region.value.lower()}", f"{expected.dice:.3f}"
+    yield "flags", " ".join(flag.name for flag in record.quality_flags)
+    yield "model", record.model.name
+    yield "gliomask", str(record.environment.get("gliomask", ""))
 
 
-def _flags(record: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(str(flag.get("message", flag["name"])) for flag in record["quality_flags"])
+def _flags(record: SessionRecord) -> tuple[str, ...]:
+    return tuple(flag.message for flag in record.quality_flags)
 
 
 def _table(members: Ordered[Member]) -> bytes:

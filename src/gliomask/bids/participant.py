@@ -150,7 +150,7 @@ def _publishing(plan: Plan, session: Session, tell: Tell) -> SegmentOne:
             return in_json(compose(record, request, results, outputs))
 
         pieces = _pieces(plan, session, files, results, result, record)
-        write_pieces(plan.output, pieces, place_of(session, plan.output), record_of, earlier["outputs"] if earlier else ())
+        write_pieces(plan.output, pieces, place_of(session, plan.output), record_of, (earlier.outputs or ()) if earlier else ())
         (plan.output / failure_path(session)).unlink(missing_ok=True)
         return result
 

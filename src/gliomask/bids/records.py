@@ -12,12 +12,12 @@ from typing import Any
 
 from gliomask.bids.derivative import in_json, uri
 from gliomask.bids.layout import Session
+from gliomask.bids.session_record import FailureRecord, SessionRecord, read_as
 from gliomask.case_results import KEPT, Row, Writing
 from gliomask.errors import UsageError
-from gliomask.files.json import UNREADABLE, read_json
+from gliomask.files.json import read_json
 from gliomask.io.brats import CaseFiles
 from gliomask.io.nifti import write_bytes
-from gliomask.labels import Region
 from gliomask.raw_route import RawOptions
 from gliomask.report.run_record import compose_record, input_hashes
 from gliomask.results.layout import REPORT_FORMATS, CaseLayout
@@ -73,7 +73,7 @@ class Request:
 def compose(segment_record: Mapping[str, Any], request: Mapping[str, Any], results: CaseLayout, outputs: Mapping[str, str]) -> dict[str, Any]:
     """Returns the run record of a session: that of the segmentation, with URIs for paths, its volumes, the request and the files that were written."""
     volumes = read_json(results.volumes_json)
-    return {
+    values = {
         **segment_record,
         "command": "gliomask-bids",
         "inputs": request["inputs"],
@@ -82,6 +82,7 @@ def compose(segment_record: Mapping[str, Any], request: Mapping[str, Any], resul
         "request": dict(request),
         "outputs": dict(outputs),
     }
+    return SessionRecord.model_validate(values).plain()
 
 
 def place_of(session: Session, output: Path) -> Place:
@@ -96,50 +97,36 @@ def place_of(session: Session, output: Path) -> Place:
     return Place(output, case_id, record_path(session), owns)
 
 
-def read_record(output: Path, session: Session) -> dict[str, Any] | None:
+def read_record(output: Path, session: Session) -> SessionRecord | None:
     """Returns the run record of a session; None where there is none.
 
     Raises:
-        UsageError: there is a file, but it is no record.
+        UsageError: there is a file, but it is no record, or one of an earlier version.
     """
-    return _read(output / record_path(session), ("outputs", "volumes", "request", "quality_flags"))
+    return read_as(SessionRecord, output / record_path(session))
 
 
-def read_failure(output: Path, session: Session) -> dict[str, Any] | None:
+def read_failure(output: Path, session: Session) -> FailureRecord | None:
     """Returns the reason why a session could not be done; None where there is none. Raises as `read_record`."""
-    return _read(output / failure_path(session), ("message",))
+    return read_as(FailureRecord, output / failure_path(session))
 
 
-def _read(path: Path, needed: tuple[str, ...]) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        content: dict[str, Any] = read_json(path)
-        missing = [name for name in needed if name not in content]
-    except (*UNREADABLE, TypeError) as error:
-        raise UsageError(f"{path}: is no record of gliomask-bids ({error}). Remove it and segment that session again.") from error
-    if missing:
-        raise UsageError(f"{path}: is no record of gliomask-bids: it has no {missing[0]}. Remove it and segment that session again.")
-    if not isinstance(content.get("outputs", {}), dict):
-        raise UsageError(f"{path}: was written by an earlier version of gliomask, without hashes of the results. Remove it and segment that session again.")
-    return content
-
-
-def row_of(session: Session, record: Mapping[str, Any], message: str = KEPT) -> Row:
+def row_of(session: Session, record: SessionRecord, message: str = KEPT) -> Row:
     """Returns the row of a finished session."""
-    amounts = {f"{region.value.lower()}_ml": float(record["volumes"]["regions"][region.value]["volume_ml"]) for region in Region}
-    flags = " ".join(str(flag["name"]) for flag in record["quality_flags"])
+    regions = {} if record.volumes is None else record.volumes.regions
+    amounts = {f"{region.value.lower()}_ml": amount.volume_ml for region, amount in regions.items()}
+    flags = " ".join(flag.name for flag in record.quality_flags)
     return Row(session.case_id, "done", 0.0, flags, message, **amounts)
 
 
-def kept(record: Mapping[str, Any], request: Mapping[str, Any], session: Session, output: Path) -> Row:
+def kept(record: SessionRecord, request: Mapping[str, Any], session: Session, output: Path) -> Row:
     """Returns the row of a session that an earlier run has finished.
 
     Raises:
         UsageError: it was finished with other scans, another model or other options, or files are gone.
     """
-    changed = [name for name, value in request.items() if record["request"].get(name) != value]
-    gone = damaged(record["outputs"], output)
+    changed = [name for name, value in request.items() if record.request.get(name) != value]
+    gone = damaged(record.outputs or {}, output)
     if changed or gone:
         why = f"with other {', '.join(changed)}" if changed else f"but {gone[0]} is gone or changed"
         raise UsageError(
@@ -153,4 +140,5 @@ def write_failure(output: Path, session: Session, row: Row, error: Exception) ->
     path = output / failure_path(session)
     path.parent.mkdir(parents=True, exist_ok=True)
     fields = {"case": session.case_id, "error": type(error).__name__, "message": row.message, "seconds": {"total": row.seconds}}
-    write_bytes(path, in_json(compose_record("gliomask-bids", fields)))
+    record = FailureRecord.model_validate(compose_record("gliomask-bids", fields))
+    write_bytes(path, in_json(record.model_dump(mode="json")))
