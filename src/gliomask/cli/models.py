@@ -36,7 +36,8 @@ def list_models(as_json: bool) -> None:
 
     The figures are those of each model.json; scores are comparable only where they are of the same patients. See gliomask models info.
     """
-    from gliomask.models.shelf import summaries, table
+    from gliomask.cli.model_text import table
+    from gliomask.models.shelf import summaries
 
     found = summaries()
     if as_json:
@@ -56,7 +57,8 @@ def info(model: str, as_json: bool) -> None:
     Example:
       gliomask models info dense
     """
-    from gliomask.models.shelf import find_model, page, summarise
+    from gliomask.cli.model_text import page
+    from gliomask.models.shelf import find_model, summarise
 
     found = summarise(find_model(model))
     if as_json:
