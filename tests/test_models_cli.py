@@ -9,6 +9,7 @@ import sys
 import pytest
 from fakes import tiny_spec, tiny_subsets, write_tiny_model
 
+from gliomask.cli import model_text
 from gliomask.cli.main import run
 from gliomask.models import shelf
 from gliomask.models.calibration import Quality, QualityLine
@@ -66,16 +67,16 @@ def test_what_was_not_measured_is_said_to_be_so(tmp_path, capsys):
     assert "Dice        not measured" in page
     assert "seconds     not measured" in page
     assert "2 patients, 40 patches" in page
-    assert "not measured" in shelf.table([shelf.summarise(folder)])
+    assert "not measured" in model_text.table([shelf.summarise(folder)])
     some = {"regions": {"WT": {"dice": {"median": 0.9, "median_low": 0.8, "median_high": 0.95, "mean": 0.8}}}, "cases": 7}
     (folder / "model.json").write_bytes(spec_bytes(tiny_spec("slices", scores=some)))
-    assert "0.900 / ? / ?" in shelf.table([shelf.summarise(folder)])
-    assert "median 0.900 (95 %: 0.800 to 0.950), mean 0.800 (no interval)" in shelf.page(shelf.summarise(folder))
+    assert "0.900 / ? / ?" in model_text.table([shelf.summarise(folder)])
+    assert "median 0.900 (95 %: 0.800 to 0.950), mean 0.800 (no interval)" in model_text.page(shelf.summarise(folder))
 
 
 def test_what_a_models_own_estimates_are_worth_is_told(tmp_path, capsys):
     folder = write_tiny_model(tmp_path / "tiny")
-    assert "estimates   none: how sure it is was not calibrated" in shelf.page(shelf.summarise(folder))
+    assert "estimates   none: how sure it is was not calibrated" in model_text.page(shelf.summarise(folder))
     line = QualityLine(intercept=-1.0, slope=2.0, below=0.2, above=0.1, spearman=0.65, held=0.83, width=0.27)
     lines = {"WT": line, "TC": line, "ET": line.model_copy(update={"spearman": None})}
     quality = Quality(regions=lines, coverage=0.8, cases=65, flagged=9, worst=10, worst_flagged=6, protocol="By hand.", command="calibrate x")
@@ -91,7 +92,7 @@ def test_what_missing_sequences_cost_is_told(tmp_path):
     (folder / "model.json").write_bytes(spec_bytes(tiny_spec("slices", subsets=tiny_subsets())))
     summary = shelf.summarise(folder)
     assert summary.lacking == {"nothing": dict.fromkeys(("WT", "TC", "ET"), 0.9), "t1": dict.fromkeys(("WT", "TC", "ET"), 0.7)}
-    assert "lacking     t1: median Dice WT 0.700, TC 0.700, ET 0.700, alone" in shelf.page(summary)
+    assert "lacking     t1: median Dice WT 0.700, TC 0.700, ET 0.700, alone" in model_text.page(summary)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "[" * 100_000, '{"name": 1}'])
