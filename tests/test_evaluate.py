@@ -19,6 +19,7 @@ from gliomask.evaluate.panel import spread, write_panel
 from gliomask.evaluate.results import FILES, describe
 from gliomask.io.label_maps import find_label_maps
 from gliomask.labels import CONVENTIONS, Region
+from gliomask.report.run_record import write_record
 
 
 def write(path: Path, labels: np.ndarray, convention: str = "brats2021", affine: np.ndarray = TINY_AFFINE) -> Path:
@@ -249,7 +250,8 @@ def test_the_panel_shows_the_range_of_the_cohort(tmp_path, references):
 
 
 def test_the_panel_starts_from_the_networks_own_answer(tmp_path, predictions, references):
-    (predictions / "a_run.json").write_text(json.dumps({"options": {"postprocess": "3d"}}))
+    fields = {"case": "a", "inputs": {}, "model": {"name": "m", "sha256": "s"}, "options": {"postprocess": "3d"}}
+    write_record(predictions / "a_run.json", "segment", fields)
     evaluation = evaluate(predictions, references)
     with pytest.raises(UsageError, match="--panel-predictions"):
         write_panel(evaluation, references, tmp_path / "panel.png", cases=["a"])

@@ -4,13 +4,19 @@ import pytest
 
 from gliomask.errors import FileFormatError
 from gliomask.files.hashing import sha256_of
-from gliomask.report.run_record import MAX_RECORD_BYTES, read_record, write_record
+from gliomask.report.run_record import compose_record, write_record
+from gliomask.results.record import MAX_RECORD_BYTES, read_record
+
+FIELDS = {"case": "x", "inputs": {}, "model": {"name": "m", "sha256": "s"}, "options": {}}
+"""What a record of a segmentation has in every version."""
 
 
 def test_a_record_that_was_written_is_read(tmp_path):
-    write_record(tmp_path / "x_run.json", "segment", {"case": "x"})
+    write_record(tmp_path / "x_run.json", "segment", FIELDS)
     record = read_record(tmp_path / "x_run.json")
-    assert (record["command"], record["case"]) == ("segment", "x")
+    assert (record.command, record.case, record.record_version) == ("segment", "x", 1)
+    assert record.as_read() == {**json.loads((tmp_path / "x_run.json").read_text()), "record_version": 1}
+    assert set(record.as_read()) == {*compose_record("segment", FIELDS), "record_version"}
 
 
 def test_where_there_is_none_nothing_is_read(tmp_path):

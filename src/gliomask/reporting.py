@@ -25,9 +25,9 @@ from gliomask.report.case_report import case_report
 from gliomask.report.pdf import require_fpdf
 from gliomask.report.provenance import InputFile, Provenance, file_name, provenance
 from gliomask.report.rendered import Rendered
-from gliomask.report.run_record import read_record
 from gliomask.report.timeline_report import TimelineReport, TimePoint, timeline_report
 from gliomask.results.layout import FRAME, CaseLayout
+from gliomask.results.record import RunRecord, read_record
 from gliomask.results.write import refuse_existing
 from gliomask.segmentation import Segmentation, Segmenter
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
@@ -106,7 +106,7 @@ def write_report(label_map: Path, reporting: Reporting, *, scans: Path | None = 
     paths = reporting.paths(label_map, output)
     reporting.refuse_existing(paths)
     result = _read_result(label_map, reporting.labels)
-    if RAW in result.record and scans is None:
+    if result.record is not None and result.record.raw_route is not None and scans is None:
         return _write(paths, _report_in_frame(result))
     files = _scans(result, scans)
     case = replace(read_case(files), case_id=result.case_id)
@@ -116,7 +116,7 @@ def write_report(label_map: Path, reporting: Reporting, *, scans: Path | None = 
             "Give the folder of scans that were brought to the label map's grid."
         )
     origin = result.origin
-    if not result.record:
+    if result.record is None:
         hashes = {sequence.value: str(path) for sequence, path in case.sources.items()}
         found = {str(path): sha256_of(path) for path in files.paths()}
         origin = provenance({"inputs": found, "sequences": hashes}, result.file)
@@ -204,13 +204,13 @@ def _write(paths: Mapping[str, Path], report: Rendered) -> list[Path]:
 
 @dataclass(frozen=True, eq=False)
 class _Result:
-    """A label map from disk with what its run record says; the record is empty where there is none."""
+    """A label map from disk with its run record; None where there is none."""
 
     file: InputFile
     case_id: str
     values: LabelMap
     geometry: Geometry
-    record: Mapping[str, Any]
+    record: RunRecord | None
     origin: Provenance
     path: Path
     labels: LabelConvention
@@ -218,9 +218,8 @@ class _Result:
 
 def _read_result(label_map: Path, labels: str | None) -> _Result:
     files = CaseLayout(label_map)
-    record = read_record(files.record) or {}
-    options = record.get("options")
-    recorded = options.get("labels") if isinstance(options, dict) else None
+    record = read_record(files.record)
+    recorded = None if record is None else record.options.get("labels")
     if recorded is not None and labels is not None and recorded != labels:
         raise UsageError(f"{label_map}: its run record says labels '{recorded}', not '{labels}'. Leave --labels out.")
     name = recorded or labels
@@ -229,17 +228,17 @@ def _read_result(label_map: Path, labels: str | None) -> _Result:
     written = convention(str(name))
     values, geometry = read_label_map(label_map, written)
     file = InputFile("label map", label_map.name, sha256_of(label_map))
-    case_id = str(record.get("case") or nifti.stem(label_map).removesuffix("_seg"))
-    return _Result(file, case_id, values, geometry, record, provenance(record, file), label_map, written)
+    case_id = nifti.stem(label_map).removesuffix("_seg") if record is None else record.case
+    origin = provenance({} if record is None else record.as_read(), file)
+    return _Result(file, case_id, values, geometry, record, origin, label_map, written)
 
 
 def _scans(result: _Result, given: Path | None) -> CaseFiles:
     """The scans that were given, or those of the record; held against the record's hashes."""
     files = _recorded_scans(result) if given is None else _one_case(given, _without(result))
-    sequences, hashes = result.record.get("sequences"), result.record.get("inputs")
-    if not (isinstance(sequences, dict) and isinstance(hashes, dict)):
+    if result.record is None:
         return files
-    expected = {parse_sequence(name): hashes.get(path) for name, path in sequences.items()}
+    expected = {sequence: result.record.inputs.get(path) for sequence, path in result.record.sequences.items()}
     known: dict[Path, str] = {}
     for sequence in files.used():
         path = files.channels or files.sequences[sequence]
@@ -262,10 +261,9 @@ def _one_case(place: Path, without: frozenset[Sequence]) -> CaseFiles:
 
 
 def _recorded_scans(result: _Result) -> CaseFiles:
-    recorded = result.record.get("sequences")
-    if not isinstance(recorded, dict) or not recorded:
+    if result.record is None or not result.record.sequences:
         raise CaseError(f"{result.path}: no run record says which scans it was made from. Give the case's folder.")
-    paths = {parse_sequence(name): Path(str(path)) for name, path in recorded.items()}
+    paths = {sequence: Path(path) for sequence, path in result.record.sequences.items()}
     gone = [path for path in paths.values() if not path.is_file()]
     if gone:
         raise CaseError(f"{result.path}: its run record names the scan {file_name(str(gone[0]))}, which is no longer there. Give the case's folder.")
@@ -331,11 +329,10 @@ def _brain(result: _Result) -> tuple[Mask | None, str]:
 
     A raw case left its mask beside the label map; a prepared one has it in its scans.
     """
-    route = result.record.get(RAW)
+    route = None if result.record is None else result.record.raw_route
     try:
         if route is not None:
-            reference = parse_sequence(str(route.get("reference"))) if isinstance(route, dict) else PAPER_ORDER[2]
-            path = CaseLayout(result.path).mask_in(reference.value)
+            path = CaseLayout(result.path).mask_in(route.reference.value)
             if not path.is_file():
                 return None, f"there is no {path.name} beside the label map"
             volume = nifti.read_volume(path)

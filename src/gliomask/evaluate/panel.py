@@ -18,7 +18,7 @@ from gliomask.labels import LabelConvention, Region
 from gliomask.metrics.overlap import count
 from gliomask.postprocess import postprocess
 from gliomask.report.panel import PanelRow, draw_panel
-from gliomask.report.run_record import read_record
+from gliomask.results.record import read_record
 
 COLUMNS = {"network": "none", "+ 1": "1", "+ 1 + 2": "1+2"}
 """The paper's columns after the reference, and the post-processing that each shows."""
@@ -114,10 +114,9 @@ def _refuse_processed(prediction: Path) -> None:
     record = read_record(path)
     if record is None:
         return
-    try:
-        chain = record["options"]["postprocess"]
-    except (KeyError, TypeError) as error:
-        raise FileFormatError(f"{path}: not a run record of `gliomask segment` ({error}). Remove it, or segment the case again.") from error
+    chain = record.options.get("postprocess")
+    if chain is None:
+        raise FileFormatError(f"{path}: is no run record of a segmentation: it names no post-processing. Remove it, or segment the case again.")
     if chain != "none":
         raise UsageError(
             f"{prediction} was post-processed ('{chain}'); the panel starts from the network's own answer. "

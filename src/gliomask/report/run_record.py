@@ -12,17 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from gliomask import __version__
-from gliomask.errors import FileFormatError
 from gliomask.files.hashing import sha256_of
-from gliomask.files.json import UNREADABLE, read_json
 from gliomask.io.nifti import write_bytes
 from gliomask.processors import thread_count
 
 RECORDED_PACKAGES = ("numpy", "scipy", "nibabel", "openvino", "onnxruntime", "keras", "tensorflow-cpu", "jax", "SimpleITK", "pydicom", "highdicom")
 """Packages whose version can change a result; the record names those that the process has loaded."""
-
-MAX_RECORD_BYTES = 10 << 20
-"""A run record has some kilobytes; more is none."""
 
 
 def environment() -> dict[str, Any]:
@@ -81,23 +76,3 @@ def write_record(path: Path, command: str, fields: dict[str, Any]) -> None:
 def write_composed(path: Path, record: dict[str, Any]) -> None:
     """Writes a run record that was composed before; whole or not at all."""
     write_bytes(path, (json.dumps(record, indent=1) + "\n").encode())
-
-
-def read_record(path: Path) -> dict[str, Any] | None:
-    """Reads a run record, or another JSON object that a run left; its fields are whatever the file says.
-
-    Returns:
-        The fields; None where there is no such file.
-
-    Raises:
-        FileFormatError: it cannot be read, is larger than any record, or holds no fields.
-    """
-    if not path.is_file():
-        return None
-    try:
-        record = read_json(path, MAX_RECORD_BYTES)
-    except UNREADABLE as error:
-        raise FileFormatError(f"{path}: is no run record: {error}. Remove it, or segment again.") from error
-    if not isinstance(record, dict):
-        raise FileFormatError(f"{path}: is no run record: it holds no fields. Remove it, or segment again.")
-    return record

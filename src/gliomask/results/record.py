@@ -14,13 +14,16 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from gliomask.errors import FileFormatError
+from gliomask.files.json import UNREADABLE, read_json
 from gliomask.files.json_schema import json_schema
 from gliomask.labels import Region
-from gliomask.report import run_record
 from gliomask.sequences import Sequence
 
 RECORD_VERSION = 2
 """Version 1 (gliomask 0.1.0 and before) has no `record_version`, and no hashes of outputs."""
+
+MAX_RECORD_BYTES = 10 << 20
+"""A run record has some kilobytes; more is none."""
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -164,6 +167,10 @@ class RunRecord(_Part):
             raise ValueError("a record of version 2 has outputs and volumes")
         return self
 
+    def as_read(self) -> dict[str, Any]:
+        """Returns the fields that the file has, as JSON values: what it does not say is not there."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
     @property
     def route(self) -> Literal["prepared", "native"]:
         """Which way the case went."""
@@ -212,8 +219,13 @@ def read_record(path: Path) -> RunRecord | None:
     Raises:
         FileFormatError: it cannot be read, is larger than any record, or is none.
     """
-    values = run_record.read_record(path)
-    return None if values is None else parse_record(values, str(path))
+    if not path.is_file():
+        return None
+    try:
+        values = read_json(path, MAX_RECORD_BYTES)
+    except UNREADABLE as error:
+        raise FileFormatError(f"{path}: is no run record: {error}. Remove it, or segment again.") from error
+    return parse_record(values, str(path))
 
 
 def earlier_outputs(path: Path) -> tuple[str, ...]:
