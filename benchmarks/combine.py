@@ -14,11 +14,10 @@ import numpy as np
 from region_probabilities import RegionProbabilities
 
 from gliomask.arrays import LabelMap
-from gliomask.engines.ends import REGION_NAMES, decide
 from gliomask.io.brats import read_label_map
 from gliomask.io.nifti import write_volume
-from gliomask.labels import Label, Region
-from gliomask.postprocess import CHAINS, postprocess
+from gliomask.labels import REGION_NAMES, Label, Region
+from gliomask.postprocess import CHAINS, decide, postprocess
 from gliomask.preprocess.channels import NETWORK_ORIENTATION
 from gliomask.study.work import LABELS
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import settings
 
 from gliomask.case import Case
-from gliomask.engines.ends import LABEL_NAMES
 from gliomask.engines.fake import FakeEngine
 from gliomask.geometry import Geometry
+from gliomask.labels import LABEL_NAMES
 from gliomask.sequences import PAPER_ORDER, Sequence
 
 # A loaded machine is no reason for a property to fail, and a test's outcome no matter of the day.

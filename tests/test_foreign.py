@@ -12,13 +12,14 @@ from conftest import make_tiny_case
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gliomask.engines.ends import GraphEnds, decide, label_probabilities
+from gliomask.engines.ends import GraphEnds, label_probabilities
 from gliomask.errors import ModelError, UsageError
 from gliomask.labels import Label
 from gliomask.models import content
 from gliomask.models.adopt import Description, adopt
 from gliomask.models.registry import load_model
 from gliomask.models.verify import verify_model
+from gliomask.postprocess import decide
 from gliomask.predict.brain import predict_brain
 from gliomask.preprocess.channels import prepare
 from gliomask.segmentation import Options, Segmenter

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from gliomask.errors import UsageError
-from gliomask.study.config import describe_study, make_study, read_study, train_config
+from gliomask.study.config import describe_study, make_study, train_config
+from gliomask.study.read import read_study
 
 pytest.importorskip("yaml", reason="reading a study needs the extra 'train'")
 

@@ -1,8 +1,9 @@
 import pytest
 
 from gliomask.errors import CaseError, UsageError
-from gliomask.study.config import make_study, read_study
+from gliomask.study.config import make_study
 from gliomask.study.plan import Kind, Task, make_plan
+from gliomask.study.read import read_study
 
 FOLDS = {f"case{n}": n % 3 for n in range(9)}
 

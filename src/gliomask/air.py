@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage as ndi
 
-from gliomask.arrays import Mask, Volume
+from gliomask.arrays import Mask, Volume, short_repr
 
 BRAIN_LIMITS_ML = (700.0, 2200.0)
 """Volumes outside are no whole, bare brain. The brains of the 65 patients in use here, with their fluid, have 1,146 to 1,746 ml; a head has 3,000 and more."""
@@ -94,6 +94,8 @@ class Foreground(Generic[Name]):
     not_bare: tuple[Name, ...]
     faint: int
     unclean: tuple[Name, ...]
+
+    __repr__ = short_repr
 
 
 def measure_air(volume: Volume) -> Air:

@@ -1,6 +1,11 @@
-"""Names for the kinds of array that cross function borders; the axis order is in each name's description."""
+"""Names for the kinds of array that cross function borders, and how values that hold arrays are shown; the axis order is in each name's description."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,3 +27,33 @@ Probabilities = npt.NDArray[np.float32]
 
 Affine = npt.NDArray[np.float64]
 """Voxel index to RAS millimetres: (4, 4)."""
+
+SHOWN_ITEMS = 8
+"""Most items of a collection that `short_repr` shows."""
+
+
+def short_repr(value: Any) -> str:
+    """Returns the repr of a dataclass that holds arrays: their kind and shape in place of their numbers.
+
+    Assign it in the class: `__repr__ = short_repr`.
+    """
+    shown = (f"{field.name}={_brief(getattr(value, field.name))}" for field in fields(value) if field.repr)
+    return f"{type(value).__qualname__}({', '.join(shown)})"
+
+
+def _brief(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"<{value.dtype} array {value.shape}>"
+    if isinstance(value, bytes):
+        return f"<{len(value):,} bytes>"
+    if isinstance(value, Mapping):
+        parts = [f"{key!r}: {_brief(part)}" for key, part in islice(value.items(), SHOWN_ITEMS)]
+        return f"{{{', '.join(parts)}{_and_more(len(value))}}}"
+    if isinstance(value, tuple | list):
+        parts = [_brief(part) for part in value[:SHOWN_ITEMS]]
+        return f"({', '.join(parts)}{_and_more(len(value))})"
+    return repr(value)
+
+
+def _and_more(count: int) -> str:
+    return f", and {count - SHOWN_ITEMS} more" if count > SHOWN_ITEMS else ""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
 from gliomask.air import without_nan
-from gliomask.arrays import Volume
+from gliomask.arrays import Volume, short_repr
 from gliomask.errors import CaseError, GeometryError
 from gliomask.geometry import Geometry
 from gliomask.sequences import Sequence
@@ -35,7 +36,9 @@ class Scan:
     volume: Volume
     geometry: Geometry
     source: str
-    series_uid: str | None = None
+    series_uid: str | None = field(default=None, repr=False)
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         view, _ = without_nan(np.asarray(self.volume).astype(np.float32, copy=False).view())
@@ -69,4 +72,15 @@ class Examination:
     def __post_init__(self) -> None:
         if not self.scans:
             raise CaseError(f"Examination {self.case_id} holds no scan. Give at least one sequence.")
-        object.__setattr__(self, "scans", {sequence: self.scans[sequence] for sequence in Sequence if sequence in self.scans})
+        # Read-only, as the arrays are: an examination that is valid stays so.
+        ordered = {sequence: self.scans[sequence] for sequence in Sequence if sequence in self.scans}
+        object.__setattr__(self, "scans", MappingProxyType(ordered))
+
+    def __repr__(self) -> str:
+        """The examination in one line, without its voxels."""
+        scans = ", ".join(f"{sequence.value} {scan.geometry}" for sequence, scan in self.scans.items())
+        return f"Examination({self.case_id!r}, {scans})"
+
+    def __reduce__(self) -> tuple[type[Examination], tuple[object, ...]]:
+        """For other processes: a read-only mapping cannot be sent."""
+        return Examination, (self.case_id, dict(self.scans))

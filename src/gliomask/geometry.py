@@ -13,7 +13,7 @@ import nibabel.orientations as orientations
 import numpy as np
 import numpy.typing as npt
 
-from gliomask.arrays import Affine
+from gliomask.arrays import Affine, short_repr
 from gliomask.errors import GeometryError
 
 QUATERNION_THRESHOLD = -1e-5
@@ -112,6 +112,10 @@ class Geometry:
         end = orientations.axcodes2ornt(tuple(codes))
         return Reorientation(self, orientations.ornt_transform(start, end))
 
+    def __repr__(self) -> str:
+        """As in words, see `__str__`; the affine is an array."""
+        return f"Geometry({self})"
+
     def __str__(self) -> str:
         """Shape, spacing and orientation, for messages."""
         spacing = " x ".join(f"{mm:.3g}" for mm in self.spacing_mm)
@@ -136,6 +140,8 @@ class Reorientation:
 
     source: Geometry
     transform: npt.NDArray[np.float64]
+
+    __repr__ = short_repr
 
     def apply(self, volume: npt.NDArray[T]) -> npt.NDArray[T]:
         """Returns a volume of the source grid, (I, J, K, ...), with its axes re-ordered."""

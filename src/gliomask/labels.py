@@ -70,6 +70,18 @@ _REGION_LABELS = {
 _REGION_TITLES = {Region.WT: "whole tumour", Region.TC: "tumour core", Region.ET: "enhancing tumour"}
 
 
+LABEL_NAMES = tuple(label.name.lower() for label in Label)
+"""What a network calls its outputs where these are labels, in the order of `Label`."""
+
+REGION_NAMES = tuple(region.value for region in Region)
+"""What it calls them where they are the nested regions; in a model file they may stand in another order."""
+
+
+def are_regions(outputs: tuple[str, ...]) -> bool:
+    """Returns True if a network's outputs are the nested regions rather than labels."""
+    return set(outputs) == set(REGION_NAMES)
+
+
 @dataclass(frozen=True)
 class LabelConvention:
     """How label maps are written on disk: `codes[label]` is the number that stands for each `Label`."""

@@ -1,4 +1,4 @@
-"""Post-processing of label maps: what is done, by name, between the network's answer and the file.
+"""From probabilities to the label map: the decision for each voxel, and what is done to the label map after it, by name.
 
 Label maps come on network axes (`preprocess.channels.NETWORK_ORIENTATION`): axial slices lie along K. Post-processing 1 and 2 are
 Ben Naceur et al. 2020's, `legacy` is what the authors' published `prediction.py` does to the letter, and `3d` is ours. See docs/postprocessing.md.
@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from gliomask.arrays import LabelMap, Mask
 from gliomask.errors import UsageError
-from gliomask.labels import Label, Region
+from gliomask.labels import Label, Region, are_regions
 
 MIN_COMPONENT_PIXELS = 110
 """Smallest component that post-processing 1 keeps (authors' `prediction.py`; its docstring says 100, its default and its call 110)."""
@@ -72,6 +72,25 @@ class Chain:
     name: str
     description: str
     steps: tuple[Callable[[LabelMap, Spacing], LabelMap], ...]
+
+
+def decide(probabilities: npt.NDArray[np.float32], outputs: tuple[str, ...]) -> LabelMap:
+    """Returns the label of each voxel.
+
+    A network of labels is asked which is the most probable. A network of regions is asked of each region in turn whether it is more probable than
+    not: a voxel that is tumour with 0.6, core with 0.4 and enhancing with 0.3 is oedema, though background has the largest single probability.
+
+    Args:
+        probabilities: (..., 4), one per label.
+        outputs: what the network answers with: `labels.LABEL_NAMES` or `labels.REGION_NAMES`, in any order.
+    """
+    if not are_regions(outputs):
+        return np.asarray(np.argmax(probabilities, axis=-1), np.uint8)
+    background, necrotic, enhancing = (probabilities[..., label] for label in (Label.BACKGROUND, Label.NECROTIC, Label.ENHANCING))
+    label_map: LabelMap = np.where(background < 0.5, np.uint8(Label.OEDEMA), np.uint8(Label.BACKGROUND))
+    label_map[necrotic + enhancing > 0.5] = Label.NECROTIC
+    label_map[enhancing > 0.5] = Label.ENHANCING
+    return label_map
 
 
 def postprocess(label_map: LabelMap, chain: str, spacing_mm: Spacing) -> LabelMap:

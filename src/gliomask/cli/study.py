@@ -51,7 +51,8 @@ def command(
     study.md, is written after every row and says what is missing.
     """
     if show_config:
-        from gliomask.study.config import describe_study, read_study
+        from gliomask.study.config import describe_study
+        from gliomask.study.read import read_study
 
         echo(describe_study(read_study(config_file)), nl=False)
         return None

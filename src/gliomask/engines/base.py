@@ -5,7 +5,6 @@ Engines know nothing of files, cases or golden pairs: `models.registry` gives th
 
 from __future__ import annotations
 
-import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -15,8 +14,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from gliomask.arrays import short_repr
 from gliomask.engines.ends import GraphEnds
 from gliomask.errors import GliomaskError, LimitError, ModelError, UsageError
+from gliomask.processors import thread_count as thread_count
 
 Batch = npt.NDArray[np.float32]
 """Slices, (N, H, W, C), or volumes, (N, I, J, K, C); what comes back has one probability per label in place of C."""
@@ -55,6 +56,8 @@ class EngineSource:
     size_multiple: int = 2
     build: Callable[[], Any] | None = None
     ends: GraphEnds = field(default_factory=GraphEnds)
+
+    __repr__ = short_repr
 
     def checked(self, batch: Batch) -> Batch:
         """Returns the batch, contiguous, if the network can take it. Nothing is padded here: that is the caller's to choose.
@@ -173,10 +176,3 @@ def failure(error: BaseException, what: str) -> GliomaskError:
     if isinstance(error, MemoryError) or any(words in said.lower() for words in OUT_OF_MEMORY):
         return LimitError(f"{what}: memory is short ({said}). Give fewer threads or smaller patches (--patches), or run on a machine with more memory.")
     return ModelError(f"{what}: {said}")
-
-
-def thread_count(threads: int | None) -> int:
-    """Returns `threads`, or the number of processors that this process may use (a cluster's scheduler often allows fewer than there are)."""
-    if threads is not None:
-        return threads
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

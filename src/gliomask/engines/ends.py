@@ -14,18 +14,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from gliomask.arrays import LabelMap
 from gliomask.errors import ModelError
-from gliomask.labels import Label, Region
+from gliomask.labels import LABEL_NAMES, Region, are_regions
 
 Activation = Literal["none", "softmax", "sigmoid"]
 """What turns a graph's answer into probabilities; `none` where it answers with probabilities already."""
-
-LABEL_NAMES = tuple(label.name.lower() for label in Label)
-"""Names of outputs that are labels, in the order of `labels.Label`."""
-
-REGION_NAMES = tuple(region.value for region in Region)
-"""Names of outputs that are nested regions."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -108,16 +101,12 @@ class GraphEnds:
         return self.axes or tuple(range(batch.ndim - 2))
 
 
-def are_regions(outputs: tuple[str, ...]) -> bool:
-    """Tells whether outputs are the nested regions rather than labels."""
-    return set(outputs) == set(REGION_NAMES)
-
-
 def label_probabilities(answer: Floats, outputs: tuple[str, ...]) -> Floats:
     """Returns one probability per label, (..., 4) in the order of `labels.Label`.
 
     Regions are nested first: what is enhancing tumour is tumour core, what is core is tumour, at least as surely. That is what painting the
-    regions one over the other does, as nnU-Net and the BraTS tools do; see `decide`.
+    regions one over the other does, as nnU-Net and the BraTS tools do; see
+    `postprocess.decide`.
 
     Args:
         answer: (..., outputs) probabilities.
@@ -129,25 +118,6 @@ def label_probabilities(answer: Floats, outputs: tuple[str, ...]) -> Floats:
     tc = np.maximum(answer[..., outputs.index(Region.TC)], et)
     wt = np.maximum(answer[..., outputs.index(Region.WT)], tc)
     return np.stack([1 - wt, tc - et, wt - tc, et], axis=-1, dtype=np.float32)
-
-
-def decide(probabilities: npt.NDArray[np.float32], outputs: tuple[str, ...]) -> LabelMap:
-    """Returns the label of each voxel.
-
-    A network of labels is asked which is the most probable. A network of regions is asked of each region in turn whether it is more probable than
-    not: a voxel that is tumour with 0.6, core with 0.4 and enhancing with 0.3 is oedema, though background has the largest single probability.
-
-    Args:
-        probabilities: (..., 4), one per label.
-        outputs: what the network answers with, see `GraphEnds`.
-    """
-    if not are_regions(outputs):
-        return np.asarray(np.argmax(probabilities, axis=-1), np.uint8)
-    background, necrotic, enhancing = (probabilities[..., label] for label in (Label.BACKGROUND, Label.NECROTIC, Label.ENHANCING))
-    label_map: LabelMap = np.where(background < 0.5, np.uint8(Label.OEDEMA), np.uint8(Label.BACKGROUND))
-    label_map[necrotic + enhancing > 0.5] = Label.NECROTIC
-    label_map[enhancing > 0.5] = Label.ENHANCING
-    return label_map
 
 
 def _activated(answer: Floats, activation: Activation) -> Floats:

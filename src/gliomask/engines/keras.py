@@ -13,8 +13,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 
-from gliomask.engines.base import Batch, Engine, EngineSource, failure, thread_count
+from gliomask.engines.base import Batch, Engine, EngineSource, failure
 from gliomask.errors import ModelError, UsageError
+from gliomask.processors import thread_count
 
 
 class KerasEngine(Engine):

@@ -13,7 +13,8 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import onnxruntime as ort
 
-from gliomask.engines.base import Batch, Engine, EngineSource, failure, thread_count
+from gliomask.engines.base import Batch, Engine, EngineSource, failure
+from gliomask.processors import thread_count
 
 FATAL_ONLY = 4
 """ONNX Runtime's log severity: 0 verbose, 1 information, 2 warnings, 3 errors, 4 fatal. Its errors are raised as well, and are told once."""

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from gliomask.engines.base import Batch, Engine, EngineSource, failure, thread_count
+from gliomask.engines.base import Batch, Engine, EngineSource, failure
+from gliomask.processors import thread_count
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
 
-from gliomask.arrays import Volume
+from gliomask.arrays import Volume, short_repr
 from gliomask.errors import FileFormatError, GeometryError, UsageError
 from gliomask.files.atomic import all_or_none, make_folder, refuse_existing, refuse_unwritable, replacing, write_bytes
 from gliomask.files.regular import NotRegularError, open_regular
@@ -97,6 +97,8 @@ class NiftiVolume:
     geometry: Geometry
     header: bytes
     sha256: str
+
+    __repr__ = short_repr
 
 
 class _Hashed:

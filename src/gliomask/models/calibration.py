@@ -9,8 +9,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, field_validator
 
-from gliomask.engines.ends import REGION_NAMES
-from gliomask.labels import Region
+from gliomask.labels import REGION_NAMES, Region
 from gliomask.models.schema import Part, Text, parsed
 from gliomask.postprocess import CoreRule, EnhancementRule
 from gliomask.quality import Calibration, Cost

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomask.engines.base import SPATIAL_AXES, Batch, Engine, InputKind
-from gliomask.engines.ends import LABEL_NAMES
 from gliomask.errors import ModelError
+from gliomask.labels import LABEL_NAMES
 from gliomask.models.files import Arrays
 
 if TYPE_CHECKING:

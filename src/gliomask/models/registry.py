@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gliomask.arrays import short_repr
 from gliomask.engines.base import Engine, EngineSource
 from gliomask.engines.choose import DEFAULT_ENGINE, RUN_GRAPHS, open_engine
 from gliomask.engines.precision import Precision
@@ -47,6 +48,8 @@ class Model:
     shipped: bool = False
     int8: bytes | None = None
     precision: Precision = "fp32"
+
+    __repr__ = short_repr
 
     def in_int8(self) -> Model:
         """Returns the model with its int8 graph in place of the float32 one; `open` then proves that.

@@ -7,12 +7,14 @@ docs/models.md goes through them one by one.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
-from gliomask.engines.ends import LABEL_NAMES, REGION_NAMES, Activation, GraphEnds, are_regions
+from gliomask.engines.ends import Activation, GraphEnds
 from gliomask.errors import UsageError
+from gliomask.files.json_schema import json_schema
+from gliomask.labels import LABEL_NAMES, REGION_NAMES, are_regions
 from gliomask.models.calibration import CoreNumbers, EnhancementNumbers, Quality, Subsets
 from gliomask.models.content import INT8_GRAPH
 from gliomask.models.schema import Part, Text, parsed
@@ -334,6 +336,11 @@ class ModelSpec(Part):
             names = f"{', '.join(MODEL_FILES)} (weights.npz only where Keras can use it), {INT8_GRAPH} where int8 is described"
             raise ValueError(f"the files must be {names}, and no path; found {', '.join(files) or 'none'}")
         return files
+
+
+def model_schema() -> dict[str, Any]:
+    """Returns the JSON Schema of `model.json`, which docs/schemas/model.schema.json holds. What fields must be together is said in words only."""
+    return json_schema(ModelSpec, "gliomask model.json")
 
 
 def parse_spec(content: bytes, origin: str) -> ModelSpec:

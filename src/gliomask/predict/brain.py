@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from gliomask.arrays import Channels, Probabilities
+from gliomask.arrays import Channels, Probabilities, short_repr
 from gliomask.errors import UsageError
 from gliomask.labels import Label
 from gliomask.predict.schedule import in_order
@@ -108,6 +108,8 @@ class Tile:
     box: Box
     start: tuple[int, ...]
     batch: npt.NDArray[np.float32]
+
+    __repr__ = short_repr
 
 
 def predict_brain(

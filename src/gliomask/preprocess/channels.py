@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gliomask.arrays import Channels, Mask, Volume
+from gliomask.arrays import Channels, Mask, Volume, short_repr
 from gliomask.case import Case
 from gliomask.geometry import Reorientation
 from gliomask.preprocess.normalise import normalisation
@@ -32,6 +32,8 @@ class Prepared:
     brain: Mask
     background: float
     reorientation: Reorientation
+
+    __repr__ = short_repr
 
 
 def prepare(case: Case, order: Ordered[Sequence], method: str) -> Prepared:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from gliomask import __version__
-from gliomask.engines.base import thread_count
 from gliomask.errors import FileFormatError
 from gliomask.files.hashing import sha256_of
 from gliomask.files.json import UNREADABLE, read_json
 from gliomask.io.nifti import write_bytes
+from gliomask.processors import thread_count
 
 RECORDED_PACKAGES = ("numpy", "scipy", "nibabel", "openvino", "onnxruntime", "keras", "tensorflow-cpu", "jax", "SimpleITK", "pydicom", "highdicom")
 """Packages whose version can change a result; the record names those that the process has loaded."""

@@ -1,7 +1,7 @@
 """The run record of a segmentation: what `gliomask segment` and `gliomask-bids` leave beside a result, so that it can be traced, checked and repeated.
 
 This is the only reader and writer. A record is strict JSON (no NaN, no Infinity), names every file with its SHA-256, and is written last: a case without
-a record has no complete result. `record_schema` returns its JSON Schema, which docs/run-record.schema.json holds.
+a record has no complete result. `record_schema` returns its JSON Schema, which docs/schemas/run-record.schema.json holds.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from gliomask.errors import FileFormatError
+from gliomask.files.json_schema import json_schema
 from gliomask.labels import Region
 from gliomask.report import run_record
 from gliomask.sequences import Sequence
@@ -176,7 +177,7 @@ class RunRecord(_Part):
 
 def record_schema() -> dict[str, Any]:
     """Returns the JSON Schema of a run record."""
-    return RunRecord.model_json_schema() | {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "gliomask run record"}
+    return json_schema(RunRecord, "gliomask run record")
 
 
 def parse_record(values: object, name: str) -> RunRecord:

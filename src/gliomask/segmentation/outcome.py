@@ -167,7 +167,7 @@ def asked_of(segmenter: Segmenter) -> Asked:
     """Returns what a segmenter makes results with."""
     from dataclasses import asdict
 
-    from gliomask.engines.base import thread_count
+    from gliomask.processors import thread_count
 
     options = segmenter.options
     plain = {**asdict(options), "skip": list(options.skip), "postprocess": segmenter.chain}

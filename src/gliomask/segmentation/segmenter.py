@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 
-from gliomask.arrays import LabelMap, Probabilities
+from gliomask.arrays import LabelMap, Probabilities, short_repr
 from gliomask.case import Case
-from gliomask.engines.ends import REGION_NAMES, decide
 from gliomask.engines.precision import choose_precision
 from gliomask.errors import CaseError, ModelError, UsageError
 from gliomask.flag import Flag
 from gliomask.judgement import doubtful, expectation_holds, nothing_found, unpromised
-from gliomask.labels import Label, Region
+from gliomask.labels import REGION_NAMES, Label, Region
 from gliomask.models.registry import load_model
 from gliomask.models.shelf import summaries
-from gliomask.postprocess import CHAINS, CoreRule, Removed, postprocess
+from gliomask.postprocess import CHAINS, CoreRule, Removed, decide, postprocess
 from gliomask.predict.brain import NetworkShape, PatchPlan, predict_brain
 from gliomask.predict.ensemble import consult
 from gliomask.predict.flips import averaged_over_flips
@@ -77,6 +76,8 @@ class Prediction:
     models: tuple[str, ...] = ()
     core_rule: CoreRule | None = None
     removed_enhancement: Removed | None = None
+
+    __repr__ = short_repr
 
 
 class Stopwatch:

@@ -1,17 +1,16 @@
-"""What a study consists of: its folds, its budget, its experiments and what is compared with what. `gliomask study --config FILE` reads this from YAML."""
+"""What a study consists of: its folds, its budget, its experiments and what is compared with what. `study.read` takes it from YAML."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
-from gliomask.errors import FileFormatError, UsageError
-from gliomask.files.yaml import load_yaml_library, read_yaml
+from gliomask.errors import UsageError
+from gliomask.files.yaml import load_yaml_library
 from gliomask.metrics.empty import POLICIES
 from gliomask.models.spec import ChainName
 from gliomask.postprocess import CHAINS
@@ -122,26 +121,6 @@ def _refuse_twice(place: str, names: list[Any]) -> None:
         raise ValueError(f"{place}: '{twice[0]}' stands twice")
 
 
-def read_study(file: Path | None) -> StudyConfig:
-    """Returns the study that a YAML file declares, or, without one, the default: the paper's comparisons on every fold.
-
-    Raises:
-        UsageError: unreadable file, unknown field, value out of range, a name that stands twice or is missing; the message names the field.
-        EngineUnavailableError: there is a file and PyYAML is not installed.
-    """
-    if file is None:
-        from gliomask.study.default import default_study
-
-        return default_study()
-    try:
-        fields = read_yaml(file, "Reading or printing a study")
-    except FileFormatError as error:
-        raise UsageError(f"{error} Example: gliomask study --show-config.") from error
-    if not isinstance(fields, dict):
-        raise UsageError(f"{file}: a mapping of field names to values is needed; found {type(fields).__name__}. Example: gliomask study --show-config.")
-    return make_study(fields, str(file))
-
-
 def make_study(fields: dict[str, Any], source: str) -> StudyConfig:
     """Checks the fields of a study, each experiment's training among them.
 
@@ -150,7 +129,7 @@ def make_study(fields: dict[str, Any], source: str) -> StudyConfig:
         source: where they come from, for messages.
 
     Raises:
-        UsageError: as `read_study`.
+        UsageError: unknown field, value out of range, a name that stands twice or is missing; the message names the field.
     """
     try:
         study = StudyConfig.model_validate(fields)

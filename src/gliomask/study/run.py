@@ -18,9 +18,10 @@ from typing import Any, Protocol
 from gliomask.errors import CaseError, UsageError
 from gliomask.io.brats import find_cases
 from gliomask.report.run_record import write_record
-from gliomask.study.config import StudyConfig, read_study
+from gliomask.study.config import StudyConfig
 from gliomask.study.folder import StudyFolder, read_definition, write_definition
 from gliomask.study.plan import Kind, Plan, Task, make_plan
+from gliomask.study.read import read_study
 from gliomask.study.report import write_report
 from gliomask.training.folds import read_folds
 from gliomask.training.lock import locked

@@ -12,13 +12,13 @@ from typing import Any, Protocol
 import keras
 
 from gliomask import __version__
-from gliomask.engines.base import thread_count
 from gliomask.errors import CaseError, UsageError
 from gliomask.files.json import read_json
 from gliomask.files.paths import as_given
 from gliomask.io.brats import CaseFiles, find_cases
 from gliomask.io.nifti import write_bytes
 from gliomask.models.files import SPEC_NAME
+from gliomask.processors import thread_count
 from gliomask.training.backend import accelerator
 from gliomask.training.checkpoint import Checkpoint
 from gliomask.training.config import TrainConfig

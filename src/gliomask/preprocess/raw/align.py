@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 import scipy.ndimage as ndi
 
-from gliomask.arrays import Affine, Mask, Volume
+from gliomask.arrays import Affine, Mask, Volume, short_repr
 from gliomask.errors import QualityError
 from gliomask.examination import Examination, Scan
 from gliomask.geometry import Geometry
@@ -91,6 +91,8 @@ class Alignment:
     coverage: float
     angle_degrees: float
     scales: tuple[float, float, float]
+
+    __repr__ = short_repr
 
     def measured(self) -> dict[str, object]:
         """Returns the measures for the record of a run."""

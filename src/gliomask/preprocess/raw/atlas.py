@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import scipy.ndimage as ndi
 
-from gliomask.arrays import Mask, Volume
+from gliomask.arrays import Mask, Volume, short_repr
 from gliomask.errors import EngineUnavailableError
 from gliomask.geometry import Geometry
 from gliomask.preprocess.raw import itk
@@ -58,6 +58,8 @@ class Atlas:
     t1: Volume
     brain: Mask
     geometry: Geometry
+
+    __repr__ = short_repr
 
     @cached_property
     def depth_mm(self) -> Volume:

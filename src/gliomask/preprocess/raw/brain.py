@@ -14,7 +14,7 @@ import numpy.typing as npt
 import scipy.ndimage as ndi
 from scipy.spatial import cKDTree
 
-from gliomask.arrays import Affine, Mask, Volume
+from gliomask.arrays import Affine, Mask, Volume, short_repr
 from gliomask.examination import Examination
 from gliomask.geometry import Geometry
 from gliomask.preprocess.raw import itk
@@ -70,6 +70,8 @@ class _Surface:
     normal: npt.NDArray[np.float64]
     neighbours: npt.NDArray[np.intp]
     distance_mm: npt.NDArray[np.float64]
+
+    __repr__ = short_repr
 
 
 @lru_cache(maxsize=1)

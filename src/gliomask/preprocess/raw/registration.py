@@ -15,7 +15,7 @@ import numpy.typing as npt
 import scipy.ndimage as ndi
 from scipy.optimize import minimize
 
-from gliomask.arrays import Affine, Mask, Volume
+from gliomask.arrays import Affine, Mask, Volume, short_repr
 from gliomask.errors import QualityError
 from gliomask.geometry import Geometry
 from gliomask.preprocess.raw.transforms import about, inverse, move, stretches, turn
@@ -67,6 +67,8 @@ class Image:
     geometry: Geometry
     mask: Mask | None = None
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True, eq=False)
 class Match:
@@ -79,6 +81,8 @@ class Match:
 
     matrix: Affine
     information: float
+
+    __repr__ = short_repr
 
 
 class Comparison:

@@ -6,7 +6,6 @@ the frame in one interpolation. Each step can be left out, and each says what it
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gliomask.air import BRAIN_LIMITS_ML, find_foreground
-from gliomask.arrays import Affine, LabelMap, Mask
+from gliomask.arrays import Affine, LabelMap, Mask, short_repr
 from gliomask.case import Case
 from gliomask.errors import GeometryError, QualityError, UsageError
 from gliomask.examination import Examination, Scan
@@ -39,6 +38,7 @@ from gliomask.preprocess.raw.back import filled, labels_on
 from gliomask.preprocess.raw.brain import find_brain
 from gliomask.preprocess.raw.checks import has_skull, refuse_unfit
 from gliomask.preprocess.raw.transforms import Points, inverse, move
+from gliomask.processors import thread_count
 from gliomask.sequences import Sequence
 
 STEPS = ("coregister", "frame", "mask")
@@ -64,6 +64,8 @@ class Settings:
     brain_mask: tuple[Mask, Geometry] | None = None
     without: frozenset[Sequence] = frozenset()
     threads: int | None = None
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
@@ -112,6 +114,8 @@ class RawCase:
     matrices: Mapping[Sequence, Affine]
     steps: tuple[Step, ...]
     flags: tuple[Flag, ...] = ()
+
+    __repr__ = short_repr
 
     def label_map_in(self, sequence: Sequence, label_map: LabelMap) -> LabelMap:
         """Returns a label map of the frame on a scan's own grid: (I, J, K).
@@ -224,7 +228,7 @@ def _between(examination: Examination, reference: Sequence, brain: Points, setti
         return alignment
 
     # Each runs on its own and sums by itself, so that the answer does not depend on how many run at a time.
-    with ThreadPoolExecutor(max(1, min(len(others), settings.threads or os.cpu_count() or 1))) as pool:
+    with ThreadPoolExecutor(max(1, min(len(others), thread_count(settings.threads)))) as pool:
         alignments = list(pool.map(align, others))
     for sequence, alignment in zip(others, alignments, strict=True):
         found[sequence] = alignment.matrix
