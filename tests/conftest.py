@@ -134,5 +134,5 @@ def model_by_hand():
 def fake_model(monkeypatch):
     """Every model name opens the network made by hand."""
     model = model_by_hand()
-    monkeypatch.setattr("gliomask.segmentation.load_model", lambda name: model)
+    monkeypatch.setattr("gliomask.segmentation.segmenter.load_model", lambda name: model)
     return model

@@ -53,8 +53,8 @@ def made(tmp_path_factory):
     add_session(root, "04", leave_out=(Sequence.T1,))
     output, work = root / "derivatives" / "gliomask", base / "work"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gliomask.segmentation.load_model", lambda name: model_by_hand())
-        patch.setattr("gliomask.raw_route.prepare_examination", lambda examination, settings, tell: prepared)
+        patch.setattr("gliomask.segmentation.segmenter.load_model", lambda name: model_by_hand())
+        patch.setattr("gliomask.segmentation.run.prepare_examination", lambda examination, settings, tell: prepared)
         participant = app(root, output, "participant", "-w", work, "--probseg", "--uncertainty", "--space", "flair")
         group = app(root, output, "group")
     return SimpleNamespace(root=root, output=output, work=work, raw=prepared, participant=participant, group=group)

@@ -13,15 +13,17 @@ import pytest
 from conftest import make_tiny_case, tiny_labels, write_brats_case
 
 from gliomask import case_results
-from gliomask.case_results import Writing, segment_cohort, segment_to_files
+from gliomask.case_results import segment_cohort
 from gliomask.errors import CaseError, QualityError, UsageError
 from gliomask.flag import Flag
 from gliomask.io.brats import find_cases
 from gliomask.labels import convention
 from gliomask.results.layout import CaseLayout
-from gliomask.segmentation import Segmenter
+from gliomask.segmentation import Delivery, Segmenter, deliver
+from gliomask.segmentation.cases import segment_to_files
+from gliomask.segmentation.source import FileSource
 
-WRITING = Writing(convention("brats2021"), probabilities=True)
+WRITING = Delivery(probabilities=True)
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def names(folder):
 
 def test_every_result_is_written_beside_the_label_map(segmenter, case_files, tmp_path):
     results = CaseLayout.of(tmp_path / "out", case_files.case_id)
-    segment_to_files(segmenter, case_files, results, WRITING)
+    segment_to_files(segmenter, FileSource(case_files), results, WRITING)
     expected = ["preview.png", "probabilities.nii.gz", "run.json", "seg.nii.gz", "volumes.json", "volumes.tsv"]
     assert names(tmp_path / "out") == [f"tiny_{name}" for name in expected]
     label_map = nib.load(results.label_map)
@@ -54,21 +56,21 @@ def test_every_result_is_written_beside_the_label_map(segmenter, case_files, tmp
 
 def test_a_file_name_as_output_names_all_results(segmenter, case_files, tmp_path):
     results = CaseLayout.of(tmp_path / "tumour.nii.gz", case_files.case_id)
-    segment_to_files(segmenter, case_files, results, Writing(convention("brats2023"), preview=False))
+    segment_to_files(segmenter, FileSource(case_files), results, Delivery("brats2023", preview=False))
     assert names(tmp_path) == ["cases", "tumour.nii.gz", "tumour_run.json", "tumour_volumes.json", "tumour_volumes.tsv"]
     assert set(np.unique(nib.load(tmp_path / "tumour.nii.gz").dataobj)) == {0, 1, 2, 3}
 
 
 def test_the_run_record_says_what_was_done_with_what(segmenter, case_files, tmp_path):
     results = CaseLayout.of(tmp_path / "out", case_files.case_id)
-    segment_to_files(segmenter, case_files, results, WRITING)
+    segment_to_files(segmenter, FileSource(case_files), results, WRITING)
     record = json.loads(results.record.read_text())
     assert record["model"] == {"name": "by-hand", "sha256": "0" * 64}
     assert set(record["inputs"]) == {str(path) for path in case_files.paths()}
     assert all(len(digest) == 64 for digest in record["inputs"].values())
     assert record["options"]["postprocess"] == "none"
     assert record["options"]["labels"] == "brats2021"
-    assert list(record["seconds"]) == ["read", "check", "normalise", "network", "postprocess", "quality", "to input grid", "total"]
+    assert list(record["seconds"]) == ["read", "check", "normalise", "network", "postprocess", "quality", "to input grid", "write", "total"]
     assert record["environment"]["gliomask"]
     assert record["peak_memory_mb"] > 0
     assert "not a medical device" in record["notice"]
@@ -79,10 +81,10 @@ def test_results_that_exist_are_kept_unless_overwriting_was_asked_for(segmenter,
     results.label_map.parent.mkdir()
     results.volumes_tsv.write_text("mine")
     with pytest.raises(UsageError, match=r"tiny_volumes.tsv exists. Give --overwrite"):
-        segment_to_files(segmenter, case_files, results, WRITING)
+        segment_to_files(segmenter, FileSource(case_files), results, WRITING)
     assert results.volumes_tsv.read_text() == "mine"
     assert names(tmp_path / "out") == ["tiny_volumes.tsv"]
-    segment_to_files(segmenter, case_files, results, Writing(convention("brats2021"), overwrite=True))
+    segment_to_files(segmenter, FileSource(case_files), results, Delivery(overwrite=True))
     assert results.volumes_tsv.read_text() != "mine"
 
 
@@ -90,21 +92,21 @@ def test_nothing_stays_when_the_disk_is_full_half_way(segmenter, case_files, tmp
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(case_results, "draw_preview", full)
+    monkeypatch.setattr(deliver, "draw_preview", full)
     with pytest.raises(OSError, match="No space"):
-        segment_to_files(segmenter, case_files, CaseLayout.of(tmp_path / "out", "tiny"), WRITING)
+        segment_to_files(segmenter, FileSource(case_files), CaseLayout.of(tmp_path / "out", "tiny"), WRITING)
     assert names(tmp_path / "out") == []
 
 
 def test_a_flag_is_an_error_when_strict(segmenter, case_files, tmp_path, monkeypatch):
     flag = Flag("skull_on", "The skull seems to be on. Strip it first.", 0.9, 0.5)
-    monkeypatch.setattr("gliomask.segmentation.check_case", lambda case: [flag])
-    result = segment_to_files(segmenter, case_files, CaseLayout.of(tmp_path / "warned", "tiny"), WRITING)
+    monkeypatch.setattr("gliomask.segmentation.segmenter.check_case", lambda case: [flag])
+    result = segment_to_files(segmenter, FileSource(case_files), CaseLayout.of(tmp_path / "warned", "tiny"), WRITING)
     assert result.flags[0] == flag
     # No Dice is promised where scans look wrong.
     assert [found.name for found in result.flags[1:]] == ["doubtful"]
     with pytest.raises(QualityError, match="The skull seems to be on"):
-        segment_to_files(segmenter, case_files, CaseLayout.of(tmp_path / "strict", "tiny"), Writing(convention("brats2021"), strict=True))
+        segment_to_files(segmenter, FileSource(case_files), CaseLayout.of(tmp_path / "strict", "tiny"), Delivery(strict=True))
     assert names(tmp_path / "strict") == []
 
 
@@ -135,7 +137,7 @@ def two_cases(tiny_brats_folder):
 
 
 def test_finished_cases_are_kept_and_the_others_done(segmenter, two_cases, tmp_path, monkeypatch):
-    out, plain = tmp_path / "out", Writing(convention("brats2021"))
+    out, plain = tmp_path / "out", Delivery()
     first = segment_cohort(segmenter, two_cases, out, plain)
     (out / "tiny_run.json").unlink()  # as a kill leaves it: the record is written last
     kept, redone = (out / "second_seg.nii.gz").stat().st_mtime_ns, (out / "tiny_seg.nii.gz").stat().st_mtime_ns
@@ -154,13 +156,13 @@ def test_finished_cases_are_kept_and_the_others_done(segmenter, two_cases, tmp_p
     [
         (lambda s, o: replace(s, labels=convention("brats2023")), "other --labels"),
         (lambda s, o: replace(s, probabilities=True), "other --probabilities"),
-        (lambda s, o: replace(s, asked={"raw": "always"}), "other --raw"),
+        (lambda s, o: replace(s, keep_images=True), "other --keep-images"),
         (lambda s, o: ((o / "tiny_run.json").write_text("{}"), s)[1], "is no run record"),
         (lambda s, o: ((o / "tiny_run.json").write_text("[1]"), s)[1], "is no run record: it holds no fields"),
     ],
 )
 def test_what_was_finished_otherwise_is_refused_before_any_work_and_stays(segmenter, case_files, tmp_path, change, message):
-    plain = Writing(convention("brats2021"))
+    plain = Delivery()
     segment_cohort(segmenter, [case_files], tmp_path / "out", plain)
     writing = change(plain, tmp_path / "out")
     before = contents(tmp_path / "out")
@@ -174,7 +176,7 @@ def contents(folder):
 
 
 def test_other_scans_are_a_failed_row_and_the_results_stay(segmenter, case_files, tmp_path):
-    plain = Writing(convention("brats2021"))
+    plain = Delivery()
     segment_cohort(segmenter, [case_files], tmp_path / "out", plain)
     before = contents(tmp_path / "out")
     nib.save(nib.load(case_files.paths()[0]).slicer[:, :, ::-1], case_files.paths()[0])
@@ -187,7 +189,7 @@ def test_other_scans_are_a_failed_row_and_the_results_stay(segmenter, case_files
 @pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(path.read_bytes()[:100]), lambda path: path.unlink()])
 @pytest.mark.parametrize("name", ["tiny_seg.nii.gz", "tiny_preview.png", "tiny_volumes.json"])
 def test_what_is_not_whole_any_more_is_done_again(segmenter, case_files, tmp_path, spoil, name):
-    plain = Writing(convention("brats2021"))
+    plain = Delivery()
     segment_cohort(segmenter, [case_files], tmp_path / "out", plain)
     label_map = (tmp_path / "out" / "tiny_seg.nii.gz").read_bytes()
     spoil(tmp_path / "out" / name)
@@ -196,7 +198,7 @@ def test_what_is_not_whole_any_more_is_done_again(segmenter, case_files, tmp_pat
 
 
 def test_rows_of_other_cases_stay_in_the_table(segmenter, two_cases, tmp_path):
-    plain, out = Writing(convention("brats2021"), preview=False), tmp_path / "out"
+    plain, out = Delivery(preview=False), tmp_path / "out"
     for case in two_cases:
         segment_cohort(segmenter, [case], out, plain)
     segment_cohort(segmenter, two_cases[:1], out, replace(plain, overwrite=True))
@@ -218,11 +220,11 @@ def test_no_input_and_no_reference_is_ever_replaced(segmenter, case_files, tmp_p
     reference = case_files.reference.read_bytes()
     for results in (CaseLayout.of(case_files.reference.parent, "tiny"), CaseLayout.of(case_files.paths()[0], "tiny")):
         with pytest.raises(UsageError, match="is an input"):
-            segment_to_files(segmenter, case_files, results, over)
+            segment_to_files(segmenter, FileSource(case_files), results, over)
     (tmp_path / "out").mkdir()
     getattr(tmp_path / "out" / "tiny_preview.png", link)(case_files.paths()[1])
     with pytest.raises(UsageError, match="is an input"):
-        segment_to_files(segmenter, case_files, CaseLayout.of(tmp_path / "out", "tiny"), over)
+        segment_to_files(segmenter, FileSource(case_files), CaseLayout.of(tmp_path / "out", "tiny"), over)
     assert case_files.reference.read_bytes() == reference
 
 
@@ -232,7 +234,7 @@ def test_an_empty_output_is_refused():
 
 
 def test_another_model_or_option_is_not_taken_for_the_same(segmenter, case_files, tmp_path, fake_model):
-    plain = Writing(convention("brats2021"))
+    plain = Delivery()
     segment_cohort(segmenter, [case_files], tmp_path / "out", plain)
     with Segmenter(replace(segmenter.options, patches="adjacent", threads=1)) as other, pytest.raises(UsageError, match="other --patches,"):
         segment_cohort(other, [case_files], tmp_path / "out", plain, resume=True)

@@ -1,8 +1,8 @@
+import copy
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from heads import make_head, moved_examination, posed, scan_head, scanner_grid, true_mask
 
-from gliomask.case_results import KEPT, Writing, segment_cohort, segment_to_files
+from gliomask.case_results import KEPT, segment_cohort
 from gliomask.cli.main import run
 from gliomask.errors import CaseError, FileFormatError, GeometryError, QualityError, UsageError
 from gliomask.examination import Examination, Scan
@@ -33,15 +33,16 @@ from gliomask.preprocess.raw.atlas import BRATS_FRAME, load_atlas
 from gliomask.preprocess.raw.registration import Image, thin
 from gliomask.preprocess.raw.route import RawCase, Settings, Step, prepare_examination
 from gliomask.preprocess.raw.transforms import about, distance_mm, move, turn
-from gliomask.raw_route import RawOptions, segment_any_to_files
-from gliomask.reporting import Reporting, reporting_each, write_report, write_reports
+from gliomask.reporting import Reporting, write_report, write_reports
 from gliomask.results.layout import CaseLayout
-from gliomask.segmentation import Options, Segmenter
+from gliomask.segmentation import Delivery, Options, Segmenter
+from gliomask.segmentation.cases import segment_to_files
+from gliomask.segmentation.source import FileSource
 from gliomask.sequences import PAPER_ORDER, Sequence
 from gliomask.simulate.patient import simulate_case
 
 pytest.importorskip("SimpleITK")
-WRITING = Writing(convention("brats2021"), preview=False)
+WRITING = Delivery(preview=False)
 
 
 def dice(first, second):
@@ -281,6 +282,13 @@ def test_what_no_step_could_mend_is_refused_first(moved, problem):
         prepare_examination(Examination("bad", scans))
 
 
+def asked(segmenter, **options):
+    """The same engines, asked for something else."""
+    other = copy.copy(segmenter)
+    other.options = replace(segmenter.options, **options)
+    return other
+
+
 @pytest.fixture
 def segmenter(fake_model):
     with Segmenter(Options()) as opened:
@@ -293,9 +301,9 @@ def hashes(folder):
 
 def test_prepared_scans_go_straight_through_to_the_byte(segmenter, tiny_brats_folder, tmp_path):
     (files,) = find_cases(tiny_brats_folder)
-    segment_to_files(segmenter, files, CaseLayout.of(tmp_path / "before", files.case_id), WRITING)
+    segment_to_files(segmenter, FileSource(files), CaseLayout.of(tmp_path / "before", files.case_id), WRITING)
     lines = []
-    segment_any_to_files(segmenter, files, CaseLayout.of(tmp_path / "now", files.case_id), WRITING, tell=lines.append)
+    segment_to_files(segmenter, FileSource(files), CaseLayout.of(tmp_path / "now", files.case_id), WRITING, tell=lines.append)
     assert hashes(tmp_path / "before") == hashes(tmp_path / "now")
     assert lines == []
 
@@ -314,7 +322,7 @@ def small(tiny_case):
 
 @pytest.fixture
 def raw_files(tmp_path, small, monkeypatch):
-    monkeypatch.setattr("gliomask.raw_route.prepare_examination", lambda examination, settings, tell: small)
+    monkeypatch.setattr("gliomask.segmentation.run.prepare_examination", lambda examination, settings, tell: small)
     folder = tmp_path / "scanner"
     folder.mkdir()
     for sequence, scan in small.examination.scans.items():
@@ -324,7 +332,7 @@ def raw_files(tmp_path, small, monkeypatch):
 
 def test_raw_scans_are_refused_where_the_route_is_not_wanted(segmenter, raw_files, tmp_path):
     with pytest.raises(GeometryError, match="lies on another grid"):
-        segment_any_to_files(segmenter, raw_files, CaseLayout.of(tmp_path / "out", "tiny"), WRITING, raw=RawOptions("never"))
+        segment_to_files(asked(segmenter, raw="never"), FileSource(raw_files), CaseLayout.of(tmp_path / "out", "tiny"), WRITING)
     assert not (tmp_path / "out").exists()
 
 
@@ -334,22 +342,22 @@ def test_bare_brains_on_two_grids_are_refused_unless_it_is_said(segmenter, tiny_
     affine = flair.geometry.affine + 5 * np.eye(4, k=3)
     write_volume(files.sequences[Sequence.FLAIR], flair.values, Geometry(flair.geometry.shape, affine), overwrite=True)
     with pytest.raises(GeometryError, match="lies on another grid than .*--raw always"):
-        segment_any_to_files(segmenter, files, CaseLayout.of(tmp_path / "out", "tiny"), WRITING)
+        segment_to_files(segmenter, FileSource(files), CaseLayout.of(tmp_path / "out", "tiny"), WRITING)
 
 
 def test_results_of_raw_scans_lie_in_the_scanners_grids(segmenter, raw_files, tmp_path, small):
     results = CaseLayout.of(tmp_path / "out", "tiny")
     lines = []
-    options = RawOptions(spaces=(Sequence.FLAIR,), keep_images=True)
-    result = segment_any_to_files(segmenter, raw_files, results, WRITING, raw=options, tell=lines.append)
+    delivery = replace(WRITING, spaces=(Sequence.FLAIR,), keep_images=True)
+    result = segment_to_files(segmenter, FileSource(raw_files), results, delivery, tell=lines.append)
     assert lines[0].startswith("tiny: the sequences lie on different grids, skull on: taking the raw route")
     for name, sequence in (("tiny_seg.nii.gz", Sequence.T1CE), ("tiny_space-flair_seg.nii.gz", Sequence.FLAIR)):
         written = read_volume(tmp_path / "out" / name)
         assert written.geometry.same_grid(read_volume(raw_files.sequences[sequence]).geometry)
-        expected = convention("brats2021").to_disk(small.label_map_in(sequence, result.label_map))
+        expected = convention("brats2021").to_disk(small.label_map_in(sequence, result.label_map_in("brats")))
         np.testing.assert_array_equal(written.values, expected)
         assert expected.any()
-    assert read_volume(tmp_path / "out" / "tiny_space-brats_seg.nii.gz").values.shape == result.label_map.shape
+    assert read_volume(tmp_path / "out" / "tiny_space-brats_seg.nii.gz").values.shape == result.label_map_in("brats").shape
     assert {path.name for path in (tmp_path / "out").glob("*.tfm")} == {f"tiny_from-{sequence.value}_to-brats.tfm" for sequence in PAPER_ORDER}
     record = json.loads(results.record.read_text())
     assert record["raw_route"]["reference"] == "t1ce"
@@ -357,44 +365,44 @@ def test_results_of_raw_scans_lie_in_the_scanners_grids(segmenter, raw_files, tm
     assert record["raw_route"]["steps"][0]["what"] == "by hand"
     assert json.loads(results.volumes_json.read_text())["space"] == "t1ce"
     with pytest.raises(UsageError, match="exists"):
-        segment_any_to_files(segmenter, raw_files, results, WRITING, raw=options)
+        segment_to_files(segmenter, FileSource(raw_files), results, delivery)
 
 
 def test_nothing_is_left_of_a_raw_case_that_fails_while_it_is_written(segmenter, raw_files, tmp_path, monkeypatch):
     def fail(*arguments):
         raise UsageError("full")
 
-    monkeypatch.setattr("gliomask.raw_route.write_volumes", fail)
+    monkeypatch.setattr("gliomask.segmentation.deliver._write_volumes", fail)
     with pytest.raises(UsageError, match="full"):
-        segment_any_to_files(segmenter, raw_files, CaseLayout.of(tmp_path / "out", "tiny"), WRITING)
-    assert list((tmp_path / "out").iterdir()) == []
+        segment_to_files(segmenter, FileSource(raw_files), CaseLayout.of(tmp_path / "out", "tiny"), WRITING)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_cohort_takes_raw_and_prepared_cases(segmenter, raw_files, tiny_brats_folder, tmp_path):
     (prepared_files,) = find_cases(tiny_brats_folder)
     cases = [prepared_files, replace(raw_files, case_id="scanner")]
-    result = segment_cohort(segmenter, cases, tmp_path / "out", WRITING, segment_one=segment_any_to_files)
+    result = segment_cohort(segmenter, cases, tmp_path / "out", WRITING)
     assert [row.status for row in result.rows] == ["done", "done"]
     assert "raw_route" not in json.loads((tmp_path / "out" / "tiny_run.json").read_text())
     assert "raw_route" in json.loads((tmp_path / "out" / "scanner_run.json").read_text())
 
 
 def test_a_finished_raw_case_is_kept_and_another_way_is_refused(segmenter, raw_files, tmp_path):
-    writing = replace(WRITING, asked=RawOptions().asked())
-    segment_cohort(segmenter, [raw_files], tmp_path / "out", writing, segment_one=segment_any_to_files)
-    again = segment_cohort(segmenter, [raw_files], tmp_path / "out", writing, segment_one=lambda *arguments: pytest.fail("nothing is left to do"), resume=True)
+    writing = WRITING
+    segment_cohort(segmenter, [raw_files], tmp_path / "out", writing)
+    again = segment_cohort(segmenter, [raw_files], tmp_path / "out", writing, tell=lambda line: pytest.fail("nothing is left to do"), resume=True)
     assert [row.message for row in again.rows] == [KEPT]
     # One number: that of the grid in which the label map is delivered.
     table = json.loads((tmp_path / "out" / "tiny_volumes.json").read_text())
     assert again.rows[0].wt_ml == table["regions"]["WT"]["volume_ml"]
     with pytest.raises(UsageError, match="other --keep-images"):
-        segment_cohort(segmenter, [raw_files], tmp_path / "out", replace(writing, asked=RawOptions(keep_images=True).asked()), resume=True)
+        segment_cohort(segmenter, [raw_files], tmp_path / "out", replace(writing, keep_images=True), resume=True)
 
 
 def test_a_four_dimensional_file_in_place_of_a_sequence_is_refused(segmenter, raw_files, tmp_path):
     nib.save(nib.Nifti1Image(np.ones((20, 20, 12, 30), np.float32), np.eye(4)), raw_files.sequences[Sequence.T2])
     with pytest.raises(FileFormatError, match="3 dimensions are needed, found 4"):
-        segment_any_to_files(segmenter, raw_files, CaseLayout.of(tmp_path / "out", "tiny"), WRITING, raw=RawOptions("always"))
+        segment_to_files(asked(segmenter, raw="always"), FileSource(raw_files), CaseLayout.of(tmp_path / "out", "tiny"), WRITING)
 
 
 @pytest.mark.parametrize(("field", "value"), [("srow_x", (np.nan, 0, 0, 0)), ("pixdim", (1, 0, 1, 1, 1, 1, 1, 1))])
@@ -408,7 +416,7 @@ def test_an_impossible_header_is_refused_by_its_file(segmenter, raw_files, tmp_p
     content[offset : offset + 4 * len(value)] = np.array(value, "<f4").tobytes()
     path.write_bytes(content)
     with pytest.raises(GeometryError, match=r"t2\.nii\.gz"):
-        segment_any_to_files(segmenter, raw_files, CaseLayout.of(tmp_path / "out", "tiny"), WRITING)
+        segment_to_files(segmenter, FileSource(raw_files), CaseLayout.of(tmp_path / "out", "tiny"), WRITING)
     assert not (tmp_path / "out").exists()
 
 
@@ -423,8 +431,8 @@ def test_the_command_takes_the_raw_route_and_says_so(fake_model, raw_files, tmp_
 
 def test_a_raw_case_is_reported_later_as_at_once_where_its_images_were_kept(segmenter, raw_files, tmp_path):
     results, html = CaseLayout.of(tmp_path / "out", "tiny"), Reporting(("html",))
-    segment_one = reporting_each(partial(segment_any_to_files, raw=RawOptions(keep_images=True, spaces=(Sequence.T2,))), html)
-    segment_one(segmenter, raw_files, results, WRITING, lambda done, total: None)
+    delivery = replace(WRITING, keep_images=True, spaces=(Sequence.T2,), report=("html",))
+    segment_to_files(segmenter, FileSource(raw_files), results, delivery)
     page = (tmp_path / "out" / "tiny_report.html").read_bytes()
     assert b"in the frame of BraTS, not in the scanner" in page
     assert {name: [path.read_bytes() for path in paths] for name, paths in write_reports(tmp_path / "out", html, output=tmp_path / "later").items()} == {
@@ -464,7 +472,7 @@ def opened(monkeypatch):
 
 def test_every_raw_scan_is_read_once_and_its_hash_is_of_what_was_read(segmenter, raw_files, tmp_path, opened):
     results = CaseLayout.of(tmp_path / "out", "tiny")
-    segment_any_to_files(segmenter, raw_files, results, WRITING)
+    segment_to_files(segmenter, FileSource(raw_files), results, WRITING)
     scans = [path.name for path in raw_files.paths()]
     assert sorted(name for name in opened if name in scans) == sorted(scans)
     hashes = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in raw_files.paths()}
@@ -474,7 +482,7 @@ def test_every_raw_scan_is_read_once_and_its_hash_is_of_what_was_read(segmenter,
 def test_every_prepared_scan_is_read_once(segmenter, tiny_brats_folder, tmp_path, opened):
     (files,) = find_cases(tiny_brats_folder)
     results = CaseLayout.of(tmp_path / "out", "tiny")
-    segment_any_to_files(segmenter, files, results, WRITING)
+    segment_to_files(segmenter, FileSource(files), results, WRITING)
     scans = [path.name for path in files.paths()]
     assert sorted(name for name in opened if name in scans) == sorted(scans)
     assert json.loads(results.record.read_text())["inputs"] == {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files.paths()}
@@ -484,7 +492,7 @@ def test_a_brain_mask_is_read_once_and_recorded(segmenter, raw_files, tmp_path, 
     path = tmp_path / "mask.nii.gz"
     write_volume(path, np.ones((16, 20, 10), np.uint8), small.examination.scans[Sequence.T1CE].geometry)
     results = CaseLayout.of(tmp_path / "out", "tiny")
-    segment_any_to_files(segmenter, raw_files, results, WRITING, raw=RawOptions(brain_mask=path))
+    segment_to_files(asked(segmenter, brain_mask=path), FileSource(raw_files), results, WRITING)
     assert opened.count("mask.nii.gz") == 1
     assert json.loads(results.record.read_text())["inputs"][str(path)] == hashlib.sha256(path.read_bytes()).hexdigest()
 

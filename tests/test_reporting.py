@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from conftest import make_tiny_case, tiny_labels, write_brats_case
 
-from gliomask.case_results import Writing, segment_to_files
 from gliomask.cli.main import run
 from gliomask.errors import CaseError, FileFormatError, GeometryError, UsageError
 from gliomask.io.brats import find_cases
 from gliomask.io.nifti import read_volume, write_volume
-from gliomask.labels import convention
-from gliomask.reporting import Reporting, read_timeline, reporting_each, write_report, write_timeline
+from gliomask.reporting import Reporting, read_timeline, write_report, write_timeline
 from gliomask.results.layout import CaseLayout
-from gliomask.segmentation import Segmenter
+from gliomask.segmentation import Delivery, Segmenter
+from gliomask.segmentation.cases import segment_to_files
+from gliomask.segmentation.source import FileSource
 from gliomask.sequences import Sequence
 
 HTML = Reporting(("html",))
@@ -26,7 +26,7 @@ def result(fake_model, tiny_brats_folder, tmp_path):
     """The label map of a segmented case, with all that lies beside it."""
     results = CaseLayout.of(tmp_path / "out", "tiny")
     with Segmenter() as segmenter:
-        segment_to_files(segmenter, find_cases(tiny_brats_folder)[0], results, Writing(convention("brats2021"), preview=False))
+        segment_to_files(segmenter, FileSource(find_cases(tiny_brats_folder)[0]), results, Delivery(preview=False))
     return results.label_map
 
 
@@ -52,8 +52,7 @@ def test_a_result_becomes_three_files(result):
 def test_segmenting_with_a_report_writes_the_same_one(fake_model, tiny_brats_folder, tmp_path):
     results = CaseLayout.of(tmp_path / "out", "tiny")
     with Segmenter() as segmenter:
-        segment_one = reporting_each(lambda *arguments: segment_to_files(*arguments), HTML)
-        segment_one(segmenter, find_cases(tiny_brats_folder)[0], results, Writing(convention("brats2021"), preview=False), lambda done, total: None)
+        segment_to_files(segmenter, FileSource(find_cases(tiny_brats_folder)[0]), results, Delivery(preview=False, report="html"))
     at_once = (tmp_path / "out" / "tiny_report.html").read_bytes()
     (later,) = write_report(results.label_map, HTML, output=tmp_path / "later")
     assert later.read_bytes() == at_once

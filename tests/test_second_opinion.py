@@ -12,19 +12,21 @@ from fakes import tiny_subsets
 import gliomask
 from gliomask import case_results
 from gliomask.case import Case
-from gliomask.case_results import Writing, segment_cohort, segment_to_files
+from gliomask.case_results import segment_cohort
 from gliomask.cli.main import run
 from gliomask.engines.fake import FakeEngine
 from gliomask.errors import ModelError, UsageError
 from gliomask.io.brats import find_cases
-from gliomask.labels import Label, Region, convention
+from gliomask.labels import Label, Region
 from gliomask.models.registry import load_model
 from gliomask.predict.brain import NetworkShape, PatchPlan, predict_brain
 from gliomask.predict.ensemble import SUSPICION, consult
 from gliomask.preprocess.channels import prepare
 from gliomask.quality import Estimate
 from gliomask.results.layout import CaseLayout
-from gliomask.segmentation import Options, Segmenter
+from gliomask.segmentation import Delivery, Options, Segmenter
+from gliomask.segmentation.cases import segment_to_files
+from gliomask.segmentation.source import FileSource
 from gliomask.sequences import PAPER_ORDER, Sequence
 
 SHAPE = NetworkShape("slices", 2, 2)
@@ -42,7 +44,7 @@ def two_models(monkeypatch):
     first.spec.second_opinion = "shy"
     second.spec.name, second.sha256 = "shy", "1" * 64
     second.open = lambda engine, threads: FakeEngine(MIXING, SHY, radius=1)
-    monkeypatch.setattr("gliomask.segmentation.load_model", lambda name: second if name == "shy" else first)
+    monkeypatch.setattr("gliomask.segmentation.segmenter.load_model", lambda name: second if name == "shy" else first)
     return first, second
 
 
@@ -186,18 +188,18 @@ def test_the_first_engine_is_closed_when_the_second_cannot_be_opened(two_models)
 
 def test_the_record_says_who_was_asked(two_models, tiny_brats_folder, tmp_path):
     (files,) = find_cases(tiny_brats_folder)
-    writing = Writing(convention("brats2021"), preview=False)
+    writing = Delivery(preview=False)
     for name, wanted in (("own", None), ("none", "none")):
         results = CaseLayout.of(tmp_path / name, files.case_id)
         with Segmenter(Options(second_opinion=wanted)) as segmenter:
-            segment_to_files(segmenter, files, results, writing)
+            segment_to_files(segmenter, FileSource(files), results, writing)
         record = json.loads(results.record.read_text())
         assert record["model"] == {"name": "by-hand", "sha256": "0" * 64}
         assert record["second_opinion"] == ({"name": "shy", "sha256": "1" * 64, "asked": True} if name == "own" else None)
 
 
 def test_a_cohort_goes_on_only_with_the_same_second_opinion(two_models, tiny_brats_folder, tmp_path):
-    cases, writing = find_cases(tiny_brats_folder), Writing(convention("brats2021"), preview=False)
+    cases, writing = find_cases(tiny_brats_folder), Delivery(preview=False)
     with Segmenter(Options()) as segmenter:
         segment_cohort(segmenter, cases, tmp_path / "out", writing)
         again = segment_cohort(segmenter, cases, tmp_path / "out", writing, resume=True)

@@ -14,39 +14,54 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gliomask.case import Case
+    from gliomask.examination import Examination, Scan
     from gliomask.geometry import Geometry
+    from gliomask.io.brats import find_cases, read_case
+    from gliomask.io.dicom.read import read_examination
     from gliomask.labels import Label, Region
     from gliomask.models.registry import load_model, shipped_models
-    from gliomask.segmentation import Options, Segmentation, Segmenter, segment
+    from gliomask.segmentation import Delivery, Options, Segmentation, Segmenter, segment
     from gliomask.sequences import Sequence
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Case": "case",
+    "Delivery": "segmentation.options",
+    "Examination": "examination",
     "Geometry": "geometry",
     "Label": "labels",
-    "Options": "segmentation",
+    "Options": "segmentation.options",
     "Region": "labels",
+    "Scan": "examination",
     "Segmentation": "segmentation",
     "Segmenter": "segmentation",
     "Sequence": "sequences",
+    "find_cases": "io.brats",
     "load_model": "models.registry",
+    "read_case": "io.brats",
+    "read_examination": "io.dicom.read",
     "segment": "segmentation",
     "shipped_models": "models.registry",
 }
 
 __all__ = [
     "Case",
+    "Delivery",
+    "Examination",
     "Geometry",
     "Label",
     "Options",
     "Region",
+    "Scan",
     "Segmentation",
     "Segmenter",
     "Sequence",
     "__version__",
+    "find_cases",
     "load_model",
+    "read_case",
+    "read_examination",
     "segment",
     "shipped_models",
 ]

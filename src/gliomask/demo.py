@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from gliomask.case_results import Writing, segment_to_files
 from gliomask.io.brats import CaseFiles, find_cases, read_reference
-from gliomask.labels import Region, convention
+from gliomask.labels import Region
 from gliomask.metrics.overlap import count
 from gliomask.results.layout import CaseLayout
-from gliomask.segmentation import Options, Segmentation, Segmenter
+from gliomask.segmentation import Delivery, Options, Segmentation, Segmenter
+from gliomask.segmentation.cases import segment_to_files
+from gliomask.segmentation.source import FileSource
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ def run_demo(output: Path, options: Options, *, overwrite: bool = False, progres
     """
     with sample_case() as case, Segmenter(options) as segmenter:
         results = CaseLayout.of(output, case.case_id)
-        result = segment_to_files(segmenter, case, results, Writing(convention("brats2021"), overwrite=overwrite), progress)
+        result = segment_to_files(segmenter, FileSource(case), results, Delivery(overwrite=overwrite), progress=progress)
         reference = read_reference(case, result.case.geometry)
     agreement = {region: count(region.mask(reference), region.mask(result.label_map)).dice for region in Region}
     return Demo(result, results, agreement)

@@ -8,12 +8,10 @@ from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from gliomask.arrays import LabelMap, Mask
-from gliomask.case_results import Progress, SegmentOne, Writing
 from gliomask.errors import CaseError, GeometryError, GliomaskError, InputError, UsageError
 from gliomask.files.hashing import sha256_of
 from gliomask.geometry import Geometry
@@ -29,19 +27,12 @@ from gliomask.report.timeline_report import TimelineReport, TimePoint, timeline_
 from gliomask.results.layout import FRAME, CaseLayout
 from gliomask.results.record import RunRecord, read_record
 from gliomask.results.write import refuse_existing
-from gliomask.segmentation import Segmentation, Segmenter
+from gliomask.segmentation.deliver import IN_BRATS_SPACE
+from gliomask.segmentation.options import report_formats
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
-
-FORMATS = ("html", "pdf", "json")
 
 RAW = "raw_route"
 """Field of a run record whose case was registered from raw scans."""
-
-IN_FRAME = (
-    "The scans were registered to each other and to an average brain first. Pictures, sections, coordinates and measures of this report are in the frame of "
-    "BraTS, not in the scanner's: slices are those of no series, and millilitres and millimetres differ a little from those in the scanner's grid, in which "
-    "the label map and its table of volumes are."
-)
 
 TABLE_COLUMNS = ("timepoint", "label_map", "date", "labels")
 """Columns of a timeline's table; the last two may be missing."""
@@ -52,7 +43,7 @@ class Reporting:
     """What is written, and how.
 
     Args:
-        formats: of `FORMATS`.
+        formats: html, pdf, json.
         overwrite: replace reports that exist.
         labels: convention of the label maps, where no run record says it.
     """
@@ -69,10 +60,7 @@ class Reporting:
             UsageError: there is no such format, or none was given.
             EngineUnavailableError: PDF is asked for and fpdf2 is not installed.
         """
-        named = tuple(dict.fromkeys(name.strip().lower() for name in formats.split(",") if name.strip()))
-        unknown = [name for name in named if name not in FORMATS]
-        if unknown or not named:
-            raise UsageError(f"There is no report format '{', '.join(unknown)}'. Give one or more of {', '.join(FORMATS)}, separated by commas.")
+        named = report_formats(formats)
         if "pdf" in named:
             require_fpdf()
         return cls(named, overwrite, labels)
@@ -142,7 +130,7 @@ def _report_in_frame(result: _Result) -> Rendered:
     case = read_case(CaseFiles(result.case_id, images, None, result.labels, without=without))
     if not case.geometry.same_grid(geometry):
         raise GeometryError(f"{kept.label_map_in(FRAME)}: lies on another grid ({geometry}) than the scans beside it ({case.geometry}). Segment again.")
-    return case_report(case, values, result.origin, notes=(IN_FRAME,))
+    return case_report(case, values, result.origin, notes=(IN_BRATS_SPACE,))
 
 
 def write_reports(place: Path, reporting: Reporting, *, scans: Path | None = None, output: Path | None = None) -> dict[str, list[Path] | GliomaskError]:
@@ -171,26 +159,6 @@ def write_reports(place: Path, reporting: Reporting, *, scans: Path | None = Non
         except GliomaskError as error:
             results[case_id] = error
     return results
-
-
-def reporting_each(segment_one: SegmentOne, reporting: Reporting) -> SegmentOne:
-    """Returns a way of segmenting one case that also writes its report. The report is of the result in memory, and is the one that `write_report` writes."""
-
-    def segment_and_report(segmenter: Segmenter, files: CaseFiles, results: CaseLayout, writing: Writing, progress: Progress) -> Segmentation:
-        return segment_one(segmenter, files, results, with_reports(writing, reporting), progress)
-
-    return segment_and_report
-
-
-def with_reports(writing: Writing, reporting: Reporting) -> Writing:
-    """Returns a way of writing a case that also writes its report, of the result in memory: all of it or none."""
-
-    def write_pages(result: Segmentation, staged: CaseLayout, record: Mapping[str, Any]) -> None:
-        file = InputFile("label map", staged.label_map.name, sha256_of(staged.label_map))
-        report = case_report(result.case, result.label_map, provenance(record, file), notes=(IN_FRAME,) if RAW in record else ())
-        _write({name: staged.report(name) for name in reporting.formats}, report)
-
-    return replace(writing, pages=write_pages, asked={**writing.asked, "report": list(reporting.formats)})
 
 
 def _write(paths: Mapping[str, Path], report: Rendered) -> list[Path]:

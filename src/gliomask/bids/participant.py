@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Ordered
 from contextlib import contextmanager
@@ -14,20 +15,24 @@ from gliomask.bids.derivative import Derivatives, Piece, in_json
 from gliomask.bids.filters import Filters
 from gliomask.bids.layout import Dataset, Session, session_files
 from gliomask.bids.output import describe_dataset, refuse_other_dataset, write_pieces
-from gliomask.bids.records import Request, compose, failure_path, kept, place_of, read_record, record_path, write_failure
+from gliomask.bids.records import Request, compose, failure_path, kept_row, place_of, read_record, record_path, write_failure
 from gliomask.bids.thumbnail import thumbnail
-from gliomask.case_results import CohortResult, Progress, Row, SegmentOne, Writing, segment_to_row
-from gliomask.errors import InputError, UsageError
+from gliomask.case_results import CohortResult, Row, row_of, row_of_record
+from gliomask.errors import UsageError
 from gliomask.files.atomic import temporary_folder
 from gliomask.files.hashing import sha256_of
 from gliomask.files.json import read_json
 from gliomask.io.brats import CaseFiles
-from gliomask.raw_route import segment_any_to_files
 from gliomask.report.case_report import case_report
 from gliomask.report.provenance import InputFile, provenance
-from gliomask.reporting import IN_FRAME, RAW
+from gliomask.reporting import RAW
 from gliomask.results.layout import CaseLayout
-from gliomask.segmentation import Segmentation, Segmenter
+from gliomask.results.record import parse_record
+from gliomask.segmentation import Prediction, Segmenter
+from gliomask.segmentation.cases import Failed, segment_to_files
+from gliomask.segmentation.deliver import IN_BRATS_SPACE
+from gliomask.segmentation.run import Progress
+from gliomask.segmentation.source import FileSource
 from gliomask.sequences import Sequence
 
 
@@ -106,23 +111,21 @@ def run_participants(
 
 
 def _one(plan: Plan, segmenter: Segmenter, session: Session, tell: Tell, progress: Progress) -> tuple[Row, Exception | None]:
-    files: CaseFiles | tuple[str, InputError]
+    start = time.perf_counter()
     try:
         files = session_files(plan.dataset, session, plan.filters, plan.without)
-    except InputError as error:
-        files = (session.case_id, error)
-    else:
         tell(files.describe())
-        row = _kept_row(plan, segmenter, session, files) if plan.resume else None
-        if row is not None:
-            return row
-    writing = replace(plan.request.writing, overwrite=True, preview=False)
-    with _work_folder(plan, session) as work:
-        done, failed = segment_to_row(segmenter, files, work, writing, progress, _publishing(plan, session, tell))
-    if failed is not None:
+        kept = _kept_row(plan, segmenter, session, files) if plan.resume else None
+        if kept is not None:
+            return kept
+        with _work_folder(plan, session) as work:
+            row = _segment(plan, segmenter, session, files, work, tell, progress)
+        return replace(row, seconds=round(time.perf_counter() - start, 2)), None
+    except Exception as error:
+        failed = row_of(Failed(session.case_id, error, round(time.perf_counter() - start, 2)))
         # As elsewhere in the derivative dataset, no folder of this machine is named.
-        write_failure(plan.output, session, replace(done, message=done.message.replace(f"{plan.dataset.root}{os.sep}", "")), failed)
-    return done, failed
+        write_failure(plan.output, session, replace(failed, message=failed.message.replace(f"{plan.dataset.root}{os.sep}", "")), error)
+        return failed, error
 
 
 @contextmanager
@@ -134,27 +137,25 @@ def _work_folder(plan: Plan, session: Session) -> Iterator[Path]:
         yield folder
 
 
-def _publishing(plan: Plan, session: Session, tell: Tell) -> SegmentOne:
-    """A way of segmenting one case that also brings its results into the derivative dataset."""
+def _segment(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFiles, work: Path, tell: Tell, progress: Progress) -> Row:
+    """Segments a session into the work folder and brings its results into the derivative dataset."""
+    results = CaseLayout.of(work, session.case_id)
+    earlier = read_record(plan.output, session)
+    # What an interrupted run left would be taken for a part of this one's.
+    for path in results.all():
+        path.unlink(missing_ok=True)
+    delivery = replace(plan.request.delivery, overwrite=True, preview=False)
+    outcome = segment_to_files(segmenter, FileSource(files), results, delivery, progress=progress, tell=tell)
+    record = read_json(results.record)
+    request = plan.request.of(segmenter, files, plan.dataset.root)
 
-    def segment_one(segmenter: Segmenter, files: CaseFiles, results: CaseLayout, writing: Writing, progress: Progress) -> Segmentation:
-        earlier = read_record(plan.output, session)
-        # What an interrupted run left would be taken for a part of this one's.
-        for path in results.all():
-            path.unlink(missing_ok=True)
-        result = segment_any_to_files(segmenter, files, results, writing, progress, plan.request.raw, tell)
-        record = read_json(results.record)
-        request = plan.request.of(segmenter, files, plan.dataset.root)
+    def record_of(outputs: dict[str, str]) -> bytes:
+        return in_json(compose(record, request, results, outputs))
 
-        def record_of(outputs: dict[str, str]) -> bytes:
-            return in_json(compose(record, request, results, outputs))
-
-        pieces = _pieces(plan, session, files, results, result, record)
-        write_pieces(plan.output, pieces, place_of(session, plan.output), record_of, (earlier.outputs or ()) if earlier else ())
-        (plan.output / failure_path(session)).unlink(missing_ok=True)
-        return result
-
-    return segment_one
+    pieces = _pieces(plan, session, files, results, outcome.prediction, record)
+    write_pieces(plan.output, pieces, place_of(session, plan.output), record_of, (earlier.outputs or ()) if earlier else ())
+    (plan.output / failure_path(session)).unlink(missing_ok=True)
+    return row_of_record(parse_record(record, str(results.record)))
 
 
 def _kept_row(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFiles) -> tuple[Row, Exception | None] | None:
@@ -162,12 +163,12 @@ def _kept_row(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFil
         record = read_record(plan.output, session)
         if record is None:
             return None
-        return kept(record, plan.request.of(segmenter, files, plan.dataset.root), session, plan.output), None
+        return kept_row(record, plan.request.of(segmenter, files, plan.dataset.root), session, plan.output), None
     except UsageError as error:
         return Row(session.case_id, "failed", 0.0, "", str(error)), error
 
 
-def _pieces(plan: Plan, session: Session, files: CaseFiles, results: CaseLayout, result: Segmentation, record: dict[str, Any]) -> Iterator[Piece]:
+def _pieces(plan: Plan, session: Session, files: CaseFiles, results: CaseLayout, result: Prediction, record: dict[str, Any]) -> Iterator[Piece]:
     """All files of a session but its run record."""
     reference = Sequence(record[RAW]["reference"]) if RAW in record else None
     derivatives = Derivatives(session, files, plan.dataset.root, reference)
@@ -176,8 +177,8 @@ def _pieces(plan: Plan, session: Session, files: CaseFiles, results: CaseLayout,
     yield from _reports(plan, session, derivatives, results, result, record)
 
 
-def _reports(plan: Plan, session: Session, derivatives: Derivatives, results: CaseLayout, result: Segmentation, record: dict[str, Any]) -> Iterator[Piece]:
+def _reports(plan: Plan, session: Session, derivatives: Derivatives, results: CaseLayout, result: Prediction, record: dict[str, Any]) -> Iterator[Piece]:
     label_map = InputFile("label map", derivatives.label_map_name, sha256_of(results.label_map))
-    report = case_report(result.case, result.label_map, provenance(record, label_map), notes=(IN_FRAME,) if RAW in record else ())
+    report = case_report(result.case, result.label_map, provenance(record, label_map), notes=(IN_BRATS_SPACE,) if RAW in record else ())
     for form in plan.request.reports:
         yield Piece(PurePosixPath(f"{session.case_id}.{form}"), report.content(form))

@@ -6,24 +6,24 @@ A record is written last, so a session with a record is complete. It names scans
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gliomask.bids.derivative import in_json, uri
 from gliomask.bids.layout import Session
 from gliomask.bids.session_record import FailureRecord, SessionRecord, read_as
-from gliomask.case_results import KEPT, Row, Writing
+from gliomask.case_results import KEPT, Row
 from gliomask.errors import UsageError
 from gliomask.files.json import read_json
 from gliomask.io.brats import CaseFiles
 from gliomask.io.nifti import write_bytes
-from gliomask.raw_route import RawOptions
 from gliomask.report.run_record import compose_record, input_hashes
 from gliomask.results.layout import REPORT_FORMATS, CaseLayout
 from gliomask.results.resume import NO_RESULT_DEPENDS_ON, damaged
 from gliomask.results.write import Place
-from gliomask.segmentation import Segmenter
+from gliomask.segmentation import Delivery, Segmenter
+from gliomask.segmentation.outcome import asked_of
 
 LOGS = PurePosixPath("logs")
 
@@ -43,29 +43,27 @@ class Request:
     """What is asked for, for every session alike.
 
     Args:
-        writing: maps and strictness; its label convention is `layout.LABELS`.
-        raw: when to take the raw route, and in which spaces to write.
+        delivery: maps, spaces and strictness; its label convention is `layout.LABELS`.
         reports: formats of the report.
     """
 
-    writing: Writing
-    raw: RawOptions
+    delivery: Delivery
     reports: tuple[str, ...]
 
     def of(self, segmenter: Segmenter, files: CaseFiles, root: Path) -> dict[str, Any]:
         """Returns what the result of a session depends on, in plain values: with the same of an earlier run, its result can be kept."""
-        options = {name: value for name, value in asdict(segmenter.options).items() if name not in NO_RESULT_DEPENDS_ON}
+        asked = asked_of(segmenter)
+        options = {name: value for name, value in asked.options.items() if name not in NO_RESULT_DEPENDS_ON}
         return {
             "inputs": {uri(Path(path), root): digest for path, digest in input_hashes(files.paths()).items()},
             "sequences": {sequence.value: uri(files.sequences[sequence], root) for sequence in files.used()},
             "without": sorted(files.without),
-            "model": segmenter.model.sha256,
-            "second_opinion": None if segmenter.second is None else segmenter.second.model.sha256,
-            "options": options | {"postprocess": segmenter.chain},
-            "raw": self.raw.mode,
-            "spaces": sorted(self.raw.spaces),
-            "probseg": self.writing.probabilities,
-            "uncertainty": self.writing.uncertainty,
+            "model": asked.model[1],
+            "second_opinion": None if asked.second is None else asked.second[1],
+            "options": options,
+            "spaces": sorted(self.delivery.spaces),
+            "probseg": self.delivery.probabilities,
+            "uncertainty": self.delivery.uncertainty,
             "reports": sorted(self.reports),
         }
 
@@ -119,7 +117,7 @@ def row_of(session: Session, record: SessionRecord, message: str = KEPT) -> Row:
     return Row(session.case_id, "done", 0.0, flags, message, **amounts)
 
 
-def kept(record: SessionRecord, request: Mapping[str, Any], session: Session, output: Path) -> Row:
+def kept_row(record: SessionRecord, request: Mapping[str, Any], session: Session, output: Path) -> Row:
     """Returns the row of a session that an earlier run has finished.
 
     Raises:

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 from gliomask.report.pictures import HALO, QUIET, TEXT, png
 from gliomask.report.sections import AXIAL
 from gliomask.report.views import Views
-from gliomask.segmentation import Segmentation
+from gliomask.segmentation import Prediction
 from gliomask.sequences import Sequence
 
 SHOWN = (Sequence.T1CE, Sequence.FLAIR)
@@ -19,7 +19,7 @@ WIDTH, HEIGHT, AIR = 260, 280, 10
 EDGE, LETTERS = 8, 16
 
 
-def thumbnail(result: Segmentation) -> bytes:
+def thumbnail(result: Prediction) -> bytes:
     """Returns T1ce and FLAIR at the axial section with most tumour, outlined, as the bytes of a PNG file."""
     views = Views.of(result.case, result.label_map, WIDTH - 2 * AIR, HEIGHT - 2 * AIR)
     strip = Image.new("RGB", (WIDTH * len(SHOWN), HEIGHT))

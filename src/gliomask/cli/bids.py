@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gliomask import __version__
 from gliomask.cli import options as shared
 from gliomask.cli.say import echo
+from gliomask.labels import convention
+from gliomask.segmentation.options import Delivery, Options
 
 if TYPE_CHECKING:
     from gliomask.bids.layout import Dataset, Session
     from gliomask.bids.participant import Plan
     from gliomask.bids.records import Request
     from gliomask.case_results import Row
-    from gliomask.raw_route import Mode
 
 _PATH = click.Path(path_type=Path)
+
+NOT_FOR_DATASETS = ("engine", "patches", "patch_size", "stride", "bias_correction", "skip", "brain_mask")
+"""Options of `gliomask segment` that a BIDS App does not have: they are about one patient, or about trying out networks."""
 
 MANY = ("--participant-label", "--session-label", "--without", "--space")
 """Options that take several values in a row, as BIDS Apps have it."""
@@ -65,23 +70,11 @@ def spread(args: list[str]) -> list[str]:
 @click.option("-w", "--work-dir", type=_PATH, help="Folder for intermediate results, which stay there.  [default: a temporary one]")
 @click.option("--bids-filter-file", type=_PATH, help="JSON that says which image is which sequence where a session holds several.")
 @click.option("--skip-bids-validator", is_flag=True, help="Do not check the dataset with the BIDS validator first.")
-@click.option("--model", "--network", "model", help="A shipped model, a network of the paper or a model folder.")
 @click.option("--without", multiple=True, metavar="SEQUENCE...", help="Sequences that no participant has. FLAIR or T1ce must be there.")
-@shared.raw_mode
-@click.option("--space", "spaces", multiple=True, metavar="SEQUENCE...", help="Also write a raw case's label map in the grids of these sequences.")
 @click.option("--probseg", is_flag=True, help="Also write the probability of each label, 4-D.")
-@click.option("--uncertainty", is_flag=True, help="Also write how unsure the network is of each voxel (entropy, 0 to 1).")
 @click.option("--report", default="html,pdf", show_default=True, metavar="FORMATS", help="Formats of the reports: html, pdf, json; or none.")
-@shared.postprocess
-@shared.flips
-@shared.second_opinion
-@shared.core_rule
-@shared.keep_uncertain_enhancement
-@shared.single_plane
-@shared.precision
-@shared.threads("--n-cpus", "--nthreads", "--threads")
-@shared.strict
-@shared.overwrite
+@shared.options_of(Options, leave_out=NOT_FOR_DATASETS, flags={"threads": ("--n-cpus", "--nthreads", "--threads"), "model": ("--model", "--network")})
+@shared.options_of(Delivery, leave_out=("labels", "probabilities", "preview", "report", "keep_images"))
 @click.option("--resume", is_flag=True, help="Keep sessions that are done if scans, model and options are the same, do the others.")
 @click.version_option(__version__, prog_name="gliomask-bids")
 def command(
@@ -94,15 +87,10 @@ def command(
     bids_filter_file: Path | None,
     skip_bids_validator: bool,
     without: tuple[str, ...],
-    raw_mode: Mode,
-    spaces: tuple[str, ...],
     probseg: bool,
-    uncertainty: bool,
     report: str,
-    strict: bool,
-    overwrite: bool,
     resume: bool,
-    **options: object,
+    **values: Any,
 ) -> int:
     """Segment the gliomas of BIDS_DIR, a BIDS dataset, into OUTPUT_DIR, a BIDS derivative dataset.
 
@@ -125,6 +113,7 @@ def command(
     from gliomask.bids.output import refuse_places
     from gliomask.errors import UsageError
 
+    overwrite = bool(values["overwrite"])
     if resume and overwrite:
         raise UsageError("--resume keeps what is done, --overwrite replaces it. Leave one of the two out.")
     dataset = open_dataset(bids_dir)
@@ -136,7 +125,8 @@ def command(
     from gliomask.bids.participant import Plan
     from gliomask.sequences import parse_sequence
 
-    request = _request(raw_mode, spaces, report, probseg=probseg, strict=strict, uncertainty=uncertainty)
+    request = _request(values, report, probseg=probseg)
+    options = shared.chosen(Options, values)
     plan = Plan(dataset, output_dir, work_dir, chosen, read_filters(bids_filter_file), frozenset(map(parse_sequence, without)), request, overwrite, resume)
     plan.refuse_existing()
     asked = {session.subject for session in chosen} if participants else None
@@ -144,19 +134,15 @@ def command(
     return _participants(plan, options)
 
 
-def _request(raw_mode: Mode, spaces: tuple[str, ...], report: str, *, probseg: bool, strict: bool, uncertainty: bool) -> Request:
+def _request(values: dict[str, Any], report: str, *, probseg: bool) -> Request:
     """What is wanted of every session."""
     from gliomask.bids.layout import LABELS
     from gliomask.bids.records import Request
-    from gliomask.case_results import Writing
-    from gliomask.labels import convention
-    from gliomask.raw_route import RawOptions
     from gliomask.reporting import Reporting
-    from gliomask.sequences import parse_sequence
 
-    writing = Writing(convention(LABELS), probseg, preview=False, strict=strict, uncertainty=uncertainty)
+    delivery = replace(shared.chosen(Delivery, values), labels=convention(LABELS), probabilities=probseg, preview=False, overwrite=False)
     formats = () if report.strip().lower() == "none" else Reporting.of(report).formats
-    return Request(writing, RawOptions(raw_mode, spaces=tuple(map(parse_sequence, spaces))), formats)
+    return Request(delivery, formats)
 
 
 def _validate(dataset: Dataset, participants: set[str] | None, *, skip: bool) -> None:
@@ -182,11 +168,10 @@ def _group(dataset: Dataset, output: Path, sessions: list[Session], *, overwrite
     return 0
 
 
-def _participants(plan: Plan, options: dict[str, object]) -> int:
+def _participants(plan: Plan, options: Options) -> int:
     from gliomask.bids.participant import run_participants
     from gliomask.cli.progress import brain_progress
-    from gliomask.models.registry import DEFAULT_MODEL
-    from gliomask.segmentation import Options, Segmenter
+    from gliomask.segmentation import Segmenter
 
     def tell(row: Row) -> None:
         done.append(row)
@@ -195,8 +180,7 @@ def _participants(plan: Plan, options: dict[str, object]) -> int:
         echo(f"[{len(done)}/{len(plan.sessions)}] {row.case}: {how}  {words}{f'  flags: {row.flags}' if row.flags else ''}", err=row.status == "failed")
 
     done: list[Row] = []
-    settings = {name: value for name, value in options.items() if name != "model"}
-    with Segmenter(Options(model=options["model"] or DEFAULT_MODEL, **settings)) as segmenter, brain_progress("segmenting") as progress:  # type: ignore[arg-type]
+    with Segmenter(options) as segmenter, brain_progress("segmenting") as progress:
         result = run_participants(plan, segmenter, click.echo, tell, progress)
     failed = [row.case for row in result.rows if row.status == "failed"]
     echo(f"{len(result.rows) - len(failed)} of {len(result.rows)} sessions done, in {plan.output}. Research use only, not a medical device.")

@@ -53,7 +53,7 @@ def inspect_command(place: Path, series: tuple[str, ...], as_json: bool, include
     """
     from gliomask.io.dicom.convert import inspect, parse_overrides
 
-    with _headers_read() as progress:
+    with headers_read() as progress:
         found = inspect(place, parse_overrides(series), include_identifiers=include_identifiers, progress=progress)
     echo(json.dumps(found.values, indent=1) if as_json else found.text)
 
@@ -91,7 +91,7 @@ def converted(
 
     started = time.perf_counter()
     overrides = parse_overrides(series)
-    with _headers_read() as progress:
+    with headers_read() as progress:
         paths, found = convert(place, output, overrides, needed=needed, include_identifiers=include_identifiers, overwrite=overwrite, progress=progress)
     seconds = {"total": round(time.perf_counter() - started, 2)}
     write_record(output / "dicom_run.json", "dicom convert", {"options": {"series": list(series)}, "seconds": seconds, "dicom": found.values})
@@ -104,7 +104,7 @@ SHOWN_FROM_FILES, LINE_EACH_FILES = 500, 2_000
 
 
 @contextmanager
-def _headers_read() -> Iterator[Callable[[int, int], None]]:
+def headers_read() -> Iterator[Callable[[int, int], None]]:
     """Shows how far the reading of headers is: a bar on a terminal, lines elsewhere, both on stderr."""
     from rich.console import Console
 
@@ -156,7 +156,7 @@ def export_command(label_map: Path, place: Path, number: str | None, output: Pat
 
     started = time.perf_counter()
     kinds = Kinds(seg or sr, rtstruct, sr) if seg or rtstruct or sr else Kinds()
-    with _headers_read() as progress:
+    with headers_read() as progress:
         written = export(label_map, place, output, kinds, convention(labels), number=number, overwrite=overwrite, progress=progress)
     seconds = {"total": round(time.perf_counter() - started, 2)}
     fields = {"options": {"labels": labels, "number": number}, "seconds": seconds, "written": [path.name for path in written.paths]}

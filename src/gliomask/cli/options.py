@@ -1,51 +1,108 @@
-"""Options that `gliomask segment` and `gliomask-bids` share, each described once."""
+"""Options as click takes them, made from their one description in `segmentation.options`; and groups of options in a command's help."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from gliomask.segmentation.options import Spec, default_of, described
+
 Decorator = Callable[[Any], Any]
 
-raw_mode: Decorator = click.option(
-    "--raw",
-    "raw_mode",
-    type=click.Choice(["auto", "always", "never"]),
-    default="auto",
-    show_default=True,
-    help="Register and strip raw scans first (extra raw): where they need it, always, or never.",
-)
-postprocess: Decorator = click.option("--postprocess", help="none, 1, 1+2, legacy or 3d.  [default: the one the model was chosen with]")
-flips: Decorator = click.option("--flips", is_flag=True, help="Average over mirror images of each slice: somewhat better, four times as long.")
-second_opinion: Decorator = click.option(
-    "--second-opinion", metavar="MODEL", help="Model to be asked as well where the first suspects tumour, or none.  [default: the model's own]"
-)
-core_rule: Decorator = click.option(
-    "--core-rule/--no-core-rule",
-    default=True,
-    show_default=True,
-    help="In a tumour that hardly enhances, call core what the model's rule for such tumours says, where it has one.",
-)
-keep_uncertain_enhancement: Decorator = click.option(
-    "--keep-uncertain-enhancement",
-    is_flag=True,
-    help="Leave enhancement in that the model's rule would call core, because no part of it is certain.",
-)
-single_plane: Decorator = click.option(
-    "--single-plane", is_flag=True, help="Ask the axial view alone, also where the model learned from three planes: quicker, somewhat worse."
-)
-precision: Decorator = click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "int8"]),
-    default="auto",
-    show_default=True,
-    help="Numbers that the network computes in: int8 is quicker, fp32 the reference; auto is int8 where the model has it and the processor gains by it.",
-)
-strict: Decorator = click.option("--strict", is_flag=True, help="Refuse input that looks wrong (exit code 6) instead of warning.")
-overwrite: Decorator = click.option("--overwrite", is_flag=True, help="Replace results that exist.")
+TITLES = {"input": "Input", "scans": "Raw scans", "network": "Network", "output": "Output", "running": "Running"}
+"""Headings of the help, in their order."""
+
+
+class GroupedOption(click.Option):
+    """An option that stands under a heading.
+
+    Args:
+        group: one of `TITLES`.
+    """
+
+    def __init__(self, *args: Any, group: str = "running", **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.group = group
+
+
+class GroupedCommand(click.Command):
+    """A command whose help shows its options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes them, heading by heading."""
+        for group, title in TITLES.items():
+            records = [param.get_help_record(ctx) for param in self.get_params(ctx) if getattr(param, "group", "running") == group]
+            rows = [record for record in records if record is not None]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
+def option(*names: str, group: str, **more: Any) -> Decorator:
+    """A click option under a heading."""
+    return click.option(*names, cls=GroupedOption, group=group, **more)
+
+
+def options_of(model: type, *, leave_out: Iterable[str] = (), flags: Mapping[str, tuple[str, ...]] | None = None) -> Decorator:
+    """Returns a decorator that gives a command every option of a class, under the names of its fields.
+
+    Args:
+        model: `Options` or `Delivery`.
+        leave_out: names of fields that the command does not have.
+        flags: other spellings, by name of the field.
+    """
+    left_out = set(leave_out)
+
+    def decorate(command: Any) -> Any:
+        for name, (one, spec) in reversed(described(model).items()):
+            if name not in left_out:
+                command = _click_option(name, default_of(one), spec, (flags or {}).get(name, spec.flags))(command)
+        return command
+
+    return decorate
+
+
+def chosen(model: type, values: Mapping[str, Any]) -> Any:
+    """Returns an options object of what click parsed; what the command does not have keeps its default.
+
+    Raises:
+        UsageError: a value is none that the option has.
+    """
+    return model(**{name: values[name] for name in described(model) if values.get(name) is not None})
+
+
+def _click_option(name: str, default: Any, spec: Spec, flags: tuple[str, ...]) -> Decorator:
+    more: dict[str, Any] = {"help": spec.help, "group": spec.group}
+    if spec.kind == "flag":
+        paired = any("/" in flag for flag in flags)
+        more |= {"default": default, "show_default": paired} | ({} if paired else {"is_flag": True})
+    elif spec.several:
+        more |= {"multiple": True, "metavar": spec.metavar}
+    else:
+        more |= {"type": _type(name, spec), "metavar": spec.metavar, "default": _plain(default, spec)}
+        if spec.shown is not None:
+            more["help"] += f"  [default: {spec.shown}]"
+        else:
+            more["show_default"] = bool(more["default"])
+    return click.option(*flags, name, cls=GroupedOption, **more)
+
+
+def _plain(default: Any, spec: Spec) -> Any:
+    """The default as it would be typed."""
+    if spec.shown is not None and not isinstance(default, str):
+        return None if default is None else spec.shown
+    return (",".join(default) or None) if isinstance(default, tuple) else default
+
+
+def _type(name: str, spec: Spec) -> Any:
+    if spec.choices:
+        return click.Choice(spec.choices)
+    if spec.kind == "number":
+        return click.IntRange(min=1) if name == "threads" else int
+    return click.Path(path_type=Path) if spec.kind == "path" else str
 
 
 class GivenPath(click.Path):

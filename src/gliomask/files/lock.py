@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -69,13 +69,40 @@ class Holder:
 
 
 @contextmanager
-def locked(folder: Path, what: str = "run", name: str = LOCK_NAME) -> Iterator[bool]:
-    """Holds the lock of an existing folder; the file stays behind, empty, for a lock that is removed can be taken twice.
+def awaited(folder: Path, what: str, name: str, seconds: float = 60.0) -> Iterator[None]:
+    """Holds a lock for a moment's work, and waits for others who do the same; the lock's file goes at the end.
+
+    Args:
+        folder: the folder.
+        what: what is done, for the message.
+        name: the lock's file.
+        seconds: how long to wait.
+
+    Raises:
+        UsageError: another process held it all that time.
+    """
+    end = time.monotonic() + seconds
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(locked(folder, what, name, transient=True))
+                break
+            except UsageError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+        yield
+
+
+@contextmanager
+def locked(folder: Path, what: str = "run", name: str = LOCK_NAME, *, transient: bool = False) -> Iterator[bool]:
+    """Holds the lock of an existing folder.
 
     Args:
         folder: the folder.
         what: what is done, for the message to others: `another {what} runs in this folder`.
         name: the lock's file.
+        transient: remove the file at the end; otherwise it stays behind, empty. Who takes the lock makes sure that the file is still in its place.
 
     Yields:
         True.
@@ -85,13 +112,15 @@ def locked(folder: Path, what: str = "run", name: str = LOCK_NAME) -> Iterator[b
         LimitError: the disk is full.
     """
     path = folder / name
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o666)
-    except OSError as error:
-        raise not_written(path, error) from error
+    descriptor = _opened(path)
     acquired = False
     try:
         by_kernel = _take(descriptor)
+        while by_kernel is not False and not _in_place(descriptor, path):
+            # Its last holder removed the file after this process had opened it.
+            os.close(descriptor)
+            descriptor = _opened(path)
+            by_kernel = _take(descriptor)
         if by_kernel is False:
             raise _held(folder, what, _read(descriptor))
         _refuse_living(descriptor, folder, what, by_kernel is True)
@@ -107,7 +136,26 @@ def locked(folder: Path, what: str = "run", name: str = LOCK_NAME) -> Iterator[b
         with suppress(OSError):
             if acquired:
                 os.ftruncate(descriptor, 0)
+                if transient and sys.platform != "win32":
+                    # While it is held: another who waits for this file finds that it is gone.
+                    path.unlink()
         os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o666)
+    except OSError as error:
+        raise not_written(path, error) from error
+
+
+def _in_place(descriptor: int, path: Path) -> bool:
+    """Whether the file that was opened is the one that lies there."""
+    try:
+        ours, there = os.fstat(descriptor), path.stat()
+    except FileNotFoundError:
+        return False
+    return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
 
 
 def _held(folder: Path, what: str, holder: Holder | None) -> UsageError:

@@ -311,7 +311,7 @@ class ReadFiles:
             same = first.geometry.same_grid(volume.geometry)
             volumes[sequence] = volume.values if same else turn.apply(volume.values)
             reordered += [] if same else [sequence]
-        return _fit(Case(files.case_id, volumes, first.geometry, files.sequences, first.header, files.without, tuple(reordered)))
+        return fit(Case(files.case_id, volumes, first.geometry, files.sequences, first.header, files.without, tuple(reordered)))
 
 
 def read_files(files: CaseFiles, threads: int = len(PAPER_ORDER)) -> ReadFiles:
@@ -382,7 +382,7 @@ def read_case(files: CaseFiles, threads: int = len(PAPER_ORDER)) -> Case:
     return read_files(files, threads).case()
 
 
-def _fit(case: Case) -> Case:
+def fit(case: Case) -> Case:
     """Refuses what cannot be four MR sequences of a head, whichever network would look at it."""
     if min(case.geometry.shape) < FEWEST_SLICES:
         raise CaseError(f"Case {case.case_id}: its grid, {case.geometry}, is no volume; at least {FEWEST_SLICES} slices are needed. Give the whole scan.")
@@ -403,7 +403,7 @@ def _case_of_channels(files: CaseFiles, path: Path, stack: nifti.NiftiVolume) ->
     if stack.values.shape[3] != len(order):
         raise CaseError(f"Case {files.case_id}: {path} has {stack.values.shape[3]} channels; {len(order)} are needed ({', '.join(order)}).")
     volumes = {sequence: stack.values[..., c] for c, sequence in enumerate(order) if sequence not in files.without}
-    return _fit(Case(files.case_id, volumes, stack.geometry, dict.fromkeys(volumes, path), stack.header, files.without))
+    return fit(Case(files.case_id, volumes, stack.geometry, dict.fromkeys(volumes, path), stack.header, files.without))
 
 
 def read_label_map(path: Path, labels: LabelConvention) -> tuple[LabelMap, Geometry]:

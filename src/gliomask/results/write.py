@@ -61,6 +61,11 @@ class Place:
         """The hidden folder of results that count, but have not been moved to their places."""
         return self.folder / f"{self._hidden}.ready"
 
+    @property
+    def lock_name(self) -> str:
+        """The lock of this case, which lies in the folder while the case is worked on."""
+        return f"{self._hidden}.lock"
+
     def new_folder(self) -> Path:
         """Makes an empty hidden folder."""
         make_folder(self.folder)

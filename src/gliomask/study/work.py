@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from gliomask.case_results import Writing, segment_to_files
 from gliomask.errors import CaseError, GeometryError
 from gliomask.geometry import Geometry
 from gliomask.io.brats import CaseFiles, find_cases, read_label_map, read_label_map_on
@@ -19,7 +18,9 @@ from gliomask.models.files import SPEC_NAME
 from gliomask.postprocess import postprocess
 from gliomask.preprocess.channels import NETWORK_ORIENTATION
 from gliomask.results.layout import CaseLayout
-from gliomask.segmentation import Options, Segmentation, Segmenter
+from gliomask.segmentation import Delivery, Options, Segmentation, Segmenter
+from gliomask.segmentation.cases import segment_to_files
+from gliomask.segmentation.source import FileSource
 from gliomask.study.folder import StudyFolder
 from gliomask.study.plan import Kind, Plan, Task
 from gliomask.study.tables import Cells, to_tsv
@@ -55,7 +56,7 @@ def do_task(folder: StudyFolder, plan: Plan, task: Task, data: Path, *, threads:
         row = plan.row_of_prediction(task.name)
         cut = row.experiment.inference
         model = str(folder.model(row.training, task.fold))
-        options = Options(model=model, patches=cut.patches, patch_size=cut.patch_size, stride=cut.stride, postprocess="none", threads=threads)
+        options = Options(model=model, raw="never", patches=cut.patches, patch_size=cut.patch_size, stride=cut.stride, postprocess="none", threads=threads)
         predict_missing(options, cases, folder.prediction(task.name), tell)
     else:
         row = plan.rows[task.name]
@@ -121,12 +122,12 @@ def predict_missing(options: Options, cases: list[CaseFiles], output: Path, tell
     if not missing:
         return
     # The record is written last: what lies there without one is what a killed process left.
-    writing = Writing(LABELS, preview=False, overwrite=True)
+    delivery = Delivery(LABELS, preview=False, overwrite=True)
     with Segmenter(options) as segmenter:
         for case in missing:
             for leftover in output.glob(f".{case.case_id}_*.part"):
                 leftover.unlink()
-            keep(segment_to_files(segmenter, case, CaseLayout.of(output, case.case_id), writing))
+            keep(segment_to_files(segmenter, FileSource(case), output, delivery))
             tell(f"segmented {case.case_id}")
 
 

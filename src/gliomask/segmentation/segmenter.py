@@ -1,16 +1,12 @@
-"""The main job: a case and a model in, a label map in the case's own grid out.
-
-(The module is not called `segment`, because the function that users call is: `gliomask.segment`.)
-"""
+"""The main job: a case and a model in, a label map in the case's own grid out. Arrays only: no path, no file."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +16,9 @@ from gliomask.case import Case
 from gliomask.engines.precision import choose_precision
 from gliomask.errors import CaseError, ModelError, UsageError
 from gliomask.flag import Flag
-from gliomask.geometry import Geometry
-from gliomask.io.brats import find_cases, read_case
 from gliomask.judgement import doubtful, expectation_holds, nothing_found, unpromised
 from gliomask.labels import REGION_NAMES, Label, Region
-from gliomask.models.registry import DEFAULT_MODEL, load_model
+from gliomask.models.registry import load_model
 from gliomask.models.shelf import summaries
 from gliomask.postprocess import CHAINS, CoreRule, Removed, decide, postprocess
 from gliomask.predict.brain import NetworkShape, PatchPlan, predict_brain
@@ -35,7 +29,8 @@ from gliomask.predict.sizes import Sizes
 from gliomask.preprocess.channels import Prepared, prepare
 from gliomask.preprocess.checks import check_case, refuse_no_brain
 from gliomask.quality import Calibration, Cost, Estimate, disagreement, expected_dice, region_share
-from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
+from gliomask.segmentation.options import Options
+from gliomask.sequences import Sequence
 
 if TYPE_CHECKING:
     from gliomask.engines.base import Engine
@@ -46,50 +41,10 @@ if TYPE_CHECKING:
 NO_OTHER = "none"
 """As the name of a second opinion: none is asked for."""
 
-Source = Case | Path | str | Mapping[str, npt.NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to segment; the defaults are those of the command line.
-
-    Args:
-        model: a shipped model's name, a network's name, or a model folder.
-        engine: `openvino`, `onnxruntime` or `keras`.
-        patches: `whole`, `adjacent` or `overlapping`.
-        patch_size: side of a patch, pixels.
-        stride: between overlapping patches; None for the paper's half-patch offset.
-        postprocess: name of a chain; None for the one the model was chosen with.
-        bias_correction: apply N4 first; needs the extra `n4`.
-        threads: of the engine; None for all that the process may use.
-        precision: `auto`, `fp32` or `int8`, see `engines.precision`; a `Segmenter`'s options say what became of `auto` for the first model.
-        flips: average over the four mirror images of each slice; four times as long.
-        core_rule: in a tumour that hardly enhances, call core what the model's `postprocess.CoreRule` says, where it has one.
-        keep_uncertain_enhancement: leave enhancement in that the model's `postprocess.EnhancementRule` would remove.
-        single_plane: ask the axial view alone, also where the model learned from all three planes; quicker.
-        second_opinion: model whose probabilities are averaged in where the first suspects tumour, see `predict.ensemble.consult`; None for the one that
-            the model was chosen with, `none` for no other.
-    """
-
-    model: str = DEFAULT_MODEL
-    engine: str = "openvino"
-    patches: str = "whole"
-    patch_size: int = 64
-    stride: int | None = None
-    postprocess: str | None = None
-    bias_correction: bool = False
-    threads: int | None = None
-    flips: bool = False
-    second_opinion: str | None = None
-    core_rule: bool = True
-    keep_uncertain_enhancement: bool = False
-    single_plane: bool = False
-    precision: str = "auto"
-
 
 @dataclass(frozen=True, eq=False)
-class Segmentation:
-    """A result, in the grid of the case.
+class Prediction:
+    """What the networks found of a case, after post-processing, in the grid of the case.
 
     Args:
         case: what was segmented.
@@ -204,11 +159,15 @@ class Segmenter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the engines; a second call does nothing."""
         self.first.engine.close()
         if self.second is not None:
             self.second.engine.close()
 
-    def run(self, case: Case, progress: Callable[[int, int], None] = lambda done, total: None) -> Segmentation:
+    def run(self, case: Case, progress: Callable[[int, int], None] = lambda done, total: None) -> Prediction:
         """Segments one case.
 
         Args:
@@ -260,7 +219,7 @@ class Segmenter:
         flags += nothing_found(label_map) + (unpromised(flags) or doubtful(estimates))
         apart = None if apart is None else undo(apart)
         models = tuple(member.model.spec.name for member in (self.first, second) if member is not None)
-        result = Segmentation(
+        result = Prediction(
             case, undo(label_map), undo(probabilities), flags, watch.seconds, self.chain, expected, estimates, cost, apart, models, rule, removed
         )
         watch.lap("to input grid")
@@ -342,55 +301,3 @@ def _words(value: str | tuple[str, ...]) -> str:
 def _other_models() -> str:
     able = [row.name for row in summaries() if row.may_miss]
     return f"Models that can do without: {', '.join(able)}." if able else "No shipped model can do without."
-
-
-def segment(source: Source, *, affine: npt.ArrayLike | None = None, without: Iterable[str] = (), **options: Any) -> Segmentation:
-    """Segments one patient.
-
-    Args:
-        source: a `Case`; the folder of one case; or arrays by sequence name, each (I, J, K).
-        affine: (4, 4), voxel index to RAS millimetres, with arrays only. Without it axes are taken to be BraTS's:
-            1 mm, I to the left, J to posterior, K to superior.
-        without: names of sequences that the patient does not have, with arrays and folders; the model must be one that can do without.
-        options: fields of `Options`, such as ``model="dense"`` or ``postprocess="none"``.
-
-    Raises:
-        UsageError: an unknown option, a folder with several cases, or an affine that is given with something other than arrays.
-        InputError: the scans cannot be segmented; the message says why.
-        ModelError: the model cannot be used.
-
-    Example:
-        >>> result = gliomask.segment("patients/BraTS2021_00000")  # doctest: +SKIP
-        >>> result.label_map.shape  # doctest: +SKIP
-        (240, 240, 155)
-    """
-    unknown = set(options) - set(Options.__dataclass_fields__)
-    if unknown:
-        raise UsageError(f"Unknown options: {', '.join(sorted(unknown))}. Known ones: {', '.join(Options.__dataclass_fields__)}.")
-    case = _as_case(source, affine, frozenset(map(parse_sequence, without)))
-    with Segmenter(Options(**options)) as segmenter:
-        return segmenter.run(case)
-
-
-def _as_case(source: Source, affine: npt.ArrayLike | None, without: frozenset[Sequence]) -> Case:
-    if isinstance(source, Mapping):
-        volumes = {parse_sequence(name): np.asarray(volume, np.float32) for name, volume in source.items()}
-        if len(volumes) < len(source):
-            raise UsageError(f"Two arrays stand for one sequence: {', '.join(source)}.")
-        shape = next(iter(volumes.values())).shape if volumes else ()
-        brats = np.diag([-1.0, -1.0, 1.0, 1.0])
-        geometry = Geometry(shape, brats if affine is None else np.asarray(affine, np.float64))
-        return Case("array", volumes, geometry, without=without)
-    if affine is not None:
-        raise UsageError("An affine is given with arrays only; files and cases carry their own.")
-    if isinstance(source, Case):
-        if without:
-            raise UsageError("A Case says itself what it is without; give `without` with arrays and folders only.")
-        return source
-    cases = find_cases(Path(source), without=without)
-    if len(cases) > 1:
-        raise UsageError(f"{source} holds {len(cases)} cases; gliomask.segment takes one. For more: the command gliomask segment, or gliomask.Segmenter.")
-    return read_case(cases[0])
-
-
-__all__ = ["PAPER_ORDER", "Options", "Segmentation", "Segmenter", "segment"]

@@ -1,0 +1,194 @@
+"""One case of many, from its source to its files: done, kept, or failed, and each said."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gliomask.errors import FileFormatError, GliomaskError
+from gliomask.files.atomic import make_folder
+from gliomask.files.lock import locked
+from gliomask.report.run_record import input_hashes
+from gliomask.results.layout import CaseLayout
+from gliomask.results.record import RunRecord, read_record
+from gliomask.results.resume import Wanted, earlier_record, is_whole, refuse_other_inputs
+from gliomask.results.write import recover, refuse_existing, refuse_inputs
+from gliomask.segmentation.deliver import asked_options, deliver, refuse_formats
+from gliomask.segmentation.options import Delivery
+from gliomask.segmentation.outcome import asked_of
+from gliomask.segmentation.result import Segmentation
+from gliomask.segmentation.run import Progress, Tell, segment_source
+from gliomask.segmentation.segmenter import Segmenter
+from gliomask.segmentation.source import Headers, Source
+from gliomask.sequences import Sequence
+
+
+@dataclass(frozen=True)
+class Done:
+    """A case that was segmented now."""
+
+    case_id: str
+    record: RunRecord
+    files: tuple[Path, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A case whose results of an earlier run are whole, and of the same scans, models and options."""
+
+    case_id: str
+    record: RunRecord
+
+
+@dataclass(frozen=True, eq=False)
+class Failed:
+    """A case that could not be segmented, and why; what an earlier run wrote of it is untouched."""
+
+    case_id: str
+    error: Exception
+    seconds: float
+
+    @property
+    def message(self) -> str:
+        """Why, in one line for tables."""
+        return str(self.error) if isinstance(self.error, GliomaskError) else f"{type(self.error).__name__}: {self.error}"
+
+
+Result = Done | Kept | Failed
+
+
+def segment_to_files(
+    segmenter: Segmenter,
+    source: Source,
+    output: Path | CaseLayout,
+    delivery: Delivery,
+    *,
+    progress: Progress = lambda done, total: None,
+    headers: Headers | None = None,
+    tell: Tell = lambda line: None,
+) -> Segmentation:
+    """Segments one case and writes its results: all of them, or, after an error, none. Whatever can be refused is refused before a scan is read.
+
+    Args:
+        segmenter: the models, opened once.
+        source: what to segment.
+        output: a folder, the label map's own name, or a layout.
+        delivery: what to write, and how.
+        progress: called with (parts of the brain done, parts in all).
+        headers: called as DICOM headers are read.
+        tell: called with lines of text.
+
+    Raises:
+        UsageError: a result exists and may not be replaced, would be written over a scan, or another process works on this case.
+        QualityError: a quality flag was raised and `delivery.strict` is set, or a registration cannot be believed.
+        InputError: the scans cannot be segmented.
+    """
+    refuse_formats(delivery)
+    with ExitStack() as held:
+
+        def before(name: str) -> None:
+            layout = _layout(output, name)
+            refuse_places(layout, source, delivery, segmenter, name)
+            held.enter_context(_folder(layout.folder))
+            place = layout.place(name)
+            held.enter_context(locked(place.folder, f"segmentation of case {name}", place.lock_name, transient=True))
+            # What another process wrote while this one waited for nothing is seen now.
+            refuse_existing(layout.all(), f"the results of case {name}", overwrite=delivery.overwrite)
+
+        outcome = segment_source(segmenter, source, before=before, progress=progress, headers=headers, tell=tell)
+        deliver(outcome, _layout(output, outcome.case_id), delivery)
+    return outcome
+
+
+@contextmanager
+def _folder(folder: Path) -> Iterator[None]:
+    """Makes a folder for the results, and takes it away again where nothing came of them."""
+    new = not folder.exists()
+    make_folder(folder)
+    try:
+        yield
+    finally:
+        if new:
+            with suppress(OSError):
+                # Only where it is empty.
+                folder.rmdir()
+
+
+def _layout(output: Path | CaseLayout, case_id: str) -> CaseLayout:
+    return output if isinstance(output, CaseLayout) else CaseLayout.of(output, case_id)
+
+
+def refuse_places(layout: CaseLayout, source: Source, delivery: Delivery, segmenter: Segmenter, case_id: str) -> None:
+    """Refuses results that exist or would be written over what is read; finishes what a killed run had completed.
+
+    Raises:
+        UsageError: see `results.write.refuse_existing` and `refuse_inputs`.
+    """
+    mask = segmenter.options.brain_mask
+    refuse_inputs(layout.all(), (*source.inputs, *(() if mask is None else (mask,))))
+    recover(layout.place(case_id))
+    refuse_existing(layout.all(), f"the results of case {case_id}", overwrite=delivery.overwrite)
+
+
+def segment_case(
+    segmenter: Segmenter,
+    source: Source,
+    output: Path,
+    delivery: Delivery,
+    *,
+    resume: bool = False,
+    progress: Progress = lambda done, total: None,
+    tell: Tell = lambda line: None,
+) -> Result:
+    """Does one case of many: no error leaves this function, each is in what it returns.
+
+    Args:
+        segmenter: the models, opened once.
+        source: what to segment.
+        output: the folder.
+        delivery: what to write, and how.
+        resume: keep what an earlier run has finished with the same scans, models and options; what it left of another case is replaced.
+        progress: called with (parts of the brain done, parts in all).
+        tell: called with lines of text.
+    """
+    start = time.perf_counter()
+    name = source.name
+    try:
+        if resume:
+            record = kept_record(segmenter, source, output, delivery)
+            if record is not None:
+                return Kept(record.case, record)
+        outcome = segment_to_files(segmenter, source, output, replace(delivery, overwrite=delivery.overwrite or resume), progress=progress, tell=tell)
+        layout = CaseLayout.of(output, outcome.case_id)
+        record = read_record(layout.record)
+        if record is None:
+            raise FileFormatError(f"{layout.record}: vanished after it was written. Segment the case again.")
+        files = tuple(layout.folder / name for name in record.outputs or ())
+        return Done(outcome.case_id, record, (*files, layout.record), round(time.perf_counter() - start, 2))
+    except Exception as error:
+        return Failed(name, error, round(time.perf_counter() - start, 2))
+
+
+def wanted(segmenter: Segmenter, delivery: Delivery, without: Iterable[Sequence] = ()) -> Wanted:
+    """Returns what a case's results depend on, for the rule of resuming."""
+    asked = asked_of(segmenter)
+    return Wanted(asked.model[1], None if asked.second is None else asked.second[1], asked_options(asked, delivery), tuple(sorted(without)))
+
+
+def kept_record(segmenter: Segmenter, source: Source, output: Path, delivery: Delivery) -> RunRecord | None:
+    """Returns the record of a case that an earlier run has finished; None where it has not, or where its files are not whole any more.
+
+    Raises:
+        UsageError: it was finished with other scans, other models or other options, see `results.resume`.
+    """
+    place = CaseLayout.of(output, source.name).place(source.name)
+    record = earlier_record(place, wanted(segmenter, delivery, source.without))
+    if record is None or not is_whole(record, place.folder):
+        return None
+    mask = segmenter.options.brain_mask
+    refuse_other_inputs(record, source.hashes() | input_hashes(() if mask is None else (mask,)), place)
+    return record

@@ -1,0 +1,222 @@
+"""Writing what came of a case: label maps, masks, transforms, maps, volumes, picture, reports and the run record, all of them or none."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gliomask.files.hashing import sha256_of
+from gliomask.flag import Flag
+from gliomask.io import nifti
+from gliomask.preprocess.raw.transforms import to_itk_text
+from gliomask.quality import entropy
+from gliomask.report.case_report import case_report
+from gliomask.report.pdf import require_fpdf
+from gliomask.report.preview import draw_preview
+from gliomask.report.provenance import InputFile, provenance
+from gliomask.report.run_record import compose_record
+from gliomask.results.layout import FRAME, CaseLayout
+from gliomask.results.record import RECORD_VERSION, earlier_outputs, parse_record
+from gliomask.results.write import refuse_existing, write_case
+from gliomask.segmentation.options import Delivery
+from gliomask.segmentation.outcome import Asked, Outcome, as_uint8
+
+IN_BRATS_SPACE = (
+    "The scans were registered to each other and to an average brain first. Pictures, sections, coordinates and measures of this report are in the frame of "
+    "BraTS, not in the scanner's: slices are those of no series, and millilitres and millimetres differ a little from those in the scanner's grid, in which "
+    "the label map and its table of volumes are."
+)
+
+
+def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> tuple[Path, ...]:
+    """Writes the results of a case: all of them, or, after an error, nothing; what was there before stays until all are complete.
+
+    Args:
+        outcome: what to write.
+        layout: where.
+        delivery: which files, and how.
+
+    Returns:
+        The files, the run record last.
+
+    Raises:
+        QualityError: a quality flag was raised and `delivery.strict` is set.
+        UsageError: a file exists and may not be replaced, or cannot be written.
+        LimitError: the disk is full.
+    """
+    if delivery.strict:
+        outcome.refuse_flagged()
+    refuse_existing(layout.all(), f"the results of case {outcome.case_id}", overwrite=delivery.overwrite)
+    start = time.perf_counter()
+    fields = record_fields(outcome, delivery)
+
+    def fill(folder: Path) -> None:
+        staged = layout.within(folder)
+        _write_label_maps(outcome, staged, delivery)
+        _write_maps(outcome, staged, delivery)
+        _write_volumes(outcome, staged)
+        _write_preview(outcome, staged, delivery)
+        seconds = {**outcome.seconds, "write": round(time.perf_counter() - start, 3)}
+        fields["seconds"] = {**seconds, "total": round(sum(seconds.values()), 3)}
+        _write_reports(outcome, staged, delivery, fields)
+
+    def compose(outputs: dict[str, str]) -> bytes:
+        values = compose_record("segment", {"record_version": RECORD_VERSION, **fields, "outputs": outputs})
+        return parse_record(values, str(layout.record)).to_bytes()
+
+    return write_case(layout.place(outcome.case_id), fill, compose, earlier_outputs(layout.record))
+
+
+def refuse_formats(delivery: Delivery) -> None:
+    """Raises EngineUnavailableError where a report is asked for that cannot be made here; before any work."""
+    if "pdf" in delivery.report:
+        require_fpdf()
+
+
+def asked_options(asked: Asked, delivery: Delivery) -> dict[str, Any]:
+    """Returns every option that a result depends on, in plain values, for the record and for resuming."""
+    return {
+        **asked.options,
+        "labels": delivery.labels.name,
+        "probabilities": delivery.probabilities,
+        "uncertainty": delivery.uncertainty,
+        "preview": delivery.preview,
+        "spaces": [sequence.value for sequence in delivery.spaces],
+        "keep_images": delivery.keep_images,
+        **({"report": list(delivery.report)} if delivery.report else {}),
+    }
+
+
+def record_fields(outcome: Outcome, delivery: Delivery) -> dict[str, Any]:
+    """Returns what the run record says of a case, but for its files."""
+    prediction, asked, registered = outcome.prediction, outcome.asked, outcome.registered
+    sources = {sequence: str(path) for sequence, path in outcome.case.sources.items()}
+    if registered is not None or outcome.scans.dicom is not None:
+        sources = {sequence: scan.source for sequence, scan in outcome.scans.examination().scans.items()}
+    return {
+        "case": outcome.case_id,
+        "inputs": dict(outcome.scans.hashes),
+        "sequences": {sequence.value: source for sequence, source in sources.items()},
+        **exceptions(outcome),
+        "grid": str(outcome.case.geometry),
+        "model": {"name": asked.model[0], "sha256": asked.model[1]},
+        "second_opinion": None if asked.second is None else {"name": asked.second[0], "sha256": asked.second[1], "asked": asked.second[0] in prediction.models},
+        "options": asked_options(asked, delivery),
+        "threads": asked.threads,
+        "expected_dice": {region.value: round(dice, 4) for region, dice in prediction.expected_dice.items()},
+        "predicted_dice": predicted_dice(outcome),
+        "quality_flags": [_flag_fields(flag) for flag in outcome.flags],
+        "seconds": dict(outcome.seconds),
+        "volumes": outcome.volumes.to_dict(),
+        "space": None if outcome.space is None else outcome.space.value,
+        **({} if registered is None else {"raw_route": _native_fields(outcome)}),
+        **({} if outcome.scans.dicom is None else {"dicom": dict(outcome.scans.dicom)}),
+    }
+
+
+def exceptions(outcome: Outcome) -> dict[str, Any]:
+    """Returns what the run record says of a case that is not segmented as most are; `report.provenance.exceptions_in_words` reads it.
+
+    Which sequences are missing and what that costs, null where that was not measured; the rule by which the core was found, null where it was
+    found as in others.
+    """
+    prediction = outcome.prediction
+    return {
+        "without": sorted(outcome.case.without),
+        "cost_of_missing": None if prediction.cost is None else asdict(prediction.cost),
+        "core_rule": None if prediction.core_rule is None else asdict(prediction.core_rule),
+        "removed_enhancement": None if prediction.removed_enhancement is None else asdict(prediction.removed_enhancement),
+    }
+
+
+def predicted_dice(outcome: Outcome) -> dict[str, dict[str, float]]:
+    """Returns the Dice to be expected of each region with its interval, for JSON; empty where the model is not calibrated."""
+    return {region.value: asdict(estimate) for region, estimate in outcome.estimates.items()}
+
+
+def _flag_fields(flag: Flag) -> dict[str, Any]:
+    """A flag for strict JSON, which has no infinity."""
+    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in asdict(flag).items()}
+
+
+def _native_fields(outcome: Outcome) -> dict[str, Any]:
+    registered, options = outcome.registered, outcome.asked.options
+    assert registered is not None
+    return {
+        "reference": registered.reference.value,
+        "mode": options["raw"],
+        "skip": options["skip"],
+        "brain_mask": outcome.brain_mask_file,
+        "grids": {sequence.value: str(scan.geometry) for sequence, scan in registered.examination.scans.items()},
+        "steps": [asdict(step) for step in registered.steps],
+    }
+
+
+def _write_label_maps(outcome: Outcome, targets: CaseLayout, delivery: Delivery) -> None:
+    """The label map in its own grid; of scans that were brought to BraTS space, also those of other grids, masks, transforms and images."""
+    registered, to_disk = outcome.registered, delivery.labels.to_disk
+    if registered is None:
+        nifti.write_volume(targets.label_map, to_disk(outcome.label_map), outcome.geometry, outcome.case.header)
+        return
+    scans = registered.examination.scans
+    others = [sequence for sequence in delivery.spaces if sequence in registered.matrices and sequence != registered.reference]
+    for sequence in (registered.reference, *others):
+        path = targets.label_map if sequence == registered.reference else targets.label_map_in(sequence.value)
+        grid, header = scans[sequence].geometry, outcome.scans.headers.get(sequence)
+        nifti.write_volume(path, to_disk(outcome.label_map_in(sequence)), grid, header)
+        nifti.write_volume(targets.mask_in(sequence.value), as_uint8(registered.mask_in(sequence)), grid, header)
+    frame = registered.case.geometry
+    nifti.write_volume(targets.label_map_in(FRAME), to_disk(outcome.label_map_in(FRAME)), frame)
+    nifti.write_volume(targets.mask_in(FRAME), as_uint8(registered.case.brain_mask), frame)
+    for sequence in registered.matrices:
+        nifti.write_bytes(targets.transform(sequence), to_itk_text(registered.matrices[sequence]).encode())
+        if delivery.keep_images:
+            nifti.write_volume(targets.image(sequence), registered.case.volumes[sequence], frame)
+
+
+def _write_maps(outcome: Outcome, targets: CaseLayout, delivery: Delivery) -> None:
+    """The probabilities and the uncertainty, where asked for, in the grid in which the network worked."""
+    case, prediction = outcome.case, outcome.prediction
+    if delivery.probabilities:
+        nifti.write_volume(targets.probabilities, prediction.probabilities, case.geometry, case.header)
+    if delivery.uncertainty:
+        nifti.write_volume(targets.uncertainty, entropy(prediction.probabilities), case.geometry, case.header)
+        if prediction.disagreement is not None:
+            nifti.write_volume(targets.disagreement, prediction.disagreement, case.geometry, case.header)
+
+
+def _write_volumes(outcome: Outcome, targets: CaseLayout) -> None:
+    space = {} if outcome.space is None else {"space": outcome.space.value}
+    about = {"case": outcome.case_id, **space, "predicted_dice": predicted_dice(outcome)}
+    nifti.write_bytes(targets.volumes_tsv, outcome.volumes.to_tsv().encode())
+    nifti.write_bytes(targets.volumes_json, (json.dumps({**about, **outcome.volumes.to_dict()}, indent=1) + "\n").encode())
+
+
+def preview_title(outcome: Outcome) -> str:
+    """Returns the line under the name of the case in its picture."""
+    prediction = outcome.prediction
+    without = f", without {', '.join(sorted(outcome.case.without))}" if outcome.case.without else ""
+    way = "; registered from raw scans" if outcome.registered is not None else ""
+    return f"{' with '.join(prediction.models)}, post-processing {prediction.postprocess}{without}{way}"
+
+
+def _write_preview(outcome: Outcome, targets: CaseLayout, delivery: Delivery) -> None:
+    if delivery.preview:
+        flags = [flag.message for flag in outcome.flags]
+        draw_preview(outcome.case, outcome.prediction.label_map, targets.preview, title=preview_title(outcome), flags=flags)
+
+
+def _write_reports(outcome: Outcome, targets: CaseLayout, delivery: Delivery, fields: Mapping[str, Any]) -> None:
+    """Of the result in hand: nothing that was written a moment before is read again but the label map, for its hash."""
+    if not delivery.report:
+        return
+    file = InputFile("label map", targets.label_map.name, sha256_of(targets.label_map))
+    notes = () if outcome.registered is None else (IN_BRATS_SPACE,)
+    report = case_report(outcome.case, outcome.prediction.label_map, provenance(compose_record("segment", dict(fields)), file), notes=notes)
+    for form in delivery.report:
+        nifti.write_bytes(targets.report(form), report.content(form))

@@ -1,0 +1,227 @@
+"""Every option of a segmentation, described once: the command line, the Python signature, the run record and docs/options.md are made from here.
+
+`Options` decide what is computed, `Delivery` what is written of it and how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from gliomask.errors import UsageError
+from gliomask.labels import LabelConvention, convention
+from gliomask.models.registry import DEFAULT_MODEL
+from gliomask.results.layout import REPORT_FORMATS
+from gliomask.sequences import Sequence, parse_sequence
+
+Group = Literal["network", "scans", "output", "running"]
+"""Under which heading the help shows an option."""
+
+Mode = Literal["auto", "always", "never"]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the command line and the documents say of an option.
+
+    Args:
+        flags: how it is written on the command line, the first for the documents.
+        help: one sentence.
+        group: under which heading.
+        since: the version that brought it.
+        choices: the values that it may have; empty: any.
+        metavar: what stands for the value.
+        several: it may be given several times.
+        kind: `text`, `number`, `path`, or `flag`, which takes no value.
+        shown: the default in words, where the value does not say it.
+    """
+
+    flags: tuple[str, ...]
+    help: str
+    group: Group
+    since: str = "0.1.0"
+    choices: tuple[str, ...] = ()
+    metavar: str | None = None
+    several: bool = False
+    kind: Literal["text", "number", "path", "flag"] = "text"
+    shown: str | None = None
+
+
+def option(default: Any, *flags: str, help: str, group: Group, **more: Any) -> Any:
+    """A field of an options class with its description."""
+    return field(default=default, metadata={"spec": Spec(flags, help, group, **more)})
+
+
+def described(options: type) -> dict[str, tuple[Field[Any], Spec]]:
+    """Returns the fields of an options class that have a description, with it, by name."""
+    return {one.name: (one, one.metadata["spec"]) for one in fields(options) if "spec" in one.metadata}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to segment. The defaults are those of the command line; `gliomask.segment` takes these names.
+
+    Raises:
+        UsageError: an option has a value that does not exist; values that depend on a model are refused by `Segmenter`.
+    """
+
+    model: str = option(
+        DEFAULT_MODEL,
+        "--network",
+        "--model",
+        help="A network of the paper (sparse, input-sparse, dense), a shipped model, or a model folder.",
+        group="network",
+        shown="the default model",
+    )
+    engine: str = option("openvino", "--engine", help="What runs the network.", group="network", choices=("openvino", "onnxruntime", "keras"))
+    precision: str = option(
+        "auto",
+        "--precision",
+        help="Numbers to compute in: whole numbers of eight bits (int8) are quicker, where the model has them; auto takes what is quicker here.",
+        group="network",
+        choices=("auto", "fp32", "int8"),
+        since="0.2.0",
+    )
+    patches: str = option("whole", "--patches", help="How slices are cut.", group="network", choices=("whole", "adjacent", "overlapping"))
+    patch_size: int = option(64, "--patch-size", help="Side of a patch, pixels.", group="network", kind="number")
+    stride: int | None = option(
+        None, "--stride", help="Distance between overlapping patches.", group="network", kind="number", shown="the paper's half-patch offset"
+    )
+    postprocess: str | None = option(None, "--postprocess", help="none, 1, 1+2, legacy or 3d.", group="network", shown="the one the model was chosen with")
+    bias_correction: bool = option(
+        False,
+        "--n4",
+        help="Correct the bias field first: for networks trained so, the shipped ones do worse with it (needs the extra n4; adds a minute).",
+        group="network",
+        kind="flag",
+    )
+    flips: bool = option(False, "--flips", help="Average over mirror images of each slice: somewhat better, four times as long.", group="network", kind="flag")
+    second_opinion: str | None = option(
+        None,
+        "--second-opinion",
+        help="Model to be asked as well where the first suspects tumour, or none.",
+        group="network",
+        metavar="MODEL",
+        shown="the model's own",
+    )
+    core_rule: bool = option(
+        True,
+        "--core-rule/--no-core-rule",
+        help="In a tumour that hardly enhances, call core what the model's rule for such tumours says, where it has one.",
+        group="network",
+        kind="flag",
+    )
+    keep_uncertain_enhancement: bool = option(
+        False,
+        "--keep-uncertain-enhancement",
+        help="Leave enhancement in that the model's rule would call core, because no part of it is certain.",
+        group="network",
+        kind="flag",
+    )
+    single_plane: bool = option(
+        False,
+        "--single-plane",
+        help="Ask the axial view alone, also where the model learned from three planes: quicker, somewhat worse.",
+        group="network",
+        kind="flag",
+    )
+    raw: Mode = option(
+        "auto",
+        "--raw",
+        help="Register and strip raw scans first (extra raw): where they need it, always, or never.",
+        group="scans",
+        choices=("auto", "always", "never"),
+    )
+    skip: tuple[str, ...] = option(
+        (), "--skip", help="Steps of native-space preprocessing to leave out, with commas: coregister, frame, mask.", group="scans", metavar="STEPS"
+    )
+    brain_mask: Path | None = option(None, "--brain-mask", help="Brain mask on the grid of one of the sequences, for raw scans.", group="scans", kind="path")
+    threads: int | None = option(None, "--threads", help="CPU threads.", group="running", kind="number", shown="all that the process may use")
+
+    def __post_init__(self) -> None:
+        if self.raw not in get_args(Mode):
+            raise UsageError(f"There is no mode '{self.raw}' of native-space preprocessing. Known ones: {', '.join(get_args(Mode))}.")
+        object.__setattr__(self, "skip", words(self.skip))
+        object.__setattr__(self, "brain_mask", None if self.brain_mask is None else Path(self.brain_mask))
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"{self.threads} threads were asked for; at least 1 is needed.")
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What is written of a case, and how; `Segmentation.save` takes these names.
+
+    Args:
+        labels: convention of the label map on disk: its name, or the convention itself.
+
+    Raises:
+        UsageError: there is no such convention, format or sequence.
+    """
+
+    labels: LabelConvention = field(
+        default_factory=lambda: convention("brats2021"),
+        metadata={"spec": Spec(("--labels",), "brats2021 writes 4 for enhancing tumour, brats2023 writes 3.", "output", shown="brats2021")},
+    )
+    probabilities: bool = option(False, "--probabilities", help="Also write the probability of each label, 4-D.", group="output", kind="flag")
+    uncertainty: bool = option(
+        False,
+        "--uncertainty",
+        help="Also write how unsure the network is of each voxel (entropy); with --flips also how far mirror images disagree.",
+        group="output",
+        kind="flag",
+    )
+    preview: bool = option(True, "--preview/--no-preview", help="Draw the picture.", group="output", kind="flag")
+    report: tuple[str, ...] = option(
+        (), "--report", help="Also write the report: html, pdf, json; several separated by commas.", group="output", metavar="FORMATS"
+    )
+    spaces: tuple[Sequence, ...] = option(
+        (), "--space", help="Also write a raw case's label map in this sequence's grid; may be repeated.", group="output", metavar="SEQUENCE", several=True
+    )
+    keep_images: bool = option(False, "--keep-images", help="Also write a raw case's sequences in BraTS space.", group="output", kind="flag")
+    strict: bool = option(False, "--strict", help="Refuse input that looks wrong (exit code 6) instead of warning.", group="running", kind="flag")
+    overwrite: bool = option(False, "--overwrite", help="Replace results that exist.", group="running", kind="flag")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.labels, str):
+            object.__setattr__(self, "labels", convention(self.labels))
+        object.__setattr__(self, "report", report_formats(self.report))
+        object.__setattr__(self, "spaces", tuple(dict.fromkeys(map(parse_sequence, self.spaces))))
+
+
+def words(value: str | Iterable[str]) -> tuple[str, ...]:
+    """Returns what a list separated by commas names; a list stays as it is."""
+    parts = value.split(",") if isinstance(value, str) else value
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def report_formats(value: str | Iterable[str]) -> tuple[str, ...]:
+    """Returns the formats of a report, as they are typed, separated by commas, or as a list.
+
+    Raises:
+        UsageError: there is no such format.
+    """
+    named = tuple(dict.fromkeys(name.lower() for name in words(value)))
+    unknown = [name for name in named if name not in REPORT_FORMATS]
+    if unknown or (isinstance(value, str) and not named):
+        raise UsageError(f"There is no report format '{', '.join(unknown)}'. Give one or more of {', '.join(REPORT_FORMATS)}, separated by commas.")
+    return named
+
+
+def from_names(options: type, values: dict[str, Any]) -> Any:
+    """Returns an options object of values by name.
+
+    Raises:
+        UsageError: a name is unknown, or a value is none that the option has.
+    """
+    known = [one.name for one in fields(options)]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise UsageError(f"Unknown options: {', '.join(unknown)}. Known ones: {', '.join(known)}.")
+    return options(**values)
+
+
+def default_of(one: Field[Any]) -> Any:
+    """Returns the default of a field."""
+    return one.default_factory() if one.default is MISSING and one.default_factory is not MISSING else one.default

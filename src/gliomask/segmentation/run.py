@@ -1,0 +1,144 @@
+"""One path for every source: read, prepare where that is needed, segment. Nothing is written here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gliomask.case import Case
+from gliomask.errors import GeometryError
+from gliomask.io import nifti
+from gliomask.preprocess.raw.checks import has_skull
+from gliomask.preprocess.raw.route import Settings, prepare_examination
+from gliomask.segmentation.options import Options, from_names
+from gliomask.segmentation.outcome import asked_of
+from gliomask.segmentation.result import Segmentation
+from gliomask.segmentation.segmenter import Segmenter
+from gliomask.segmentation.source import Before, Given, Headers, Scans, Source, open_source
+
+Progress = Callable[[int, int], None]
+"""Called with (parts of the brain done, parts in all)."""
+
+Tell = Callable[[str], None]
+"""Called with a line of text as each step ends."""
+
+
+def segment_source(
+    segmenter: Segmenter,
+    source: Source,
+    *,
+    before: Before = lambda name: None,
+    progress: Progress = lambda done, total: None,
+    headers: Headers | None = None,
+    tell: Tell = lambda line: None,
+) -> Segmentation:
+    """Reads and segments one patient.
+
+    Args:
+        segmenter: the models, opened once; its options say when scans are brought to BraTS space first.
+        source: what to segment.
+        before: called with the name of the case before a scan is read; what it raises stops the work.
+        progress: called as the brain is worked through.
+        headers: called as DICOM headers are read.
+        tell: called with a line of text as each step of native-space preprocessing ends, and with what was found among DICOM series.
+
+    Raises:
+        InputError: the scans cannot be read or segmented.
+        QualityError: a registration or the brain mask cannot be believed.
+        EngineUnavailableError: native-space preprocessing is needed, and the extra `raw` is not installed.
+    """
+    start = time.perf_counter()
+    scans = source.read(before, headers)
+    if scans.words:
+        tell(scans.words)
+    ready = scans.prepared() if segmenter.options.raw == "never" or (segmenter.options.raw == "auto" and scans.straight) else None
+    if ready is None and segmenter.options.raw == "auto":
+        found = _prepared(scans)
+        if isinstance(found, Case):
+            ready = found
+        else:
+            tell(f"{scans.case_id}: {found}: taking the raw route (--raw never refuses such scans instead).")
+    seconds = {"read": round(time.perf_counter() - start, 3)}
+    if ready is None:
+        return _through_brats_space(segmenter, scans, seconds, progress, tell)
+    prediction = segmenter.run(ready, progress)
+    return Segmentation(prediction, scans, asked_of(segmenter), seconds | prediction.seconds)
+
+
+def _prepared(scans: Scans) -> Case | str:
+    """The case, where the scans are as BraTS prepares them; otherwise why not."""
+    try:
+        case = scans.prepared()
+    except GeometryError as error:
+        if scans.same_grid:
+            raise
+        if not all(has_skull(scan.volume, scan.geometry) for scan in scans.examination().scans.values()):
+            # Bare brains on two grids may be one wrong file among prepared ones: what is meant cannot be told.
+            raise GeometryError(f"{error} Or, if they are scans on grids of their own, give --raw always.") from error
+        return "the sequences lie on different grids, skull on"
+    if all(has_skull(volume, case.geometry) for volume in case.volumes.values()):
+        return "the skull is on"
+    return case
+
+
+def _through_brats_space(segmenter: Segmenter, scans: Scans, seconds: dict[str, float], progress: Progress, tell: Tell) -> Segmentation:
+    options = segmenter.options
+    examination = scans.examination()
+    mask = None if options.brain_mask is None else nifti.read_volume(options.brain_mask)
+    if mask is not None:
+        scans = replace(scans, hashes={**scans.hashes, str(options.brain_mask): mask.sha256})
+    start = time.perf_counter()
+    given = None if mask is None else (np.asarray(mask.values != 0), mask.geometry)
+    settings = Settings(frozenset(options.skip), None, given, scans.without, options.threads)
+    registered = prepare_examination(examination, settings, tell)
+    seconds["prepare"] = round(time.perf_counter() - start, 3)
+    prediction = segmenter.run(registered.case, progress)
+    file = None if options.brain_mask is None else str(options.brain_mask)
+    return Segmentation(prediction, scans, asked_of(segmenter), seconds | prediction.seconds, registered, file)
+
+
+def segment(
+    source: Given,
+    *,
+    affine: npt.ArrayLike | None = None,
+    without: Iterable[str] = (),
+    series: Mapping[str, str | int] | None = None,
+    progress: Progress = lambda done, total: None,
+    **options: Any,
+) -> Segmentation:
+    """Segments one patient; all that the command `gliomask segment` can do, in memory.
+
+    Args:
+        source: a folder of one case (BraTS, Decathlon), a folder, zip or files of DICOM, a mapping from sequence names (flair, t1, t1ce, t2) to arrays
+            (I, J, K), nibabel images or paths, a `Case` or an `Examination`; see `segmentation.source.open_source`.
+        affine: (4, 4), voxel index to RAS millimetres, with arrays only. Without it axes are taken to be BraTS's:
+            1 mm, I to the left, J to posterior, K to superior.
+        without: names of sequences that the patient does not have; the model must be one that can do without.
+        series: with DICOM, number or SeriesInstanceUID of the series to take, by sequence name.
+        progress: called with (parts of the brain done, parts in all).
+        options: fields of `Options`, such as ``network="dense"``, ``postprocess="none"`` or ``raw="always"``. `network` is another word for `model`.
+
+    Returns:
+        The label map with labels 0 to 3, probabilities, volumes, flags; `save` writes the files.
+
+    Raises:
+        UsageError: an unknown option, a folder with several cases, or an argument that does not go with the source.
+        InputError: the scans cannot be segmented; the message says why.
+        ModelError: the model cannot be used.
+
+    Example:
+        >>> result = gliomask.segment("patients/BraTS2021_00000")  # doctest: +SKIP
+        >>> result.label_map.shape  # doctest: +SKIP
+        (240, 240, 155)
+    """
+    if "network" in options:
+        options = {"model": options.pop("network"), **options}
+    chosen: Options = from_names(Options, options)
+    opened = open_source(source, affine=affine, without=without, series=series)
+    with Segmenter(chosen) as segmenter:
+        return segment_source(segmenter, opened, progress=progress)
