@@ -82,7 +82,6 @@ class Options:
         help="Numbers to compute in: whole numbers of eight bits (int8) are quicker, where the model has them; auto takes what is quicker here.",
         group="network",
         choices=("auto", "fp32", "int8"),
-        since="0.2.0",
     )
     patches: str = option("whole", "--patches", help="How slices are cut.", group="network", choices=("whole", "adjacent", "overlapping"))
     patch_size: int = option(64, "--patch-size", help="Side of a patch, pixels.", group="network", kind="number")
@@ -225,3 +224,21 @@ def from_names(options: type, values: dict[str, Any]) -> Any:
 def default_of(one: Field[Any]) -> Any:
     """Returns the default of a field."""
     return one.default_factory() if one.default is MISSING and one.default_factory is not MISSING else one.default
+
+
+def options_table(options: type) -> str:
+    """Returns the options of a class as a table in Markdown, a line each, in their order."""
+    lines = ["| in Python | command line | default | since | what it does |", "|---|---|---|---|---|"]
+    for one, spec in described(options).values():
+        flags = ", ".join(f"`{flag}`" for flag in spec.flags)
+        choices = f" One of {', '.join(f'`{choice}`' for choice in spec.choices)}." if spec.choices else ""
+        default = spec.shown or _in_words(default_of(one))
+        cells = (f"`{one.name}`", flags, default, spec.since, f"{spec.help}{choices}")
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(lines)
+
+
+def _in_words(default: object) -> str:
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    return "none" if default in (None, ()) else f"`{default}`"

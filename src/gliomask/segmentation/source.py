@@ -62,6 +62,11 @@ class Scans:
     dicom: Mapping[str, Any] | None = None
     words: str = ""
 
+    def __repr__(self) -> str:
+        """The scans in one line, without their headers' bytes."""
+        grids = "one grid" if self.same_grid else "several grids"
+        return f"Scans({self.case_id!r}, {grids}, {'DICOM' if self.dicom is not None else f'{len(self.hashes)} files'})"
+
 
 class Source(Protocol):
     """Something to segment."""

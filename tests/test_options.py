@@ -1,0 +1,96 @@
+"""Every option is described once; the command line, Python, the run record and the documents agree because they are made from that."""
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+
+import click
+import pytest
+from packaging.version import Version
+
+import gliomask
+from gliomask.cli import bids, segment
+from gliomask.cli.options import chosen
+from gliomask.errors import UsageError
+from gliomask.labels import convention
+from gliomask.segmentation.deliver import asked_options
+from gliomask.segmentation.options import Delivery, Options, default_of, described, from_names, options_table, report_formats
+from gliomask.segmentation.outcome import Asked
+from gliomask.sequences import Sequence
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def parsed(command, *arguments):
+    """What click makes of arguments, without running the command."""
+    with command.make_context("x", list(arguments), resilient_parsing=False) as context:
+        return context.params
+
+
+def test_the_page_is_current():
+    # If not: python scripts/write_options.py
+    spec = importlib.util.spec_from_file_location("write_options", ROOT / "scripts/write_options.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / "docs/options.md").read_text(encoding="utf-8") == module.page()
+
+
+@pytest.mark.parametrize("model", [Options, Delivery])
+def test_every_option_is_described(model):
+    assert [one.name for one in dataclasses.fields(model)] == list(described(model))
+    for one, spec in described(model).values():
+        assert spec.help.endswith("."), one.name
+        assert all(flag.startswith("--") for flag in spec.flags), one.name
+        assert Version(spec.since) <= Version(gliomask.__version__), one.name
+        assert f"`{one.name}`" in options_table(model)
+
+
+@pytest.mark.parametrize("model", [Options, Delivery])
+def test_the_command_has_every_option_and_python_its_defaults(model):
+    names = {parameter.name for parameter in segment.command.params if isinstance(parameter, click.Option)}
+    assert set(described(model)) <= names
+    assert chosen(model, parsed(segment.command, "case", "-o", "out")) == model()
+
+
+def test_bids_has_the_options_of_the_computation_but_those_of_one_patient():
+    names = {parameter.name for parameter in bids.command.params}
+    assert set(described(Options)) - names <= {"brain_mask", "engine", "patches", "patch_size", "stride", "bias_correction", "skip"}
+
+
+def test_what_is_typed_is_what_python_gets():
+    typed = parsed(
+        segment.command, "case", "-o", "out", "--flips", "--no-core-rule", "--skip", "frame, mask", "--threads", "3", "--space", "flair", "--space", "t2",
+        "--report", "HTML,json", "--no-preview", "--labels", "brats2023",
+    )  # fmt: skip
+    assert chosen(Options, typed) == Options(flips=True, core_rule=False, skip=("frame", "mask"), threads=3)
+    expected = Delivery(labels="brats2023", spaces=(Sequence.FLAIR, Sequence.T2), report=("html", "json"), preview=False)
+    assert chosen(Delivery, typed) == expected
+    assert expected.labels == convention("brats2023")
+
+
+@pytest.mark.parametrize(
+    ("model", "values", "message"),
+    [
+        (Options, {"raw": "sometimes"}, "sometimes"),
+        (Options, {"threads": 0}, "at least 1"),
+        (Options, {"network": "dense"}, "Unknown options: network"),
+        (Delivery, {"labels": "mine"}, "label convention"),
+        (Delivery, {"report": "docx"}, "report format"),
+        (Delivery, {"spaces": ("pet",)}, "pet"),
+    ],
+)
+def test_what_no_option_can_be_is_refused(model, values, message):
+    with pytest.raises(UsageError, match=message):
+        from_names(model, values)
+
+
+def test_no_report_format_at_all_is_refused_where_one_was_typed():
+    with pytest.raises(UsageError, match="report format"):
+        report_formats(" , ")
+    assert report_formats(()) == ()
+
+
+def test_the_record_holds_every_option_that_a_result_depends_on():
+    plain = {name: default_of(one) for name, (one, _) in described(Options).items()}
+    recorded = asked_options(Asked(("m", "s"), None, plain, 1), Delivery(report=("html",)))
+    assert (set(described(Options)) | set(described(Delivery))) - set(recorded) == {"strict", "overwrite"}
