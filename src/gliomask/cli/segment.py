@@ -143,24 +143,21 @@ def _cases(case: Path | None, explicit: Mapping[str, Path], absent: frozenset[Se
 
 def _segment_one(segmenter: Segmenter, source: Source, output: Path, delivery: Delivery, *, resume: bool = False) -> int:
     from contextlib import ExitStack
-    from dataclasses import replace
 
     from gliomask.case_results import KEPT
     from gliomask.cli.dicom import headers_read
     from gliomask.cli.progress import brain_progress
-    from gliomask.segmentation.cases import kept_record, segment_to_files
+    from gliomask.segmentation.cases import Kept, segment_or_keep
 
-    if resume:
-        if kept_record(segmenter, source, output, delivery) is not None:
-            click.echo(f"{source.name}: kept, {KEPT}")
-            return 0
-        delivery = replace(delivery, overwrite=True)
     if source.describe():
         click.echo(source.describe())
     with ExitStack() as shown:
         headers = shown.enter_context(headers_read())
         progress = shown.enter_context(brain_progress(source.name))
-        result = segment_to_files(segmenter, source, output, delivery, progress=progress, headers=headers, tell=click.echo)
+        result = segment_or_keep(segmenter, source, output, delivery, resume=resume, progress=progress, headers=headers, tell=click.echo)
+    if isinstance(result, Kept):
+        click.echo(f"{result.case_id}: kept, {KEPT}")
+        return 0
     _tell(segmenter, result, output)
     return 0
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
-from gliomask.errors import FileFormatError, GliomaskError
+from gliomask.errors import FileFormatError, GliomaskError, UsageError
 from gliomask.files.atomic import make_folder
 from gliomask.files.lock import locked
 from gliomask.report.run_record import input_hashes
@@ -87,20 +89,55 @@ def segment_to_files(
         QualityError: a quality flag was raised and `delivery.strict` is set, or a registration cannot be believed.
         InputError: the scans cannot be segmented.
     """
+    outcome = segment_or_keep(segmenter, source, output, delivery, progress=progress, headers=headers, tell=tell)
+    assert not isinstance(outcome, Kept), "nothing is kept that is not resumed"
+    return outcome
+
+
+class _Finished(Exception):  # noqa: N818 - no error: it stops a reading
+    """An earlier run has finished the case that was about to be read."""
+
+    def __init__(self, record: RunRecord) -> None:
+        super().__init__(record.case)
+        self.record = record
+
+
+def segment_or_keep(
+    segmenter: Segmenter,
+    source: Source,
+    output: Path | CaseLayout,
+    delivery: Delivery,
+    *,
+    resume: bool = False,
+    progress: Progress = lambda done, total: None,
+    headers: Headers | None = None,
+    tell: Tell = lambda line: None,
+) -> Segmentation | Kept:
+    """As `segment_to_files`; with `resume` a case that an earlier run has finished with the same scans, models and options is kept.
+
+    The name of a DICOM examination is known after its headers are read, so what is there is looked for then, before any pixel is read.
+    """
     refuse_formats(delivery)
+    replacing = replace(delivery, overwrite=delivery.overwrite or resume)
     with ExitStack() as held:
 
         def before(name: str) -> None:
             layout = _layout(output, name)
-            refuse_places(layout, source, delivery, segmenter, name)
+            record = kept_record(segmenter, source, layout, delivery, name) if resume else None
+            if record is not None:
+                raise _Finished(record)
+            refuse_places(layout, source, replacing, segmenter, name)
             held.enter_context(_folder(layout.folder))
             place = layout.place(name)
             held.enter_context(locked(place.folder, f"segmentation of case {name}", place.lock_name, transient=True))
             # What another process wrote while this one waited for nothing is seen now.
-            refuse_existing(layout.all(), f"the results of case {name}", overwrite=delivery.overwrite)
+            refuse_existing(layout.all(), f"the results of case {name}", overwrite=replacing.overwrite)
 
-        outcome = segment_source(segmenter, source, before=before, progress=progress, headers=headers, tell=tell)
-        deliver(outcome, _layout(output, outcome.case_id), delivery)
+        try:
+            outcome = segment_source(segmenter, source, before=before, progress=progress, headers=headers, tell=tell)
+        except _Finished as finished:
+            return Kept(finished.record.case, finished.record)
+        deliver(outcome, _layout(output, outcome.case_id), replacing)
     return outcome
 
 
@@ -158,11 +195,9 @@ def segment_case(
     start = time.perf_counter()
     name = source.name
     try:
-        if resume:
-            record = kept_record(segmenter, source, output, delivery)
-            if record is not None:
-                return Kept(record.case, record)
-        outcome = segment_to_files(segmenter, source, output, replace(delivery, overwrite=delivery.overwrite or resume), progress=progress, tell=tell)
+        outcome = segment_or_keep(segmenter, source, output, delivery, resume=resume, progress=progress, tell=tell)
+        if isinstance(outcome, Kept):
+            return outcome
         layout = CaseLayout.of(output, outcome.case_id)
         record = read_record(layout.record)
         if record is None:
@@ -173,22 +208,24 @@ def segment_case(
         return Failed(name, error, round(time.perf_counter() - start, 2))
 
 
-def wanted(segmenter: Segmenter, delivery: Delivery, without: Iterable[Sequence] = ()) -> Wanted:
-    """Returns what a case's results depend on, for the rule of resuming."""
+def wanted(segmenter: Segmenter, delivery: Delivery, without: Iterable[Sequence] = (), source: Mapping[str, Any] = MappingProxyType({})) -> Wanted:
+    """Returns what a case's results depend on, for the rule of resuming; `source` is what `Source.asked` says."""
     asked = asked_of(segmenter)
-    return Wanted(asked.model[1], None if asked.second is None else asked.second[1], asked_options(asked, delivery), tuple(sorted(without)))
+    return Wanted(asked.model[1], None if asked.second is None else asked.second[1], asked_options(asked, delivery) | dict(source), tuple(sorted(without)))
 
 
-def kept_record(segmenter: Segmenter, source: Source, output: Path, delivery: Delivery) -> RunRecord | None:
+def kept_record(segmenter: Segmenter, source: Source, layout: CaseLayout, delivery: Delivery, name: str) -> RunRecord | None:
     """Returns the record of a case that an earlier run has finished; None where it has not, or where its files are not whole any more.
 
     Raises:
         UsageError: it was finished with other scans, other models or other options, see `results.resume`.
     """
-    place = CaseLayout.of(output, source.name).place(source.name)
-    record = earlier_record(place, wanted(segmenter, delivery, source.without))
+    place = layout.place(name)
+    record = earlier_record(place, wanted(segmenter, delivery, source.without, source.asked))
     if record is None or not is_whole(record, place.folder):
         return None
-    mask = segmenter.options.brain_mask
-    refuse_other_inputs(record, source.hashes() | input_hashes(() if mask is None else (mask,)), place)
+    mask, hashes = segmenter.options.brain_mask, source.hashes()
+    if not hashes:
+        raise UsageError(f"Case {name} was finished earlier, and scans in memory cannot be compared with those of then. Give --overwrite in place of --resume.")
+    refuse_other_inputs(record, hashes | input_hashes(() if mask is None else (mask,)), place)
     return record

@@ -106,7 +106,7 @@ def record_fields(outcome: Outcome, delivery: Delivery) -> dict[str, Any]:
         "grid": str(outcome.case.geometry),
         "model": {"name": asked.model[0], "sha256": asked.model[1]},
         "second_opinion": None if asked.second is None else {"name": asked.second[0], "sha256": asked.second[1], "asked": asked.second[0] in prediction.models},
-        "options": asked_options(asked, delivery),
+        "options": asked_options(asked, delivery) | dict(outcome.scans.asked),
         "threads": asked.threads,
         "expected_dice": {region.value: round(dice, 4) for region, dice in prediction.expected_dice.items()},
         "predicted_dice": predicted_dice(outcome),

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from gliomask.case import Case
 from gliomask.errors import CaseError, GeometryError, UsageError
 from gliomask.examination import Examination, Scan
 from gliomask.files.hashing import sha256_of
+from gliomask.files.paths import as_given
 from gliomask.geometry import Geometry
 from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles, ReadFiles, explicit_case, find_cases, fit, holds_dicom, read_files
@@ -49,6 +51,7 @@ class Scans:
         straight: they are prepared by their kind, and nothing else is tried, as for one file that holds all sequences.
         dicom: which series were taken, and why; None where the scans did not come from DICOM.
         words: the same in words.
+        asked: see `Source.asked`.
     """
 
     case_id: str
@@ -61,6 +64,7 @@ class Scans:
     straight: bool = False
     dicom: Mapping[str, Any] | None = None
     words: str = ""
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """The scans in one line, without their headers' bytes."""
@@ -82,6 +86,10 @@ class Source(Protocol):
     @property
     def without(self) -> frozenset[Sequence]:
         """Sequences that the patient does not have."""
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Options of the source that the results depend on, in plain values, for the record and for resuming."""
 
     def describe(self) -> str:
         """What was found, for people to check."""
@@ -114,6 +122,11 @@ class FileSource:
     def without(self) -> frozenset[Sequence]:
         """Sequences that the patient does not have."""
         return self.files.without
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """None."""
+        return {}
 
     def describe(self) -> str:
         """Which file is which sequence."""
@@ -171,8 +184,11 @@ class DicomSource:
 
     @property
     def name(self) -> str:
-        """The name of the folder or archive; whether it identifies the patient is known after reading."""
-        return Path(self.place).name if isinstance(self.place, str | Path) else "examination"
+        """The name of the folder or archive. Where it identifies the patient, the case gets another name, which is known after the headers are read."""
+        if not isinstance(self.place, str | Path):
+            return "examination"
+        name = as_given(Path(self.place)).name
+        return name[:-4] if name.lower().endswith(".zip") else name
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -180,13 +196,24 @@ class DicomSource:
         places = (self.place,) if isinstance(self.place, str | Path) else self.place if isinstance(self.place, tuple) else ()
         return tuple(Path(place) for place in places if isinstance(place, str | Path))
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Which series were named."""
+        return {"series": {sequence.value: number for sequence, number in sorted(self.series.items())}}
+
     def describe(self) -> str:
         """Nothing: what is which is known after reading the headers."""
         return ""
 
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of all files of the place together, by its name."""
-        return {str(path): _hash_of(path) for path in self.inputs}
+        """SHA-256 of all files of the place together, by its name; bytes in memory count as a file. Empty where something else is among them."""
+        if isinstance(self.place, str | Path):
+            return {str(self.place): _hash_of(Path(self.place))}
+        items = self.place if isinstance(self.place, tuple) else (self.place,)
+        if not all(isinstance(item, str | Path | bytes | bytearray | memoryview) for item in items):
+            # A stream could not be read again, and a data set has no bytes of its own.
+            return {}
+        return dict(_hash_of_item(item, position) for position, item in enumerate(items, start=1))
 
     def read(self, before: Before = lambda name: None, headers: Headers | None = None) -> Scans:
         """Reads the series. Raises as `io.dicom.read.read`."""
@@ -196,15 +223,20 @@ class DicomSource:
         reading = read(self.place, self.series, needed=needed, before=lambda name, _: before(name), progress=headers)
         kept = {sequence: scan for sequence, scan in reading.examination.scans.items() if sequence not in self.without}
         examination = Examination(reading.examination.case_id, kept)
-        return of_examination(examination, self.without, self.hashes(), reading.inspection.values, reading.inspection.text)
+        scans = of_examination(examination, self.without, self.hashes(), reading.inspection.values, reading.inspection.text)
+        return replace(scans, asked=self.asked)
+
+
+def _hash_of_item(item: Any, position: int) -> tuple[str, str]:
+    if isinstance(item, str | Path):
+        return str(item), sha256_of(Path(item))
+    return f"item {position}", sha256(item).hexdigest()
 
 
 def _hash_of(place: Path) -> str:
     """SHA-256 of a file; of a folder, of the names and contents of all its files in order."""
     if not place.is_dir():
         return sha256_of(place)
-    from hashlib import sha256
-
     found = sha256()
     for path in sorted(path for path in place.rglob("*") if path.is_file() and not path.is_symlink()):
         found.update(f"{path.relative_to(place)}\0{sha256_of(path)}\n".encode(errors="surrogateescape"))
@@ -227,6 +259,11 @@ class MemorySource:
     def inputs(self) -> tuple[Path, ...]:
         """None."""
         return ()
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """None."""
+        return {}
 
     def describe(self) -> str:
         """Which sequences there are."""
@@ -262,6 +299,11 @@ class CaseSource:
     def without(self) -> frozenset[Sequence]:
         """Sequences that the patient does not have."""
         return self.case.without
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """None."""
+        return {}
 
     def describe(self) -> str:
         """Which sequences there are."""

@@ -1,0 +1,243 @@
+"""One case of many, from its source to its files: done, kept or failed, refused before a scan is read, never two at once."""
+
+import io
+import json
+import threading
+import zipfile
+
+import nibabel as nib
+import numpy as np
+import pytest
+from conftest import make_tiny_case, write_brats_case
+from dicom_series import write_series
+
+import gliomask
+from gliomask.cli.main import run
+from gliomask.errors import GliomaskError, QualityError, UsageError
+from gliomask.files.lock import locked
+from gliomask.labels import Region
+from gliomask.results.layout import CaseLayout
+from gliomask.segmentation import Delivery, Options, Segmenter
+from gliomask.segmentation.cases import Done, Failed, Kept, segment_case, segment_to_files
+from gliomask.segmentation.source import DicomSource, open_source
+from gliomask.sequences import PAPER_ORDER, Sequence
+
+PLAIN = Delivery(preview=False)
+
+
+@pytest.fixture
+def segmenter(fake_model):
+    with Segmenter(Options(raw="never")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_brats_case(tmp_path / "cases", make_tiny_case())
+
+
+@pytest.fixture
+def examination(tmp_path):
+    """A zip of DICOM files."""
+    case = make_tiny_case()
+    for number, sequence in enumerate(PAPER_ORDER, start=1):
+        write_series(tmp_path / "dicom" / sequence.value, np.round(case.volumes[sequence]).astype(np.int64), case.geometry, sequence.value, number)
+    path = tmp_path / "examination.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted((tmp_path / "dicom").rglob("*.dcm")):
+            archive.write(file, file.relative_to(tmp_path).as_posix())
+    return path
+
+
+def files_in(place):
+    return {path.relative_to(place).as_posix(): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def no_reading(monkeypatch):
+    """Lets a test fail where a scan is read."""
+
+    def fail(*arguments, **more):
+        raise AssertionError("a scan was read")
+
+    def forbid():
+        monkeypatch.setattr("gliomask.segmentation.source.read_files", fail)
+        monkeypatch.setattr("gliomask.io.dicom.read.read_scan", fail)
+
+    return forbid
+
+
+def test_a_case_is_done_then_kept_then_done_again_where_a_file_is_gone(segmenter, folder, tmp_path, no_reading):
+    out = tmp_path / "out"
+    done = segment_case(segmenter, open_source(folder), out, PLAIN)
+    assert isinstance(done, Done)
+    assert done.files[-1] == out / "tiny_run.json"
+    assert all(path.is_file() for path in done.files)
+    assert {path.name for path in done.files} == set(files_in(out))
+    (out / "tiny_volumes.tsv").unlink()
+    assert isinstance(segment_case(segmenter, open_source(folder), out, PLAIN, resume=True), Done)
+    no_reading()
+    kept = segment_case(segmenter, open_source(folder), out, PLAIN, resume=True)
+    assert isinstance(kept, Kept)
+    assert kept.record.outputs["tiny_seg.nii.gz"] == done.record.outputs["tiny_seg.nii.gz"]
+
+
+def test_other_options_other_scans_and_results_that_exist_fail_and_touch_nothing(segmenter, folder, tmp_path):
+    out = tmp_path / "out"
+    segment_case(segmenter, open_source(folder), out, PLAIN)
+    before = files_in(out)
+    exists = segment_case(segmenter, open_source(folder), out, PLAIN)
+    assert isinstance(exists, Failed)
+    assert "Give --overwrite" in exists.message
+    other = segment_case(segmenter, open_source(folder), out, Delivery(preview=False, probabilities=True), resume=True)
+    assert "with other --probabilities" in other.message
+    nib.save(nib.Nifti1Image(make_tiny_case(seed=3).volumes[Sequence.T2], make_tiny_case().geometry.affine), folder / "tiny_t2.nii.gz")
+    changed = segment_case(segmenter, open_source(folder), out, PLAIN, resume=True)
+    assert "with other scans" in changed.message
+    assert files_in(out) == before
+
+
+def test_no_error_leaves_a_case_of_many(segmenter, folder, tmp_path, monkeypatch):
+    def fail(*arguments, **more):
+        raise ZeroDivisionError("of some library")
+
+    monkeypatch.setattr("gliomask.segmentation.cases.segment_source", fail)
+    failed = segment_case(segmenter, open_source(folder), tmp_path / "out", PLAIN)
+    assert isinstance(failed, Failed)
+    assert (failed.case_id, failed.message) == ("tiny", "ZeroDivisionError: of some library")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "examination"])
+def test_results_that_exist_are_refused_before_a_scan_is_read(segmenter, folder, examination, tmp_path, no_reading, kind):
+    source, out = open_source({"folder": folder, "examination": examination}[kind]), tmp_path / "out"
+    segment_to_files(segmenter, source, out, PLAIN)
+    before = files_in(out)
+    no_reading()
+    with pytest.raises(UsageError, match="exist.*--overwrite"):
+        segment_to_files(segmenter, source, out, PLAIN)
+    assert files_in(out) == before
+
+
+def test_a_case_that_another_works_on_is_refused_and_named(segmenter, folder, tmp_path, no_reading):
+    out = tmp_path / "out"
+    out.mkdir()
+    place = CaseLayout.of(out, "tiny").place("tiny")
+    no_reading()
+    with locked(out, "segmentation of case tiny", place.lock_name), pytest.raises(UsageError, match=r"another segmentation of case tiny runs.*process \d+ on"):
+        segment_to_files(segmenter, open_source(folder), out, PLAIN)
+    assert not [name for name in files_in(out) if not name.startswith(".")]
+
+
+def test_nothing_but_results_stays_behind(segmenter, folder, tmp_path):
+    segment_to_files(segmenter, open_source(folder), tmp_path / "out", PLAIN)
+    assert not [name for name in files_in(tmp_path / "out") if name.startswith(".")]
+
+
+def test_two_at_once_end_with_one_whole_result(segmenter, folder, tmp_path):
+    out, results = tmp_path / "out", []
+    threads = [threading.Thread(target=lambda: results.append(segment_case(segmenter, open_source(folder), out, PLAIN))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done = [result for result in results if isinstance(result, Done)]
+    assert len(done) == 1
+    assert len(results) == 4
+    assert all(isinstance(result.error, UsageError) for result in results if isinstance(result, Failed))
+    assert isinstance(segment_case(segmenter, open_source(folder), out, PLAIN, resume=True), Kept)
+
+
+def test_threads_that_share_a_segmenter_get_their_own_answers(segmenter):
+    cases = [make_tiny_case(f"case{seed}", seed=seed) for seed in range(4)]
+    alone = [segmenter.run(case).probabilities for case in cases]
+    found = {}
+    threads = [threading.Thread(target=lambda case=case: found.update({case.case_id: segmenter.run(case)})) for case in cases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for case, expected in zip(cases, alone, strict=True):
+        assert found[case.case_id].case is case
+        np.testing.assert_array_equal(found[case.case_id].probabilities, expected)
+
+
+def test_strict_writes_nothing(segmenter, folder, tmp_path):
+    with pytest.raises(QualityError, match="--strict"):
+        segment_to_files(segmenter, open_source(folder), tmp_path / "out", Delivery(preview=False, strict=True))
+    assert not (tmp_path / "out").exists()
+
+
+def test_dicom_is_read_in_memory_recorded_resumed_and_left_alone(fake_model, examination, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["segment", str(examination), "-o", str(out), "--raw", "never", "--no-preview"]
+    before = examination.read_bytes()
+    assert run(arguments) == 0
+    assert not (out / "scans").exists()
+    record = json.loads((out / "examination_run.json").read_text())
+    assert record["inputs"].keys() == {str(examination)}
+    assert record["dicom"]
+    assert record["sequences"]["t1ce"].startswith("series ")
+    written = files_in(out)
+    assert run(arguments) == 2
+    assert run([*arguments, "--resume"]) == 0
+    assert "kept, finished by an earlier run" in capsys.readouterr().out
+    assert files_in(out) == written
+    assert run([*arguments, "--resume", "--series", "t1ce=3"]) == 2, "other series may have been taken"
+    assert "with other --series" in capsys.readouterr().err
+    assert files_in(out) == written
+    assert run([*arguments, "--overwrite"]) == 0
+    assert (out / "examination_seg.nii.gz").read_bytes() == written["examination_seg.nii.gz"]
+    assert examination.read_bytes() == before
+
+
+def test_another_patient_of_the_same_name_is_not_replaced_by_resuming(segmenter, examination, tmp_path):
+    """A place that names the patient becomes `examination`, as another may have done before."""
+    out = tmp_path / "out"
+    segment_to_files(segmenter, open_source(examination.read_bytes()), out, PLAIN)
+    before = files_in(out)
+    assert isinstance(segment_case(segmenter, open_source(examination.read_bytes()), out, PLAIN, resume=True), Kept)
+    paths = sorted((tmp_path / "dicom").rglob("*.dcm"))
+    for items, why in ((paths, "with other scans"), ([io.BytesIO(path.read_bytes()) for path in paths], "scans in memory cannot be compared")):
+        failed = segment_case(segmenter, DicomSource(items), out, PLAIN, resume=True)
+        assert isinstance(failed, Failed)
+        assert why in failed.message
+    assert files_in(out) == before
+
+
+def test_saving_writes_what_the_command_writes(fake_model, folder, tmp_path):
+    assert run(["segment", str(folder), "-o", str(tmp_path / "command"), "--raw", "never", "--no-preview", "--report", "json", "--probabilities"]) == 0
+    result = gliomask.segment(folder, raw="never")
+    written = result.save(tmp_path / "python", preview=False, report="json", probabilities=True)
+    command, python = files_in(tmp_path / "command"), files_in(tmp_path / "python")
+    assert {path.name for path in written} == set(python) == set(command)
+    timed = {"tiny_run.json", "tiny_report.json"}
+    assert {name: content for name, content in python.items() if name not in timed} == {name: command[name] for name in command if name not in timed}
+    ours, theirs = json.loads(python["tiny_run.json"]), json.loads(command["tiny_run.json"])
+    volatile = {"finished", "seconds", "peak_memory_mb", "environment", "outputs"}
+    assert {name: ours[name] for name in ours if name not in volatile} == {name: theirs[name] for name in theirs if name not in volatile}
+
+
+def test_saving_refuses_what_the_command_refuses(fake_model, folder, tmp_path):
+    result = gliomask.segment(folder, raw="never")
+    result.save(tmp_path / "out", preview=False)
+    with pytest.raises(UsageError, match="--overwrite"):
+        result.save(tmp_path / "out", preview=False)
+    with pytest.raises(UsageError, match="is an input"):
+        result.save(folder / "tiny_t1.nii.gz", overwrite=True)
+    with pytest.raises(UsageError, match="Unknown options: previews"):
+        result.save(tmp_path / "other", previews=False)
+    with pytest.raises(UsageError, match="empty"):
+        result.save(" ")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_result_shows_itself_in_a_line_and_a_picture(fake_model, folder):
+    result = gliomask.segment(folder, raw="never")
+    volume = result.volumes.region_ml(Region.WT)
+    assert repr(result).startswith(f"Segmentation('tiny', prepared, WT {volume:.1f} ml, TC ")
+    assert "array" not in repr(result)
+    assert result._repr_png_().startswith(b"\x89PNG")
+    np.testing.assert_array_equal(result.label_map_in("t2"), result.label_map)
+    with pytest.raises(GliomaskError, match="pet"):
+        result.label_map_in("pet")
