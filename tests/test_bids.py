@@ -165,7 +165,7 @@ def test_a_raw_patient_keeps_transforms_and_masks(made):
     assert read(made.output / "sub-03/anat/sub-03_desc-brain_mask.json")["Type"] == "Brain"
     text = (made.output / "sub-03/anat/sub-03_from-FLAIR_to-SRI24_mode-image_xfm.txt").read_text()
     assert text.startswith("#Insight Transform File V1.0")
-    assert "raw" in read(made.output / "logs/sub-03_run.json")["request"]
+    assert read(made.output / "logs/sub-03_run.json")["request"]["options"]["raw"] == "auto"
 
 
 def test_records_name_no_folder_and_reports_the_names_of_bids(made):
