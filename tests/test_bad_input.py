@@ -453,7 +453,7 @@ MOUNTED = """
 import json, subprocess, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-import conftest, gliomask, gliomask.segmentation
+import conftest, gliomask, gliomask.segmentation.segmenter
 from gliomask.cli.main import run
 gliomask.segmentation.segmenter.load_model = lambda name: conftest.model_by_hand()
 case, full, locked, package = map(Path, (*sys.argv[2:5], Path(gliomask.__file__).parent))
@@ -464,7 +464,7 @@ mount("-t", "tmpfs", "-o", "ro", "tmpfs", locked)
 mount("--bind", package, package)
 mount("-o", "remount,bind,ro", package)
 codes = [run(["segment", str(case), "-o", str(place / "out"), "--no-preview"]) for place in (full, locked, case.parent)]
-print(json.dumps([codes, [path.name for path in (full / "out").iterdir()]]))
+print(json.dumps([codes, [path.name for path in (full / "out").glob("*")]]))
 """
 
 

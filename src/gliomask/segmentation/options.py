@@ -12,8 +12,7 @@ from typing import Any, Literal, get_args
 
 from gliomask.errors import UsageError
 from gliomask.labels import LabelConvention, convention
-from gliomask.models.registry import DEFAULT_MODEL
-from gliomask.results.layout import REPORT_FORMATS
+from gliomask.models.shelf import DEFAULT_MODEL
 from gliomask.sequences import Sequence, parse_sequence
 
 Group = Literal["network", "scans", "output", "running"]
@@ -201,6 +200,8 @@ def report_formats(value: str | Iterable[str]) -> tuple[str, ...]:
     Raises:
         UsageError: there is no such format.
     """
+    from gliomask.results.layout import REPORT_FORMATS
+
     named = tuple(dict.fromkeys(name.lower() for name in words(value)))
     unknown = [name for name in named if name not in REPORT_FORMATS]
     if unknown or (isinstance(value, str) and not named):

@@ -15,7 +15,7 @@ from gliomask.errors import QualityError, UsageError
 from gliomask.flag import Flag
 from gliomask.geometry import Geometry
 from gliomask.labels import Region
-from gliomask.quality import Estimate
+from gliomask.quality import Cost, Estimate
 from gliomask.report.volumes import Volumes, measure
 from gliomask.results.layout import FRAME
 from gliomask.segmentation.segmenter import Prediction, Segmenter
@@ -145,6 +145,11 @@ class Outcome:
     def expected_dice(self) -> Mapping[Region, float]:
         """What the networks expect of themselves, by region; see `gliomask.quality`."""
         return self.prediction.expected_dice
+
+    @property
+    def cost(self) -> Cost | None:
+        """What it costs that the patient lacks sequences, where that was measured; None where none lack."""
+        return self.prediction.cost
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,10 @@ from gliomask.files.paths import as_given
 from gliomask.geometry import Geometry
 from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles, ReadFiles, explicit_case, find_cases, fit, holds_dicom, read_files
-from gliomask.io.dicom.archive import Source as DicomPlace
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence, refuse_too_few
+
+if TYPE_CHECKING:
+    from gliomask.io.dicom.archive import Source as DicomPlace
 
 Before = Callable[[str], None]
 """Called with the name of the case before a scan is read; what it raises stops the reading."""
@@ -375,7 +377,7 @@ def open_source(
         raise UsageError("An affine is given with arrays only; files and cases carry their own.")
     if chosen and not isinstance(found, DicomSource):
         raise UsageError("Series are named with DICOM files only, and there are none.")
-    if absent and isinstance(found, CaseSource):
+    if absent and isinstance(given, Case | CaseSource):
         raise UsageError("A Case says itself what it is without; give `without` with arrays and folders only.")
     return found
 
