@@ -124,6 +124,8 @@ def locked(folder: Path, what: str = "run", name: str = LOCK_NAME, *, transient:
         if by_kernel is False:
             raise _held(folder, what, _read(descriptor))
         _refuse_living(descriptor, folder, what, by_kernel is True)
+        # By the kernel it is ours from here, also where no record can be written, as on a full disk.
+        acquired = by_kernel is True
         me = Holder(what, host(), machine(), str(this_process()), os.getpid(), f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S}")
         _write(descriptor, me, path)
         if by_kernel is None:
