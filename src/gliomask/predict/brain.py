@@ -135,7 +135,9 @@ def predict_brain(
     Returns:
         (I, J, K, 4) float32, axes as `prepared`.
     """
-    probabilities = np.zeros((*prepared.brain.shape, len(Label)), np.float32)
+    # In memory label after label and slice after slice: of the tumour's labels the system then gives memory only where there is brain.
+    i, j, k = prepared.brain.shape
+    probabilities = np.zeros((len(Label), k, i, j), np.float32).transpose(2, 3, 1, 0)
     probabilities[..., Label.BACKGROUND] = 1
     for region, found in answers(prepared, network, plan, predict, progress, in_flight, sizes):
         brain = prepared.brain[region]

@@ -47,14 +47,25 @@ def prepare(case: Case, order: Ordered[Sequence], method: str) -> Prepared:
     """
     normalise, background = normalisation(method)
     reorientation = case.geometry.reorientation_to(NETWORK_ORIENTATION)
-    brain = np.ascontiguousarray(reorientation.apply(case.brain_mask))
+    brain = reorientation.apply(case.brain_mask)
     i, j, k = brain.shape
-    # In memory slice after slice, since most networks take slices.
-    channels = np.moveaxis(np.empty((k, i, j, len(order)), np.float32), 0, 2)
+    box = _box(brain)
+    # In memory slice after slice, since most networks take slices. Where background is 0 the system gives memory only to the rows that hold brain.
+    channels = np.moveaxis(_filled((k, i, j, len(order)), background), 0, 2)
     for c, sequence in enumerate(order):
-        missing = sequence in case.without
-        channels[..., c] = background if missing else normalise(reorientation.apply(_with_air_of_0(case, sequence)), brain)
+        if sequence not in case.without:
+            channels[(*box, c)] = normalise(reorientation.apply(_with_air_of_0(case, sequence)), brain)[box]
     return Prepared(channels, brain, background, reorientation)
+
+
+def _filled(shape: tuple[int, ...], value: float) -> Channels:
+    return np.full(shape, value, np.float32) if value else np.zeros(shape, np.float32)
+
+
+def _box(mask: Mask) -> tuple[slice, ...]:
+    """The box of a mask's True voxels; nothing where there are none. Outside it every method leaves background."""
+    filled = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    return tuple(slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0) for found in filled)
 
 
 def _with_air_of_0(case: Case, sequence: Sequence) -> Volume:

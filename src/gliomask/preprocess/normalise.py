@@ -14,6 +14,8 @@ import numpy.typing as npt
 from gliomask.arrays import Mask, Volume
 from gliomask.errors import UsageError
 
+Values = npt.NDArray[np.float32]
+
 SLICE_BACKGROUND = -9.0
 """Background marker of the authors' `prediction.py`; it also keeps background apart from any z-score."""
 
@@ -37,7 +39,7 @@ def normalise_slices(volume: Volume, brain: Mask) -> Volume:
         volume: (I, J, K) intensities, axial slices along K.
         brain: (I, J, K), True inside the brain.
     """
-    result = np.full(volume.shape, SLICE_BACKGROUND, np.float32)
+    result = np.full_like(volume, SLICE_BACKGROUND, np.float32)
     for k in np.flatnonzero(brain.any(axis=(0, 1))):
         inside = brain[:, :, k]
         result[inside, k] = _z_scores(volume[inside, k], SLICE_PERCENTILES)
@@ -51,10 +53,7 @@ def normalise_volume(volume: Volume, brain: Mask) -> Volume:
         volume: (I, J, K) intensities.
         brain: (I, J, K), True inside the brain.
     """
-    result = np.full(volume.shape, VOLUME_BACKGROUND, np.float32)
-    if brain.any():
-        result[brain] = _z_scores(volume[brain], VOLUME_PERCENTILES)
-    return result
+    return _inside(volume, brain, VOLUME_BACKGROUND, lambda values: _z_scores(values, VOLUME_PERCENTILES))
 
 
 def z_score_brain(volume: Volume, brain: Mask) -> Volume:
@@ -64,10 +63,7 @@ def z_score_brain(volume: Volume, brain: Mask) -> Volume:
         volume: (I, J, K) intensities.
         brain: (I, J, K), True inside the brain: where any sequence is not 0.
     """
-    result = np.zeros(volume.shape, np.float32)
-    if brain.any():
-        result[brain] = _plain_z_scores(volume[brain])
-    return result
+    return _inside(volume, brain, 0.0, _plain_z_scores)
 
 
 def z_score_nonzero(volume: Volume, brain: Mask) -> Volume:
@@ -87,7 +83,7 @@ def z_score_box(volume: Volume, brain: Mask) -> Volume:
         volume: (I, J, K) intensities.
         brain: (I, J, K), True inside the brain.
     """
-    result = np.zeros(volume.shape, np.float32)
+    result = np.zeros_like(volume, np.float32)
     if brain.any():
         filled = [np.flatnonzero(brain.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
         box = tuple(slice(found[0], found[-1] + 1) for found in filled)
@@ -104,21 +100,32 @@ def unit_range(volume: Volume, brain: Mask) -> Volume:
         volume: (I, J, K) intensities.
         brain: (I, J, K), True inside the brain.
     """
-    result = np.zeros(volume.shape, np.float32)
+    return _inside(volume, brain, 0.0, _unit_scores)
+
+
+def _inside(volume: Volume, brain: Mask, background: float, scores: Callable[[Values], Values]) -> Volume:
+    """Returns a volume with the scores of the brain's values, all of which are given at once, in their places, and background elsewhere."""
+    result = np.full_like(volume, background, np.float32)
     if brain.any():
-        low, high = np.percentile(volume[brain], VOLUME_PERCENTILES)
-        if low < high:
-            result[brain] = (np.clip(volume[brain], low, high) - low) / (high - low)
+        # numpy picks by a mask in C order. Volumes from NIfTI files are in F order: turned, they are picked four times as quickly.
+        turned = result.flags.f_contiguous
+        places, mask, given = (array.T if turned else array for array in (result, brain, volume))
+        places[mask] = scores(given[mask])
     return result
 
 
-def _plain_z_scores(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _unit_scores(values: Values) -> Values:
+    low, high = np.percentile(values, VOLUME_PERCENTILES)
+    return np.asarray((np.clip(values, low, high) - low) / (high - low), np.float32) if low < high else np.zeros_like(values)
+
+
+def _plain_z_scores(values: Values) -> Values:
     if values.min() == values.max():
         return np.zeros_like(values)
     return np.asarray((values - values.mean(dtype=np.float64)) / values.std(dtype=np.float64), np.float32)
 
 
-def _z_scores(values: npt.NDArray[np.float32], percentiles: tuple[float, float]) -> npt.NDArray[np.float32]:
+def _z_scores(values: Values, percentiles: tuple[float, float]) -> Values:
     low, high = np.percentile(values, percentiles)
     if not low < high:
         # Constant after the clip. Its deviation need not come out as exactly 0, and rounding must not be blown up to contrast.
