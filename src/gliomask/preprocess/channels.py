@@ -49,12 +49,13 @@ def prepare(case: Case, order: Ordered[Sequence], method: str) -> Prepared:
     reorientation = case.geometry.reorientation_to(NETWORK_ORIENTATION)
     brain = reorientation.apply(case.brain_mask)
     i, j, k = brain.shape
-    box = _box(brain)
+    across, along, up = _box(brain)
     # In memory slice after slice, since most networks take slices. Where background is 0 the system gives memory only to the rows that hold brain.
     channels = np.moveaxis(_filled((k, i, j, len(order)), background), 0, 2)
     for c, sequence in enumerate(order):
         if sequence not in case.without:
-            channels[(*box, c)] = normalise(reorientation.apply(_with_air_of_0(case, sequence)), brain)[box]
+            normalised = normalise(reorientation.apply(_with_air_of_0(case, sequence)), brain)
+            channels[across, along, up, c] = normalised[across, along, up]
     return Prepared(channels, brain, background, reorientation)
 
 
@@ -62,10 +63,11 @@ def _filled(shape: tuple[int, ...], value: float) -> Channels:
     return np.full(shape, value, np.float32) if value else np.zeros(shape, np.float32)
 
 
-def _box(mask: Mask) -> tuple[slice, ...]:
+def _box(mask: Mask) -> tuple[slice, slice, slice]:
     """The box of a mask's True voxels; nothing where there are none. Outside it every method leaves background."""
     filled = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    return tuple(slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0) for found in filled)
+    across, along, up = (slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0) for found in filled)
+    return across, along, up
 
 
 def _with_air_of_0(case: Case, sequence: Sequence) -> Volume:

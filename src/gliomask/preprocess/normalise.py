@@ -108,9 +108,10 @@ def _inside(volume: Volume, brain: Mask, background: float, scores: Callable[[Va
     result = np.full_like(volume, background, np.float32)
     if brain.any():
         # numpy picks by a mask in C order. Volumes from NIfTI files are in F order: turned, they are picked four times as quickly.
-        turned = result.flags.f_contiguous
-        places, mask, given = (array.T if turned else array for array in (result, brain, volume))
-        places[mask] = scores(given[mask])
+        if result.flags.f_contiguous:
+            result.T[brain.T] = scores(volume.T[brain.T])
+        else:
+            result[brain] = scores(volume[brain])
     return result
 
 
