@@ -22,6 +22,7 @@ from gliomask.flag import Flag
 from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles, read_files
 from gliomask.labels import LabelConvention
+from gliomask.profiling import current, stage
 from gliomask.quality import entropy
 from gliomask.report.preview import draw_preview
 from gliomask.report.run_record import compose_record, input_hashes
@@ -86,8 +87,10 @@ def segment_to_files(
     """
     refuse_places(results, files, writing)
     start = time.perf_counter()
-    read = read_files(files)
-    return segment_read(segmenter, read.case(), read.hashes, results, writing, progress, start)
+    with stage("read"):
+        read = read_files(files)
+        case = read.case()
+    return segment_read(segmenter, case, read.hashes, results, writing, progress, start)
 
 
 def segment_read(
@@ -154,7 +157,8 @@ def write_results(
         values = compose_record("segment", {"record_version": RECORD_VERSION, **fields, "outputs": outputs})
         return parse_record(values, str(results.record)).to_bytes()
 
-    return write_case(place, fill_all, compose, earlier_outputs(results.record))
+    with stage("write"):
+        return write_case(place, fill_all, compose, earlier_outputs(results.record))
 
 
 def refuse_places(results: CaseLayout, files: CaseFiles, writing: Writing, inputs: Iterable[Path] = ()) -> None:
@@ -203,7 +207,8 @@ def write_preview(result: Segmentation, results: CaseLayout, writing: Writing, r
         return
     without = f", without {', '.join(sorted(result.case.without))}" if result.case.without else ""
     title = f"{' with '.join(result.models)}, post-processing {result.postprocess}{without}{remark}"
-    draw_preview(result.case, result.label_map, results.preview, title=title, flags=[flag.message for flag in result.flags])
+    with stage("picture"):
+        draw_preview(result.case, result.label_map, results.preview, title=title, flags=[flag.message for flag in result.flags])
 
 
 def record_fields(segmenter: Segmenter, result: Segmentation, writing: Writing, hashes: dict[str, str]) -> dict[str, Any]:
@@ -223,6 +228,7 @@ def record_fields(segmenter: Segmenter, result: Segmentation, writing: Writing, 
         "predicted_dice": predicted_dice(result),
         "quality_flags": [_flag_fields(flag) for flag in result.flags],
         "seconds": result.seconds,
+        **({} if (profile := current()) is None else {"profile": profile.measured()}),
     }
 
 

@@ -37,6 +37,7 @@ from gliomask.io.brats import CaseFiles, ReadFiles, read_files
 from gliomask.preprocess.raw.checks import has_skull
 from gliomask.preprocess.raw.route import DEFAULT_SETTINGS, RawCase, Settings, prepare_examination
 from gliomask.preprocess.raw.transforms import to_itk_text
+from gliomask.profiling import stage
 from gliomask.report.volumes import measure
 from gliomask.results.layout import FRAME, CaseLayout
 from gliomask.segmentation import Segmentation, Segmenter
@@ -103,7 +104,8 @@ def segment_any_to_files(
     refuse_places(results, files, writing, () if raw.brain_mask is None else (raw.brain_mask,))
     _refuse_channels(files)
     start = time.perf_counter()
-    read = read_files(files)
+    with stage("read"):
+        read = read_files(files)
     if raw.mode == "auto":
         case = _prepared(read)
         if isinstance(case, Case):
@@ -188,7 +190,8 @@ def segment_examination(
         EngineUnavailableError: the extra `raw` is not installed.
     """
     start = time.perf_counter()
-    prepared = prepare_examination(examination, replace(settings, threads=settings.threads or segmenter.options.threads), tell)
+    with stage("prepare"):
+        prepared = prepare_examination(examination, replace(settings, threads=settings.threads or segmenter.options.threads), tell)
     seconds = {"prepare": round(time.perf_counter() - start, 3)}
     result = segmenter.run(prepared.case, progress)
     return RawSegmentation(replace(result, seconds=seconds | result.seconds, flags=prepared.flags + result.flags), prepared)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from gliomask import profiling
 from gliomask.arrays import LabelMap, Probabilities
 from gliomask.case import Case
 from gliomask.engines.ends import REGION_NAMES, decide
@@ -25,6 +26,7 @@ from gliomask.geometry import Geometry
 from gliomask.io.brats import find_cases, read_case
 from gliomask.judgement import doubtful, expectation_holds, nothing_found, unpromised
 from gliomask.labels import Label, Region
+from gliomask.models.operations import mac_per_pixel
 from gliomask.models.registry import DEFAULT_MODEL, load_model
 from gliomask.models.shelf import summaries
 from gliomask.postprocess import CHAINS, CoreRule, Removed, postprocess
@@ -136,6 +138,9 @@ class Stopwatch:
         now = time.perf_counter()
         self.seconds[stage] = round(self.seconds.get(stage, 0) + now - self._last, 3)
         self._last = now
+        profile = profiling.current()
+        if profile is not None:
+            profile.lap(stage)
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,7 +285,10 @@ class Segmenter:
         return numbers.rule().confirm(label_map, region_share(probabilities, Region.ET), prepared.reorientation.target.spacing_mm)
 
     def _predict(self, member: Member) -> Predict:
-        return averaged_over_flips(member.engine.predict) if self.options.flips else member.engine.predict
+        predict, spec, profile = member.engine.predict, member.model.spec, profiling.current()
+        if profile is not None:
+            predict = profile.count(spec.name, predict, spec.channels, mac_per_pixel(member.model.source.graph))
+        return averaged_over_flips(predict) if self.options.flips else predict
 
     def _as_known(self, second: Member | None, case: Case) -> bool:
         """Whether those models are asked, about such a patient, that the model's `quality` and `core_rule` come from: for one network of two, or with

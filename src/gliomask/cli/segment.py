@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from gliomask.errors import InputError
     from gliomask.io.brats import CaseFiles
     from gliomask.raw_route import Mode, RawOptions
-    from gliomask.segmentation import Segmentation, Segmenter
+    from gliomask.segmentation import Options, Segmentation, Segmenter
 
 _FILE = click.Path(path_type=Path)
 
@@ -67,6 +69,7 @@ class OutputPath(click.Path):
 @shared.threads("--threads")
 @shared.strict
 @shared.overwrite
+@click.option("--profile", is_flag=True, help="Print and record what each stage takes: seconds, processor seconds, peak memory, work of the networks.")
 @click.option("--resume", is_flag=True, help="Go on with a cohort: keep finished cases if scans, model and options are the same, do the others.")
 @shared.raw_mode
 @click.option("--skip", default="", metavar="STEPS", help="Steps of the raw route to leave out, with commas: coregister, frame, mask.")
@@ -90,6 +93,7 @@ def command(
     report: str | None,
     strict: bool,
     overwrite: bool,
+    profile: bool,
     resume: bool,
     raw_mode: Mode,
     skip: str,
@@ -122,7 +126,7 @@ def command(
     from gliomask.io.nifti import is_nifti_name
     from gliomask.labels import convention
     from gliomask.models.registry import DEFAULT_MODEL
-    from gliomask.segmentation import Options, Segmenter
+    from gliomask.segmentation import Options
 
     if resume and (overwrite or is_nifti_name(output)):
         raise UsageError("--resume goes on with a folder of results: it goes neither with --overwrite nor with -o FILE.")
@@ -132,11 +136,35 @@ def command(
     raw = _raw_options(raw_mode, skip, brain_mask, spaces, keep_images, len(cases))
     writing = replace(writing, asked=raw.asked())
     segment_one = _way(raw, report, overwrite)
-    with Segmenter(Options(model=model or DEFAULT_MODEL, **options)) as segmenter:  # type: ignore[arg-type]
+    if profile and (len(cases) > 1 or isinstance(cases[0], tuple) or resume):
+        raise UsageError("--profile measures one case; give a single one, without --resume.")
+    opened = Options(model=model or DEFAULT_MODEL, **options)  # type: ignore[arg-type]
+    with _profiled(profile), _opened(opened) as segmenter:
         if len(cases) == 1 and not isinstance(cases[0], tuple) and not resume:
             _segment_one(segmenter, cases[0], output, writing, segment_one)
             return 0
         return _segment_many(segmenter, cases, output, writing, segment_one, resume)
+
+
+@contextmanager
+def _profiled(wanted: bool) -> Iterator[None]:
+    """Measures the run, where that is wanted, and prints what was found once all is written."""
+    if not wanted:
+        yield
+        return
+    from gliomask.profiling import profiling
+
+    with profiling() as profile:
+        yield
+        click.echo(profile.text())
+
+
+def _opened(options: Options) -> Segmenter:
+    from gliomask.profiling import stage
+    from gliomask.segmentation import Segmenter
+
+    with stage("open models"):
+        return Segmenter(options)
 
 
 def _way(raw: RawOptions, report: str | None, overwrite: bool) -> SegmentOne:
