@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gliomask.cli import options as shared
+from gliomask.cli.imports import import_without
 
 if TYPE_CHECKING:
     from gliomask.case_results import Row, SegmentOne, Writing
@@ -121,6 +122,7 @@ def command(
     """
     from dataclasses import replace
 
+    import_without("nibabel", "pydicom")
     from gliomask.case_results import Writing
     from gliomask.errors import UsageError
     from gliomask.io.nifti import is_nifti_name

@@ -13,7 +13,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import scipy.ndimage as ndi
-from scipy.optimize import minimize
 
 from gliomask.arrays import Affine, Mask, Volume
 from gliomask.errors import QualityError
@@ -146,6 +145,9 @@ class Comparison:
             return -self.information(start @ small_map(parameters, self.centre))
 
         tolerance = self.level.tolerance_mm
+        # Imported here: it takes a sixth of a second, and scans that are prepared already need no registration.
+        from scipy.optimize import minimize
+
         found = minimize(lost, np.zeros(PARAMETERS[kind]), method="Powell", options={"xtol": tolerance, "ftol": 1e-4, "maxiter": self.level.rounds})
         # Powell's method may end a hair below where it began.
         return Match(start @ small_map(found.x, self.centre), -float(found.fun)) if -found.fun > first else Match(start, first)
