@@ -35,7 +35,7 @@ from gliomask.predict.ensemble import consult
 from gliomask.predict.flips import averaged_over_flips
 from gliomask.predict.planes import average_planes
 from gliomask.predict.sizes import Sizes
-from gliomask.preprocess.channels import Prepared, prepare
+from gliomask.preprocess.channels import Prepared, prepare_on_demand
 from gliomask.preprocess.checks import check_case, refuse_no_brain
 from gliomask.quality import Calibration, Cost, Estimate, disagreement, expected_dice, region_share
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
@@ -228,7 +228,7 @@ class Segmenter:
         flags = tuple(check_case(case))
         watch.lap("check")
         corrected = self._corrected(case)
-        prepared = prepare(corrected, self.model.spec.inputs, self.model.spec.normalisation.method)
+        prepared = prepare_on_demand(corrected, self.model.spec.inputs, self.model.spec.normalisation.method)
         watch.lap("normalise")
         doubts = np.zeros(prepared.brain.shape, np.float32) if self.options.flips else None
         sizes, first = Sizes(), self.first
