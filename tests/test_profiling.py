@@ -12,7 +12,7 @@ from fakes import tiny_graph, tiny_weights
 
 from gliomask import profiling
 from gliomask.cli.main import run
-from gliomask.models.operations import mac_per_pixel
+from gliomask.models.operations import Work, work_per_pixel
 from gliomask.models.registry import load_model
 from gliomask.profiling import OTHER, NetworkWork, stage
 from gliomask.profiling import profiling as measure
@@ -92,8 +92,8 @@ def test_networks_are_counted():
 
 
 def test_multiply_adds_are_counted_from_the_graph():
-    assert mac_per_pixel(tiny_graph("slices", tiny_weights("slices"))) == 3 * 3 * 4 * 5 + 10 * 4
-    assert mac_per_pixel(tiny_graph("volumes", tiny_weights("volumes"))) == 27 * 4 * 5 + 10 * 4
+    assert work_per_pixel(tiny_graph("slices", tiny_weights("slices")), 4).mac == 3 * 3 * 4 * 5 + 10 * 4
+    assert work_per_pixel(tiny_graph("volumes", tiny_weights("volumes")), 4).mac == 27 * 4 * 5 + 10 * 4
 
 
 def test_multiply_adds_of_a_u_net_are_those_worked_out_by_hand():
@@ -106,11 +106,11 @@ def test_multiply_adds_of_a_u_net_are_those_worked_out_by_hand():
     for level, width in ((3, 128), (2, 64), (1, 32)):
         expected += (9 * (below + width) * width + 9 * width * width + (below + width) * width) / 4**level
         below = width
-    assert mac_per_pixel(load_model("residual-unet").source.graph) == expected + 32 * 4 * 4 / 4
+    assert work_per_pixel(load_model("residual-unet").source.graph, 20).mac == expected + 32 * 4 * 4 / 4
 
 
 def test_the_command_prints_and_records_it(tiny_case, fake_model, tmp_path, capsys, quick_sgemm, monkeypatch):
-    monkeypatch.setattr("gliomask.segmentation.mac_per_pixel", lambda graph: 1000.0)
+    monkeypatch.setattr("gliomask.segmentation.work_per_pixel", lambda graph, channels: Work(1000.0, 100.0))
     fake_model.source, fake_model.spec.channels = type("Source", (), {"graph": b""}), 4
     folder = write_brats_case(tmp_path / "case", tiny_case)
     assert run(["segment", str(folder), "-o", str(tmp_path / "out"), "--raw", "never", "--profile"]) == 0

@@ -88,7 +88,11 @@ class LabelConvention:
         unknown = _values_outside(label_map, small, tuple(Label))
         if unknown:
             raise LabelError(f"A label map inside gliomask holds 0 to {max(Label)}; found {unknown}. Convert it by the convention it was written in.")
-        return np.asarray(self.codes, np.uint8)[small]
+        # Label by label: picked from a table by number, a volume's numbers would first become eight bytes each.
+        result = np.zeros_like(small, np.uint8)
+        for label, code in enumerate(self.codes):
+            result[small == label] = code
+        return result
 
     def from_disk(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
         """Returns the label map with the numbers of `Label`, as uint8.

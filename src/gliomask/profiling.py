@@ -238,10 +238,19 @@ def seconds_since_start() -> float | None:
         return None
 
 
+def resident_mb() -> float | None:
+    """Returns the memory that this process holds, in 1e6 bytes; None where the system does not say."""
+    return _status_mb("VmRSS:")
+
+
 def _peak_mb() -> float | None:
+    return _status_mb("VmHWM:")
+
+
+def _status_mb(name: str) -> float | None:
     try:
         for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(name):
                 return int(line.split()[1]) * 1024 / 1e6
     except (OSError, ValueError, IndexError):
         pass

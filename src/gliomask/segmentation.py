@@ -26,17 +26,19 @@ from gliomask.geometry import Geometry
 from gliomask.io.brats import find_cases, read_case
 from gliomask.judgement import doubtful, expectation_holds, nothing_found, unpromised
 from gliomask.labels import Label, Region
-from gliomask.models.operations import mac_per_pixel
+from gliomask.models.operations import work_per_pixel
 from gliomask.models.registry import DEFAULT_MODEL, load_model
 from gliomask.models.shelf import summaries
 from gliomask.postprocess import CHAINS, CoreRule, Removed, postprocess
 from gliomask.predict.brain import NetworkShape, PatchPlan, predict_brain
 from gliomask.predict.ensemble import consult
 from gliomask.predict.flips import averaged_over_flips
+from gliomask.predict.memory import slices_within
 from gliomask.predict.planes import average_planes
 from gliomask.predict.sizes import Sizes
 from gliomask.preprocess.channels import Prepared, prepare_on_demand
 from gliomask.preprocess.checks import check_case, refuse_no_brain
+from gliomask.profiling import resident_mb
 from gliomask.quality import Calibration, Cost, Estimate, disagreement, expected_dice, region_share
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
 
@@ -65,6 +67,7 @@ class Options:
         postprocess: name of a chain; None for the one the model was chosen with.
         bias_correction: apply N4 first; needs the extra `n4`.
         threads: of the engine; None for all that the process may use.
+        max_memory_mb: most memory of the process, in 1e6 bytes: networks get slabs of fewer slices; None for as much as is quickest. On Linux only.
         precision: `auto`, `fp32` or `int8`, see `engines.precision`; a `Segmenter`'s options say what became of `auto` for the first model.
         flips: average over the four mirror images of each slice; four times as long.
         core_rule: in a tumour that hardly enhances, call core what the model's `postprocess.CoreRule` says, where it has one.
@@ -88,6 +91,7 @@ class Options:
     keep_uncertain_enhancement: bool = False
     single_plane: bool = False
     precision: str = "auto"
+    max_memory_mb: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,15 +236,16 @@ class Segmenter:
         watch.lap("normalise")
         doubts = np.zeros(prepared.brain.shape, np.float32) if self.options.flips else None
         sizes, first = Sizes(), self.first
-        probabilities = predict_brain(prepared, first.network, first.plan, self._predict(first), progress, doubts, first.engine.in_flight, sizes)
+        plan = self._within_memory(first, prepared)
+        probabilities = predict_brain(prepared, first.network, plan, self._predict(first), progress, doubts, first.engine.in_flight, sizes)
         watch.lap("network")
         apart = None if doubts is None else disagreement(probabilities, doubts)
-        planes = self._further_planes(prepared, probabilities, sizes)
+        planes = self._further_planes(prepared, probabilities, plan, sizes)
         if planes:
             watch.lap("further planes")
         second = None if self.second is None or self.second.cannot_do_without(case.without) else self.second
         if second is not None:
-            consult(prepared, probabilities, second.network, second.plan, self._predict(second), second.engine.in_flight)
+            consult(prepared, probabilities, second.network, self._within_memory(second, prepared), self._predict(second), second.engine.in_flight)
             watch.lap("second opinion")
         # In a mean of two, what is tumour to both may be split between labels, each below background: so it is asked region by region.
         raw = decide(probabilities, self.model.spec.outputs if second is None and not planes else REGION_NAMES)
@@ -270,11 +275,22 @@ class Segmenter:
         watch.lap("to input grid")
         return result
 
-    def _further_planes(self, prepared: Prepared, probabilities: Probabilities, sizes: Sizes) -> tuple[Plane, ...]:
+    def _within_memory(self, member: Member, prepared: Prepared) -> PatchPlan:
+        """Returns the member's plan, with slabs as thin as the limit of memory asks for."""
+        limit_mb, spec = self.options.max_memory_mb, member.model.spec
+        if limit_mb is None:
+            return member.plan
+        work, held_mb = work_per_pixel(member.model.source.graph, spec.channels), resident_mb()
+        if work is None or held_mb is None or spec.input_kind != "slices":
+            raise UsageError(f"--max-memory cannot be held with model '{spec.name}' on this system: what it takes cannot be told beforehand. Leave it out.")
+        slices = slices_within(limit_mb, held_mb, prepared.brain, member.network, work.live_bytes, spec.channels)
+        return replace(member.plan, slices=slices)
+
+    def _further_planes(self, prepared: Prepared, probabilities: Probabilities, plan: PatchPlan, sizes: Sizes) -> tuple[Plane, ...]:
         """Averages the views along further planes into the axial one, in place, where the model has such and they are asked for; returns which."""
         planes = () if self.options.single_plane else self.model.spec.planes[1:]
         first = self.first
-        average_planes(prepared, probabilities, planes, first.network, first.plan, self._predict(first), first.engine.in_flight, sizes)
+        average_planes(prepared, probabilities, planes, first.network, plan, self._predict(first), first.engine.in_flight, sizes)
         return planes
 
     def _confirm_enhancement(self, label_map: LabelMap, probabilities: Probabilities, prepared: Prepared) -> tuple[LabelMap, Removed | None]:
@@ -287,7 +303,8 @@ class Segmenter:
     def _predict(self, member: Member) -> Predict:
         predict, spec, profile = member.engine.predict, member.model.spec, profiling.current()
         if profile is not None:
-            predict = profile.count(spec.name, predict, spec.channels, mac_per_pixel(member.model.source.graph))
+            work = work_per_pixel(member.model.source.graph, spec.channels)
+            predict = profile.count(spec.name, predict, spec.channels, None if work is None else work.mac)
         return averaged_over_flips(predict) if self.options.flips else predict
 
     def _as_known(self, second: Member | None, case: Case) -> bool:

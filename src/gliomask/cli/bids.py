@@ -79,6 +79,7 @@ def spread(args: list[str]) -> list[str]:
 @shared.keep_uncertain_enhancement
 @shared.single_plane
 @shared.precision
+@shared.max_memory
 @shared.threads("--n-cpus", "--nthreads", "--threads")
 @shared.strict
 @shared.overwrite

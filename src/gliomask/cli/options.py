@@ -37,6 +37,13 @@ keep_uncertain_enhancement: Decorator = click.option(
 single_plane: Decorator = click.option(
     "--single-plane", is_flag=True, help="Ask the axial view alone, also where the model learned from three planes: quicker, somewhat worse."
 )
+max_memory: Decorator = click.option(
+    "--max-memory",
+    "max_memory_mb",
+    type=click.IntRange(min=100),
+    metavar="MB",
+    help="Most memory: fewer slices then go through the networks together, which is slower.  [default: what is quickest, some 700]",
+)
 precision: Decorator = click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "int8"]),

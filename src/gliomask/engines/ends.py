@@ -131,6 +131,10 @@ def label_probabilities(answer: Floats, outputs: tuple[str, ...]) -> Floats:
     return np.stack([1 - wt, tc - et, wt - tc, et], axis=-1, dtype=np.float32)
 
 
+PLANES = 16
+"""Planes of a volume that are decided on at a time."""
+
+
 def decide(probabilities: npt.NDArray[np.float32], outputs: tuple[str, ...]) -> LabelMap:
     """Returns the label of each voxel.
 
@@ -141,6 +145,12 @@ def decide(probabilities: npt.NDArray[np.float32], outputs: tuple[str, ...]) -> 
         probabilities: (..., 4), one per label.
         outputs: what the network answers with, see `GraphEnds`.
     """
+    if probabilities.ndim == 4 and len(probabilities) > PLANES:
+        # Part by part, for a whole volume's comparisons take as much memory as its probabilities.
+        result: LabelMap = np.empty_like(probabilities[..., 0], np.uint8)
+        for first in range(0, len(probabilities), PLANES):
+            result[first : first + PLANES] = decide(probabilities[first : first + PLANES], outputs)
+        return result
     if not are_regions(outputs):
         return np.asarray(np.argmax(probabilities, axis=-1), np.uint8)
     background, necrotic, enhancing = (probabilities[..., label] for label in (Label.BACKGROUND, Label.NECROTIC, Label.ENHANCING))

@@ -1,4 +1,4 @@
-"""How much a network computes: multiply-adds for each pixel of its input, counted from its ONNX graph without any ONNX software."""
+"""What a network computes and holds for each pixel of its input, counted from its ONNX graph without any ONNX software."""
 
 from __future__ import annotations
 
@@ -23,35 +23,68 @@ class _Node:
     numbers: dict[str, list[int]] = field(default_factory=dict)
 
 
-def mac_per_pixel(graph: bytes) -> float | None:
-    """Returns the multiply-adds of a network's convolutions for each pixel (voxel) of its input; None where they cannot be counted so.
+@dataclass(frozen=True)
+class Work:
+    """What a network does for each pixel (voxel) of its input, whatever its channels.
 
-    What else there is (sums, activations, pooling) is small beside them. A pixel is one of the input, whatever its channels.
+    Args:
+        mac: multiply-adds of its convolutions; what else there is (sums, activations, pooling) is small beside them.
+        live_bytes: most memory of tensors that are needed at the same time, each as float32, its input included.
+    """
+
+    mac: float
+    live_bytes: float
+
+
+def work_per_pixel(graph: bytes, channels: int) -> Work | None:
+    """Returns the work of a network; None where it cannot be told from the shapes of its weights.
 
     Args:
         graph: an ONNX file that `models.graph.look_into` has accepted.
+        channels: of its input.
     """
-    weights = {name: shape for name, shape, _ in map(_tensor, inside(memoryview(graph), 7, 5))}
-    floats = {name: values for name, _, values in map(_tensor, inside(memoryview(graph), 7, 5)) if values is not None}
-    # Pixels of each tensor for each pixel of the input.
-    share: dict[str, float] = {}
-    total = 0.0
-    for node in map(_node, inside(memoryview(graph), 7, 1)):
+    tensors = list(map(_tensor, inside(memoryview(graph), 7, 5)))
+    weights = {name: shape for name, shape, _ in tensors}
+    floats = {name: values for name, _, values in tensors if values is not None}
+    nodes = [node for node in map(_node, inside(memoryview(graph), 7, 1)) if node.outputs]
+    made: dict[str, _Made] = {}
+    total, peak = 0.0, 0.0
+    last_use = {name: n for n, node in enumerate(nodes) for name in node.inputs}
+    live: dict[str, float] = {}
+    for n, node in enumerate(nodes):
         if node.operator in UNCOUNTED:
             return None
         if node.operator == "DequantizeLinear" and node.inputs[0] in weights:
             weights[node.outputs[0]] = weights[node.inputs[0]]
             continue
-        before = max((share[name] for name in node.inputs if name in share), default=1.0)
-        after = before * _growth(node, floats)
+        if not made and node.inputs:
+            made[node.inputs[0]] = _Made(1.0, channels)
+            live[node.inputs[0]] = 4.0 * channels
+        given = [made[name] for name in node.inputs if name in made]
+        if not given:
+            continue
+        share = max(one.share for one in given)
+        after = share * _growth(node, floats)
+        features = sum(one.features for one in given) if node.operator == "Concat" else max(one.features for one in given)
         if node.operator in ("Conv", "ConvTranspose"):
             kernel = weights.get(node.inputs[1]) if len(node.inputs) > 1 else None
             if kernel is None:
                 return None
-            total += prod(kernel) * (after if node.operator == "Conv" else before)
-        if any(name in share for name in node.inputs) or not share:
-            share.update(dict.fromkeys(node.outputs, after))
-    return total
+            total += prod(kernel) * (after if node.operator == "Conv" else share)
+            features = kernel[0] if node.operator == "Conv" else kernel[1]
+        made.update(dict.fromkeys(node.outputs, _Made(after, features)))
+        live[node.outputs[0]] = 4.0 * after * features
+        peak = max(peak, sum(live.values()))
+        live = {name: size for name, size in live.items() if last_use.get(name, len(nodes)) > n}
+    return Work(total, peak)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A tensor: its pixels for each of the input, and its channels."""
+
+    share: float
+    features: int
 
 
 def _growth(node: _Node, floats: dict[str, list[float]]) -> float:
