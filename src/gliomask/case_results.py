@@ -20,7 +20,7 @@ from gliomask.engines.base import thread_count
 from gliomask.errors import FileFormatError, GliomaskError, InputError, QualityError, UsageError
 from gliomask.flag import Flag
 from gliomask.io import nifti
-from gliomask.io.brats import CaseFiles, read_files
+from gliomask.io.brats import CaseFiles, read_begun
 from gliomask.labels import LabelConvention
 from gliomask.profiling import current, stage
 from gliomask.quality import entropy
@@ -88,7 +88,7 @@ def segment_to_files(
     refuse_places(results, files, writing)
     start = time.perf_counter()
     with stage("read"):
-        read = read_files(files)
+        read = read_begun(files)
         case = read.case()
     return segment_read(segmenter, case, read.hashes, results, writing, progress, start)
 

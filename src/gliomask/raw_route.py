@@ -33,7 +33,7 @@ from gliomask.case_results import (
 from gliomask.errors import CaseError, GeometryError
 from gliomask.examination import Examination, Scan
 from gliomask.io import nifti
-from gliomask.io.brats import CaseFiles, ReadFiles, read_files
+from gliomask.io.brats import CaseFiles, ReadFiles, read_begun
 from gliomask.preprocess.raw.checks import has_skull
 from gliomask.preprocess.raw.route import DEFAULT_SETTINGS, RawCase, Settings, prepare_examination
 from gliomask.preprocess.raw.transforms import to_itk_text
@@ -105,7 +105,7 @@ def segment_any_to_files(
     _refuse_channels(files)
     start = time.perf_counter()
     with stage("read"):
-        read = read_files(files)
+        read = read_begun(files)
     if raw.mode == "auto":
         case = _prepared(read)
         if isinstance(case, Case):

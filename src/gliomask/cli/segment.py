@@ -126,6 +126,7 @@ def command(
     import_without("nibabel", "pydicom")
     from gliomask.case_results import Writing
     from gliomask.errors import UsageError
+    from gliomask.io.brats import read_ahead
     from gliomask.io.nifti import is_nifti_name
     from gliomask.labels import convention
     from gliomask.models.registry import DEFAULT_MODEL
@@ -139,12 +140,17 @@ def command(
     raw = _raw_options(raw_mode, skip, brain_mask, spaces, keep_images, len(cases))
     writing = replace(writing, asked=raw.asked())
     segment_one = _way(raw, report, overwrite)
-    if profile and (len(cases) > 1 or isinstance(cases[0], tuple) or resume):
+    usable = [files for files in cases if not isinstance(files, tuple)]
+    only = usable[0] if len(cases) == len(usable) == 1 and not resume else None
+    if profile and only is None:
         raise UsageError("--profile measures one case; give a single one, without --resume.")
     opened = Options(model=model or DEFAULT_MODEL, **options)  # type: ignore[arg-type]
+    if only is not None:
+        # Its scans are unpacked while the models are compiled.
+        read_ahead(only)
     with _profiled(profile), _opened(opened) as segmenter:
-        if len(cases) == 1 and not isinstance(cases[0], tuple) and not resume:
-            _segment_one(segmenter, cases[0], output, writing, segment_one)
+        if only is not None:
+            _segment_one(segmenter, only, output, writing, segment_one)
             return 0
         return _segment_many(segmenter, cases, output, writing, segment_one, resume)
 
