@@ -168,7 +168,7 @@ def peers(asked: Asked) -> Iterable[Row]:
     mask = read_case(find_cases(asked.case)[0]).brain_mask
     filled = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
     shape = [int(found[-1] - found[0]) + 1 for found in filled]
-    for name, what in (("segresnet", "MONAI SegResNet, the brain's box at once"), ("plainconvunet", "nnU-Net PlainConvUNet, windows of 128 x 160 x 112")):
+    for name, what in (("segresnet", "MONAI SegResNet, the brain's box at once"), ("plainconvunet", "nnU-Net PlainConvUNet, windows of 128 x 128 x 128")):
         script = [str(python), str(ROOT / "benchmarks/speed_peers.py"), name, json.dumps(shape), str(asked.threads), str(min(asked.repeats, 3))]
         found = json.loads(subprocess.run(script, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
         yield row("peers", what, found["seconds"], peak_mb=found["peak_mb"], voxels=int(np.prod(shape)), extra=f"torch {found['torch']}, random weights")

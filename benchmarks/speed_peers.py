@@ -3,7 +3,7 @@ dynamic_network_architectures): `python benchmarks/speed_peers.py NAME SHAPE-AS-
 
 SegResNet as MONAI's model zoo configures it for BraTS (brats_mri_segmentation: 16 filters, blocks 1 2 2 4 and 1 1 1, dropout .2), its roi of 240 x 240 x 160
 cut to the brain's box, so one window. PlainConvUNet as nnU-Net v2 plans it for BraTS in 3d_fullres (32 to 320 features, six stages, instance
-normalisation, leaky ReLU, patch 128 x 160 x 112, step .5, no mirroring).
+normalisation, leaky ReLU, patch 128 x 128 x 128, step .5, no mirroring).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def whole_box(model: Any, volume: torch.Tensor) -> None:
     model(padded)
 
 
-def windows(model: Any, volume: torch.Tensor, patch: tuple[int, int, int] = (128, 160, 112), step: float = 0.5) -> None:
+def windows(model: Any, volume: torch.Tensor, patch: tuple[int, int, int] = (128, 128, 128), step: float = 0.5) -> None:
     """As nnU-Net's predictor: windows of one size, at most half a window apart, spread evenly, weighted by a Gaussian."""
     sides = [max(side, length) for side, length in zip(patch, volume.shape[2:], strict=True)]
     padded = torch.zeros(1, 4, *sides)
@@ -63,7 +63,9 @@ def windows(model: Any, volume: torch.Tensor, patch: tuple[int, int, int] = (128
         count = int(np.ceil((length - side) / (side * step))) + 1
         starts.append([round(n * (length - side) / max(count - 1, 1)) for n in range(count)])
     total, weight = torch.zeros(3, *sides), torch.zeros(sides)
-    gaussian = torch.ones(patch)
+    # nnU-Net's: a standard deviation of an eighth of the patch.
+    bells = [torch.exp(-0.5 * ((torch.arange(side) - (side - 1) / 2) / (side / 8)) ** 2) for side in patch]
+    gaussian = bells[0][:, None, None] * bells[1][None, :, None] * bells[2][None, None, :]
     for i, j, k in product(*starts):
         box = (slice(i, i + patch[0]), slice(j, j + patch[1]), slice(k, k + patch[2]))
         total[(slice(None), *box)] += model(padded[(slice(None), slice(None), *box)])[0] * gaussian
