@@ -5,7 +5,6 @@ Engines know nothing of files, cases or golden pairs: `models.registry` gives th
 
 from __future__ import annotations
 
-import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from gliomask.engines.ends import GraphEnds
 from gliomask.errors import GliomaskError, LimitError, ModelError, UsageError
+from gliomask.processors import allowed_processors
 
 Batch = npt.NDArray[np.float32]
 """Slices, (N, H, W, C), or volumes, (N, I, J, K, C); what comes back has one probability per label in place of C."""
@@ -176,7 +176,5 @@ def failure(error: BaseException, what: str) -> GliomaskError:
 
 
 def thread_count(threads: int | None) -> int:
-    """Returns `threads`, or the number of processors that this process may use (a cluster's scheduler often allows fewer than there are)."""
-    if threads is not None:
-        return threads
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Returns `threads`, or the number of processors that this process may use, see `processors`."""
+    return allowed_processors() if threads is None else threads

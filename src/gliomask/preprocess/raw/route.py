@@ -6,7 +6,6 @@ the frame in one interpolation. Each step can be left out, and each says what it
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -39,6 +38,7 @@ from gliomask.preprocess.raw.back import filled, labels_on
 from gliomask.preprocess.raw.brain import find_brain
 from gliomask.preprocess.raw.checks import has_skull, refuse_unfit
 from gliomask.preprocess.raw.transforms import Points, inverse, move
+from gliomask.processors import allowed_processors
 from gliomask.sequences import Sequence
 
 STEPS = ("coregister", "frame", "mask")
@@ -224,7 +224,7 @@ def _between(examination: Examination, reference: Sequence, brain: Points, setti
         return alignment
 
     # Each runs on its own and sums by itself, so that the answer does not depend on how many run at a time.
-    with ThreadPoolExecutor(max(1, min(len(others), settings.threads or os.cpu_count() or 1))) as pool:
+    with ThreadPoolExecutor(max(1, min(len(others), settings.threads or allowed_processors()))) as pool:
         alignments = list(pool.map(align, others))
     for sequence, alignment in zip(others, alignments, strict=True):
         found[sequence] = alignment.matrix
