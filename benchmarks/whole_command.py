@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-STAGES = ("read", "check", "normalise", "network", "second opinion", "postprocess", "to input grid")
+STAGES = ("read", "check", "normalise", "network", "further planes", "second opinion", "postprocess", "to input grid")
 
 
 def run_once(case: Path, options: list[str], folder: Path) -> dict[str, float | str]:

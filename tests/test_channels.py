@@ -7,8 +7,9 @@ from test_geometry import ORIENTATIONS
 
 from gliomask.case import Case
 from gliomask.errors import UsageError
-from gliomask.preprocess.channels import NETWORK_ORIENTATION, prepare
-from gliomask.preprocess.normalise import normalise_volume
+from gliomask.geometry import Geometry
+from gliomask.preprocess.channels import NETWORK_ORIENTATION, OnDemand, prepare, prepare_on_demand
+from gliomask.preprocess.normalise import FITS, normalise_volume
 from gliomask.sequences import PAPER_ORDER, Sequence
 
 
@@ -50,3 +51,28 @@ def test_outside_the_brain_is_background(tiny_case: Case, method: str, backgroun
 def test_an_unknown_method_is_refused(tiny_case: Case) -> None:
     with pytest.raises(UsageError, match="no normalisation"):
         prepare(tiny_case, PAPER_ORDER, "histogram")
+
+
+@pytest.mark.parametrize("method", ["slice", "volume", "z-score-brain", "z-score-nonzero", "unit-range"])
+@pytest.mark.parametrize("order", ["F", "C"])
+@pytest.mark.parametrize("codes", ["LPS", "RAS", "SPL"])
+def test_channels_on_demand_are_those_of_the_whole_to_the_bit(rng, method, order, codes):
+    shape, axes = (13, 11, 9), {"LPS": [-1, -1, 1], "RAS": [1, 1, 1], "SPL": [-1, -1, 1]}[codes]
+    affine = np.diag([*axes, 1.0])
+    if codes == "SPL":
+        affine[:3, :3] = np.array([[0, 0, -1], [0, -1, 0], [1, 0, 0]])
+    volumes = {}
+    for sequence in (Sequence.FLAIR, Sequence.T1CE, Sequence.T2):
+        volume = np.zeros(shape, np.float32)
+        volume[2:11, 1:9, 1:8] = rng.random((9, 8, 7)).astype(np.float32) + 1
+        volumes[sequence] = np.asarray(volume, order=order)
+    case = Case("x", volumes, Geometry(shape, affine), without=frozenset({Sequence.T1}))
+    whole, parts = prepare(case, PAPER_ORDER, method), prepare_on_demand(case, PAPER_ORDER, method)
+    everything = (slice(None), slice(None), slice(None))
+    np.testing.assert_array_equal(parts.channels[everything], whole.channels)
+    np.testing.assert_array_equal(parts.brain, whole.brain)
+    region = (slice(1, 7), slice(2, 5), slice(0, 4))
+    np.testing.assert_array_equal(parts.channels[region], whole.channels[region])
+    turned = (parts.channels.transpose(2, 0, 1, 3), whole.channels.transpose(2, 0, 1, 3))
+    np.testing.assert_array_equal(*(one[region] for one in turned))
+    assert (parts.background, type(parts.channels) is OnDemand) == (whole.background, method in FITS)

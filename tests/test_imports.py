@@ -118,3 +118,25 @@ def test_the_licence_is_apache():
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert text.lstrip().startswith("Apache License")
     assert len(text.splitlines()) == 202
+
+
+COMMAND = """
+import sys
+from gliomask.cli.main import run
+run(["segment", "nowhere", "-o", "nowhere-either"])
+print("nibabel" in sys.modules, "pydicom" in sys.modules, "scipy.optimize" in sys.modules)
+import pydicom, nibabel
+print(hasattr(pydicom, "dcmread"))
+import gliomask.io.dicom.export
+"""
+
+
+def test_segmenting_prepared_scans_imports_neither_pydicom_nor_an_optimiser_and_pydicom_is_there_when_it_is_used():
+    pytest.importorskip("pydicom")
+    assert run_python(COMMAND).split() == ["True", "False", "False", "True"]
+
+
+def test_the_library_leaves_the_imports_of_others_alone():
+    pytest.importorskip("pydicom")
+    script = "import sys, gliomask.geometry; print(type(sys.modules['pydicom']).__name__)"
+    assert run_python(script).strip() == "module"

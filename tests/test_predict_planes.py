@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gliomask.geometry import Geometry
 from gliomask.labels import Label
 from gliomask.planes import STACK_AXES, VOLUME_AXES, Plane
 from gliomask.postprocess import EnhancementRule
+from gliomask.predict import sizes
 from gliomask.predict.brain import NetworkShape, PatchPlan, predict_brain
 from gliomask.predict.planes import average_planes
 from gliomask.preprocess.channels import Prepared
@@ -113,3 +115,27 @@ class TestEnhancementRule:
         found, removed = self.rule.confirm(label_map, np.ones((4, 4, 4), np.float32), (1, 1, 1))
         assert (removed.components, removed.volume_ml) == (0, 0.0)
         assert not found.any()
+
+
+def test_voxels_through_the_network_are_the_boxes_and_no_more(monkeypatch):
+    """A sphere of suspicion in a brain: the axial view sees the brain's boxes, each further one the suspects' boxes."""
+    monkeypatch.setattr(sizes, "NEW_SIZE_PIXELS", 0)
+    brain = np.zeros((96, 96, 64), bool)
+    brain[16:80, 16:80, 8:56] = True
+    channels = np.zeros((*brain.shape, 4), np.float32)
+    channels[32:48, 32:48, 24:40] = 1
+    case = Prepared(channels, brain, 0.0, Geometry(brain.shape, np.eye(4)).reorientation_to("RAS"))
+    seen = []
+
+    def network(batch):
+        seen.append(batch[..., 0].size)
+        return np.where(batch[..., :1] > 0, np.float32([0, 0, 1, 0]), np.float32([1, 0, 0, 0]))
+
+    shape = NetworkShape("slices", halo=8, multiple=16)
+    probabilities = predict_brain(case, shape, PatchPlan(), network)
+    # 6 slabs of 8 slices; the box and its halo of 8, from multiple to multiple: 0 to 96.
+    assert seen == [8 * 96 * 96] * 6
+    seen.clear()
+    average_planes(case, probabilities, [Plane.CORONAL, Plane.SAGITTAL], shape, PatchPlan(), network)
+    # 16 slices along each plane; 24 to 56 and 16 to 48 with their halo become 16 to 64 and 16 to 48.
+    assert seen == [8 * 48 * 32] * 4

@@ -7,7 +7,7 @@ B-splines leave ringing about the brain and 1e-28 far from it, normalisation lea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Generic, TypeVar
 
@@ -153,6 +153,10 @@ def find_foreground(volumes: Mapping[Name, Volume], voxel_ml: float) -> Foregrou
         volumes: by sequence, each (I, J, K), finite.
         voxel_ml: of the grid.
     """
+    if all(volume.flags.f_contiguous and not volume.flags.c_contiguous for volume in volumes.values()):
+        # As NIfTI's voxels lie; numpy picks by a mask in C order, four times as quickly where the array lies so, and nothing here depends on the axes.
+        found = find_foreground({sequence: volume.T for sequence, volume in volumes.items()}, voxel_ml)
+        return replace(found, mask=found.mask.T)
     airs = {sequence: measure_air(volume) for sequence, volume in volumes.items()}
     heads = tuple(sequence for sequence, volume in volumes.items() if _more_than_brain(airs[sequence], volume.size, voxel_ml))
     not_bare = heads if len(heads) < len(volumes) else ()

@@ -148,12 +148,13 @@ class Reorientation:
         return np.asarray(orientations.apply_orientation(volume, self.transform))
 
     def undo(self, volume: npt.NDArray[T]) -> npt.NDArray[T]:
-        """Returns a re-ordered volume, (I, J, K, ...), in the source grid again."""
+        """Returns a re-ordered volume, (I, J, K, ...), in the source grid again: a view, but for flipped axes, which some libraries cannot read."""
         axes = self.transform[:, 0].astype(int)
         back = np.empty_like(self.transform)
         back[axes, 0] = range(3)
         back[axes, 1] = self.transform[:, 1]
-        return np.ascontiguousarray(orientations.apply_orientation(volume, back))
+        found = np.asarray(orientations.apply_orientation(volume, back))
+        return found if min(found.strides) >= 0 else np.ascontiguousarray(found)
 
     @property
     def target(self) -> Geometry:

@@ -74,6 +74,10 @@ class Chain:
     steps: tuple[Callable[[LabelMap, Spacing], LabelMap], ...]
 
 
+DECIDED_PLANES = 16
+"""Planes of a volume that are decided on at a time."""
+
+
 def decide(probabilities: npt.NDArray[np.float32], outputs: tuple[str, ...]) -> LabelMap:
     """Returns the label of each voxel.
 
@@ -84,6 +88,12 @@ def decide(probabilities: npt.NDArray[np.float32], outputs: tuple[str, ...]) -> 
         probabilities: (..., 4), one per label.
         outputs: what the network answers with: `labels.LABEL_NAMES` or `labels.REGION_NAMES`, in any order.
     """
+    if probabilities.ndim == 4 and len(probabilities) > DECIDED_PLANES:
+        # Part by part, for a whole volume's comparisons take as much memory as its probabilities.
+        result: LabelMap = np.empty_like(probabilities[..., 0], np.uint8)
+        for first in range(0, len(probabilities), DECIDED_PLANES):
+            result[first : first + DECIDED_PLANES] = decide(probabilities[first : first + DECIDED_PLANES], outputs)
+        return result
     if not are_regions(outputs):
         return np.asarray(np.argmax(probabilities, axis=-1), np.uint8)
     background, necrotic, enhancing = (probabilities[..., label] for label in (Label.BACKGROUND, Label.NECROTIC, Label.ENHANCING))

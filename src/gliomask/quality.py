@@ -6,6 +6,7 @@ themselves, so what they expect is mapped to what cross-validated cases had (`Ca
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomask.arrays import LabelMap, Probabilities
-from gliomask.labels import Region
+from gliomask.labels import Label, Region
 
 SMOOTHING_VOXELS = 100.0
 """Added to both sides of the expected Dice: a region that the network neither finds nor suspects expects 1, and some doubtful voxels are
@@ -142,8 +143,12 @@ def expected_dice(probabilities: Probabilities, label_map: LabelMap) -> dict[Reg
         probabilities: (I, J, K, 4) float32, one per label.
         label_map: (I, J, K), after post-processing.
     """
+    labels = [label for label in Label if label != Label.BACKGROUND]
+    # Label by label, for a sum of several labels' probabilities would be a further volume.
+    everywhere: dict[Label, float] = {label: float(probabilities[..., label].sum(dtype=np.float64)) for label in labels}
     found = {}
     for region in Region:
-        share, mask = region_share(probabilities, region), region.mask(label_map)
-        found[region] = dice_to_expect(float(share[mask].sum(dtype=np.float64)), float(share.sum(dtype=np.float64)), int(np.count_nonzero(mask)))
+        mask = region.mask(label_map)
+        inside = math.fsum(float(probabilities[..., label].sum(dtype=np.float64, where=mask)) for label in region.labels)
+        found[region] = dice_to_expect(inside, math.fsum(everywhere[label] for label in region.labels), int(np.count_nonzero(mask)))
     return found

@@ -101,7 +101,7 @@ def _type(name: str, spec: Spec) -> Any:
     if spec.choices:
         return click.Choice(spec.choices)
     if spec.kind == "number":
-        return click.IntRange(min=1) if name == "threads" else int
+        return click.IntRange(min={"threads": 1, "max_memory_mb": 100}[name]) if name in ("threads", "max_memory_mb") else int
     return click.Path(path_type=Path) if spec.kind == "path" else str
 
 

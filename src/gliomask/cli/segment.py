@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gliomask.cli import options as shared
+from gliomask.cli.imports import import_without
 from gliomask.segmentation.options import Delivery, Options
 
 if TYPE_CHECKING:
@@ -61,7 +63,13 @@ class OutputPath(click.Path):
 @shared.option(
     "--resume", group="running", is_flag=True, help="Go on with a cohort: keep finished cases if scans, model and options are the same, do the others."
 )
-def command(case: Path | None, output: Path, without: tuple[str, ...], series: tuple[str, ...], resume: bool, **values: Any) -> int:
+@shared.option(
+    "--profile",
+    group="running",
+    is_flag=True,
+    help="Print and record what each stage takes: seconds, processor seconds, peak memory, work of the networks.",
+)
+def command(case: Path | None, output: Path, without: tuple[str, ...], series: tuple[str, ...], resume: bool, profile: bool, **values: Any) -> int:
     """Segment the tumour in CASE: a folder with the four sequences of one patient, a folder of such folders, Decathlon Task01, or DICOM files.
 
     \b
@@ -78,10 +86,12 @@ def command(case: Path | None, output: Path, without: tuple[str, ...], series: t
     Others (different grids, skull on) are registered to each other and to BraTS and stripped first; the label map comes back in the grid of T1ce.
     Beside it are written volumes (TSV, JSON), a picture and a run record. Research software, not a medical device.
     """
+    import_without("nibabel", "pydicom")
     from gliomask.errors import UsageError
+    from gliomask.io.brats import read_ahead
     from gliomask.io.nifti import is_nifti_name
-    from gliomask.segmentation import Segmenter
     from gliomask.segmentation.deliver import refuse_formats
+    from gliomask.segmentation.source import FileSource
     from gliomask.sequences import parse_sequence
 
     options, delivery = shared.chosen(Options, values), shared.chosen(Delivery, values)
@@ -90,18 +100,41 @@ def command(case: Path | None, output: Path, without: tuple[str, ...], series: t
     refuse_formats(delivery)
     explicit = {name: values[name] for name in ("flair", "t1", "t1ce", "t2") if values[name] is not None}
     absent = frozenset(map(parse_sequence, without))
-    source = _dicom(None if explicit else case, series, absent)
+    source: Source | None = _dicom(None if explicit else case, series, absent)
     cases = [] if source is not None else _cases(case, explicit, absent, output)
     if options.brain_mask is not None and len(cases) > 1:
         raise UsageError(f"--brain-mask is one patient's; there are {len(cases)} cases. Give them one at a time.")
-    with Segmenter(options) as segmenter:
+    if len(cases) == 1 and not isinstance(cases[0], tuple) and not resume:
+        # Its scans are unpacked while the models are compiled.
+        read_ahead(cases[0])
+        source = FileSource(cases[0])
+    if profile and source is None:
+        raise UsageError("--profile measures one case; give a single one, without --resume.")
+    with _profiled(profile), _opened(options) as segmenter:
         if source is not None:
             return _segment_one(segmenter, source, output, delivery, resume=resume)
-        if len(cases) == 1 and not isinstance(cases[0], tuple) and not resume:
-            from gliomask.segmentation.source import FileSource
-
-            return _segment_one(segmenter, FileSource(cases[0]), output, delivery)
         return _segment_many(segmenter, cases, output, delivery, resume)
+
+
+@contextmanager
+def _profiled(wanted: bool) -> Iterator[None]:
+    """Measures the run, where that is wanted, and prints what was found once all is written."""
+    if not wanted:
+        yield
+        return
+    from gliomask.profiling import profiling
+
+    with profiling() as profile:
+        yield
+        click.echo(profile.text())
+
+
+def _opened(options: Options) -> Segmenter:
+    from gliomask.profiling import stage
+    from gliomask.segmentation import Segmenter
+
+    with stage("open models"):
+        return Segmenter(options)
 
 
 def _dicom(case: Path | None, series: tuple[str, ...], absent: frozenset[Sequence]) -> Source | None:

@@ -23,6 +23,7 @@ from gliomask.case import Case
 from gliomask.errors import CaseError, GeometryError, InputError, LabelError, UsageError, printable
 from gliomask.geometry import Geometry
 from gliomask.io import decathlon, nifti
+from gliomask.io.ahead import Ahead
 from gliomask.io.dicom.headers import is_dicom
 from gliomask.io.references import last_word, masks_of_unknown_kind, tumour_label_maps
 from gliomask.io.tree import DEPTH, Folder, case_ids, in_other_space, walk
@@ -328,6 +329,19 @@ def read_files(files: CaseFiles, threads: int = len(PAPER_ORDER)) -> ReadFiles:
     if files.channels is not None:
         return ReadFiles(files, (nifti.read_channels(files.channels),))
     return ReadFiles(files, tuple(_at_once(nifti.read_volume, files.paths(), threads)))
+
+
+_ahead: Ahead[CaseFiles, ReadFiles] = Ahead(read_files)
+
+
+def read_ahead(files: CaseFiles) -> None:
+    """Begins to read the scans of a case in the background; `read_begun` then waits for them."""
+    _ahead.begin(files)
+
+
+def read_begun(files: CaseFiles) -> ReadFiles:
+    """Returns what `read_files` returns, and raises what it raises; scans that `read_ahead` has begun to read for this object are not read again."""
+    return _ahead.result(files)
 
 
 def _at_once(read: Callable[[Path], nifti.NiftiVolume], paths: Ordered[Path], threads: int) -> list[nifti.NiftiVolume]:

@@ -225,7 +225,7 @@ def _check(message: memoryview, kind: str, depth: int, facts: GraphFacts) -> set
     if depth > MAX_DEPTH:
         raise ValueError(f"not an ONNX file that can be used: its parts are nested more than {MAX_DEPTH} deep")
     seen = set()
-    for number, content in _fields(message):
+    for number, content in fields_of(message):
         seen.add(number)
         _count(kind, number, facts)
         if kind == "TensorProto" and number in EXTERNAL_FIELDS:
@@ -258,7 +258,7 @@ NAMED = {"NodeProto": (7, 4), "FunctionProto": (10, 1)}
 
 
 def _note_name(message: memoryview, kind: str, facts: GraphFacts) -> None:
-    texts = {number: _text(content) for number, content in _fields(message) if number in NAMED[kind] and isinstance(content, memoryview)}
+    texts = {number: text_of(content) for number, content in fields_of(message) if number in NAMED[kind] and isinstance(content, memoryview)}
     domain, name = (texts.get(number, "") for number in NAMED[kind])
     (facts._operators if kind == "NodeProto" else facts._functions).add((domain, name))
 
@@ -276,18 +276,19 @@ def _note(number: int, content: memoryview, facts: GraphFacts) -> None:
 def _weight(tensor: memoryview) -> tuple[str, int]:
     """Name of a TensorProto and how many real numbers it holds: `dims` is field 1, `data_type` 2, `name` 8."""
     name, count, data_type = "", 1, 0
-    for number, content in _fields(tensor):
+    for number, content in fields_of(tensor):
         if number == 1:
-            for size in [content] if isinstance(content, int) else _packed(content):
+            for size in [content] if isinstance(content, int) else packed(content):
                 count *= size
         elif number == 2 and isinstance(content, int):
             data_type = content
         elif number == 8 and isinstance(content, memoryview):
-            name = _text(content)
+            name = text_of(content)
     return name, count if data_type in FLOATS else 0
 
 
-def _packed(content: memoryview | int | None) -> Iterator[int]:
+def packed(content: memoryview | int | None) -> Iterator[int]:
+    """Yields the whole numbers of a packed field."""
     place = 0
     while isinstance(content, memoryview) and place < len(content):
         size, place = _varint(content, place)
@@ -296,19 +297,19 @@ def _packed(content: memoryview | int | None) -> Iterator[int]:
 
 def _end(value: memoryview) -> TensorEnd:
     """A ValueInfoProto: `name` is field 1, `type` 2; in that 1 is the tensor's, with `elem_type` 1 and `shape` 2, a list of `dim` 1 with `dim_value` 1."""
-    name = b"".join(bytes(content) for number, content in _fields(value) if number == 1 and isinstance(content, memoryview)).decode(errors="replace")
+    name = b"".join(bytes(content) for number, content in fields_of(value) if number == 1 and isinstance(content, memoryview)).decode(errors="replace")
     data_type, sizes = 0, None
-    for tensor in _inside(value, 2, 1):
-        for number, content in _fields(tensor):
+    for tensor in inside(value, 2, 1):
+        for number, content in fields_of(tensor):
             if number == 1 and isinstance(content, int):
                 data_type = content
             elif number == 2 and isinstance(content, memoryview):
-                sizes = tuple(_size(dimension) for dimension in _inside(content, 1))
+                sizes = tuple(_size(dimension) for dimension in inside(content, 1))
     return TensorEnd(name, data_type, sizes)
 
 
 def _size(dimension: memoryview) -> int | None:
-    for number, content in _fields(dimension):
+    for number, content in fields_of(dimension):
         if number == 1 and isinstance(content, int):
             if not 0 < content <= MAX_SIZE:
                 raise ValueError("not an ONNX file that can be used: an input or output claims an impossible size")
@@ -316,20 +317,22 @@ def _size(dimension: memoryview) -> int | None:
     return None
 
 
-def _inside(message: memoryview, *path: int) -> Iterator[memoryview]:
-    for number, content in _fields(message):
+def inside(message: memoryview, *path: int) -> Iterator[memoryview]:
+    """Yields the messages that lie in a message along a path of field numbers."""
+    for number, content in fields_of(message):
         if number == path[0] and isinstance(content, memoryview):
             if len(path) == 1:
                 yield content
             else:
-                yield from _inside(content, *path[1:])
+                yield from inside(content, *path[1:])
 
 
-def _text(content: memoryview) -> str:
+def text_of(content: memoryview) -> str:
+    """Returns a text field, its first 200 bytes."""
     return bytes(content[:200]).decode(errors="replace")
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int | None]]:
+def fields_of(message: memoryview) -> Iterator[tuple[int, memoryview | int | None]]:
     """Yields the fields of a message: number, and content of bytes or a whole number; None for numbers of fixed width, which nothing here needs."""
     place = 0
     while place < len(message):

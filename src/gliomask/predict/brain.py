@@ -16,7 +16,7 @@ from gliomask.labels import Label
 from gliomask.predict.schedule import in_order
 from gliomask.predict.sizes import Sizes
 from gliomask.predict.tiles import Fusion, PatchGrid, Predict, adjacent, box_with_halo, cut, overlapping, slabs, whole, widened, windows
-from gliomask.preprocess.channels import Prepared
+from gliomask.preprocess.channels import Prepared, Region
 
 InputKind = Literal["slices", "volumes"]
 PATCHES = ("whole", "adjacent", "overlapping")
@@ -36,12 +36,14 @@ class PatchPlan:
         size: side of a patch, pixels; not used by `whole`.
         stride: for `overlapping`; None is the paper's half-patch offset.
         window: the only size that the network takes; `whole` then means windows over all of the brain's box. None for any size.
+        slices: that go through the network together; None for `SLAB_SLICES`. Fewer take less memory.
     """
 
     mode: str = "whole"
     size: int = 64
     stride: int | None = None
     window: tuple[int, ...] | None = None
+    slices: int | None = None
 
     def grid(self, shape: tuple[int, ...], multiple: int) -> PatchGrid:
         """The grid on an array of this shape.
@@ -90,7 +92,7 @@ class Box:
         items: slices in a batch, at least as many as the box has; those beyond are background, and what is said of them is dropped.
     """
 
-    region: tuple[slice, ...]
+    region: Region
     grid: PatchGrid
     items: int
 
@@ -137,7 +139,9 @@ def predict_brain(
     Returns:
         (I, J, K, 4) float32, axes as `prepared`.
     """
-    probabilities = np.zeros((*prepared.brain.shape, len(Label)), np.float32)
+    # In memory label after label and slice after slice: of the tumour's labels the system then gives memory only where there is brain.
+    i, j, k = prepared.brain.shape
+    probabilities = np.zeros((len(Label), k, i, j), np.float32).transpose(2, 3, 1, 0)
     probabilities[..., Label.BACKGROUND] = 1
     for region, found in answers(prepared, network, plan, predict, progress, in_flight, sizes):
         brain = prepared.brain[region]
@@ -155,7 +159,7 @@ def answers(
     progress: Callable[[int, int], None] = lambda done, total: None,
     in_flight: int = 1,
     sizes: Sizes | None = None,
-) -> Iterator[tuple[tuple[slice, ...], npt.NDArray[np.float32]]]:
+) -> Iterator[tuple[Region, npt.NDArray[np.float32]]]:
     """Yields each box of the volume that holds brain with what the network says of it: (i, j, k, classes), also where there is none of the brain.
 
     See `predict_brain` for the arguments. Boxes do not overlap in what they hold of the brain.
@@ -180,22 +184,25 @@ def answers(
 
 def slice_batch(prepared: Prepared, network: NetworkShape, slab: slice) -> npt.NDArray[np.float32]:
     """Returns slices of a volume, whole, as a network of slices takes them: (n, H, W, neighbouring slices x C)."""
-    region = (*(slice(0, length) for length in prepared.brain.shape[:2]), slab)
-    grid = whole(prepared.brain.shape[:2], network.multiple)
+    height, width, _ = prepared.brain.shape
+    region = (slice(0, height), slice(0, width), slab)
+    grid = whole((height, width), network.multiple)
     return next(_tiles(prepared, network, [Box(region, grid, slab.stop - slab.start)])).batch
 
 
 def _boxes(prepared: Prepared, network: NetworkShape, plan: PatchPlan, sizes: Sizes) -> list[Box]:
     """Boxes of the volume that hold all brain. `whole` may crop to brain and halo, for the answer is the same; patches keep the paper's lattice."""
     shape = prepared.brain.shape
+    everywhere = slice(0, shape[0]), slice(0, shape[1]), slice(0, shape[2])
     if network.kind == "volumes":
-        region = box_with_halo(prepared.brain, network.halo, network.multiple) if plan.mode == "whole" else tuple(slice(0, length) for length in shape)
+        box = box_with_halo(prepared.brain, network.halo, network.multiple) if plan.mode == "whole" else everywhere
+        region: Region = (box[0], box[1], box[2])
         return [Box(region, plan.grid(_lengths(region), network.multiple), 1)]
-    regions = []
-    for slab in slabs(prepared.brain, SLAB_SLICES):
+    regions: list[Region] = []
+    for slab in slabs(prepared.brain, plan.slices or SLAB_SLICES):
         plane = np.asarray(prepared.brain[:, :, slab].any(axis=2))
-        box = box_with_halo(plane, network.halo, network.multiple) if plan.mode == "whole" else tuple(slice(0, length) for length in shape[:2])
-        regions.append((*box, slab))
+        i, j = box_with_halo(plane, network.halo, network.multiple) if plan.mode == "whole" else everywhere[:2]
+        regions.append((i, j, slab))
     grids = [plan.grid(_lengths(region[:2]), network.multiple) for region in regions]
     if plan.mode != "whole" or plan.window is not None:
         return [Box(region, grid, _lengths(region)[2]) for region, grid in zip(regions, grids, strict=True)]
@@ -204,11 +211,11 @@ def _boxes(prepared: Prepared, network: NetworkShape, plan: PatchPlan, sizes: Si
     return [_grown(region, chosen[size], shape, network.multiple) for region, size in zip(regions, wanted, strict=True)]
 
 
-def _grown(region: tuple[slice, ...], size: tuple[int, ...], shape: tuple[int, ...], multiple: int) -> Box:
+def _grown(region: Region, size: tuple[int, ...], shape: tuple[int, ...], multiple: int) -> Box:
     """Returns a box of slices at a larger size: what is added is the volume round it where there is some, else background."""
     items, *sides = size
-    plane = tuple(widened(part, side, length, multiple) for part, side, length in zip(region[:2], sides, shape, strict=False))
-    return Box((*plane, region[2]), PatchGrid(_lengths(plane), tuple(sides), ((0, 0),)), items)
+    i, j = (widened(part, side, length, multiple) for part, side, length in zip(region[:2], sides, shape[:2], strict=True))
+    return Box((i, j, region[2]), PatchGrid(_lengths((i, j)), tuple(sides), ((0, 0),)), items)
 
 
 def _lengths(region: tuple[slice, ...]) -> tuple[int, ...]:
@@ -218,25 +225,24 @@ def _lengths(region: tuple[slice, ...]) -> tuple[int, ...]:
 def _tiles(prepared: Prepared, network: NetworkShape, boxes: list[Box]) -> Iterator[Tile]:
     """Yields the tiles of one box after the other; each box is laid out only when its first tile is asked for."""
     for box in boxes:
-        if network.kind == "slices":
-            stack = _with_neighbours(np.moveaxis(prepared.channels, 2, 0), box.region, network.neighbours, prepared.background)
-        else:
-            stack = prepared.channels[box.region][None]
+        stack = _with_neighbours(prepared, box.region, network.neighbours) if network.kind == "slices" else prepared.channels[box.region][None]
         for start in box.grid.starts:
             yield Tile(box, start, cut(stack, start, box.grid.size, prepared.background, box.items))
 
 
-def _with_neighbours(slices: Channels, region: tuple[slice, ...], neighbours: int, background: float) -> Channels:
-    """Returns the slices (n, H, W, neighbouring slices x C) of a box of (K, I, J, C): each with its neighbours, lowest first, background beyond the volume."""
-    *plane, slab = region
+def _with_neighbours(prepared: Prepared, region: Region, neighbours: int) -> Channels:
+    """Returns the slices (n, H, W, neighbouring slices x C) of a box: each with its neighbours, lowest first, background beyond the volume."""
+    across, along, slab = region
+    depth = prepared.brain.shape[2]
+    low, high = max(0, slab.start - neighbours), min(depth, slab.stop + neighbours)
+    slices = np.moveaxis(prepared.channels[across, along, slice(low, high)], 2, 0)
     if not neighbours:
-        return slices[(slab, *plane)]
-    count, depth = slab.stop - slab.start, len(slices)
-    height, width, channels = slices[0][tuple(plane)].shape
-    stack = np.empty((count, height, width, 2 * neighbours + 1, channels), np.float32)
+        return slices
+    count = slab.stop - slab.start
+    stack = np.empty((count, *slices.shape[1:3], 2 * neighbours + 1, slices.shape[3]), np.float32)
     for place in range(2 * neighbours + 1):
-        below = slab.start + place - neighbours
-        low, high = np.clip((below, below + count), 0, depth)
-        stack[: low - below, :, :, place] = stack[high - below :, :, :, place] = background
-        stack[low - below : high - below, :, :, place] = slices[(slice(low, high), *plane)]
-    return stack.reshape(count, height, width, -1)
+        first = slab.start + place - neighbours
+        start, stop = (int(end) for end in np.clip((first, first + count), 0, depth))
+        stack[: start - first, :, :, place] = stack[stop - first :, :, :, place] = prepared.background
+        stack[start - first : stop - first, :, :, place] = slices[start - low : stop - low]
+    return stack.reshape(count, *slices.shape[1:3], -1)

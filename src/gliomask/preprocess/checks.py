@@ -7,6 +7,7 @@ and wrongly, is measured by `benchmarks/flags.py` and told in docs/input.md.
 from __future__ import annotations
 
 from itertools import combinations
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +71,7 @@ def refuse_no_brain(case: Case) -> None:
     if _skull_on(case) is not None:
         return
     mask, geometry = case.brain_mask, case.geometry
-    lie, likeness = how_it_lies(mask, geometry), likeness_to_brain(mask, geometry)
+    lie, likeness = how_it_lies(mask, geometry), _likeness_of(case)
     if lie is None or likeness is None:
         return
     if likeness >= LIKENESS_LIMIT:
@@ -86,6 +87,16 @@ def refuse_no_brain(case: Case) -> None:
         raise CaseError(f"Case {case.case_id}: this is no bare brain: {what}. Give scans of a head; with the skull on, give --raw always.")
 
 
+_likeness: WeakKeyDictionary[Case, float | None] = WeakKeyDictionary()
+
+
+def _likeness_of(case: Case) -> float | None:
+    """The likeness of a case's mask to a brain, measured once for both who ask: it takes .15 s."""
+    if case not in _likeness:
+        _likeness[case] = likeness_to_brain(case.brain_mask, case.geometry)
+    return _likeness[case]
+
+
 def _cut_areas_mm2(mask: Mask, geometry: Geometry) -> tuple[float, float]:
     """What lies on the lowest and on the highest axial face of the field of view."""
     turn = geometry.reorientation_to("LPS")
@@ -95,7 +106,7 @@ def _cut_areas_mm2(mask: Mask, geometry: Geometry) -> tuple[float, float]:
 
 
 def _unlike_brain(case: Case) -> Flag | None:
-    likeness = likeness_to_brain(case.brain_mask, case.geometry)
+    likeness = _likeness_of(case)
     if likeness is None or likeness >= LIKENESS_LIMIT:
         return None
     message = (

@@ -153,6 +153,7 @@ class RunRecord(_Part):
     predicted_dice: dict[Region, EstimateRecord] = Field(default_factory=dict, description="The Dice to be expected; empty where not calibrated.")
     quality_flags: tuple[FlagRecord, ...] = ()
     seconds: dict[str, Number] = Field(default_factory=dict)
+    profile: dict[str, JsonValue] | None = Field(None, description="Present with --profile: what each stage took, see docs/performance.md.")
     raw_route: RawRecord | None = Field(None, description="Present where the case was brought to BraTS space first.")
     dicom: dict[str, JsonValue] | None = Field(None, description="Present where the scans came from DICOM: the series, and why they were chosen.")
     space: Sequence | None = Field(None, description="The sequence in whose grid the label map lies; null where all share one.")
@@ -177,8 +178,8 @@ class RunRecord(_Part):
         return "prepared" if self.raw_route is None else "native"
 
     def to_bytes(self) -> bytes:
-        """Returns the record as JSON text: fields in their order, `raw_route` and `dicom` only where there are any."""
-        optional = {name for name in ("raw_route", "dicom") if getattr(self, name) is None}
+        """Returns the record as JSON text: fields in their order, `raw_route`, `dicom` and `profile` only where there are any."""
+        optional = {name for name in ("raw_route", "dicom", "profile") if getattr(self, name) is None}
         return (json.dumps(self.model_dump(mode="json", exclude=optional), indent=1, allow_nan=False) + "\n").encode()
 
 

@@ -14,6 +14,7 @@ from gliomask.files.hashing import sha256_of
 from gliomask.flag import Flag
 from gliomask.io import nifti
 from gliomask.preprocess.raw.transforms import to_itk_text
+from gliomask.profiling import current, stage
 from gliomask.quality import entropy
 from gliomask.report.case_report import case_report
 from gliomask.report.pdf import require_fpdf
@@ -66,10 +67,13 @@ def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> tuple[P
         _write_reports(outcome, staged, delivery, fields)
 
     def compose(outputs: dict[str, str]) -> bytes:
-        values = compose_record("segment", {"record_version": RECORD_VERSION, **fields, "outputs": outputs})
+        profile = current()
+        measured = {} if profile is None else {"profile": profile.measured()}
+        values = compose_record("segment", {"record_version": RECORD_VERSION, **fields, **measured, "outputs": outputs})
         return parse_record(values, str(layout.record)).to_bytes()
 
-    return write_case(layout.place(outcome.case_id), fill, compose, earlier_outputs(layout.record))
+    with stage("write"):
+        return write_case(layout.place(outcome.case_id), fill, compose, earlier_outputs(layout.record))
 
 
 def refuse_formats(delivery: Delivery) -> None:
@@ -208,7 +212,8 @@ def preview_title(outcome: Outcome) -> str:
 def _write_preview(outcome: Outcome, targets: CaseLayout, delivery: Delivery) -> None:
     if delivery.preview:
         flags = [flag.message for flag in outcome.flags]
-        draw_preview(outcome.case, outcome.prediction.label_map, targets.preview, title=preview_title(outcome), flags=flags)
+        with stage("picture"):
+            draw_preview(outcome.case, outcome.prediction.label_map, targets.preview, title=preview_title(outcome), flags=flags)
 
 
 def _write_reports(outcome: Outcome, targets: CaseLayout, delivery: Delivery, fields: Mapping[str, Any]) -> None:

@@ -136,6 +136,15 @@ class Options:
         (), "--skip", help="Steps of native-space preprocessing to leave out, with commas: coregister, frame, mask.", group="scans", metavar="STEPS"
     )
     brain_mask: Path | None = option(None, "--brain-mask", help="Brain mask on the grid of one of the sequences, for raw scans.", group="scans", kind="path")
+    max_memory_mb: int | None = option(
+        None,
+        "--max-memory",
+        help="Most memory: fewer slices then go through the networks together, which is slower. On Linux.",
+        group="running",
+        kind="number",
+        metavar="MB",
+        shown="what is quickest",
+    )
     threads: int | None = option(None, "--threads", help="CPU threads.", group="running", kind="number", shown="all that the process may use")
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ from gliomask.errors import GeometryError
 from gliomask.io import nifti
 from gliomask.preprocess.raw.checks import has_skull
 from gliomask.preprocess.raw.route import Settings, prepare_examination
+from gliomask.profiling import stage
 from gliomask.segmentation.options import Options, from_names
 from gliomask.segmentation.outcome import asked_of
 from gliomask.segmentation.result import Segmentation
@@ -53,7 +54,8 @@ def segment_source(
         EngineUnavailableError: native-space preprocessing is needed, and the extra `raw` is not installed.
     """
     start = time.perf_counter()
-    scans = source.read(before, headers)
+    with stage("read"):
+        scans = source.read(before, headers)
     if scans.words:
         tell(scans.words)
     ready = scans.prepared() if segmenter.options.raw == "never" or (segmenter.options.raw == "auto" and scans.straight) else None
@@ -95,7 +97,8 @@ def _through_brats_space(segmenter: Segmenter, scans: Scans, seconds: dict[str, 
     start = time.perf_counter()
     given = None if mask is None else (np.asarray(mask.values != 0), mask.geometry)
     settings = Settings(frozenset(options.skip), None, given, scans.without, options.threads)
-    registered = prepare_examination(examination, settings, tell)
+    with stage("prepare"):
+        registered = prepare_examination(examination, settings, tell)
     seconds["prepare"] = round(time.perf_counter() - start, 3)
     prediction = segmenter.run(registered.case, progress)
     file = None if options.brain_mask is None else str(options.brain_mask)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 
+from gliomask import profiling
 from gliomask.arrays import LabelMap, Probabilities, short_repr
 from gliomask.case import Case
 from gliomask.engines.precision import choose_precision
@@ -18,16 +19,19 @@ from gliomask.errors import CaseError, ModelError, UsageError
 from gliomask.flag import Flag
 from gliomask.judgement import doubtful, expectation_holds, nothing_found, unpromised
 from gliomask.labels import REGION_NAMES, Label, Region
+from gliomask.models.operations import work_per_pixel
 from gliomask.models.registry import load_model
 from gliomask.models.shelf import summaries
 from gliomask.postprocess import CHAINS, CoreRule, Removed, decide, postprocess
 from gliomask.predict.brain import NetworkShape, PatchPlan, predict_brain
 from gliomask.predict.ensemble import consult
 from gliomask.predict.flips import averaged_over_flips
+from gliomask.predict.memory import slices_within
 from gliomask.predict.planes import average_planes
 from gliomask.predict.sizes import Sizes
-from gliomask.preprocess.channels import Prepared, prepare
+from gliomask.preprocess.channels import Prepared, prepare_on_demand
 from gliomask.preprocess.checks import check_case, refuse_no_brain
+from gliomask.profiling import resident_mb
 from gliomask.quality import Calibration, Cost, Estimate, disagreement, expected_dice, region_share
 from gliomask.segmentation.options import Options
 from gliomask.sequences import Sequence
@@ -92,6 +96,9 @@ class Stopwatch:
         now = time.perf_counter()
         self.seconds[stage] = round(self.seconds.get(stage, 0) + now - self._last, 3)
         self._last = now
+        profile = profiling.current()
+        if profile is not None:
+            profile.lap(stage)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,19 +190,20 @@ class Segmenter:
         flags = tuple(check_case(case))
         watch.lap("check")
         corrected = self._corrected(case)
-        prepared = prepare(corrected, self.model.spec.inputs, self.model.spec.normalisation.method)
+        prepared = prepare_on_demand(corrected, self.model.spec.inputs, self.model.spec.normalisation.method)
         watch.lap("normalise")
         doubts = np.zeros(prepared.brain.shape, np.float32) if self.options.flips else None
         sizes, first = Sizes(), self.first
-        probabilities = predict_brain(prepared, first.network, first.plan, self._predict(first), progress, doubts, first.engine.in_flight, sizes)
+        plan = self._within_memory(first, prepared)
+        probabilities = predict_brain(prepared, first.network, plan, self._predict(first), progress, doubts, first.engine.in_flight, sizes)
         watch.lap("network")
         apart = None if doubts is None else disagreement(probabilities, doubts)
-        planes = self._further_planes(prepared, probabilities, sizes)
+        planes = self._further_planes(prepared, probabilities, plan, sizes)
         if planes:
             watch.lap("further planes")
         second = None if self.second is None or self.second.cannot_do_without(case.without) else self.second
         if second is not None:
-            consult(prepared, probabilities, second.network, second.plan, self._predict(second), second.engine.in_flight)
+            consult(prepared, probabilities, second.network, self._within_memory(second, prepared), self._predict(second), second.engine.in_flight)
             watch.lap("second opinion")
         # In a mean of two, what is tumour to both may be split between labels, each below background: so it is asked region by region.
         raw = decide(probabilities, self.model.spec.outputs if second is None and not planes else REGION_NAMES)
@@ -225,11 +233,22 @@ class Segmenter:
         watch.lap("to input grid")
         return result
 
-    def _further_planes(self, prepared: Prepared, probabilities: Probabilities, sizes: Sizes) -> tuple[Plane, ...]:
+    def _within_memory(self, member: Member, prepared: Prepared) -> PatchPlan:
+        """Returns the member's plan, with slabs as thin as the limit of memory asks for."""
+        limit_mb, spec = self.options.max_memory_mb, member.model.spec
+        if limit_mb is None:
+            return member.plan
+        work, held_mb = work_per_pixel(member.model.source.graph, spec.channels), resident_mb()
+        if work is None or held_mb is None or spec.input_kind != "slices":
+            raise UsageError(f"--max-memory cannot be held with model '{spec.name}' on this system: what it takes cannot be told beforehand. Leave it out.")
+        slices = slices_within(limit_mb, held_mb, prepared.brain, member.network, work.live_bytes, spec.channels)
+        return replace(member.plan, slices=slices)
+
+    def _further_planes(self, prepared: Prepared, probabilities: Probabilities, plan: PatchPlan, sizes: Sizes) -> tuple[Plane, ...]:
         """Averages the views along further planes into the axial one, in place, where the model has such and they are asked for; returns which."""
         planes = () if self.options.single_plane else self.model.spec.planes[1:]
         first = self.first
-        average_planes(prepared, probabilities, planes, first.network, first.plan, self._predict(first), first.engine.in_flight, sizes)
+        average_planes(prepared, probabilities, planes, first.network, plan, self._predict(first), first.engine.in_flight, sizes)
         return planes
 
     def _confirm_enhancement(self, label_map: LabelMap, probabilities: Probabilities, prepared: Prepared) -> tuple[LabelMap, Removed | None]:
@@ -240,7 +259,11 @@ class Segmenter:
         return numbers.rule().confirm(label_map, region_share(probabilities, Region.ET), prepared.reorientation.target.spacing_mm)
 
     def _predict(self, member: Member) -> Predict:
-        return averaged_over_flips(member.engine.predict) if self.options.flips else member.engine.predict
+        predict, spec, profile = member.engine.predict, member.model.spec, profiling.current()
+        if profile is not None:
+            work = work_per_pixel(member.model.source.graph, spec.channels)
+            predict = profile.count(spec.name, predict, spec.channels, None if work is None else work.mac)
+        return averaged_over_flips(predict) if self.options.flips else predict
 
     def _as_known(self, second: Member | None, case: Case) -> bool:
         """Whether those models are asked, about such a patient, that the model's `quality` and `core_rule` come from: for one network of two, or with

@@ -22,7 +22,7 @@ from gliomask.files.hashing import sha256_of
 from gliomask.files.paths import as_given
 from gliomask.geometry import Geometry
 from gliomask.io import nifti
-from gliomask.io.brats import CaseFiles, ReadFiles, explicit_case, find_cases, fit, holds_dicom, read_files
+from gliomask.io.brats import CaseFiles, ReadFiles, explicit_case, find_cases, fit, holds_dicom, read_begun
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence, refuse_too_few
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class FileSource:
     def read(self, before: Before = lambda name: None, headers: Headers | None = None) -> Scans:  # noqa: ARG002 - there are none
         """Reads the files, each once. Raises as `io.brats.read_files`."""
         before(self.name)
-        read = read_files(self.files)
+        read = read_begun(self.files)
         by_sequence = {} if self.files.channels else dict(zip(self.files.used(), read.volumes, strict=True))
         return Scans(
             self.name,

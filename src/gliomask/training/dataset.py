@@ -41,7 +41,7 @@ def load_case(files: CaseFiles, config: TrainConfig) -> SliceStack:
     case = read_case(files)
     label_map = read_reference(files, case.geometry)
     prepared = prepare(case, config.sequences, config.normalisation)
-    return SliceStack.of(case.case_id, prepared.channels, prepared.reorientation.apply(label_map), prepared.brain, prepared.background)
+    return SliceStack.of(case.case_id, np.asarray(prepared.channels), prepared.reorientation.apply(label_map), prepared.brain, prepared.background)
 
 
 def load_cases(files: list[CaseFiles], config: TrainConfig, progress: Callable[[str], None]) -> list[SliceStack]:

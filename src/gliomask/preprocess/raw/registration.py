@@ -13,7 +13,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import scipy.ndimage as ndi
-from scipy.optimize import minimize
 
 from gliomask.arrays import Affine, Mask, Volume, short_repr
 from gliomask.errors import QualityError
@@ -126,15 +125,21 @@ class Comparison:
         return _information(counts) - (BINS - 1) ** 2 / (2 * float(counts.sum())) if share >= FEWEST_INSIDE else 0.0
 
     def _counts(self, matrix: Affine) -> tuple[npt.NDArray[np.float64], float]:
-        """Joint histogram of the points within the moving image, and their share."""
+        """Joint histogram of the points within the moving image, and their share. Registration spends most of its time here, so it is written for speed."""
         index = move(self._inverse @ matrix, self._points)
-        inside = ((index >= -0.5) & (index <= np.array(self._binned.shape) - 0.5)).all(axis=1)
-        value = ndi.map_coordinates(self._binned, index[inside].T, order=1, mode="nearest")
+        inside = np.ones(len(index), bool)
+        for along, size in zip(index.T, self._binned.shape, strict=True):
+            inside &= along >= -0.5
+            inside &= along <= size - 0.5
+        value = ndi.map_coordinates(self._binned, index.compress(inside, axis=0).T, order=1, mode="nearest")
         below = np.minimum(value.astype(np.intp), BINS - 2)
-        upper = (value - below).astype(np.float64)
-        cell = self._rows[inside] + below
-        counts = np.bincount(cell, 1 - upper, BINS * BINS) + np.bincount(cell + 1, upper, BINS * BINS)
-        return np.asarray(counts.reshape(BINS, BINS), np.float64), float(inside.mean())
+        upper = value - below
+        cell = self._rows.compress(inside)
+        cell += below
+        counts = np.bincount(cell, 1 - upper, BINS * BINS)
+        cell += 1
+        counts += np.bincount(cell, upper, BINS * BINS)
+        return np.asarray(counts.reshape(BINS, BINS), np.float64), np.count_nonzero(inside) / len(inside)
 
     def register(self, start: Affine, kind: Kind) -> Match:
         """Returns the best map near a start.
@@ -150,6 +155,9 @@ class Comparison:
             return -self.information(start @ small_map(parameters, self.centre))
 
         tolerance = self.level.tolerance_mm
+        # Imported here: it takes a sixth of a second, and scans that are prepared already need no registration.
+        from scipy.optimize import minimize
+
         found = minimize(lost, np.zeros(PARAMETERS[kind]), method="Powell", options={"xtol": tolerance, "ftol": 1e-4, "maxiter": self.level.rounds})
         # Powell's method may end a hair below where it began.
         return Match(start @ small_map(found.x, self.centre), -float(found.fun)) if -found.fun > first else Match(start, first)
