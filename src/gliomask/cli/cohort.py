@@ -37,7 +37,7 @@ class CohortGroup(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=CohortGroup, short_help="Segment a cohort: in isolation, resumable, on one machine or a cluster.")
+@click.group(cls=CohortGroup, short_help="Segment many cases, each in isolation.")
 def command() -> None:
     """Segment many cases: gliomask cohort INPUT -o OUT.
 
@@ -186,7 +186,7 @@ class Display:
         show_summary(summary, self._cohort.place.table)
 
     def _line(self, values: dict[str, Any]) -> None:
-        click.echo(json.dumps({"time": round(time.time(), 3), **values}))
+        echo(json.dumps({"time": round(time.time(), 3), **values}))
 
 
 def show_summary(summary: Summary, table: Path) -> None:

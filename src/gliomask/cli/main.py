@@ -26,7 +26,7 @@ COMMANDS = {
     "dicom": "DICOM in and out: series to NIfTI, label maps to DICOM objects.",
     "segment": "Segment one case or a folder of cases.",
     "bids": "Segment a BIDS dataset, as a BIDS App.",
-    "cohort": "Segment a cohort: in isolation, resumable, on one machine or a cluster.",
+    "cohort": "Segment many cases, each in isolation.",
     "report": "Write reports (HTML, PDF) of segmented cases.",
     "timeline": "Report one patient over several time points.",
     "evaluate": "Score label maps against references.",
