@@ -51,4 +51,5 @@ if __name__ == "__main__":
         sys.exit(worker.main())
     from gliomask.cli.main import run
 
-    sys.exit(run(["cohort", *sys.argv[1:]]))
+    given = sys.argv[1:]
+    sys.exit(run(given if given[0] == "cohort" else ["cohort", *given]))

@@ -14,9 +14,11 @@ from gliomask.cli import options as shared
 from gliomask.cli.say import echo
 
 if TYPE_CHECKING:
+    from gliomask.cohort.local import LocalRunner
+    from gliomask.cohort.place import CohortPlace
     from gliomask.cohort.progress import State
     from gliomask.cohort.runner import Cohort
-    from gliomask.cohort.supervisor import Result
+    from gliomask.cohort.supervisor import Limits, Result
     from gliomask.cohort.table import Summary
 
 _OUTPUT = click.option("-o", "--output", type=shared.GivenPath(), required=True, help="Folder for the results; each case has a folder of its own in it.")
@@ -82,6 +84,31 @@ def segmenting(function: Any) -> Any:
     return function
 
 
+def on_slurm(function: Any) -> Any:
+    """Options of `--slurm`."""
+    options = (
+        click.option("--slurm", is_flag=True, help="Write a SLURM job array instead of working here; see docs/clusters.md."),
+        click.option("--submit", is_flag=True, help="Also submit it."),
+        click.option("--follow", is_flag=True, help="Also submit it, wait, and submit again what tasks did not get to."),
+        click.option("--pilot", type=click.IntRange(min=0), default=3, show_default=True, help="Cases done here first, to estimate time and memory."),
+        click.option("--chunk-size", type=click.IntRange(min=1), help="Cases of a task.  [default: as many as take 45 minutes]"),
+        click.option("--limit", type=click.IntRange(min=1), help="Most tasks at a time."),
+        click.option("--cpus", type=click.IntRange(min=1), default=4, show_default=True, help="Processors of a task."),
+        click.option("--task-minutes", "minutes", type=click.IntRange(min=1), help="Time of a task.  [default: from the pilot]"),
+        click.option("--task-memory", "memory_mb", type=click.IntRange(min=1), metavar="MB", help="Memory of a task.  [default: from the pilot]"),
+        click.option("--account", help="Passed to sbatch."),
+        click.option("--partition", help="Passed to sbatch."),
+        click.option("--sbatch", multiple=True, metavar="OPTION", help="Passed to sbatch, as in --sbatch=--qos=long; may be repeated."),
+        click.option("--container", type=shared.GivenPath(), help="Apptainer image that the tasks run in.  [default: this Python]"),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+SLURM_OPTIONS = ("slurm", "submit", "follow", "pilot", "chunk_size", "limit", "cpus", "minutes", "memory_mb", "account", "partition", "sbatch", "container")
+
+
 @command.command("run", short_help="Segment a cohort, or go on with one.")
 @click.argument("source", metavar="[INPUT]", type=shared.GivenPath(), required=False)
 @_OUTPUT
@@ -92,6 +119,7 @@ def segmenting(function: Any) -> Any:
 @_RETRY
 @click.option("--refresh", is_flag=True, help="Look for cases in INPUT again, where patients were added.")
 @_PROGRESS
+@on_slurm
 @segmenting
 def run_command(
     source: Path | None,
@@ -110,25 +138,118 @@ def run_command(
 
     OUT/cohort.tsv has a row for every case. The exit code is 0 where all are done, otherwise that of the commonest failure.
     """
-    from gliomask.cohort.allowance import default_workers, memory_mb, processors
-    from gliomask.cohort.local import LocalRunner
     from gliomask.cohort.place import CohortPlace
     from gliomask.cohort.runner import begin, run_cohort
     from gliomask.cohort.supervisor import Limits
     from gliomask.files.lock import locked
     from gliomask.sequences import parse_sequence
 
+    cluster = {name: options.pop(name) for name in SLURM_OPTIONS}
+    limits = Limits(case_minutes * 60, case_memory)
     place = CohortPlace(output)
     place.begin()
     with locked(place.hidden, "gliomask cohort"):
         cohort = begin(source, place, asked_of(options), map(parse_sequence, without), refresh=refresh)
-        count = workers or default_workers(processors(), memory_mb())
-        runner = LocalRunner(count, threads or max(1, processors() // count), Limits(case_minutes * 60, case_memory))
         display = Display(progress, cohort)
-        display.begin(f"{count} at a time, {runner.threads} thread{'s' if runner.threads > 1 else ''} each")
+        if cluster["slurm"]:
+            return submit_cohort(cohort, cluster, limits, display, retry_failed=retry_failed)
+        refuse_cluster_at_work(place)
+        runner = local_runner(workers, threads, limits)
+        display.begin(f"{runner.workers} at a time, {runner.threads} thread{'s' if runner.threads > 1 else ''} each")
         summary = run_cohort(cohort, runner, display.case, retry_failed=retry_failed)
     display.end(summary)
     return summary.exit_code
+
+
+def local_runner(workers: int | None, threads: int | None, limits: Limits) -> LocalRunner:
+    """The runner of this machine, with as many workers and threads as it has room for."""
+    from gliomask.cohort.allowance import default_workers, memory_mb, processors
+    from gliomask.cohort.local import LocalRunner
+
+    count = workers or default_workers(processors(), memory_mb())
+    return LocalRunner(count, threads or max(1, processors() // count), limits)
+
+
+def refuse_cluster_at_work(place: CohortPlace) -> None:
+    """Raises UsageError where tasks of a cluster are at work on this cohort."""
+    from gliomask.cohort.slurm import tasks
+    from gliomask.errors import EngineUnavailableError, UsageError
+
+    if not place.slurm.is_dir():
+        return
+    try:
+        running = tasks(place)
+    except EngineUnavailableError as error:
+        echo(f"Whether tasks of a cluster are at work here cannot be asked: {error}", err=True)
+        return
+    if running:
+        raise UsageError(
+            f"{place.folder}: {sum(running.values())} SLURM tasks are at work on this cohort. Wait for them, follow them (--slurm --follow), or scancel them."
+        )
+
+
+def submit_cohort(cohort: Cohort, cluster: dict[str, Any], limits: Limits, display: Display, *, retry_failed: bool) -> int:
+    """Writes a job for what is left of a cohort, and submits and follows it where that was asked for."""
+    from gliomask.cohort.runner import left_to_do, open_table, run_cohort
+    from gliomask.cohort.slurm import SlurmOptions, SlurmRunner, make_plan, submit, tasks, write_job
+
+    passed = [f"--{name}={cluster[name]}" for name in ("account", "partition") if cluster[name]]
+    names = ("chunk_size", "limit", "cpus", "minutes", "memory_mb", "container")
+    options = SlurmOptions(**{name: cluster[name] for name in names}, sbatch=(*passed, *cluster["sbatch"]))
+    rows = open_table(cohort).rows
+    todo = left_to_do(cohort, rows, retry_failed=retry_failed, verify=False)
+    following = cluster["follow"] and bool(tasks(cohort.place))
+    count = 0 if following else min(cluster["pilot"], len(todo))
+    if count:
+        # Spread over the cohort: neighbours often come from one scanner.
+        pilot = [todo[at * len(todo) // count] for at in range(count)]
+        display.begin(f"{count} here first, as a pilot")
+        run_cohort(cohort, local_runner(1, cluster["cpus"], limits), display.case, entries=pilot)
+        rows = open_table(cohort).rows
+        todo = [entry for entry in todo if entry not in pilot]
+    if cluster["follow"]:
+        runner = SlurmRunner(options, limits, tuple(rows.values()), tell=lambda line: echo(line, err=True))
+        summary = run_cohort(cohort, runner, display.case, entries=todo)
+        display.end(summary)
+        return summary.exit_code
+    if not todo:
+        echo("Nothing is left to do.")
+        return 0
+    refuse_cluster_at_work(cohort.place)
+    plan = make_plan(todo, rows.values(), options, frozenset(case for case, row in rows.items() if row.status == "waiting" and row.attempts))
+    path = write_job(cohort.place, plan, options, limits)
+    echo(f"{len(todo)} cases in {len(plan.chunks)} tasks of {plan.minutes} min and {plan.memory_mb} MB: {path}")
+    if cluster["submit"]:
+        echo(f"Submitted job {submit(path)}. Then: gliomask cohort status {cohort.place.folder}")
+    else:
+        echo(f"Submit it with: sbatch {path}")
+    return 0
+
+
+@command.command("work", short_help="Do one chunk of a cluster's job.", hidden=True)
+@click.argument("output", type=shared.GivenPath())
+@click.option("--chunk", type=shared.GivenPath(), required=True, help="Table of the cases to do.")
+@_WORKERS
+@shared.threads("--threads")
+@_MINUTES
+@_MEMORY
+def work_command(output: Path, chunk: Path, workers: int | None, threads: int | None, case_minutes: float, case_memory: int | None) -> int:
+    """Do the cases of a chunk; only their row files and results are written. Exit code 0 also where cases failed: their rows say so."""
+    from contextlib import closing
+    from dataclasses import replace
+
+    from gliomask.cohort.index import read_index
+    from gliomask.cohort.place import CohortPlace
+    from gliomask.cohort.settings import read_settings
+    from gliomask.cohort.supervisor import Limits
+
+    place = CohortPlace(output)
+    settings, entries = read_settings(place), read_index(chunk)
+    runner = replace(local_runner(workers or 1, threads, Limits(case_minutes * 60, case_memory)), hold_name=None)
+    with closing(runner.run(place, settings.asked, entries)) as results:
+        for result in results:
+            echo(f"{result.row.case}: {'kept' if result.kept else result.row.status} {result.row.message}")
+    return 0
 
 
 def asked_of(options: dict[str, Any]) -> dict[str, Any]:
@@ -200,6 +321,20 @@ def show_summary(summary: Summary, table: Path) -> None:
         echo("--retry-failed tries them again.", err=True)
 
 
+def cluster_tasks(place: CohortPlace) -> dict[str, int] | None:
+    """Tasks of a SLURM job that have not ended, by state; None where there was no job, or SLURM cannot be asked."""
+    from gliomask.cohort.slurm import tasks
+    from gliomask.errors import GliomaskError
+
+    if not place.slurm.is_dir():
+        return None
+    try:
+        return tasks(place)
+    except GliomaskError as error:
+        echo(str(error), err=True)
+        return None
+
+
 def in_time(seconds: float) -> str:
     """A duration for people: `40 s`, `12 min`, `3 h 20 min`."""
     if seconds < 90:
@@ -228,9 +363,14 @@ def status_command(output: Path, as_json: bool) -> int:
         # A run is at work, and it writes the table itself.
         table = open_table(cohort, write=False)
     summary = Summary.of(table.rows.values())
+    running = cluster_tasks(place)
     if as_json:
         failures = {failure.reason: failure.count for failure in summary.failures}
-        echo(json.dumps({"done": summary.done, "failed": summary.failed, "waiting": summary.waiting, "failures": failures}))
-    else:
-        show_summary(summary, place.table)
+        echo(json.dumps({"done": summary.done, "failed": summary.failed, "waiting": summary.waiting, "failures": failures, "tasks": running}))
+        return summary.exit_code
+    show_summary(summary, place.table)
+    if running:
+        echo(f"SLURM: {', '.join(f'{count} {state}' for state, count in running.items())}")
+    elif summary.waiting and running is not None:
+        echo("No task of a cluster is at work. The same command with --slurm writes a job for what waits.")
     return summary.exit_code

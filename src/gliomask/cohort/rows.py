@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from gliomask.errors import FileFormatError
+from gliomask.errors import FileFormatError, GliomaskError
 from gliomask.files.atomic import make_folder, write_bytes
 from gliomask.files.json import UNREADABLE, read_json
 from gliomask.results.record import RunRecord
@@ -159,6 +160,14 @@ class RowStore:
         except (*UNREADABLE, FileFormatError):
             return None
         return row if row.case == case else None
+
+    def put_back(self, case: str, row: Row | None) -> None:
+        """Gives a case the row that it had before it was begun; where that cannot be written, it stays begun."""
+        with suppress(GliomaskError, OSError):
+            if row is None:
+                self.path(case).unlink(missing_ok=True)
+            else:
+                self.write(row)
 
     def __iter__(self) -> Iterator[Row]:
         for path in sorted(self.folder.glob("??/*.json")):

@@ -137,7 +137,12 @@ def left_to_do(cohort: Cohort, rows: dict[str, Row], *, retry_failed: bool, veri
             return True
         return verify if row.status == "done" else retry_failed or row.status != "failed"
 
-    return [entry for entry in cohort.entries if is_left(entry)]
+    def begun(entry: Entry) -> bool:
+        row = rows.get(entry.case)
+        return row is not None and row.status == "waiting" and row.attempts > 0
+
+    # What was begun and never ended may have taken its process or machine down: it comes last.
+    return sorted(filter(is_left, cohort.entries), key=begun)
 
 
 def run_cohort(

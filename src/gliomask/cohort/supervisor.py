@@ -37,6 +37,10 @@ LAST_LINES = 20
 _WORDS = {-9: "killed (SIGKILL: out of memory, or ended from outside)", -11: "crashed (SIGSEGV)", -6: "aborted (SIGABRT)", -7: "crashed (SIGBUS)"}
 
 
+BEGUN = "begun, and not ended yet or interrupted"
+"""Message of the row of a case at work."""
+
+
 class StoppedError(Exception):
     """The run is being ended; the case at work stays waiting."""
 
@@ -90,13 +94,23 @@ class Supervisor:
             GliomaskError: no case can be done: the model cannot be used, or nothing can be written.
         """
         earlier = self._store.read(entry.case)
+        before = 0 if earlier is None else earlier.attempts
+        if earlier is None or (earlier.status, earlier.options_sha256) != ("done", self._sha256):
+            # Where the machine goes down with this case, the next run knows at which case that was.
+            self._store.write(Row(entry.case, "waiting", message=BEGUN, attempts=before + 1, options_sha256=self._sha256))
+        try:
+            return self._do(entry, earlier, before)
+        except BaseException:
+            self._store.put_back(entry.case, earlier)
+            raise
+
+    def _do(self, entry: Entry, earlier: Row | None, before: int) -> Result:
         tries = 0
         while True:
             tries += 1
             result, crashed = self._once(entry)
             if not crashed or tries > self._limits.retries:
                 break
-        before = 0 if earlier is None else earlier.attempts
         if result.kept:
             return Result(self._kept(earlier, result.row), kept=True)
         row = replace(result.row, attempts=before + tries)
