@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from collections.abc import Sequence as Ordered
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from gliomask.cohort.rows import Row, RowStore, failed
 from gliomask.cohort.settings import Asked, Settings, differences, read_settings, write_settings
 from gliomask.cohort.supervisor import Result
 from gliomask.cohort.table import Summary, Table
-from gliomask.errors import CaseError, FileFormatError, UsageError
+from gliomask.errors import CaseError, FileFormatError, GliomaskError, UsageError
 from gliomask.files.hashing import sha256
 from gliomask.files.paths import as_given
 from gliomask.sequences import Sequence
@@ -178,8 +178,12 @@ def run_cohort(
             for result in results:
                 table.put(result.row)
                 on_case(result, rate.ended(failed=result.row.status == "failed", kept=result.kept))
-    finally:
-        table.write()
+    except BaseException:
+        # Rows that were written and not given back any more stand in their files. The error that ends the run is the one to tell.
+        with suppress(GliomaskError):
+            open_table(cohort)
+        raise
+    table.write()
     return Summary.of(table.rows.values())
 
 
