@@ -27,6 +27,7 @@ COMMANDS = {
     "segment": "Segment one case or a folder of cases.",
     "bids": "Segment a BIDS dataset, as a BIDS App.",
     "cohort": "Segment many cases, each in isolation.",
+    "summarise": "Summarise a cohort: tables, a page to look through, a map, comparisons.",
     "report": "Write reports (HTML, PDF) of segmented cases.",
     "timeline": "Report one patient over several time points.",
     "evaluate": "Score label maps against references.",
