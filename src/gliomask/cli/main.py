@@ -20,6 +20,7 @@ import click
 from gliomask import __version__
 from gliomask.cli.say import echo
 from gliomask.errors import GliomaskError, LimitError
+from gliomask.files.scratch import temporary_place
 
 COMMANDS = {
     "demo": "Segment a sample that comes with the package.",
@@ -146,7 +147,7 @@ def _say(text: str) -> None:
 def run(arguments: list[str], command: click.Command = gliomask) -> int:
     """Runs the command line, or one command of it, with these arguments and returns its exit code; messages go to stderr."""
     _any_letter()
-    with _signals() as interrupts:
+    with _signals() as interrupts, temporary_place():
         code = _run(arguments, command)
     if interrupts.seen and code not in (0, INTERRUPTED):
         _say("Interrupted.")

@@ -44,8 +44,8 @@ def volumes_picture(volumes_ml: Mapping[Region, Ordered[float]]) -> bytes:
     """Returns histograms of the regions' volumes, millilitres on a logarithmic axis with 0 at its left end, as PNG."""
     figure = Figure((10, 2.6), dpi=110, layout="constrained")
     for axes, (region, values) in zip(figure.subplots(1, len(volumes_ml), squeeze=False)[0], volumes_ml.items(), strict=True):
-        axes.hist(np.log10(1 + np.asarray(values)), bins=30, color=_colour(region))
-        ticks = [0, 1, 10, 100, 500]
+        axes.hist(np.log10(1 + np.asarray(values)), bins=np.linspace(0, 3, 31), color=_colour(region))
+        ticks = [0, 1, 10, 100, 999]
         axes.set_xticks(np.log10(1 + np.asarray(ticks)), [str(tick) for tick in ticks])
         axes.set_title(f"{region.title}: median {np.median(values):.1f} ml" if len(values) else region.title, fontsize=9)
         axes.set_xlabel("ml", fontsize=8)

@@ -13,6 +13,9 @@ from gliomask.labels import Region
 APART = 3.5
 """Modified z-score beyond which a value is an outlier (Iglewicz and Hoaglin, "How to Detect and Handle Outliers", 1993)."""
 
+FEWEST = 10
+"""Cases below which none is called an outlier: a median of a handful says little."""
+
 TO_DEVIATION = 0.6745
 """A normal distribution's median absolute deviation in standard deviations (as there)."""
 
@@ -39,7 +42,7 @@ def outliers(volumes_ml: Mapping[str, Mapping[Region, float]]) -> dict[str, list
     """
     found: dict[str, list[str]] = {}
     cases = list(volumes_ml)
-    for region in Region if cases else ():
+    for region in Region if len(cases) >= FEWEST else ():
         values = [volumes_ml[case][region] for case in cases]
         for case, value, z in zip(cases, values, modified_z(values), strict=True):
             if abs(z) > APART:

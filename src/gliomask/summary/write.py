@@ -146,7 +146,7 @@ def page_of(
         )
     shown = sorted((_page_case(case, apart.get(case.case, [])) for case in cases), key=lambda case: not case.attention)
     failures = tuple((item.reason, str(item.count), item.example.case, item.example.message) for item in summary.failures)
-    facts = (f"{summary.done} of {len(cases)} cases are done, {summary.failed} failed, {summary.waiting} wait.", f"{len(apart)} cases are outliers by volume.")
+    facts = (f"{summary.done} of {len(cases)} cases are done, {summary.failed} failed, {summary.waiting} wait.", f"Outliers by volume: {len(apart)}.")
     return StudyPage(f"Cohort {place.resolve().name}", facts, failures, tuple(pictures), tuple(shown))
 
 
