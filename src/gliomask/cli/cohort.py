@@ -14,6 +14,7 @@ from gliomask.cli import options as shared
 from gliomask.cli.say import echo
 
 if TYPE_CHECKING:
+    from gliomask.cohort.dask import DaskRunner
     from gliomask.cohort.local import LocalRunner
     from gliomask.cohort.place import CohortPlace
     from gliomask.cohort.progress import State
@@ -118,6 +119,7 @@ SLURM_OPTIONS = ("slurm", "submit", "follow", "pilot", "chunk_size", "limit", "c
 @_MEMORY
 @_RETRY
 @click.option("--refresh", is_flag=True, help="Look for cases in INPUT again, where patients were added.")
+@click.option("--dask", metavar="local|ADDRESS", help="Work on a Dask cluster, such as tcp://head:8786 (extra cluster).")
 @_PROGRESS
 @on_slurm
 @segmenting
@@ -130,6 +132,7 @@ def run_command(
     case_memory: int | None,
     retry_failed: bool,
     refresh: bool,
+    dask: str | None,
     progress: str,
     without: tuple[str, ...],
     **options: Any,
@@ -154,7 +157,8 @@ def run_command(
         if cluster["slurm"]:
             return submit_cohort(cohort, cluster, limits, display, retry_failed=retry_failed)
         refuse_cluster_at_work(place)
-        runner = local_runner(workers, threads, limits)
+        local = local_runner(workers, threads, limits)
+        runner = local if dask is None else dask_runner(dask, local)
         display.begin(f"{runner.workers} at a time, {runner.threads} thread{'s' if runner.threads > 1 else ''} each")
         summary = run_cohort(cohort, runner, display.case, retry_failed=retry_failed)
     display.end(summary)
@@ -168,6 +172,13 @@ def local_runner(workers: int | None, threads: int | None, limits: Limits) -> Lo
 
     count = workers or default_workers(processors(), memory_mb())
     return LocalRunner(count, threads or max(1, processors() // count), limits)
+
+
+def dask_runner(address: str, local: LocalRunner) -> DaskRunner:
+    """The runner of a Dask cluster, with the limits and threads of the one of this machine."""
+    from gliomask.cohort.dask import DaskRunner
+
+    return DaskRunner(address, local.workers, local.threads, local.limits)
 
 
 def refuse_cluster_at_work(place: CohortPlace) -> None:

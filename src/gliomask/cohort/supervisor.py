@@ -78,9 +78,20 @@ class Supervisor:
         threads: of the worker's engine.
         stop: ends the case at work when it is set.
         hold: file descriptors that the worker keeps open while it lives, such as a lock's.
+        command: what starts a worker; None for `WORKER`.
     """
 
-    def __init__(self, place: CohortPlace, asked: Asked, limits: Limits, threads: int, stop: threading.Event, hold: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        place: CohortPlace,
+        asked: Asked,
+        limits: Limits,
+        threads: int,
+        stop: threading.Event,
+        hold: tuple[int, ...] = (),
+        command: tuple[str, ...] | None = None,
+    ) -> None:
+        self._command = command or WORKER
         self._place, self._asked, self._limits, self._threads, self._stop, self._hold = place, asked, limits, threads, stop, hold
         self._store = RowStore(place.rows)
         self._sha256 = asked_sha256(asked)
@@ -153,7 +164,7 @@ class Supervisor:
         if self._process is not None and self._process.lives:
             return self._process
         for _ in range(STARTS):
-            process = _Process(self._threads, self._hold)
+            process = _Process(self._command, self._threads, self._hold)
             self._process = process
             memory = self._limits.memory_mb
             sent = {"asked": dict(self._asked), "output": str(self._place.folder), "threads": self._threads, "memory_mb": memory}
@@ -186,10 +197,10 @@ def _in_words(code: int | None) -> str:
 class _Process:
     """A worker process, its answers, its last words and its memory."""
 
-    def __init__(self, threads: int, hold: tuple[int, ...]) -> None:
+    def __init__(self, command: tuple[str, ...], threads: int, hold: tuple[int, ...]) -> None:
         environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
         self._process = subprocess.Popen(
-            WORKER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, pass_fds=hold, start_new_session=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, pass_fds=hold, start_new_session=True
         )
         self._said: deque[str] = deque(maxlen=LAST_LINES)
         self._listener = threading.Thread(target=self._listen, daemon=True)
