@@ -69,7 +69,7 @@ def run(folder: Path, sizes: list[int], workers: list[int], repeats: int) -> Non
             for _ in range(repeats):
                 out = folder / "out"
                 shutil.rmtree(out, ignore_errors=True)
-                plain = ["--workers", str(number), "--no-preview", "--raw", "never", "--progress", "json"]
+                plain = ["--workers", str(number), "--no-preview", "--raw", "never", "--precision", "fp32", "--progress", "json"]
                 start = time.perf_counter()
                 done = subprocess.Popen([sys.executable, TESTS / "stub_cohort.py", cases, "-o", out, *plain], stdout=subprocess.DEVNULL)
                 _, status, used = os.wait4(done.pid, 0)
@@ -92,7 +92,7 @@ def count(folder: Path) -> None:
     from gliomask.cohort.runner import begin
 
     make_cases(folder / "in", 3)
-    cohort = begin(folder / "in", CohortPlace(folder / "out"), {"raw": "never"})
+    cohort = begin(folder / "in", CohortPlace(folder / "out"), {"raw": "never", "precision": "fp32"})
     seen: Counter[str] = Counter()
     counting = False
 

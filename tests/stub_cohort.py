@@ -15,7 +15,7 @@ import gliomask.segmentation
 from gliomask.cohort import job, supervisor, worker
 
 HERE = (sys.executable, str(Path(__file__).resolve()), "--worker")
-PLAIN = ["--no-preview", "--raw", "never"]
+PLAIN = ["--no-preview", "--raw", "never", "--precision", "fp32"]
 
 
 def misbehave(case: str) -> None:

@@ -23,7 +23,7 @@ from gliomask.files.json import read_json  # noqa: E402
 from gliomask.files.tables import read_table  # noqa: E402
 from gliomask.results.record import read_record  # noqa: E402
 
-ASKED = {"preview": False, "raw": "never"}
+ASKED = {"preview": False, "raw": "never", "precision": "fp32"}
 
 
 def do_all(cohort: Cohort) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 import nibabel as nib
 import pytest
 from conftest import make_tiny_case, tiny_labels, write_brats_case
-from stub_cohort import HERE
+from stub_cohort import HERE, PLAIN
 
 from gliomask.cohort import supervisor
 from gliomask.cohort.allowance import default_workers, memory_mb, processors
 from gliomask.cohort.index import Entry, find_entries, read_index, write_index
-from gliomask.cohort.job import complete
+from gliomask.cohort.job import complete, settled
 from gliomask.cohort.local import LocalRunner
 from gliomask.cohort.place import CohortPlace
 from gliomask.cohort.progress import Rate
@@ -29,7 +29,7 @@ from gliomask.files.lock import locked
 from gliomask.files.tables import read_table
 from gliomask.sequences import Sequence
 
-ASKED = {"preview": False, "raw": "never"}
+ASKED = {"preview": False, "raw": "never", "precision": "fp32"}
 
 
 def write_cases(folder: Path, *names: str) -> Path:
@@ -308,6 +308,24 @@ def test_unknown_options_are_refused_before_any_work():
         complete({"labels": "mine"})
 
 
+def test_the_precision_is_settled_once_for_all_nodes(monkeypatch):
+    from types import SimpleNamespace
+
+    from gliomask.cohort import job
+
+    monkeypatch.setattr(job, "load_model", lambda name: SimpleNamespace(int8=object()))
+    monkeypatch.setattr(job, "pays", lambda engine: True)
+    monkeypatch.setattr("gliomask.engines.precision.pays", lambda engine: True)
+    first = settled(complete({}))
+    assert first["precision"] == "int8"
+    # Another node, whose processor would gain nothing, goes on as it was settled.
+    monkeypatch.setattr(job, "pays", lambda engine: False)
+    assert settled(complete({}))["precision"] == "fp32"
+    assert settled(complete({}), first)["precision"] == "int8"
+    assert settled(complete({"precision": "fp32"}), first)["precision"] == "fp32"
+    assert settled(complete({"model": "dense"}), first)["precision"] == "fp32"
+
+
 def test_a_model_that_cannot_be_used_ends_the_run_and_blames_no_case(tmp_path):
     cases = write_cases(tmp_path / "in", "a")
     cohort = begin(cases, CohortPlace(tmp_path / "out"), {**ASKED, "model": str(tmp_path / "nowhere")})
@@ -333,7 +351,7 @@ def test_the_command_shows_progress_as_json_and_its_status_and_refuses_a_second_
 
     cases = write_cases(tmp_path / "in", "a", "b")
     out = tmp_path / "out"
-    plain = ["--no-preview", "--raw", "never", "--workers", "1"]
+    plain = [*PLAIN, "--workers", "1"]
     assert run(["cohort", str(cases), "-o", str(out), *plain, "--progress", "json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["event"] for line in lines] == ["begin", "case", "case", "end"]

@@ -69,6 +69,7 @@ def segmenting(function: Any) -> Any:
         shared.core_rule,
         shared.keep_uncertain_enhancement,
         shared.single_plane,
+        shared.precision,
         click.option("--labels", default="brats2021", show_default=True, help="brats2021 writes 4 for enhancing tumour, brats2023 writes 3."),
         click.option("--probabilities", is_flag=True, help="Also write the probability of each label, 4-D."),
         click.option("--uncertainty", is_flag=True, help="Also write how unsure the network is of each voxel."),

@@ -14,9 +14,11 @@ from gliomask.case_results import SegmentOne, Writing, wanted
 from gliomask.cohort.index import Entry
 from gliomask.cohort.rows import Row, row_of_record
 from gliomask.cohort.settings import Asked, asked_sha256
+from gliomask.engines.precision import choose_precision, pays
 from gliomask.errors import CaseError, FileFormatError, UsageError
 from gliomask.io.brats import CaseFiles, explicit_case
 from gliomask.labels import convention
+from gliomask.models.registry import load_model
 from gliomask.raw_route import RawOptions, segment_any_to_files
 from gliomask.report.run_record import input_hashes
 from gliomask.reporting import Reporting, reporting_each
@@ -60,6 +62,25 @@ def complete(asked: Asked) -> dict[str, Any]:
     if values["report"] is not None:
         Reporting.of(values["report"])
     return values
+
+
+def settled(asked: Asked, earlier: Asked | None = None) -> dict[str, Any]:
+    """Returns complete options in which nothing is left to the processor: nodes of a cluster differ, and results must not.
+
+    Args:
+        asked: complete options.
+        earlier: those of the cohort's last run; what was settled then stays settled.
+
+    Raises:
+        ModelError: the model cannot be used.
+        UsageError: there is no such precision.
+    """
+    if asked["precision"] != "auto":
+        return dict(asked)
+    if earlier is not None and (earlier.get("model"), earlier.get("engine")) == (asked["model"], asked["engine"]):
+        return {**asked, "precision": earlier.get("precision", "fp32")}
+    offered = pays(asked["engine"]) and load_model(asked["model"]).int8 is not None
+    return {**asked, "precision": choose_precision("auto", asked["engine"], offered=offered)}
 
 
 @dataclass(frozen=True)

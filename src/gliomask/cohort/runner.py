@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gliomask.cohort.index import Entry, find_entries, read_index, write_index
-from gliomask.cohort.job import complete
+from gliomask.cohort.job import complete, settled
 from gliomask.cohort.place import CohortPlace
 from gliomask.cohort.progress import Rate, State
 from gliomask.cohort.rows import Row, RowStore, failed
@@ -68,8 +68,8 @@ def begin(source: Path | None, place: CohortPlace, asked: Asked, without: Iterab
         UsageError: the output is no cohort but holds other things, or was begun with another source.
         InputError: no case was found, or the index was changed.
     """
-    values = complete(asked)
     earlier = read_settings(place) if place.exists else None
+    values = settled(complete(asked), None if earlier is None else earlier.asked)
     if source is None and earlier is None:
         raise UsageError(f"{place.folder}: no cohort was begun here. Give INPUT.")
     notes: list[str] = []
