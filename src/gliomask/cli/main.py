@@ -28,7 +28,7 @@ COMMANDS = {
     "segment": "Segment one case or a folder of cases.",
     "bids": "Segment a BIDS dataset, as a BIDS App.",
     "cohort": "Segment many cases, each in isolation.",
-    "summarise": "Summarise a cohort: tables, a page to look through, a map, comparisons.",
+    "summarise": "Summarise a cohort: tables, a page, a map.",
     "transform": "Carry an image or a mask of a case from one space to another.",
     "report": "Write reports (HTML, PDF) of segmented cases.",
     "timeline": "Report one patient over several time points.",

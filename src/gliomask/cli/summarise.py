@@ -10,7 +10,7 @@ from gliomask.cli.options import GivenPath, overwrite
 from gliomask.cli.say import echo
 
 
-@click.command(short_help="Summarise a cohort: tables, a page to look through, a map, comparisons.")
+@click.command(short_help="Summarise a cohort: tables, a page, a map.")
 @click.argument("results", type=GivenPath())
 @click.option("-o", "--output", "folder", type=GivenPath(), required=True, help="Folder for the summary.")
 @click.option("--references", type=GivenPath(), help="Also score the label maps against these, as gliomask evaluate does, into OUTPUT/scores.")
