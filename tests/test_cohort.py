@@ -375,3 +375,29 @@ def test_an_entry_is_the_same_after_its_way_to_a_worker(tmp_path):
     entry = Entry("a", {Sequence.FLAIR: Path("/x/f.nii.gz"), Sequence.T1CE: Path("/x/c.nii.gz")}, without=(Sequence.T1, Sequence.T2))
     assert entry_of_cells(entry.cells()) == entry
     assert entry_of_cells(replace(entry, files={}, dicom=Path("/d")).cells()).dicom == Path("/d")
+
+
+# DICOM
+
+
+def test_a_folder_of_dicom_examinations_is_a_cohort(fake_model, tmp_path):
+    import numpy as np
+    from dicom_series import write_series
+
+    from gliomask.cohort.job import Job
+
+    case = make_tiny_case("x")
+    for name in ("P1", "P2"):
+        for number, sequence in enumerate(Sequence if name == "P1" else [Sequence.FLAIR], 1):
+            write_series(tmp_path / "in" / name / sequence.value, np.rint(case.volumes[sequence]), case.geometry, sequence.value, number)
+    entries, _ = find_entries(tmp_path / "in")
+    assert [(entry.case, entry.dicom) for entry in entries] == [("P1", tmp_path / "in" / "P1"), ("P2", tmp_path / "in" / "P2")]
+    with Job(ASKED, tmp_path / "out") as job:
+        ended = job.do(entries[0])
+        assert (ended.kept, ended.row.status, ended.row.label_map) == (False, "done", "P1/P1_seg.nii.gz")
+        assert ended.row.wt_ml > 0
+        again = job.do(entries[0])
+        assert again.kept
+        with pytest.raises(CaseError, match="t1"):
+            job.do(entries[1])
+    assert not (tmp_path / "out" / "P2" / "P2_run.json").exists()

@@ -42,7 +42,15 @@ class LocalRunner:
     hold_name: str | None = "workers"
 
     def run(self, place: CohortPlace, asked: Asked, entries: Iterable[Entry]) -> Generator[Result]:
-        """See `runner.Runner`."""
+        """See `runner.Runner`.
+
+        Raises:
+            UsageError: the system is Windows, or workers of another run are still at work here.
+        """
+        if os.name == "nt":
+            raise UsageError(
+                "gliomask cohort needs Linux or macOS: it ends processes and passes locks on. On Windows there is gliomask segment FOLDER --resume."
+            )
         source = iter(entries)
         first = next(source, None)
         if first is None:
