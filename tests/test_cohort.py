@@ -98,7 +98,7 @@ def test_a_name_that_is_no_folder_of_results_is_refused_and_the_others_go_on(tmp
 @pytest.mark.parametrize(
     ("text", "error", "words"),
     [
-        ("case\tflair\na\t1\nA\t2\n", CaseError, "differ in capitals"),
+        ("case\tflair\na\t1\na\t2\n", CaseError, "two cases are named a"),
         ("case\tage\na\t1\n", FileFormatError, "columns of files"),
         ("name\tflair\na\t1\n", FileFormatError, "case"),
         ("case\tflair\twithout\na\t1\tt9\n", FileFormatError, "line 2: 't9'"),
@@ -367,6 +367,16 @@ def test_the_command_shows_progress_as_json_and_its_status_and_refuses_a_second_
     assert run(["cohort", "-o", str(out), *plain]) == 0
     assert "kept" in capsys.readouterr().out
     assert run(["cohort", "status", str(tmp_path)]) == 2
+
+
+def test_every_option_of_a_job_can_be_given_on_the_command_line_with_the_same_default():
+    from gliomask.cli.cohort import asked_of, run_command
+    from gliomask.cohort.job import DEFAULTS
+
+    context = run_command.make_context("run", ["in", "-o", "out"])
+    asked = asked_of({name: value for name, value in context.params.items() if name in {*DEFAULTS, "no_preview"}})
+    assert set(DEFAULTS) - set(asked) == {"model"}
+    assert complete(asked) == dict(DEFAULTS)
 
 
 def test_an_entry_is_the_same_after_its_way_to_a_worker(tmp_path):

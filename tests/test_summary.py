@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import math
 import re
@@ -210,6 +211,25 @@ def test_the_page_is_html_that_a_parser_accepts():
 
     page = StudyPage("t", (), (), (), (PageCase("a", "done", ("x",), (), None),)).html()
     html5lib.HTMLParser(strict=True).parse(page)
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+def test_cases_are_decided_by_keyboard_and_saved_as_a_table(tmp_path):
+    cases = tuple(PageCase(name, "done", (), (), None) for name in ("=a", "b", "c"))
+    page = StudyPage("t", (), (), (), cases).html().decode()
+    keys = """
+      const press = (key) => document.dispatchEvent(new KeyboardEvent("keydown", { key }));
+      press("a"); press("j"); press("r"); press("k"); press("n");
+      const note = document.getElementById("note");
+      note.value = "blurred\\tscan"; note.dispatchEvent(new Event("input")); note.blur();
+      press("g");
+      document.body.dataset.found = JSON.stringify([window.gliomaskDecisions(), document.querySelector("#case h3").textContent]);
+    """
+    (tmp_path / "page.html").write_text(page.replace("</body>", f"<script>{keys}</script></body>"), encoding="utf-8")
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    dom = subprocess.run([*command, (tmp_path / "page.html").as_uri()], capture_output=True, text=True, check=True, timeout=60).stdout
+    found = json.loads(html.unescape(re.search(r'data-found="([^"]*)"', dom).group(1)))
+    assert found == ["case\tdecision\tnote\n'=a\taccepted\t\nb\t\tblurred scan\nc\trejected\t\n", "b"]
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs node")

@@ -6,6 +6,7 @@ and `t2`, or `case` and `dicom`. Relative paths are read from the table's folder
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,9 @@ COLUMNS = ("case", *SEQUENCE_COLUMNS, "channels", "order", "dicom", "reference",
 
 MAX_NAME_BYTES = 200
 """Of a case: file systems allow 255 for a name, and the longest ending of a result has 30."""
+
+CAPITALS_ARE_ONE = sys.platform in ("darwin", "win32")
+"""Whether names that differ in capitals alone are one name to the usual file systems of this system."""
 
 TAKEN = (TABLE, INDEX, SETTINGS, HIDDEN)
 
@@ -137,10 +141,10 @@ def _checked(entries: list[Entry], place: Path) -> list[Entry]:
     """Refuses names that no folder of results can have, and entries that the table cannot hold; the others go on."""
     if not entries:
         raise CaseError(f"{place}: holds no case.")
-    counts = Counter(entry.case.casefold() for entry in entries)
-    twice = next((entry.case for entry in entries if counts[entry.case.casefold()] > 1), None)
+    named = [entry.case.casefold() if CAPITALS_ARE_ONE else entry.case for entry in entries]
+    twice = next((name for name, count in Counter(named).items() if count > 1), None)
     if twice is not None:
-        raise CaseError(f"{place}: two cases are named {printable(twice)}, or differ in capitals alone. Rename one of them.")
+        raise CaseError(f"{place}: two cases are named {printable(twice)}. Rename one of them.")
     return [_that_survives(_well_named(entry, place)) for entry in entries]
 
 

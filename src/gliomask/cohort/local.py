@@ -48,9 +48,7 @@ class LocalRunner:
             UsageError: the system is Windows, or workers of another run are still at work here.
         """
         if os.name == "nt":
-            raise UsageError(
-                "gliomask cohort needs Linux or macOS: it ends processes and passes locks on. On Windows there is gliomask segment FOLDER --resume."
-            )
+            raise UsageError("gliomask cohort needs Linux or macOS. On Windows there is gliomask segment FOLDER --resume.")
         source = iter(entries)
         first = next(source, None)
         if first is None:
