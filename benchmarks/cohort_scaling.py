@@ -2,14 +2,17 @@
 
 `run` does 10, 100 and 1,000 tiny cases with 1 and 2 workers, so that what is measured is everything but the network. `count` says how many files, bytes
 and file operations a case costs. `simulate` makes cohorts of up to 100,000 cases without segmenting them, and measures what one process does for all
-cases: the index, merging rows, the table; and says at how many workers each becomes the limit. Prints tables in Markdown; repeats and spread as asked for
+cases: the index, merging rows, the table. `saturate` plays 100,000 cases on up to 1,000 workers against a file server that does so many operations a
+second, and says how long workers wait for it. Prints tables in Markdown; repeats and spread as asked for
 by --repeats. Needs the extra test, since it takes the network made by hand from tests/.
 """
 
 from __future__ import annotations
 
 import argparse
+import heapq
 import os
+import random
 import resource
 import shutil
 import statistics
@@ -33,7 +36,7 @@ CASE_SECONDS = 25.0
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["run", "count", "simulate"])
+    parser.add_argument("what", choices=["run", "count", "simulate", "saturate"])
     parser.add_argument("--cases", type=int, nargs="+")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=3)
@@ -43,6 +46,8 @@ def main() -> None:
             run(Path(folder), arguments.cases or [10, 100, 1000], arguments.workers, arguments.repeats)
         elif arguments.what == "count":
             count(Path(folder))
+        elif arguments.what == "saturate":
+            saturate((arguments.cases or [100_000])[0])
         else:
             simulate(Path(folder), arguments.cases or [1000, 10_000, 100_000])
 
@@ -172,6 +177,47 @@ def simulate(folder: Path, sizes: list[int]) -> None:
         cells = [f"{size:,}", *times, len(plan.chunks), row_bytes, len(content) // size, f"{peak:.0f}"]
         print("| " + " | ".join(map(str, cells)) + " |", flush=True)
         shutil.rmtree(place.folder)
+
+
+OPERATIONS = (20, 45)
+"""On the metadata of files, as a case begins and as it ends: `count` gives their sum."""
+
+SERVER_RATES = (1_000, 3_000, 10_000)
+"""Operations on metadata a second: an old NFS server, a good one, a parallel file system."""
+
+
+def saturate(cases: int) -> None:
+    print("| workers | operations a second | hours | hours without the server | server busy | a case waits for it, s |\n|---|---|---|---|---|---|")
+    for rate in SERVER_RATES:
+        for workers in (10, 100, 300, 1000):
+            seconds, busy, waited = play(cases, workers, rate, random.Random(7))
+            alone = cases * CASE_SECONDS / workers / 3600
+            print(f"| {workers:,} | {rate:,} | {seconds / 3600:.2f} | {alone:.2f} | {100 * busy / seconds:.0f} % | {waited / cases:.2f} |", flush=True)
+
+
+def play(cases: int, workers: int, rate: float, generator: random.Random) -> tuple[float, float, float]:
+    """Plays a cohort against one file server that serves bursts of operations in the order in which they come.
+
+    Returns:
+        Seconds until the last case has ended, seconds in which the server was busy, and seconds that all cases together waited for it.
+    """
+    free_at = busy = waited = now = 0.0
+    begun = 0
+    # Time at which a worker asks the server next, and what it asks for: 0 to begin a case, 1 to end one. Workers start within a minute.
+    asking = [(generator.uniform(0, 60), number, 0) for number in range(workers)]
+    heapq.heapify(asking)
+    while asking:
+        now, number, phase = heapq.heappop(asking)
+        if phase == 0 and begun == cases:
+            continue
+        begun += phase == 0
+        taken = OPERATIONS[phase] / rate
+        waited += max(free_at - now, 0) + taken
+        busy += taken
+        free_at = max(free_at, now) + taken
+        after = free_at + (generator.gauss(CASE_SECONDS, CASE_SECONDS / 5) if phase == 0 else 0)
+        heapq.heappush(asking, (max(after, free_at), number, 1 - phase))
+    return max(now, free_at), busy, waited
 
 
 if __name__ == "__main__":

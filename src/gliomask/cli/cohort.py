@@ -333,8 +333,10 @@ def show_summary(summary: Summary, table: Path) -> None:
     echo(f"{summary.done} of {total} cases done, {summary.failed} failed{waiting}. Table: {table}")
     for failure in summary.failures:
         echo(f"  {failure.count} x {failure.reason}, such as {failure.example.case}: {failure.example.message}", err=True)
-    if summary.failures:
+    if any(failure.example.attempts for failure in summary.failures):
         echo("--retry-failed tries them again.", err=True)
+    if any(not failure.example.attempts for failure in summary.failures):
+        echo("--refresh looks again at the files of cases that were never tried.", err=True)
 
 
 def cluster_tasks(place: CohortPlace) -> dict[str, int] | None:
