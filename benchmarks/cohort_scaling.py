@@ -93,7 +93,7 @@ def count(folder: Path) -> None:
     install()
     from gliomask.cohort.job import Job
     from gliomask.cohort.place import CohortPlace
-    from gliomask.cohort.rows import RowStore
+    from gliomask.cohort.rows import Row, RowStore
     from gliomask.cohort.runner import begin
 
     make_cases(folder / "in", 3)
@@ -110,6 +110,7 @@ def count(folder: Path) -> None:
     with Job(cohort.settings.asked, cohort.place.folder, 1) as job:
         for number, entry in enumerate(cohort.entries):
             counting = number == 2
+            store.write(Row(entry.case, "waiting"))
             store.write(job.do(entry).row)
             counting = False
     last = cohort.entries[-1].case
@@ -179,7 +180,7 @@ def simulate(folder: Path, sizes: list[int]) -> None:
         shutil.rmtree(place.folder)
 
 
-OPERATIONS = (20, 45)
+OPERATIONS = (25, 45)
 """On the metadata of files, as a case begins and as it ends: `count` gives their sum."""
 
 SERVER_RATES = (1_000, 3_000, 10_000)
