@@ -402,6 +402,8 @@ def test_a_folder_of_dicom_examinations_is_a_cohort(fake_model, tmp_path):
             write_series(tmp_path / "in" / name / sequence.value, np.rint(case.volumes[sequence]), case.geometry, sequence.value, number)
     entries, _ = find_entries(tmp_path / "in")
     assert [(entry.case, entry.dicom) for entry in entries] == [("P1", tmp_path / "in" / "P1"), ("P2", tmp_path / "in" / "P2")]
+    archive = Path(shutil.make_archive(str(tmp_path / "P3"), "zip", tmp_path / "in" / "P1"))
+    assert [(entry.case, entry.dicom) for entry in find_entries(archive)[0]] == [("P3", archive)]
     with Job(ASKED, tmp_path / "out") as job:
         ended = job.do(entries[0])
         assert (ended.kept, ended.row.status, ended.row.label_map) == (False, "done", "P1/P1_seg.nii.gz")

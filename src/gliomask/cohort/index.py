@@ -109,7 +109,7 @@ def find_entries(place: Path, without: Iterable[Sequence] = ()) -> tuple[list[En
         entries = read_index(place, absent)
     elif (place / DESCRIPTION).is_file():
         entries = _bids(place, absent)
-    elif place.is_dir() and holds_dicom(place):
+    elif place.exists() and holds_dicom(place):
         entries = _dicom(place, absent)
     else:
         found = survey(place, without=absent)
@@ -132,7 +132,7 @@ def _bids(place: Path, without: tuple[Sequence, ...]) -> list[Entry]:
 
 def _dicom(place: Path, without: tuple[Sequence, ...]) -> list[Entry]:
     """Each folder or zip with DICOM files is an examination; where none of those in `place` is, all of `place` is one."""
-    inner = sorted(path for path in place.iterdir() if not path.name.startswith("."))
+    inner = sorted(path for path in place.iterdir() if not path.name.startswith(".")) if place.is_dir() else []
     held = [path for path in inner if (path.is_dir() or path.suffix.lower() == ".zip") and holds_dicom(path)]
     return [Entry(path.stem if path.is_file() else path.name, dicom=as_given(path), without=without) for path in held or [place]]
 
