@@ -20,12 +20,16 @@ import click
 from gliomask import __version__
 from gliomask.cli.say import echo
 from gliomask.errors import GliomaskError, LimitError
+from gliomask.files.scratch import temporary_place
 
 COMMANDS = {
     "demo": "Segment a sample that comes with the package.",
     "dicom": "DICOM in and out: series to NIfTI, label maps to DICOM objects.",
     "segment": "Segment one case or a folder of cases.",
     "bids": "Segment a BIDS dataset, as a BIDS App.",
+    "cohort": "Segment many cases, each in isolation.",
+    "summarise": "Summarise a cohort: tables, a page, a map.",
+    "transform": "Carry an image or a mask of a case from one space to another.",
     "report": "Write reports (HTML, PDF) of segmented cases.",
     "timeline": "Report one patient over several time points.",
     "evaluate": "Score label maps against references.",
@@ -144,7 +148,7 @@ def _say(text: str) -> None:
 def run(arguments: list[str], command: click.Command = gliomask) -> int:
     """Runs the command line, or one command of it, with these arguments and returns its exit code; messages go to stderr."""
     _any_letter()
-    with _signals() as interrupts:
+    with _signals() as interrupts, temporary_place():
         code = _run(arguments, command)
     if interrupts.seen and code not in (0, INTERRUPTED):
         _say("Interrupted.")

@@ -120,6 +120,9 @@ class GivenPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+overwrite: Decorator = click.option("--overwrite", is_flag=True, help="Replace results that exist.")
+
+
 def threads(*names: str) -> Decorator:
     """The option for the number of threads, under one name or several."""
     return click.option(*names, "threads", type=click.IntRange(min=1), help="CPU threads.  [default: all that the process may use]")

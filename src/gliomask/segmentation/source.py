@@ -172,11 +172,13 @@ class DicomSource:
         place: see `io.dicom.read.read_examination`.
         series: number or SeriesInstanceUID of the series to take, by sequence; the others are recognised.
         without: sequences that the patient does not have.
+        case_id: what the case is called; None: as the folder or archive is, unless that identifies the patient.
     """
 
     place: DicomPlace
     series: Mapping[Sequence, str] = field(default_factory=dict)
     without: frozenset[Sequence] = frozenset()
+    case_id: str | None = None
 
     def __post_init__(self) -> None:
         refuse_too_few(self.without)
@@ -187,6 +189,8 @@ class DicomSource:
     @property
     def name(self) -> str:
         """The name of the folder or archive. Where it identifies the patient, the case gets another name, which is known after the headers are read."""
+        if self.case_id is not None:
+            return self.case_id
         if not isinstance(self.place, str | Path):
             return "examination"
         name = as_given(Path(self.place)).name
@@ -222,9 +226,9 @@ class DicomSource:
         from gliomask.io.dicom.read import read
 
         needed = [sequence for sequence in PAPER_ORDER if sequence not in self.without]
-        reading = read(self.place, self.series, needed=needed, before=lambda name, _: before(name), progress=headers)
+        reading = read(self.place, self.series, needed=needed, before=lambda name, _: before(self.case_id or name), progress=headers)
         kept = {sequence: scan for sequence, scan in reading.examination.scans.items() if sequence not in self.without}
-        examination = Examination(reading.examination.case_id, kept)
+        examination = Examination(self.case_id or reading.examination.case_id, kept)
         scans = of_examination(examination, self.without, self.hashes(), reading.inspection.values, reading.inspection.text)
         return replace(scans, asked=self.asked)
 

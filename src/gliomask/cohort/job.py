@@ -1,0 +1,185 @@
+"""One case of a cohort, done with a model that stays open: the one place in this room that knows how a case is segmented."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from gliomask.cohort.index import Entry
+from gliomask.cohort.rows import Row, row_of_record
+from gliomask.cohort.settings import Asked, asked_sha256
+from gliomask.engines.precision import choose_precision, pays
+from gliomask.errors import CaseError, FileFormatError, UsageError
+from gliomask.labels import convention
+from gliomask.models.registry import load_model
+from gliomask.results.layout import CaseLayout
+from gliomask.results.record import RECORD_VERSION, RunRecord, read_record
+from gliomask.results.resume import is_whole
+from gliomask.results.write import recover
+from gliomask.segmentation.cases import segment_to_files, wanted
+from gliomask.segmentation.deliver import refuse_formats
+from gliomask.segmentation.options import Delivery, Options, report_formats
+from gliomask.segmentation.segmenter import Segmenter
+from gliomask.segmentation.source import DicomSource, FileSource, Source
+from gliomask.sequences import parse_sequence
+
+_OPTIONS = {field.name: field.default for field in fields(Options) if field.name not in ("threads", "brain_mask", "max_memory_mb", "raw", "skip")}
+
+DEFAULTS: Mapping[str, Any] = {
+    **_OPTIONS,
+    "labels": "brats2021",
+    "probabilities": False,
+    "uncertainty": False,
+    "preview": True,
+    "strict": False,
+    "report": None,
+    "raw": "auto",
+    "skip": [],
+    "spaces": [],
+    "keep_images": False,
+}
+"""Every option that a cohort's results depend on, with its default; threads are no such option."""
+
+
+def complete(asked: Asked) -> dict[str, Any]:
+    """Returns options with the defaults of those that are not given.
+
+    Raises:
+        UsageError: there is no option of such a name, or one names something that does not exist.
+    """
+    unknown = sorted(set(asked) - set(DEFAULTS))
+    if unknown:
+        raise UsageError(f"Unknown options: {', '.join(unknown)}. Known ones: {', '.join(DEFAULTS)}.")
+    values = {**DEFAULTS, **asked}
+    convention(values["labels"])
+    values["spaces"] = [parse_sequence(name).value for name in values["spaces"]]
+    if values["report"] is not None:
+        report_formats(values["report"])
+    return values
+
+
+def settled(asked: Asked, earlier: Asked | None = None) -> dict[str, Any]:
+    """Returns complete options in which nothing is left to the processor: nodes of a cluster differ, and results must not.
+
+    Args:
+        asked: complete options.
+        earlier: those of the cohort's last run; what was settled then stays settled.
+
+    Raises:
+        ModelError: the model cannot be used.
+        UsageError: there is no such precision.
+    """
+    if asked["precision"] != "auto":
+        return dict(asked)
+    if earlier is not None and (earlier.get("model"), earlier.get("engine")) == (asked["model"], asked["engine"]):
+        return {**asked, "precision": earlier.get("precision", "fp32")}
+    offered = pays(asked["engine"]) and load_model(asked["model"]).int8 is not None
+    return {**asked, "precision": choose_precision("auto", asked["engine"], offered=offered)}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a case ended that was not refused.
+
+    Args:
+        row: its row.
+        kept: an earlier run had finished it with the same inputs, model and options, and its results are whole.
+    """
+
+    row: Row
+    kept: bool
+
+
+class Job:
+    """Does cases, one after the other. Use it in a `with` statement: it holds an open model.
+
+    Args:
+        asked: options, see `DEFAULTS`.
+        output: the folder in which each case has a folder of its own.
+        threads: of the engine; None for all that the process may use.
+
+    Raises:
+        ModelError: the model cannot be used.
+        UsageError: an option makes no sense.
+    """
+
+    def __init__(self, asked: Asked, output: Path, threads: int | None = None) -> None:
+        values = complete(asked)
+        self.output, self._sha256 = output, asked_sha256(asked)
+        self._delivery = Delivery(
+            convention(values["labels"]),
+            values["probabilities"],
+            values["uncertainty"],
+            values["preview"],
+            values["report"] or (),
+            tuple(map(parse_sequence, values["spaces"])),
+            values["keep_images"],
+            values["strict"],
+            overwrite=True,
+        )
+        refuse_formats(self._delivery)
+        options = {name: values[name] for name in _OPTIONS}
+        self._segmenter = Segmenter(Options(**options, raw=values["raw"], skip=tuple(values["skip"]), threads=threads))
+
+    def __enter__(self) -> Self:
+        self._segmenter.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._segmenter.__exit__(kind, error, trace)
+
+    def do(self, entry: Entry) -> Ended:
+        """Does a case, unless an earlier run has finished it; what an earlier run left of it otherwise is replaced.
+
+        Raises:
+            GliomaskError: the case cannot be done.
+        """
+        if entry.error:
+            raise CaseError(entry.error)
+        start = time.perf_counter()
+        results = CaseLayout.of(self.output / entry.case, entry.case)
+        source = _source(entry)
+        record, why = self._earlier(entry, source, results)
+        if record is None:
+            segment_to_files(self._segmenter, source, results, self._delivery)
+            record = read_record(results.record)
+            if record is None:
+                raise FileFormatError(f"{results.record}: vanished after it was written. Give the same command again.")
+            row = self._row(record, results)
+            return Ended(replace(row, seconds=round(time.perf_counter() - start, 2), message=why), kept=False)
+        return Ended(self._row(record, results), kept=True)
+
+    def _row(self, record: RunRecord, results: CaseLayout) -> Row:
+        return row_of_record(record, results.label_map.relative_to(self.output).as_posix(), self._sha256)
+
+    def _earlier(self, entry: Entry, source: Source, results: CaseLayout) -> tuple[RunRecord | None, str]:
+        """The record of results that may be kept; None and, where there were results, why they are made anew."""
+        place = results.place(entry.case)
+        recover(place)
+        try:
+            record = read_record(place.record_path)
+        except FileFormatError:
+            return None, "done again: its run record was damaged"
+        if record is None:
+            return None, ""
+        other = (
+            ["version"] if record.record_version < RECORD_VERSION else wanted(self._segmenter, self._delivery, source.without, source.asked).differences(record)
+        )
+        if other:
+            return None, f"done again: earlier with other {', '.join(other)}"
+        if not is_whole(record, place.folder):
+            return None, "done again: a result was gone or changed"
+        if sorted(record.inputs.values()) != sorted(source.hashes().values()):
+            return None, "done again: its scans have changed"
+        return record, ""
+
+
+def _source(entry: Entry) -> Source:
+    """The scans of a case, under the name that the index gives it."""
+    if entry.dicom is None:
+        return FileSource(entry.case_files())
+    return DicomSource(entry.dicom, without=frozenset(entry.without), case_id=entry.case)

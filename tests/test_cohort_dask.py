@@ -1,0 +1,64 @@
+"""The runner of a Dask cluster: local workers, one of which is lost, and an address where nobody answers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from stub_cohort import HERE, PLAIN
+from test_cohort import ASKED, results_of, table_of, write_cases
+
+from gliomask.cohort import supervisor
+from gliomask.cohort.local import LocalRunner
+from gliomask.cohort.place import CohortPlace
+from gliomask.cohort.runner import begin, run_cohort
+
+
+def dask_workers(parent: int) -> list[int]:
+    """Processes of Dask's workers that a process has started."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                words, state = (folder / "cmdline").read_bytes(), (folder / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(state[1]) == parent and b"spawn_main" in words:
+                found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.slow
+def test_a_lost_worker_loses_no_case_and_results_are_those_of_one_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "WORKER", HERE)
+    cases = write_cases(tmp_path / "in", *(f"slow{number}" for number in range(10)), "x-crash")
+    run_cohort(begin(cases, CohortPlace(tmp_path / "serial"), ASKED), LocalRunner(2))
+    command = [*HERE[:2], str(cases), "-o", str(tmp_path / "out"), "--workers", "2", "--dask", "local", *PLAIN]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    rows = tmp_path / "out" / ".cohort" / "rows"
+    until = time.monotonic() + 60
+    while time.monotonic() < until and len(list(rows.glob("??/*.json"))) < 3:
+        time.sleep(0.05)
+    os.kill(dask_workers(run.pid)[0], signal.SIGKILL)
+    said, complained = run.communicate(timeout=120)
+    assert run.returncode == 1, complained
+    assert "10 of 11 cases done, 1 failed" in said
+    table = table_of(tmp_path / "out")
+    assert {case: row["status"] for case, row in table.items() if row["status"] != "done"} == {"x-crash": "failed"}
+    assert table["x-crash"]["reason"] == "crash"
+    assert results_of(tmp_path / "out") == results_of(tmp_path / "serial")
+
+
+def test_an_address_where_nobody_answers_is_said(tmp_path):
+    cases = write_cases(tmp_path / "in", "a")
+    command = [*HERE[:2], str(cases), "-o", str(tmp_path / "out"), "--dask", "tcp://127.0.0.1:9", *PLAIN]
+    script = (
+        "import gliomask.cohort.dask as d; d.CONNECT_SECONDS = 1; import sys, runpy; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    done = subprocess.run([command[0], "-c", script, *command[1:]], capture_output=True, text=True, check=False, timeout=120, cwd=Path(__file__).parent)
+    assert done.returncode == 2, done.stderr
+    assert "no scheduler answers there" in done.stderr
