@@ -27,6 +27,7 @@ COMMANDS = {
     "segment": "Segment one case or a folder of cases.",
     "bids": "Segment a BIDS dataset, as a BIDS App.",
     "report": "Write reports (HTML, PDF) of segmented cases.",
+    "serve": "Serve a team: uploads, a queue, pages, REST, DICOMweb.",
     "timeline": "Report one patient over several time points.",
     "evaluate": "Score label maps against references.",
     "train": "Train a network on labelled cases.",

@@ -1,0 +1,117 @@
+"""The server put together: routes, guard, queue, and what happens at its start and end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from gliomask import __version__
+from gliomask.files.lock import locked
+from gliomask.server import api, health, pages
+from gliomask.server.answers import refused
+from gliomask.server.desk import Desk
+from gliomask.server.events import Watch
+from gliomask.server.guard import Guard
+from gliomask.server.keeper import Folders, expire, recover
+from gliomask.server.metrics import Metrics
+from gliomask.server.pool import Pool
+from gliomask.server.problems import KINDS, RequestError
+from gliomask.server.receive import Receiver
+from gliomask.server.settings import Settings
+from gliomask.server.store import JobStore
+
+log = logging.getLogger("gliomask.server")
+
+TIDY_SECONDS = 60.0
+"""Expired jobs are looked for so often."""
+
+ABOUT = "Send the four MR sequences of a glioma patient; get a label map, volumes, a report and DICOM objects. Research software, not a medical device."
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Returns the server as an ASGI application. Its folder is locked, and its queue runs, for as long as it is served.
+
+    Args:
+        settings: of the server.
+    """
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        folders = Folders(settings.folder)
+        folders.make()
+        with locked(settings.folder, "server"):
+            store = JobStore(folders.table)
+            recover(folders, store, settings.limits)
+            watch = Watch()
+            pool = Pool(settings, store, folders.jobs, watch, metrics)
+            app.state.desk = Desk(settings, folders, store, pool, watch, metrics, Receiver(folders.incoming, settings.limits))
+            pool.start()
+            tidying = asyncio.create_task(_tidy(app.state.desk))
+            try:
+                yield
+            finally:
+                tidying.cancel()
+                with suppress(asyncio.CancelledError):
+                    await tidying
+                await pool.stop()
+                store.close()
+
+    app = FastAPI(title="gliomask", version=__version__, description=ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None)
+    for router in (api.router, health.router, pages.router):
+        app.include_router(router)
+    app.add_middleware(Guard, settings=settings, metrics=metrics)
+    app.add_exception_handler(RequestError, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+async def _tidy(desk: Desk) -> None:
+    while True:
+        try:
+            await asyncio.to_thread(expire, desk.folders, desk.store, desk.settings.limits)
+        except Exception:
+            log.exception("expired jobs could not be removed; tried again in %s s", TIDY_SECONDS)
+        await asyncio.sleep(TIDY_SECONDS)
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    return refused(request, error if isinstance(error, RequestError) else RequestError("unexpected"))
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    """Says which value is not valid, and not what it was."""
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    told = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in found[:3])
+    return refused(request, RequestError("invalid", f"{told}." if told else ""))
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    """Turns what the router itself refuses into the server's own words."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    code = {404: "not_found", 405: "method_not_allowed"}.get(status, "bad_request" if status < 500 else "unexpected")
+    answer = refused(request, RequestError(code))
+    if isinstance(error, HTTPException):
+        answer.headers.update(error.headers or {})
+    answer.status_code = status if status in {kind.status for kind in KINDS.values()} else answer.status_code
+    return answer
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if not app.openapi_schema:
+        schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        schema["security"] = [{"token": []}, {}]
+        app.openapi_schema = schema
+    return app.openapi_schema
