@@ -28,6 +28,9 @@ from gliomask.server.worker import ORDER, Order
 FILES = "files"
 """The form's field for files whose sequence their names tell, for DICOM files, and for a zip."""
 
+FILE_FIELDS = frozenset({FILES, *(sequence.value for sequence in PAPER_ORDER)})
+"""All fields that take files."""
+
 MAGIC_AT, HEAD_BYTES = 344, 352
 """Where a NIfTI-1 header says what it is, and its length (nifti1.h)."""
 
@@ -43,6 +46,10 @@ def parse_options(values: Iterable[tuple[str, str]]) -> JobOptions:
     """
     found: dict[str, Any] = {}
     for name, value in values:
+        if name in FILE_FIELDS:
+            if value:
+                raise RequestError("invalid", f"The field {name} takes a file.")
+            continue
         if name not in JobOptions.model_fields:
             raise RequestError("invalid", f"There is no option of this name. There are: {', '.join(JobOptions.model_fields)}.")
         if not value.strip():
@@ -118,9 +125,8 @@ def seal(folder: Path, kind: Kind, options: JobOptions, settings: Settings, jobs
 
 
 def _refuse_other_fields(files: list[Part]) -> None:
-    known = {FILES, *(sequence.value for sequence in PAPER_ORDER)}
-    if any(part.name not in known for part in files):
-        raise RequestError("invalid", f"A file is in a field of another name. Fields for files are: {', '.join(sorted(known))}.")
+    if any(part.name not in FILE_FIELDS for part in files):
+        raise RequestError("invalid", f"A file is in a field of another name. Fields for files are: {', '.join(sorted(FILE_FIELDS))}.")
 
 
 def _size(part: Part) -> int:
