@@ -99,7 +99,7 @@ def main(text: str) -> None:
     values = json.loads(text)
     values["limits"] = Limits(**values["limits"])
     values["folder"] = Path(values["folder"])
-    for name in ("worker_command", "host_names"):
+    for name in ("worker_command", "host_names", "send_login"):
         if name in values:
             values[name] = tuple(values[name])
     listen(Settings(**values), click.echo)

@@ -29,6 +29,7 @@ COMMANDS = {
     "report": "Write reports (HTML, PDF) of segmented cases.",
     "serve": "Serve a team: uploads, a queue, pages, REST, DICOMweb.",
     "timeline": "Report one patient over several time points.",
+    "pacs": "Find, fetch and store studies in a DICOMweb archive.",
     "evaluate": "Score label maps against references.",
     "train": "Train a network on labelled cases.",
     "study": "Cross-validate and compare a table of experiments.",

@@ -34,9 +34,10 @@ MAX_TOKEN_FILE_BYTES = 4096
 @click.option("--keep-hours", type=click.FloatRange(min=0.01), default=24.0, show_default=True, help="How long scans and results stay after a job's end.")
 @click.option("--study-quiet-seconds", type=click.FloatRange(min=1), default=30.0, show_default=True, help="Silence after which a DICOMweb study is complete.")
 @click.option("--send-to", metavar="URL", help="DICOMweb service that gets the objects of each job that came by DICOMweb.")
+@click.option("--login-file", type=GivenPath(), help="File with USER:PASSWORD for --send-to.")
 def command(folder: Path, host: str, port: int, token_file: Path | None, host_names: tuple[str, ...], workers: int | None, threads: int | None,
             max_upload_gb: float, max_waiting: int, job_memory_gb: float, job_minutes: float, keep_hours: float, study_quiet_seconds: float,
-            send_to: str | None) -> None:  # fmt: skip
+            send_to: str | None, login_file: Path | None) -> None:  # fmt: skip
     """Serve segmentation to a team: scans in by browser, REST or DICOMweb; label map, volumes, report and DICOM objects out.
 
     \b
@@ -56,7 +57,7 @@ def command(folder: Path, host: str, port: int, token_file: Path | None, host_na
         job_seconds=job_minutes * 60,
         keep_seconds=keep_hours * 3600,
     )
-    serve(Settings(folder, host, port, _token(token_file), workers, threads, host_names, study_quiet_seconds, send_to, limits))
+    serve(Settings(folder, host, port, _token(token_file), workers, threads, host_names, study_quiet_seconds, send_to, _login(login_file), limits))
 
 
 def serve(settings: Settings) -> None:
@@ -71,6 +72,12 @@ def serve(settings: Settings) -> None:
     from gliomask.server.listen import listen
 
     listen(settings, lambda url: echo(f"Listening on {url}. Stop with Ctrl-C; jobs that run then are begun again at the next start."))
+
+
+def _login(login_file: Path | None) -> tuple[str, str] | None:
+    from gliomask.cli.pacs import read_login
+
+    return None if login_file is None else read_login(login_file)
 
 
 def _token(token_file: Path | None) -> str | None:

@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel
 
 from gliomask.server.desk import FORM, Desk, desk_of
-from gliomask.server.jobs import ID_PATTERN, Failure, Job, JobOptions, Kind, Progress, ResultFile, State
+from gliomask.server.jobs import ID_PATTERN, Delivery, Failure, Job, JobOptions, Kind, Progress, ResultFile, State
 from gliomask.server.problems import KINDS, RequestError
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
@@ -42,6 +42,7 @@ class JobView(BaseModel):
     notes: tuple[str, ...]
     volumes_ml: dict[str, float]
     expected_dice: dict[str, float]
+    delivery: Delivery
 
 
 def view(job: Job, desk: Desk) -> JobView:
@@ -64,6 +65,7 @@ def view(job: Job, desk: Desk) -> JobView:
         notes=() if outcome is None else outcome.notes,
         volumes_ml={} if outcome is None else outcome.volumes_ml,
         expected_dice={} if outcome is None else outcome.expected_dice,
+        delivery=job.delivery,
     )
 
 

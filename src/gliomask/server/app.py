@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -16,11 +16,13 @@ from starlette.responses import Response
 
 from gliomask import __version__
 from gliomask.files.lock import locked
-from gliomask.server import api, health, pages
+from gliomask.server import api, dicomweb, health, pages
 from gliomask.server.answers import refused
+from gliomask.server.delivery import PAUSE_SECONDS, deliver
 from gliomask.server.desk import Desk
 from gliomask.server.events import Watch
 from gliomask.server.guard import Guard
+from gliomask.server.jobs import Delivery
 from gliomask.server.keeper import Folders, expire, recover
 from gliomask.server.metrics import Metrics
 from gliomask.server.pool import Pool
@@ -28,11 +30,15 @@ from gliomask.server.problems import KINDS, RequestError
 from gliomask.server.receive import Receiver
 from gliomask.server.settings import Settings
 from gliomask.server.store import JobStore
+from gliomask.server.studies import Studies
 
 log = logging.getLogger("gliomask.server")
 
 TIDY_SECONDS = 60.0
 """Expired jobs are looked for so often."""
+
+STUDY_SECONDS = 1.0
+"""Complete studies, and objects to be sent, are looked for so often."""
 
 ABOUT = "Send the four MR sequences of a glioma patient; get a label map, volumes, a report and DICOM objects. Research software, not a medical device."
 
@@ -54,20 +60,22 @@ def create_app(settings: Settings) -> FastAPI:
             recover(folders, store, settings.limits)
             watch = Watch()
             pool = Pool(settings, store, folders.jobs, watch, metrics)
-            app.state.desk = Desk(settings, folders, store, pool, watch, metrics, Receiver(folders.incoming, settings.limits))
+            app.state.desk = Desk(
+                settings, folders, store, pool, watch, metrics, Receiver(folders.incoming, settings.limits), Studies(settings, folders, store)
+            )
             pool.start()
-            tidying = asyncio.create_task(_tidy(app.state.desk))
+            tasks = [asyncio.create_task(work(app.state.desk)) for work in (_tidy, _complete, _deliver)]
             try:
                 yield
             finally:
-                tidying.cancel()
-                with suppress(asyncio.CancelledError):
-                    await tidying
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
                 await pool.stop()
                 store.close()
 
     app = FastAPI(title="gliomask", version=__version__, description=ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None)
-    for router in (api.router, health.router, pages.router):
+    for router in (api.router, dicomweb.router, health.router, pages.router):
         app.include_router(router)
     app.add_middleware(Guard, settings=settings, metrics=metrics)
     app.add_exception_handler(RequestError, _problem)
@@ -84,6 +92,29 @@ async def _tidy(desk: Desk) -> None:
         except Exception:
             log.exception("expired jobs could not be removed; tried again in %s s", TIDY_SECONDS)
         await asyncio.sleep(TIDY_SECONDS)
+
+
+async def _complete(desk: Desk) -> None:
+    while True:
+        try:
+            if await asyncio.to_thread(desk.studies.complete):
+                desk.pool.wake()
+        except Exception:
+            log.exception("a study could not become a job; tried again in %s s", STUDY_SECONDS)
+        await asyncio.sleep(STUDY_SECONDS)
+
+
+async def _deliver(desk: Desk) -> None:
+    while desk.settings.send_to is not None:
+        failed = False
+        try:
+            for job in await asyncio.to_thread(desk.store.due):
+                state = await asyncio.to_thread(deliver, desk.settings, desk.store, job, desk.objects(job))
+                failed |= state is not Delivery.SENT
+        except Exception:
+            log.exception("objects could not be sent; tried again in %s s", PAUSE_SECONDS)
+            failed = True
+        await asyncio.sleep(PAUSE_SECONDS if failed else STUDY_SECONDS)
 
 
 async def _problem(request: Request, error: Exception) -> Response:

@@ -18,7 +18,7 @@ from gliomask.files.json import read_json
 from gliomask.io.brats import CaseFiles, explicit_case
 from gliomask.io.dicom.archive import opened
 from gliomask.io.dicom.convert import convert
-from gliomask.io.dicom.drawn_on import CONVERSION
+from gliomask.io.dicom.drawn_on import CONVERSION, drawn_on
 from gliomask.io.dicom.export import Kinds, export
 from gliomask.io.gunzip import GZIP_MAGIC
 from gliomask.io.nifti import is_nifti_name, stem
@@ -160,12 +160,19 @@ def _scans_in_dicom(place: Path, absent: frozenset[Sequence]) -> dict[Sequence, 
     return {sequence: path for sequence, path in paths.items() if sequence not in absent}
 
 
+def _series_of_prepared() -> str | None:
+    """The series that the objects of a prepared case refer to: all of its series have the label map's grid, and T1ce shows most of the tumour."""
+    chosen = read_json(SCANS / CONVERSION)["dicom"]["chosen"]
+    return next((str(chosen[sequence]) for sequence in (Sequence.T1CE, Sequence.FLAIR) if sequence in chosen), None)
+
+
 def _dicom_objects(layout: CaseLayout, place: Path, options: JobOptions, report: Report) -> tuple[str, ...]:
     """Writes the segmentation and the report with volumes as DICOM; returns a note where the series' headers do not allow it."""
     report("writing DICOM objects", 0, 0)
     kinds = Kinds(segmentation=True, structure_set=False, report=True)
     try:
-        written = export(layout.label_map, place, layout.folder, kinds, convention(options.labels), overwrite=True)
+        number = None if drawn_on(layout.label_map) is not None else _series_of_prepared()
+        written = export(layout.label_map, place, layout.folder, kinds, convention(options.labels), number=number, overwrite=True)
     except GliomaskError as error:
         return (f"No DICOM objects were written: {error}",)
     left_out = (f"Left empty or out of the DICOM objects, since not valid in the series: {', '.join(written.left_out)}.",) if written.left_out else ()

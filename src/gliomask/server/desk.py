@@ -20,6 +20,7 @@ from gliomask.server.problems import RequestError
 from gliomask.server.receive import Receiver
 from gliomask.server.settings import Settings
 from gliomask.server.store import JobStore
+from gliomask.server.studies import Studies
 
 log = logging.getLogger("gliomask.server")
 
@@ -37,6 +38,7 @@ class Desk:
     watch: Watch
     metrics: Metrics
     receiver: Receiver
+    studies: Studies
 
     async def accept(self, request: Request) -> Job:
         """Receives an upload and makes a job of it, which is on disk and in the table when this returns.
@@ -90,6 +92,12 @@ class Desk:
         if found is None or not path.is_file():
             raise RequestError("no_such_result")
         return path
+
+    def objects(self, job: Job) -> list[Path]:
+        """Returns the DICOM objects of a job that is done."""
+        names = [] if job.outcome is None else [file.name for file in job.outcome.results if file.name.endswith(".dcm")]
+        paths = [self.folders.jobs / job.id / "results" / name for name in names]
+        return [path for path in paths if path.is_file()]
 
     async def cancel(self, job_id: str) -> Job:
         """Cancels a job that waits or runs, and returns it.

@@ -19,7 +19,7 @@ from gliomask.io.gunzip import GZIP_MAGIC
 from gliomask.io.nifti import SINGLE_FILE_MAGIC, is_nifti_name, stem
 from gliomask.models.shelf import shipped_names
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence, sequence_of_file_name
-from gliomask.server.jobs import Job, JobOptions, Kind, State, new_id
+from gliomask.server.jobs import Delivery, Job, JobOptions, Kind, State, new_id
 from gliomask.server.multipart import Part
 from gliomask.server.problems import RequestError
 from gliomask.server.settings import Settings
@@ -110,12 +110,13 @@ def make_job(folder: Path, parts: list[Part], settings: Settings, jobs: Path) ->
     return seal(folder, kind, options, settings, jobs)
 
 
-def seal(folder: Path, kind: Kind, options: JobOptions, settings: Settings, jobs: Path, study_uid: str = "") -> Job:
-    """Gives a folder that holds `input` its order and its name; returns the job."""
+def seal(folder: Path, kind: Kind, options: JobOptions, settings: Settings, jobs: Path, *, job_id: str = "", study_uid: str = "") -> Job:
+    """Gives a folder that holds `input` its order and its name among the jobs; returns the job. A study that is sent on later is due for that."""
     limits = settings.limits
     order = Order(kind=kind, options=options, threads=settings.threads_of_each, memory_bytes=limits.job_memory_bytes, file_bytes=limits.job_file_bytes)
     write_bytes(folder / ORDER, (json.dumps(order.model_dump(mode="json")) + "\n").encode())
-    job = Job(new_id(), kind, State.QUEUED, options, time.time(), study_uid=study_uid)
+    delivery = Delivery.DUE if study_uid and settings.send_to is not None else Delivery.NONE
+    job = Job(job_id or new_id(), kind, State.QUEUED, options, time.time(), study_uid=study_uid, delivery=delivery)
     for inner in (folder / "input" / "dicom", folder / "input", folder):
         if inner.is_dir():
             flush_folder(inner)

@@ -43,20 +43,29 @@ class Kind(StrEnum):
     DICOM = "dicom"
 
 
+class Delivery(StrEnum):
+    """Whether a job's DICOM objects have reached the archive that the server sends to."""
+
+    NONE = "none"
+    DUE = "due"
+    SENT = "sent"
+    FAILED = "failed"
+
+
 class JobOptions(BaseModel):
     """How a job is to be segmented. That the model is one that comes with gliomask is checked where a job is made (`incoming`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    title: Title = Field("", description="How the job is called on pages; leave out what identifies the patient.")
-    model: str = Field("", description="Name of a shipped model; empty for the default.", max_length=80)
-    labels: Literal["brats2021", "brats2023"] = Field("brats2021", description="Which numbers the label map holds: enhancing tumour is 4 or 3.")
-    raw: Literal["auto", "always", "never"] = Field("auto", description="Register and strip the scans first: where they need it, always, or never.")
-    without: tuple[Sequence, ...] = Field((), description="Sequences that the patient does not have.", max_length=3)
-    flips: bool = Field(False, description="Average over mirror images: four times as long.")
-    probabilities: bool = Field(False, description="Also write the probability of each label.")
-    uncertainty: bool = Field(False, description="Also write the uncertainty of each voxel.")
-    strict: bool = Field(False, description="Refuse scans that look wrong instead of warning.")
+    title: Title = Field(default="", description="How the job is called on pages; leave out what identifies the patient.")
+    model: str = Field(default="", description="Name of a shipped model; empty for the default.", max_length=80)
+    labels: Literal["brats2021", "brats2023"] = Field(default="brats2021", description="Which numbers the label map holds: enhancing tumour is 4 or 3.")
+    raw: Literal["auto", "always", "never"] = Field(default="auto", description="Register and strip the scans first: where they need it, always, or never.")
+    without: tuple[Sequence, ...] = Field(default=(), description="Sequences that the patient does not have.", max_length=3)
+    flips: bool = Field(default=False, description="Average over mirror images: four times as long.")
+    probabilities: bool = Field(default=False, description="Also write the probability of each label.")
+    uncertainty: bool = Field(default=False, description="Also write the uncertainty of each voxel.")
+    strict: bool = Field(default=False, description="Refuse scans that look wrong instead of warning.")
 
     @field_validator("title")
     @classmethod
@@ -132,6 +141,8 @@ class Job:
         attempts: how often it was begun.
         outcome: how it ended; None before.
         study_uid: of the study that came by DICOMweb, else empty. It identifies an examination: it is not shown or logged.
+        delivery: whether its DICOM objects have reached the archive.
+        deliveries: how often they were sent.
     """
 
     id: str
@@ -145,6 +156,8 @@ class Job:
     attempts: int = 0
     outcome: Outcome | None = None
     study_uid: str = field(default="", repr=False)
+    delivery: Delivery = Delivery.NONE
+    deliveries: int = 0
 
     @property
     def short(self) -> str:

@@ -83,7 +83,16 @@ def recover(folders: Folders, store: JobStore, limits: Limits) -> None:
         failure = Failure(code="interrupted", message=message, hint="Send the scans again; if the server ends again, tell whoever runs it.")
         store.finish(job.id, State.FAILED, Outcome(failure=failure), limits.keep_seconds)
         log.warning("job %s was interrupted %d times and failed", job.short, job.attempts)
+    _sweep(folders, store)
+
+
+def _sweep(folders: Folders, store: JobStore) -> None:
+    """Removes folders that nothing in the table stands for."""
     known, studies = store.ids(), {study.folder for study in store.studies()}
+    for name in studies:
+        # The server ended between giving the study's folder its place and noting the job.
+        if (folders.jobs / name).is_dir() and not (folders.studies / name).exists():
+            (folders.jobs / name).rename(folders.studies / name)
     for left in folders.incoming.iterdir():
         _remove(left)
     for folder in folders.jobs.iterdir():

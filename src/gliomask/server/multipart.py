@@ -24,8 +24,8 @@ MAX_VALUES = 64
 MAX_HEADERS, MAX_HEADER_BYTES = 16, 4096
 """Of one part."""
 
-MAX_BOUNDARY_LETTERS = 70
-"""RFC 2046, 5.1.1."""
+MAX_BOUNDARY_LETTERS = 200
+"""RFC 2046, 5.1.1 allows 70, but Orthanc writes 73."""
 
 
 @dataclass(frozen=True)

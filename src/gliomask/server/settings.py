@@ -80,6 +80,7 @@ class Settings:
         host_names: names under which browsers may call the server, besides those of loopback and `host`.
         study_quiet_seconds: without a further instance, until a study that came by DICOMweb is taken as complete.
         send_to: DICOMweb service that gets the DICOM objects of each job that came by DICOMweb; None for none.
+        send_login: user and password there.
         limits: see `Limits`.
         worker_command: what runs a job; a job's folder is its last argument.
 
@@ -96,6 +97,7 @@ class Settings:
     host_names: tuple[str, ...] = ()
     study_quiet_seconds: float = 30.0
     send_to: str | None = None
+    send_login: tuple[str, str] | None = field(default=None, repr=False)
     limits: Limits = Limits()
     worker_command: tuple[str, ...] = WORKER_COMMAND
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gliomask.errors import FileFormatError
-from gliomask.server.jobs import Failure, Job, JobOptions, Kind, Outcome, State
+from gliomask.server.jobs import Delivery, Failure, Job, JobOptions, Kind, Outcome, State
 
 VERSION = 1
 """Of the table; written into the file (`PRAGMA user_version`)."""
@@ -20,14 +20,15 @@ VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
   id TEXT PRIMARY KEY, kind TEXT NOT NULL, state TEXT NOT NULL, options TEXT NOT NULL, created REAL NOT NULL, started REAL, finished REAL,
-  expires REAL, attempts INTEGER NOT NULL DEFAULT 0, outcome TEXT, study_uid TEXT NOT NULL DEFAULT ''
+  expires REAL, attempts INTEGER NOT NULL DEFAULT 0, outcome TEXT, study_uid TEXT NOT NULL DEFAULT '',
+  delivery TEXT NOT NULL DEFAULT 'none', deliveries INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, created);
 CREATE INDEX IF NOT EXISTS jobs_by_study ON jobs (study_uid) WHERE study_uid != '';
 CREATE TABLE IF NOT EXISTS studies (study_uid TEXT PRIMARY KEY, folder TEXT NOT NULL, instances INTEGER NOT NULL, received REAL NOT NULL) STRICT;
 """
 
-_COLUMNS = "id, kind, state, options, created, started, finished, expires, attempts, outcome, study_uid"
+_COLUMNS = "id, kind, state, options, created, started, finished, expires, attempts, outcome, study_uid, delivery, deliveries"
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class JobStore:
     def add(self, job: Job) -> None:
         """Adds a new job; it is on disk when this returns."""
         with self._transaction() as db:
-            db.execute(f"INSERT INTO jobs ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", _values(job))
+            db.execute(f"INSERT INTO jobs ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", _values(job))
 
     def get(self, job_id: str) -> Job | None:
         """Returns one job, or None."""
@@ -87,11 +88,19 @@ class JobStore:
 
     def newest(self, state: State | None = None, limit: int = 100, study_uid: str | None = None) -> list[Job]:
         """Returns jobs, the newest first."""
-        if study_uid is not None:
-            return self._jobs("WHERE study_uid = ? ORDER BY created DESC LIMIT ?", study_uid, limit)
-        if state is None:
-            return self._jobs("ORDER BY created DESC LIMIT ?", limit)
-        return self._jobs("WHERE state = ? ORDER BY created DESC LIMIT ?", state.value, limit)
+        wanted = {"state": None if state is None else state.value, "study_uid": study_uid}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        where = f"WHERE {' AND '.join(f'{name} = ?' for name in given)}" if given else ""
+        return self._jobs(f"{where} ORDER BY created DESC LIMIT ?", *given.values(), limit)
+
+    def due(self) -> list[Job]:
+        """Returns jobs whose objects are to be sent to the archive, the oldest first."""
+        return self._jobs("WHERE delivery = ? AND state = ? ORDER BY finished", Delivery.DUE.value, State.DONE.value)
+
+    def delivered(self, job_id: str, delivery: Delivery) -> None:
+        """Notes how sending a job's objects went."""
+        with self._transaction() as db:
+            db.execute("UPDATE jobs SET delivery = ?, deliveries = deliveries + 1 WHERE id = ?", (delivery.value, job_id))
 
     def counts(self) -> dict[State, int]:
         """Returns how many jobs stand where."""
@@ -127,8 +136,9 @@ class JobStore:
     def finish(self, job_id: str, state: State, outcome: Outcome, keep_seconds: float) -> bool:
         """Ends a job that waits or runs; False where it had ended already, and then nothing is changed."""
         now = time.time()
-        sql = "UPDATE jobs SET state = ?, outcome = ?, finished = ?, expires = ? WHERE id = ? AND state IN (?, ?)"
-        values = (state.value, outcome.model_dump_json(), now, now + keep_seconds, job_id, State.QUEUED.value, State.RUNNING.value)
+        sql = """UPDATE jobs SET state = ?, outcome = ?, finished = ?, expires = ?, delivery = iif(? = 'done', delivery, 'none')
+                 WHERE id = ? AND state IN (?, ?)"""
+        values = (state.value, outcome.model_dump_json(), now, now + keep_seconds, state.value, job_id, State.QUEUED.value, State.RUNNING.value)
         with self._transaction() as db:
             return db.execute(sql, values).rowcount == 1
 
@@ -180,7 +190,7 @@ class JobStore:
     def study_becomes(self, study: Study, job: Job) -> None:
         """Turns a study into a job, in one step."""
         with self._transaction() as db:
-            db.execute(f"INSERT INTO jobs ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", _values(job))
+            db.execute(f"INSERT INTO jobs ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", _values(job))
             db.execute("DELETE FROM studies WHERE study_uid = ?", (study.study_uid,))
 
     def _jobs(self, where: str, *values: Any) -> list[Job]:
@@ -205,11 +215,22 @@ CANCELLED = Outcome(failure=Failure(code="cancelled", message="The job was cance
 def _values(job: Job) -> tuple[Any, ...]:
     outcome = None if job.outcome is None else job.outcome.model_dump_json()
     times = (job.created, job.started, job.finished, job.expires)
-    return (job.id, job.kind.value, job.state.value, job.options.model_dump_json(), *times, job.attempts, outcome, job.study_uid)
+    return (
+        job.id,
+        job.kind.value,
+        job.state.value,
+        job.options.model_dump_json(),
+        *times,
+        job.attempts,
+        outcome,
+        job.study_uid,
+        job.delivery.value,
+        job.deliveries,
+    )
 
 
 def _job(row: tuple[Any, ...]) -> Job:
-    job_id, kind, state, options, created, started, finished, expires, attempts, outcome, study_uid = row
+    job_id, kind, state, options, created, started, finished, expires, attempts, outcome, study_uid, delivery, deliveries = row
     return Job(
         job_id,
         Kind(kind),
@@ -222,4 +243,6 @@ def _job(row: tuple[Any, ...]) -> Job:
         attempts,
         None if outcome is None else Outcome.model_validate_json(outcome),
         study_uid,
+        Delivery(delivery),
+        deliveries,
     )
