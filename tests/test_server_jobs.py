@@ -1,5 +1,6 @@
 """Jobs of a running server: uploads, results, progress, cancelling, expiry, and what is left when a process is killed."""
 
+import gzip
 import hashlib
 import io
 import os
@@ -233,3 +234,56 @@ def test_jobs_end_at_their_time_limit_and_expire(tmp_path, scans):
         wait_for(lambda: not (server.folder / "jobs" / job_id).exists())
         answer = httpx.get(f"{server.url}/api/v1/jobs/{job_id}", trust_env=False)
         assert (answer.status_code, answer.json()["code"]) == (410, "expired")
+
+
+def changed(content: bytes, at: int, new: bytes) -> bytes:
+    raw = bytearray(gzip.decompress(content))
+    raw[at : at + len(new)] = new
+    return gzip.compress(bytes(raw), 1)
+
+
+# Offsets of nifti1.h: dim 40, datatype 70, pixdim 76, vox_offset 108, sform 280.
+HOSTILE = {
+    "more voxels than any memory": (40, b"\x03\0\xff\x7f\xff\x7f\xff\x7f"),
+    "no voxels": (40, b"\x03\0\0\0\0\0\0\0"),
+    "a negative dimension": (40, b"\x03\0\xff\xff\x10\0\x10\0"),
+    "99 dimensions": (40, b"\x63\0"),
+    "an unknown data type": (70, b"\xff\x7f"),
+    "voxels beyond the end": (108, np.float32(1e9).tobytes()),
+    "voxels inside the header": (108, np.float32(-8).tobytes()),
+    "an affine that is no number": (280, np.float32("nan").tobytes() * 12),
+    "an affine of zeros": (280, np.float32(0).tobytes() * 12),
+}
+
+
+def test_hostile_headers_end_as_failed_jobs_with_a_reason(server, client, scans, tmp_path):
+    content, ids = scans["t1"].read_bytes(), {}
+    for name, (at, new) in HOSTILE.items():
+        (tmp_path / "t1.nii.gz").write_bytes(changed(content, at, new))
+        ids[name] = client.submit(scans | {"t1": tmp_path / "t1.nii.gz"})["id"]
+    for name, job_id in ids.items():
+        job = client.wait(job_id)
+        assert (job["state"], job["failure"]["code"]) == ("failed", "input"), (name, job)
+        assert "t1.nii.gz" in job["failure"]["message"], name
+        assert str(server.folder) not in str(job), name
+
+
+def test_the_pages_take_scans_show_jobs_and_remove_them(server, scans):
+    with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as browser:
+        empty = [("files", ("", b"")), ("model", (None, "")), ("without", (None, ""))]
+        sent = browser.post("/jobs", files=[*empty, *((name, (path.name, path.read_bytes())) for name, path in scans.items())])
+        assert sent.status_code == 303, sent.text
+        page = sent.headers["location"]
+        text = wait_for(lambda: "Volumes" in (found := browser.get(page).text) and found)
+        assert 'id="viewer"' in text
+        report = browser.get(f"{page}/report")
+        assert report.headers["content-type"].startswith("text/html")
+        assert "sandbox" in report.headers["content-security-policy"]
+        assert browser.get(f"{page}/picture").content.startswith(b"\x89PNG")
+        assert page in browser.get("/").text
+        assert browser.post(f"{page}/cancel").headers["location"] == page
+        assert browser.post(f"{page}/delete").status_code == 303
+        gone = browser.get(page, headers={"Accept": "text/html"})
+        assert (gone.status_code, "have expired" in gone.text) == (410, True)
+        assert page not in browser.get("/").text
+        assert browser.get("/nothing", headers={"Accept": "text/html"}).text.startswith("<!doctype html>")
