@@ -63,6 +63,33 @@ def test_dicom_files_of_a_browser_become_a_result_with_objects(server, study):
     assert {"case_seg.nii.gz", "case_seg_seg.dcm", "case_seg_sr.dcm"} <= {file["name"] for file in job["results"]}, job["notes"]
 
 
+def test_other_files_in_a_folder_of_dicom_files_do_not_matter(server, study):
+    (study[0].parent / "README.txt").write_text("burnt by the scanner")
+    with server.client() as client:
+        job = client.wait(client.submit(study[0].parent.parent, raw="never")["id"])
+    assert job["state"] == "done", job["failure"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda dataset: setattr(dataset, "Rows", 65535),
+        lambda dataset: setattr(dataset, "PixelSpacing", ["0", "0"]),
+        lambda dataset: setattr(dataset, "PatientID", "somebody else"),
+        lambda dataset: delattr(dataset, "PixelData"),
+    ],
+)
+def test_hostile_dicom_headers_end_as_failed_jobs_that_name_nobody(server, study, damage):
+    for path in study[: len(study) // 2]:
+        dataset = pydicom.dcmread(path)
+        damage(dataset)
+        dataset.save_as(path)
+    with server.client() as client:
+        job = client.wait(client.submit(study[0].parent.parent, raw="never")["id"])
+    assert (job["state"], job["failure"]["code"]) == ("failed", "input"), job
+    assert not [word for word in ("SMITH", "4711", "somebody", str(server.folder)) if word in str(job)]
+
+
 def test_a_study_that_comes_in_pieces_becomes_one_job_and_gives_its_objects(server, tmp_path):
     uid = generate_uid()
     paths = write_study(tmp_path / "s", uid)

@@ -85,14 +85,17 @@ def test_the_archive_of_results_holds_them_all(server, client, scans, tmp_path):
 
 
 def test_a_folder_and_a_zip_are_told_apart_by_names_of_files(client, scans, tmp_path):
+    # What is no scan of the four is left out, and that is said.
+    (next(iter(scans.values())).parent / "tiny_seg.nii.gz").write_bytes(scans["t1"].read_bytes())
     archive = tmp_path / "patient.zip"
     with zipfile.ZipFile(archive, "w") as packed:
-        for path in scans.values():
+        for path in [*scans.values(), scans["t1"].with_name("tiny_seg.nii.gz")]:
             packed.write(path, f"some/{path.name}")
     ids = [client.submit(place)["id"] for place in (next(iter(scans.values())).parent, archive)]
     by_folder, by_zip = (client.wait(job_id) for job_id in ids)
     assert by_folder["state"] == by_zip["state"] == "done", (by_folder, by_zip)
     assert by_folder["volumes_ml"] == by_zip["volumes_ml"]
+    assert by_folder["notes"] == by_zip["notes"] == ["1 file was left out: by name or content no scan of the four sequences."]
 
 
 def test_two_patients_at_once_get_their_own_results(client, tmp_path, fake_model):

@@ -30,6 +30,7 @@ from gliomask.reporting import Reporting, with_reports
 from gliomask.results.layout import CaseLayout
 from gliomask.segmentation import Options, Segmenter
 from gliomask.sequences import PAPER_ORDER, Sequence, sequence_of_file_name
+from gliomask.server.arrange import left_out_note
 from gliomask.server.jobs import JobOptions, Kind
 
 CASE = "case"
@@ -75,7 +76,7 @@ def segment_job(kind: Kind, options: JobOptions, threads: int, report: Report) -
     """
     report("reading", 0, 0)
     layout = CaseLayout.of(RESULTS, CASE)
-    with _case_files(kind, options) as (files, dicom):
+    with _case_files(kind, options) as (files, dicom, left_out):
         writing = Writing(convention(options.labels), options.probabilities, True, True, options.strict, options.uncertainty)
         writing = with_reports(writing, Reporting(("html", "json"), overwrite=True))
         how = Options(options.model or DEFAULT_MODEL, threads=threads, flips=options.flips)
@@ -91,7 +92,7 @@ def segment_job(kind: Kind, options: JobOptions, threads: int, report: Report) -
                 RawOptions(options.raw),
                 lambda line: report(line, 0, 0),
             )
-        notes = () if dicom is None else _dicom_objects(layout, dicom, options, report)
+        notes = left_out_note(left_out) + (() if dicom is None else _dicom_objects(layout, dicom, options, report))
     volumes = read_json(layout.volumes_json)["regions"]
     return Segmented(
         tuple(flag.message for flag in result.flags),
@@ -102,17 +103,18 @@ def segment_job(kind: Kind, options: JobOptions, threads: int, report: Report) -
 
 
 @contextmanager
-def _case_files(kind: Kind, options: JobOptions) -> Iterator[tuple[CaseFiles, Path | None]]:
-    """The case's files, and where its DICOM files lie, if it came as such."""
+def _case_files(kind: Kind, options: JobOptions) -> Iterator[tuple[CaseFiles, Path | None, int]]:
+    """The case's files; where its DICOM files lie, if it came as such; how many files of an archive were left out."""
     absent = frozenset(options.without)
     if kind is Kind.NIFTI:
         found = {sequence: path for sequence in PAPER_ORDER for path in INPUT.glob(f"{sequence.value}.nii*")}
-        yield explicit_case(CASE, found, without=absent), None
+        yield explicit_case(CASE, found, without=absent), None, 0
     elif kind is Kind.ARCHIVE and any(is_nifti_name(Path(name)) for name in _names(ARCHIVE)):
-        yield explicit_case(CASE, _scans_in_archive(absent), without=absent), None
+        scans, left_out = _scans_in_archive(absent)
+        yield explicit_case(CASE, scans, without=absent), None, left_out
     else:
         place = ARCHIVE if kind is Kind.ARCHIVE else INSTANCES
-        yield explicit_case(CASE, _scans_in_dicom(place, absent), without=absent), place
+        yield explicit_case(CASE, _scans_in_dicom(place, absent), without=absent), place, 0
 
 
 def _names(archive: Path) -> list[str]:
@@ -124,15 +126,21 @@ def _names(archive: Path) -> list[str]:
         return []
 
 
-def _scans_in_archive(absent: frozenset[Sequence]) -> dict[Sequence, Path]:
-    """Unpacks a zip of NIfTI files, within the limits of `io.dicom.archive`; which sequence a file holds is decided by its name in the archive."""
+def _scans_in_archive(absent: frozenset[Sequence]) -> tuple[dict[Sequence, Path], int]:
+    """Unpacks a zip of NIfTI files, within the limits of `io.dicom.archive`; which sequence a file holds is decided by its name in the archive.
+
+    Returns:
+        The files, and how many others were left out.
+    """
     found: dict[Sequence, Path] = {}
+    left_out = 0
     SCANS.mkdir(exist_ok=True)
     with opened(ARCHIVE) as place:
         for path, name in sorted(place.names.items()):
             inner = PurePosixPath(name.replace("\\", "/"))
             sequence = sequence_of_file_name(stem(Path(inner.name))) if is_nifti_name(Path(inner.name)) else None
             if sequence is None or sequence in absent or inner.name.startswith("."):
+                left_out += 1
                 continue
             if sequence in found:
                 raise CaseError(f"The archive holds two files for {sequence.value}. Pack the four files of one patient alone.")
@@ -144,7 +152,7 @@ def _scans_in_archive(absent: frozenset[Sequence]) -> dict[Sequence, Path]:
             f"The archive holds no file for {', '.join(missing)}. Name the files after their sequences, such as NAME_flair.nii.gz, "
             "or say which sequences the patient does not have."
         )
-    return found
+    return found, left_out
 
 
 def _ending(path: Path) -> str:

@@ -62,6 +62,7 @@ class Order(BaseModel):
         threads: of the engine.
         memory_bytes: of address space, for each process.
         file_bytes: of any file that is written.
+        notes: of what the upload held besides, for the outcome.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -71,6 +72,7 @@ class Order(BaseModel):
     threads: int
     memory_bytes: int
     file_bytes: int
+    notes: tuple[str, ...] = ()
 
 
 def main(arguments: list[str]) -> int:
@@ -112,9 +114,13 @@ def run(order: Order, report: Callable[[str, int, int], None]) -> Outcome:
         shutil.rmtree(temporary, ignore_errors=True)
     seconds = round(time.perf_counter() - start, 2)
     return Outcome(
-        results=results, flags=found.flags, notes=tuple(map(without_paths, found.notes)), volumes_ml=found.volumes_ml, expected_dice=found.expected_dice,
+        results=results,
+        flags=found.flags,
+        notes=(*order.notes, *map(without_paths, found.notes)),
+        volumes_ml=found.volumes_ml,
+        expected_dice=found.expected_dice,
         seconds=seconds,
-    )  # fmt: skip
+    )
 
 
 def _failure(error: GliomaskError) -> Failure:
