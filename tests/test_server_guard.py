@@ -3,17 +3,21 @@
 import gzip
 import io
 import json
+import signal
 import socket
+import subprocess
+import sys
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from click.testing import CliRunner
-from conftest import write_brats_case
+from conftest import DEFAULT_SIGNALS, write_brats_case
 from server_process import running_server, wait_for
 
 from gliomask.errors import UsageError
@@ -323,6 +327,62 @@ def test_slow_uploads_are_ended_and_do_not_stop_others(server, scans, pause):
         for answer in drips:
             assert b" 408 " in answer or answer == b"ended", answer
     wait_for(lambda: not left_of_uploads(server), 10)
+
+
+@pytest.mark.server
+def test_connections_without_a_request_are_closed(server):
+    address = urlsplit(server.url)
+    opened = [socket.create_connection((address.hostname, address.port), timeout=15) for _ in range(40)]
+    for number, connection in enumerate(opened):
+        # Some say nothing, some begin a head and never end it.
+        connection.sendall(b"" if number % 2 else b"GET / HTTP/1.1\r\nHost: ")
+    assert get(server, "/healthz").status_code == 200
+    for connection in opened:
+        assert connection.recv(100) == b""
+        connection.close()
+
+
+@pytest.mark.server
+def test_more_connections_than_allowed_are_closed_at_once(tmp_path):
+    with running_server(tmp_path / "data", limits={"connections": 5}) as server:
+        address = urlsplit(server.url)
+        opened = [socket.create_connection((address.hostname, address.port), timeout=5) for _ in range(8)]
+        assert [connection.recv(1) for connection in opened[5:]] == [b""] * 3
+        for connection in opened:
+            connection.close()
+        wait_for(lambda: _answers(server))
+
+
+def _answers(server) -> bool:
+    try:
+        return get(server, "/healthz").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.mark.server
+def test_the_command_serves_and_ends_with_its_signal(tmp_path):
+    token = tmp_path / "token"
+    token.write_text(TOKEN + "\n")
+    program = f"{DEFAULT_SIGNALS}from gliomask.cli.main import main; main()"
+    command = [sys.executable, "-c", program, "serve", "-o", str(tmp_path / "data"), "--port", "0", "--token-file", str(token)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        line = process.stdout.readline()
+        assert line.startswith("Listening on http://127.0.0.1:")
+        url = line.split()[2].rstrip(".")
+        wait_for(lambda: _answers(SimpleNamespace(url=url)))
+        assert httpx.get(f"{url}/api/v1/jobs", trust_env=False).status_code == 401
+        assert httpx.get(f"{url}/api/v1/jobs", headers={"Authorization": f"Bearer {TOKEN}"}, trust_env=False).json() == []
+        # The folder is the server's user's alone, and no second server gets in.
+        assert (tmp_path / "data").stat().st_mode & 0o077 == 0
+        assert (tmp_path / "data" / "jobs.sqlite3").stat().st_mode & 0o077 == 0
+        second = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert second.returncode == 2
+        assert "another server runs in this folder" in second.stderr
+        assert "Traceback" not in second.stderr
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 143
+        assert TOKEN not in process.stderr.read()
 
 
 @pytest.mark.server

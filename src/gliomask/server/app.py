@@ -15,7 +15,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from gliomask import __version__
-from gliomask.files.lock import locked
 from gliomask.server import api, dicomweb, health, pages
 from gliomask.server.answers import refused
 from gliomask.server.delivery import PAUSE_SECONDS, deliver
@@ -23,7 +22,7 @@ from gliomask.server.desk import Desk
 from gliomask.server.events import Watch
 from gliomask.server.guard import Guard
 from gliomask.server.jobs import Delivery
-from gliomask.server.keeper import Folders, expire, recover
+from gliomask.server.keeper import Folders, expire
 from gliomask.server.metrics import Metrics
 from gliomask.server.pool import Pool
 from gliomask.server.problems import KINDS, RequestError
@@ -43,36 +42,31 @@ STUDY_SECONDS = 1.0
 ABOUT = "Send the four MR sequences of a glioma patient; get a label map, volumes, a report and DICOM objects. Research software, not a medical device."
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Returns the server as an ASGI application. Its folder is locked, and its queue runs, for as long as it is served.
+def create_app(settings: Settings, folders: Folders, store: JobStore) -> FastAPI:
+    """Returns the server as an ASGI application; its queue runs for as long as it is served.
 
     Args:
         settings: of the server.
+        folders: of the server, as `keeper.opened` gives them.
+        store: the table of jobs, likewise.
     """
     metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        folders = Folders(settings.folder)
-        folders.make()
-        with locked(settings.folder, "server"):
-            store = JobStore(folders.table)
-            recover(folders, store, settings.limits)
-            watch = Watch()
-            pool = Pool(settings, store, folders.jobs, watch, metrics)
-            app.state.desk = Desk(
-                settings, folders, store, pool, watch, metrics, Receiver(folders.incoming, settings.limits), Studies(settings, folders, store)
-            )
-            pool.start()
-            tasks = [asyncio.create_task(work(app.state.desk)) for work in (_tidy, _complete, _deliver)]
-            try:
-                yield
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-                await pool.stop()
-                store.close()
+        watch = Watch()
+        pool = Pool(settings, store, folders.jobs, watch, metrics)
+        receiver, studies = Receiver(folders.incoming, settings.limits), Studies(settings, folders, store)
+        app.state.desk = Desk(settings, folders, store, pool, watch, metrics, receiver, studies)
+        pool.start()
+        tasks = [asyncio.create_task(work(app.state.desk)) for work in (_tidy, _complete, _deliver)]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await pool.stop()
 
     app = FastAPI(title="gliomask", version=__version__, description=ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None)
     for router in (api.router, dicomweb.router, health.router, pages.router):

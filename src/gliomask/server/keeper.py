@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gliomask.errors import FileFormatError
 from gliomask.files.atomic import make_folder
 from gliomask.files.json import read_json_as
+from gliomask.files.lock import locked
 from gliomask.server.jobs import Failure, Outcome, State
-from gliomask.server.settings import Limits
+from gliomask.server.settings import Limits, Settings
 from gliomask.server.store import JobStore
 from gliomask.server.worker import OUTCOME
 
@@ -63,6 +66,25 @@ class Folders:
             make_folder(folder)
             if fresh:
                 folder.chmod(PRIVATE)
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[tuple[Folders, JobStore]]:
+    """Opens a server's folder for the one server that uses it, and brings it into order.
+
+    Raises:
+        UsageError: another server uses it, or it cannot be made or written.
+        FileFormatError: its table is of another version, or none.
+    """
+    folders = Folders(settings.folder)
+    folders.make()
+    with locked(settings.folder, "server"):
+        store = JobStore(folders.table)
+        try:
+            recover(folders, store, settings.limits)
+            yield folders, store
+        finally:
+            store.close()
 
 
 def recover(folders: Folders, store: JobStore, limits: Limits) -> None:

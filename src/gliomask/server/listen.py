@@ -8,10 +8,12 @@ from collections.abc import Callable
 
 import uvicorn
 
-from gliomask.errors import UsageError
+from gliomask.errors import GliomaskError, UsageError
 from gliomask.server.app import create_app
-from gliomask.server.keeper import Folders
+from gliomask.server.connections import protocol
+from gliomask.server.keeper import Folders, opened
 from gliomask.server.settings import Settings
+from gliomask.server.store import JobStore
 
 KEEP_ALIVE_SECONDS = 30
 
@@ -31,34 +33,35 @@ def listen(settings: Settings, ready: Callable[[str], None]) -> None:
     Raises:
         UsageError: the port cannot be opened, the folder cannot be made, or another server uses it.
     """
-    Folders(settings.folder).make()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    with opened(settings) as (folders, store), _port(settings) as port:
+        server = uvicorn.Server(_config(settings, folders, store))
+        host, number = port.getsockname()[:2]
+        ready(f"http://{f'[{host}]' if ':' in host else host}:{number}")
+        server.run(sockets=[port])
+        if not server.started:
+            raise GliomaskError("The server could not start; the lines above say why.")
+
+
+def _config(settings: Settings, folders: Folders, store: JobStore) -> uvicorn.Config:
     # Web servers log paths, which hold ids of jobs; this one logs its own lines alone.
-    config = uvicorn.Config(
-        create_app(settings),
+    return uvicorn.Config(
+        create_app(settings, folders, store),
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
-        date_header=True,
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-        http="h11",
+        http=protocol(settings.limits),
         ws="none",
         lifespan="on",
     )
-    with _opened(settings) as port:
-        host, number = port.getsockname()[:2]
-        ready(f"http://{f'[{host}]' if ':' in host else host}:{number}")
-        server = uvicorn.Server(config)
-        server.run(sockets=[port])
-        if not server.started:
-            raise UsageError(f"The server could not start in {settings.folder}; the lines above say why.")
 
 
-def _opened(settings: Settings) -> socket.socket:
+def _port(settings: Settings) -> socket.socket:
     try:
         family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
         port = socket.socket(family, socket.SOCK_STREAM)

@@ -39,7 +39,7 @@ HINTS = {
     "input": "Check the scans and send them again.",
     "model": "Tell whoever runs the server: a model or a program that it needs cannot be used.",
     "limit": "Send a smaller case, or ask whoever runs the server for higher limits.",
-    "quality": "Look at the scans, or send them again without `strict`.",
+    "quality": "Look at the scans. If `strict` was asked for, they can be sent without it.",
     "unexpected": "Try once more; if it fails again, tell whoever runs the server the job's id.",
 }
 """What to do, by code."""
