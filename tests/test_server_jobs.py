@@ -76,6 +76,16 @@ def test_results_do_not_tell_where_the_server_keeps_them(server, client, scans, 
         assert str(server.folder).encode() not in path.read_bytes(), path.name
 
 
+def test_scans_are_given_to_viewers_as_they_came(server, client, scans):
+    job_id = client.wait(client.submit(scans)["id"])["id"]
+    for name, path in scans.items():
+        answer = httpx.get(f"{server.url}/api/v1/jobs/{job_id}/scans/{name}", trust_env=False)
+        assert answer.content == path.read_bytes()
+        assert answer.headers["content-disposition"] == f'attachment; filename="case_{name}.nii.gz"'
+    assert httpx.get(f"{server.url}/api/v1/jobs/{job_id}/scans/..%2f..", trust_env=False).status_code == 404
+    assert httpx.get(f"{server.url}/api/v1/jobs/{job_id}/scans/other", trust_env=False).status_code == 422
+
+
 def test_the_archive_of_results_holds_them_all(server, client, scans, tmp_path):
     job = client.wait(client.submit(scans)["id"])
     content = httpx.get(f"{server.url}/api/v1/jobs/{job['id']}/results/results.zip", trust_env=False).content

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel
 
+from gliomask.sequences import Sequence
 from gliomask.server.desk import FORM, Desk, desk_of
 from gliomask.server.jobs import ID_PATTERN, Delivery, Failure, Job, JobOptions, Kind, Progress, ResultFile, State
 from gliomask.server.problems import KINDS, RequestError
@@ -171,6 +172,22 @@ def get_result(request: Request, job_id: JobId, name: Annotated[str, Path(max_le
     """Returns a file of those that the job lists; `results.zip` holds all others."""
     path = desk_of(request).result(job_id, name)
     return FileResponse(path, media_type="application/octet-stream", filename=path.name)
+
+
+@router.get(
+    "/jobs/{job_id}/scans/{sequence}",
+    response_class=FileResponse,
+    summary="Fetch one scan",
+    responses={
+        200: {"content": {"application/octet-stream": {"schema": _FILE}}, "description": "The scan, NIfTI, on its own grid."},
+        **problems("no_such_job", "no_such_result", "expired", "invalid"),
+    },
+)
+def get_scan(request: Request, job_id: JobId, sequence: Sequence) -> FileResponse:
+    """Returns a scan as it was segmented, for viewers: as it came, or as it was made of DICOM or taken from a zip."""
+    path = desk_of(request).scan(job_id, sequence)
+    name = f"case_{sequence.value}{'.nii.gz' if path.suffix == '.gz' else '.nii'}"
+    return FileResponse(path, media_type="application/octet-stream", filename=name)
 
 
 @router.get(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from starlette.requests import Request
 
+from gliomask.sequences import Sequence
 from gliomask.server import incoming
 from gliomask.server.events import Watch
 from gliomask.server.jobs import Job, State
@@ -92,6 +93,19 @@ class Desk:
         if found is None or not path.is_file():
             raise RequestError("no_such_result")
         return path
+
+    def scan(self, job_id: str, sequence: Sequence) -> Path:
+        """Returns the path of a scan that a job segments, as it came or as it was made of DICOM.
+
+        Raises:
+            RequestError: there is no such job or scan, or it was not made yet.
+        """
+        folder = self.folders.jobs / self.job(job_id).id
+        for place, pattern in (("input", f"{sequence.value}.nii*"), ("scans", f"*_{sequence.value}.nii*")):
+            found = next(iter(sorted((folder / place).glob(pattern))), None)
+            if found is not None:
+                return found
+        raise RequestError("no_such_result")
 
     def objects(self, job: Job) -> list[Path]:
         """Returns the DICOM objects of a job that is done."""
