@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +16,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from gliomask import __version__
+from gliomask.errors import LimitError
+from gliomask.files.atomic import NO_ROOM
 from gliomask.server import api, dicomweb, health, pages
 from gliomask.server.answers import refused
 from gliomask.server.delivery import PAUSE_SECONDS, deliver
@@ -75,6 +78,8 @@ def create_app(settings: Settings, folders: Folders, store: JobStore) -> FastAPI
     app.add_exception_handler(RequestError, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    for kind in (LimitError, OSError, sqlite3.OperationalError):
+        app.add_exception_handler(kind, _no_room)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -113,6 +118,14 @@ async def _deliver(desk: Desk) -> None:
 
 async def _problem(request: Request, error: Exception) -> Response:
     return refused(request, error if isinstance(error, RequestError) else RequestError("unexpected"))
+
+
+async def _no_room(request: Request, error: Exception) -> Response:
+    """A full disk is no fault of the request, and passes."""
+    number = error.errno if isinstance(error, OSError) else None
+    full = isinstance(error, LimitError) or number in NO_ROOM or "disk is full" in str(error)
+    log.error("a request failed: %s", "the disk is full" if full else f"{type(error).__name__} {number or ''}")
+    return refused(request, RequestError("no_room" if full else "unexpected"))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

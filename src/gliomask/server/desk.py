@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +57,11 @@ class Desk:
     def _made(self, folder: Path, parts: list[Part]) -> Job:
         received = sum(part.path.stat().st_size for part in parts if part.path is not None)
         job = incoming.make_job(folder, parts, self.settings, self.folders.jobs)
-        self.store.add(job)
+        try:
+            self.store.add(job)
+        except BaseException:
+            shutil.rmtree(self.folders.jobs / job.id, ignore_errors=True)
+            raise
         self.metrics.received.inc(received)
         log.info("job %s waits: %s, %d bytes", job.short, job.kind.value, received)
         return job
@@ -139,8 +144,6 @@ class Desk:
         await asyncio.to_thread(self._remove, job)
 
     def _remove(self, job: Job) -> None:
-        import shutil
-
         self.store.expire([job.id])
         shutil.rmtree(self.folders.jobs / job.id, ignore_errors=True)
         log.info("job %s removed", job.short)

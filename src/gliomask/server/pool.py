@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import signal
+import sqlite3
 import time
 from pathlib import Path
 
@@ -103,14 +104,30 @@ class Pool:
         self._cancelled[job.id] = asyncio.Event()
         self._watch.tell(job.id, Progress(stage="starting"))
         try:
-            state, outcome = await self._run(job)
-            await asyncio.to_thread(self._store.finish, job.id, state, outcome, self._settings.limits.keep_seconds)
+            try:
+                state, outcome = await self._run(job)
+            except Exception:
+                log.exception("job %s could not be run", job.short)
+                failure = Failure(code="unexpected", message="The job could not be run.", hint=HINTS["unexpected"])
+                state, outcome = State.FAILED, Outcome(failure=failure)
+            await self._finish(job, state, outcome)
         except asyncio.CancelledError:
             self._store.release(job.id)
             raise
         finally:
             del self._cancelled[job.id]
         self._note_end(job, state, outcome.failure.code if outcome.failure else "")
+
+    async def _finish(self, job: Job, state: State, outcome: Outcome) -> None:
+        """Notes how a job ended, as often as it takes: on a full disk nothing can be noted."""
+        while True:
+            try:
+                await asyncio.to_thread(self._store.finish, job.id, state, outcome, self._settings.limits.keep_seconds)
+            except sqlite3.OperationalError as error:
+                log.error("the end of job %s could not be noted (%s); tried again in %s s", job.short, error, POLL_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
+            else:
+                return
 
     def _note_end(self, job: Job, state: State, code: str) -> None:
         self._watch.tell(job.id, None)
