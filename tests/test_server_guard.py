@@ -202,8 +202,6 @@ def test_names_of_files_are_data(server, scans, name):
     answer = send(server, [*files, ("t1", (name, scans["t1"]))], {"title": title})
     assert answer.status_code == 201, answer.text
     job_id = answer.json()["id"]
-    job = wait_for(lambda: (found := get(server, f"/api/v1/jobs/{job_id}").json())["state"] == "done" and found)
-    assert {file["name"] for file in job["results"]} >= {"case_seg.nii.gz"}
     # By its own name or by a number, and nowhere else.
     names = {path.name for path in (server.folder / "jobs" / job_id / "input").iterdir()}
     assert names == {f"{sequence}.nii.gz" for sequence in SEQUENCES}
@@ -211,16 +209,17 @@ def test_names_of_files_are_data(server, scans, name):
     assert title not in page
     assert "&lt;b&gt;bold&lt;/b&gt;" in page
     assert "alert(1)" not in page
+    httpx.delete(f"{server.url}/api/v1/jobs/{job_id}", timeout=30, trust_env=False)
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("name", ["..%2f..%2fjob.json", "job.json", "%2e%2e", "..%5cjob.json", "worker.log", "results.zip%00", "."])
-def test_no_file_but_the_results_is_given_out(server, scans, name):
+def test_no_file_but_the_results_is_given_out(server, scans):
     job_id = send(server, scans).json()["id"]
     wait_for(lambda: get(server, f"/api/v1/jobs/{job_id}").json()["state"] == "done")
-    answer = get(server, f"/api/v1/jobs/{job_id}/results/{name}")
-    assert answer.status_code == 404, answer.text
-    assert "memory_bytes" not in answer.text
+    for name in ["..%2f..%2fjob.json", "job.json", "%2e%2e", "..%5cjob.json", "worker.log", "results.zip%00", "."]:
+        answer = get(server, f"/api/v1/jobs/{job_id}/results/{name}")
+        assert answer.status_code == 404, name
+        assert "memory_bytes" not in answer.text
 
 
 @pytest.mark.server
