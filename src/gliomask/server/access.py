@@ -18,7 +18,10 @@ def token_matches(given: str, token: str) -> bool:
 
 
 def session(token: str, now: float | None = None) -> str:
-    """Returns a cookie's value that proves, for `SESSION_SECONDS`, that its holder knew the token; it does not hold the token."""
+    """Returns a cookie's value that proves, for `SESSION_SECONDS`, that its holder knew the token.
+
+    It does not hold the token.
+    """
     ends = int((time.time() if now is None else now) + SESSION_SECONDS)
     return f"{ends}.{_signature(token, ends)}"
 
@@ -36,7 +39,8 @@ def session_holds(value: str, token: str, now: float | None = None) -> bool:
 def may_enter(headers: dict[str, str], token: str | None) -> bool:
     """Whether a request's headers (names in lower case) show the token.
 
-    DICOMweb clients know user names and passwords better than bearer tokens: HTTP Basic is taken as well, with any user and the token as password.
+    DICOMweb clients know user names and passwords better than bearer tokens: HTTP Basic is taken as well, with any
+    user and the token as password.
     """
     if token is None:
         return True

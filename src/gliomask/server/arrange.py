@@ -1,4 +1,7 @@
-"""The files of an upload, laid out for a worker: what they are is decided by their first bytes, which sequence one holds by its field or its name."""
+"""The files of an upload, laid out for a worker.
+
+What they are is decided by their first bytes, which sequence one holds by its field or its name.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """One job: a case in a folder to its results in a folder. The one place where the server meets the segmentation.
 
-Runs in the worker's process, inside the job's folder, with paths relative to it, so that no record or message tells where the server keeps its files.
+Runs in the worker's process, inside the job's folder, with paths relative to it, so that no record or message tells
+where the server keeps its files.
 """
 
 from __future__ import annotations
@@ -127,7 +128,9 @@ def _names(archive: Path) -> list[str]:
 
 
 def _scans_in_archive(absent: frozenset[Sequence]) -> tuple[dict[Sequence, Path], int]:
-    """Unpacks a zip of NIfTI files, within the limits of `io.dicom.archive`; which sequence a file holds is decided by its name in the archive.
+    """Unpacks a zip of NIfTI files, within the limits of `io.dicom.archive`.
+
+    Which sequence a file holds is decided by its name in the archive.
 
     Returns:
         The files, and how many others were left out.
@@ -169,13 +172,19 @@ def _scans_in_dicom(place: Path, absent: frozenset[Sequence]) -> dict[Sequence, 
 
 
 def _series_of_prepared() -> str | None:
-    """The series that the objects of a prepared case refer to: all of its series have the label map's grid, and T1ce shows most of the tumour."""
+    """The series that the objects of a prepared case refer to.
+
+    All of its series have the label map's grid, and T1ce shows most of the tumour.
+    """
     chosen = read_json(SCANS / CONVERSION)["dicom"]["chosen"]
     return next((str(chosen[sequence]) for sequence in (Sequence.T1CE, Sequence.FLAIR) if sequence in chosen), None)
 
 
 def _dicom_objects(layout: CaseLayout, place: Path, options: JobOptions, report: Report) -> tuple[str, ...]:
-    """Writes the segmentation and the report with volumes as DICOM; returns a note where the series' headers do not allow it."""
+    """Writes the segmentation and the report with volumes as DICOM.
+
+    Returns a note where the series' headers do not allow it.
+    """
     report("writing DICOM objects", 0, 0)
     kinds = Kinds(segmentation=True, structure_set=False, report=True)
     try:

@@ -120,7 +120,9 @@ class Client:
                     return job
 
     def fetch(self, job: Job, folder: Path | str) -> list[Path]:
-        """Writes all results of a job into a folder, each whole or not at all, and checks their hashes; returns the files.
+        """Writes all results of a job into a folder, each whole or not at all, and checks their hashes.
+
+        Returns the files.
 
         Raises:
             UsageError: the job has no results, or a file exists.

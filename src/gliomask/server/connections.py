@@ -1,6 +1,7 @@
 """Connections that bring no request: they are closed, and there are never more than are allowed.
 
-The web server waits for ever for the head of a request, and limits only requests; a stranger needs no token to open connections.
+The web server waits for ever for the head of a request, and limits only requests; a stranger needs no token to open
+connections.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ def protocol(limits: Limits) -> type[asyncio.Protocol]:
     """Returns the protocol that uvicorn is to use for each connection.
 
     Args:
-        limits: `idle_seconds` that a connection may be without a request that is being answered, and `connections` that may be open.
+        limits: `idle_seconds` that a connection may be without a request that is being answered, and `connections`
+            that may be open.
     """
     pause = limits.idle_seconds / CHECKS
 

@@ -85,7 +85,9 @@ class Desk:
         return job
 
     def result(self, job_id: str, name: str) -> Path:
-        """Returns the path of a result. The name is looked up among the results that the job has; it never becomes a path.
+        """Returns the path of a result. The name is looked up among the results that the job has.
+
+        It never becomes a path.
 
         Raises:
             RequestError: there is no such job or result, or the job has none yet.

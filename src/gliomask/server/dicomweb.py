@@ -1,4 +1,7 @@
-"""DICOMweb at the door (DICOM PS3.18, chapter 10): STOW-RS takes studies in; QIDO-RS and WADO-RS give out the objects that were made of them."""
+"""DICOMweb at the door (DICOM PS3.18, chapter 10): STOW-RS takes studies in.
+
+QIDO-RS and WADO-RS give out the objects that were made of them.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,10 @@ async def _store(request: Request, study_uid: str | None) -> Response:
 
 
 def _told(stored: Stored) -> dict[str, Any]:
-    """PS3.18, table 10.5.3-2: what was stored, and what was not. Instances that cannot be read have no UIDs to be named by."""
+    """PS3.18, table 10.5.3-2: what was stored, and what was not.
+
+    Instances that cannot be read have no UIDs to be named by.
+    """
     told: dict[str, Any] = {}
     if stored.kept:
         told["00081199"] = {"vr": "SQ", "Value": [_reference(instance) for instance in stored.kept]}

@@ -1,6 +1,7 @@
 """What every request passes before any other code sees it, and what every answer carries.
 
-The order: number of connections, name of the host, other sites, token. All answers forbid other sites' content and framing.
+The order: number of connections, name of the host, other sites, token. All answers forbid other sites' content and
+framing.
 """
 
 from __future__ import annotations
@@ -125,7 +126,8 @@ def host_name(host: str) -> str:
 def same_site(headers: dict[str, str]) -> bool:
     """Whether a request that changes something comes from the server's own pages or from no browser.
 
-    Browsers send Sec-Fetch-Site (W3C Fetch Metadata), older ones Origin, with every such request; programs send neither. A cookie alone is not
+    Browsers send Sec-Fetch-Site (W3C Fetch Metadata), older ones Origin, with every such request; programs send
+    neither. A cookie alone is not
     trusted: it is sent from pages of other ports of this machine, too.
     """
     site = headers.get("sec-fetch-site")

@@ -95,7 +95,10 @@ def make_job(folder: Path, parts: list[Part], settings: Settings, jobs: Path) ->
 def seal(
     folder: Path, kind: Kind, options: JobOptions, settings: Settings, jobs: Path, *, notes: tuple[str, ...] = (), job_id: str = "", study_uid: str = ""
 ) -> Job:
-    """Gives a folder that holds `input` its order and its name among the jobs; returns the job. A study that is sent on later is due for that."""
+    """Gives a folder that holds `input` its order and its name among the jobs; returns the job.
+
+    A study that is sent on later is due for that.
+    """
     limits = settings.limits
     order = Order(
         kind=kind,

@@ -1,4 +1,7 @@
-"""What the first bytes of a DICOM instance say of it: its class, its UID, its study. Bounded, whatever the bytes are."""
+"""What the first bytes of a DICOM instance say of it: its class, its UID, its study.
+
+Bounded, whatever the bytes are.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,8 @@ def read_instance(path: Path) -> Instance:
     """Reads what identifies an instance.
 
     Raises:
-        FileFormatError: the file is no DICOM instance with the UIDs that every one has. The message quotes nothing of it.
+        FileFormatError: the file is no DICOM instance with the UIDs that every one has. The message quotes nothing of
+            it.
         EngineUnavailableError: pydicom is not installed.
     """
     with path.open("rb") as stream:

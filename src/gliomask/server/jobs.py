@@ -53,7 +53,10 @@ class Delivery(StrEnum):
 
 
 class JobOptions(BaseModel):
-    """How a job is to be segmented. That the model is one that comes with gliomask is checked where a job is made (`incoming`)."""
+    """How a job is to be segmented.
+
+    That the model is one that comes with gliomask is checked where a job is made (`incoming`).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -82,7 +85,10 @@ class JobOptions(BaseModel):
 
 
 class Failure(BaseModel):
-    """Why a job or a request failed: a code for programs, a sentence for people, and what to do. No path, no traceback."""
+    """Why a job or a request failed: a code for programs, a sentence for people, and what to do.
+
+    No path, no traceback.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -140,7 +146,8 @@ class Job:
         expires: when its files go.
         attempts: how often it was begun.
         outcome: how it ended; None before.
-        study_uid: of the study that came by DICOMweb, else empty. It identifies an examination: it is not shown or logged.
+        study_uid: of the study that came by DICOMweb, else empty. It identifies an examination: it is not shown or
+            logged.
         delivery: whether its DICOM objects have reached the archive.
         deliveries: how often they were sent.
     """

@@ -90,7 +90,8 @@ def opened(settings: Settings) -> Iterator[tuple[Folders, JobStore]]:
 def recover(folders: Folders, store: JobStore, limits: Limits) -> None:
     """Brings table and folders back together after the end of a server, however it ended.
 
-    Jobs that ran are finished if their worker had left an outcome, begun again if they have an attempt left, and failed otherwise. Workers of a dead
+    Jobs that ran are finished if their worker had left an outcome, begun again if they have an attempt left, and
+    failed otherwise. Workers of a dead
     server end with it. Uploads that were not complete were never confirmed to a client; they go.
     """
     for job in store.running():

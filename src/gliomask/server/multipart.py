@@ -1,6 +1,7 @@
 """Bodies in parts, read as they come: every file goes to disk under a number, and nothing of it stays in memory.
 
-For forms (`multipart/form-data`, RFC 7578) and for DICOM instances (`multipart/related`, RFC 2387 and DICOM PS3.18, 8.7.1).
+For forms (`multipart/form-data`, RFC 7578) and for DICOM instances (`multipart/related`, RFC 2387 and DICOM PS3.18,
+8.7.1).
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A DICOMweb client for an archive: finds studies (QIDO-RS), fetches one (WADO-RS), stores objects (STOW-RS). DICOM PS3.18, chapter 10.
+"""A DICOMweb client for an archive: finds studies (QIDO-RS), fetches one (WADO-RS), stores objects (STOW-RS).
+
+DICOM PS3.18, chapter 10.
 
 What comes is written as it comes, byte for byte, under numbers, within limits; no instance is ever whole in memory.
 """
@@ -106,7 +108,8 @@ class Pacs:
         """Returns studies of the archive, as it matches them.
 
         Args:
-            matching: DICOM keywords with the values to look for, such as `{"PatientID": "4711"}`; the archive knows wildcards.
+            matching: DICOM keywords with the values to look for, such as `{"PatientID": "4711"}`; the archive knows
+                wildcards.
             limit: at most so many.
 
         Raises:

@@ -1,4 +1,7 @@
-"""The pages: one to send scans from, one for each job, one that describes the API. Rendered here; scripts only make them livelier."""
+"""The pages: one to send scans from, one for each job, one that describes the API. Rendered here.
+
+Scripts only make them livelier.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Runs waiting jobs: one process each, as many at a time as the machine has room for. No job is lost, whichever process ends."""
+"""Runs waiting jobs: one process each, as many at a time as the machine has room for.
+
+No job is lost, whichever process ends.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Receiving bodies: as many at a time as are allowed, each within its limits of size, time and pace, straight to disk."""
+"""Receiving bodies.
+
+As many at a time as are allowed, each within its limits of size, time and pace, straight to disk.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,10 @@ LEAST_TOKEN_LETTERS = 16
 """Shorter tokens can be guessed over a network."""
 
 WORKER_COMMAND = (sys.executable, "-P", "-m", "gliomask.server.worker")
-"""What runs a job; `-P` keeps the job's folder, which holds what a client sent, out of the places that Python imports from."""
+"""What runs a job.
+
+`-P` keeps the job's folder, which holds what a client sent, out of the places that Python imports from.
+"""
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -127,7 +130,10 @@ class Settings:
         return self.threads or max(1, thread_count(None) // self.jobs_at_once)
 
     def allowed_hosts(self) -> frozenset[str]:
-        """Names that a request's Host header may hold. Another name is that of a page that wants to reach in (DNS rebinding)."""
+        """Names that a request's Host header may hold.
+
+        Another name is that of a page that wants to reach in (DNS rebinding).
+        """
         return frozenset(name.lower() for name in (*LOOPBACK_NAMES, self.host, *self.host_names))
 
 

@@ -1,4 +1,7 @@
-"""The table of jobs: SQLite with a write-ahead log, flushed at every change, so that it survives the end of the server and of the power."""
+"""The table of jobs.
+
+SQLite with a write-ahead log, flushed at every change, so that it survives the end of the server and of the power.
+"""
 
 from __future__ import annotations
 

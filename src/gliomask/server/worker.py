@@ -1,6 +1,7 @@
 """The process of one job: `python -P -m gliomask.server.worker FOLDER`.
 
-It limits itself, does the work in the job's folder, tells its progress as lines of JSON on stdout, and leaves `outcome.json`, written whole or not at all.
+It limits itself, does the work in the job's folder, tells its progress as lines of JSON on stdout, and leaves
+`outcome.json`, written whole or not at all.
 It ends when the server ends: its stdin closes then, and Linux sends it a signal.
 """
 
