@@ -13,7 +13,9 @@ FRAMEWORKS = ("keras", "tensorflow", "jax", "torch", "onnx", "tf2onnx")
 TRAINERS = ("gliomask.networks.ocm", "gliomask.networks.unet", "gliomask.networks.plain_unet", "gliomask.training", "gliomask.engines.keras")
 """Where frameworks may be imported."""
 
-EXTRAS = ("onnxruntime", "SimpleITK", "nilearn", "yaml", "h5py", "pydicom", "highdicom")
+SERVING = ("fastapi", "starlette", "uvicorn", "httpx", "jinja2", "prometheus_client", "python_multipart")
+
+EXTRAS = ("onnxruntime", "SimpleITK", "nilearn", "yaml", "h5py", "pydicom", "highdicom", *SERVING)
 """Not in the core installation; only asked for inside functions and in modules named after them."""
 
 HELP_SECONDS = 0.3
@@ -45,7 +47,7 @@ print(len(names))
 
 
 def test_all_but_the_trainers_import_without_a_framework():
-    names = [name for name in modules() if not name.startswith(TRAINERS) and name not in ("gliomask.engines.onnxruntime",)]
+    names = [name for name in modules() if not name.startswith((*TRAINERS, "gliomask.server.")) and name not in ("gliomask.engines.onnxruntime",)]
     assert {"gliomask.segmentation", "gliomask.cli.train", "gliomask.networks.catalogue", "gliomask.io.brats"} <= set(names)
     assert run_python(BLOCKED, ",".join((*FRAMEWORKS, *EXTRAS)), ",".join(names)).strip() == str(len(names))
 

@@ -1,0 +1,228 @@
+"""The REST API: jobs in, progress and results out. Described by /openapi.json."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import FileResponse, StreamingResponse
+from pydantic import BaseModel
+
+from gliomask.sequences import Sequence
+from gliomask.server.desk import FORM, Desk, desk_of
+from gliomask.server.jobs import ID_PATTERN, Delivery, Failure, Job, JobOptions, Kind, Progress, ResultFile, State
+from gliomask.server.problems import KINDS, RequestError
+
+router = APIRouter(prefix="/api/v1", tags=["jobs"])
+
+HEARTBEAT_SECONDS = 15.0
+"""An event stream says something so often, so that nobody between takes it for dead."""
+
+JobId = Annotated[str, Path(description="The job's id.", pattern=ID_PATTERN)]
+
+
+class JobView(BaseModel):
+    """A job as clients see it. Times are UTC."""
+
+    id: str
+    state: State
+    kind: Kind
+    options: JobOptions
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
+    expires: datetime | None
+    waiting_before: int | None
+    progress: Progress | None
+    failure: Failure | None
+    results: tuple[ResultFile, ...]
+    flags: tuple[str, ...]
+    notes: tuple[str, ...]
+    volumes_ml: dict[str, float]
+    expected_dice: dict[str, float]
+    delivery: Delivery
+
+
+def view(job: Job, desk: Desk) -> JobView:
+    """Returns what clients see of a job."""
+    outcome = job.outcome
+    return JobView(
+        id=job.id,
+        state=job.state,
+        kind=job.kind,
+        options=job.options,
+        created=_time(job.created),
+        started=None if job.started is None else _time(job.started),
+        finished=None if job.finished is None else _time(job.finished),
+        expires=None if job.expires is None else _time(job.expires),
+        waiting_before=desk.store.waiting_before(job.created) if job.state is State.QUEUED else None,
+        progress=desk.watch.progress(job.id) if job.state is State.RUNNING else None,
+        failure=None if outcome is None else outcome.failure,
+        results=() if outcome is None else outcome.results,
+        flags=() if outcome is None else outcome.flags,
+        notes=() if outcome is None else outcome.notes,
+        volumes_ml={} if outcome is None else outcome.volumes_ml,
+        expected_dice={} if outcome is None else outcome.expected_dice,
+        delivery=job.delivery,
+    )
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """Returns the refusals of an operation, for its description."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for code in (*codes, "bad_request", "token_needed", "cross_site", "wrong_host", "unexpected", "busy"):
+        kind = KINDS[code]
+        text = f"`{code}`: {kind.message}"
+        if kind.status in found:
+            text = f"{found[kind.status]['description']} {text}"
+        found[kind.status] = {"model": Failure, "description": text}
+    return found
+
+
+_FILE = {"type": "string", "format": "binary"}
+
+
+def _form() -> dict[str, Any]:
+    """The body of an upload, for the description: it is read as it comes, so no function takes it as an argument."""
+    texts = {name: {"type": "string", "description": field.description or "", **_examples(name)} for name, field in JobOptions.model_fields.items()}
+    files = {name: {**_FILE, "description": f"The {name} scan, NIfTI."} for name in ("flair", "t1", "t1ce", "t2")}
+    several = {"type": "array", "items": _FILE, "description": "Instead: four NIfTI files named after their sequences, one zip, or DICOM files."}
+    schema = {"type": "object", "properties": {**files, "files": several, **texts}, "additionalProperties": False}
+    return {"requestBody": {"required": True, "content": {FORM: {"schema": schema}}}}
+
+
+def _examples(name: str) -> dict[str, Any]:
+    allowed = {"labels": ["brats2021", "brats2023"], "raw": ["auto", "always", "never"]}
+    if name in allowed:
+        return {"enum": allowed[name]}
+    return {"enum": ["true", "false"]} if JobOptions.model_fields[name].annotation is bool else {"maxLength": 80}
+
+
+@router.post(
+    "/jobs",
+    status_code=201,
+    response_model=JobView,
+    summary="Send scans and make a job of them",
+    openapi_extra=_form(),
+    responses=problems("too_slow", "too_large", "unsupported_media_type", "not_scans", "invalid", "queue_full", "no_room"),
+)
+async def create_job(request: Request, response: Response) -> JobView:
+    """Takes the scans of one patient; the job waits when the answer comes, and is not lost from then on."""
+    desk = desk_of(request)
+    job = await desk.accept(request)
+    response.headers["Location"] = f"/api/v1/jobs/{job.id}"
+    return view(job, desk)
+
+
+@router.get("/jobs", response_model=list[JobView], summary="List jobs, the newest first", responses=problems("invalid"))
+def list_jobs(
+    request: Request,
+    state: Annotated[State | None, Query(description="Only jobs that stand here.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="At most so many.")] = 100,
+) -> list[JobView]:
+    """Lists jobs whose files have not expired."""
+    desk = desk_of(request)
+    return [view(job, desk) for job in desk.store.newest(state, limit) if job.state is not State.EXPIRED or state is State.EXPIRED]
+
+
+@router.get("/jobs/{job_id}", response_model=JobView, summary="Ask for one job", responses=problems("no_such_job", "expired", "invalid"))
+def get_job(request: Request, job_id: JobId) -> JobView:
+    """Returns where a job stands, and, once it is final, how it ended."""
+    desk = desk_of(request)
+    return view(desk.job(job_id), desk)
+
+
+@router.post(
+    "/jobs/{job_id}/cancel",
+    response_model=JobView,
+    status_code=202,
+    summary="Cancel a job",
+    responses=problems("no_such_job", "expired", "already_final", "invalid"),
+)
+async def cancel_job(request: Request, job_id: JobId) -> JobView:
+    """Cancels a job that waits or runs. A running one ends within seconds: ask for it until its state is final."""
+    desk = desk_of(request)
+    return view(await desk.cancel(job_id), desk)
+
+
+@router.delete("/jobs/{job_id}", status_code=204, summary="Remove a job's files", responses=problems("no_such_job", "expired", "invalid"))
+async def delete_job(request: Request, job_id: JobId) -> Response:
+    """Removes scans and results at once; a job that has not ended is cancelled first."""
+    await desk_of(request).delete(job_id)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/jobs/{job_id}/results/{name}",
+    response_class=FileResponse,
+    summary="Fetch one result",
+    responses={
+        200: {"content": {"application/octet-stream": {"schema": _FILE}}, "description": "The file."},
+        **problems("no_such_job", "no_such_result", "not_finished", "expired", "invalid"),
+    },
+)
+def get_result(request: Request, job_id: JobId, name: Annotated[str, Path(max_length=120)]) -> FileResponse:
+    """Returns a file of those that the job lists; `results.zip` holds all others."""
+    path = desk_of(request).result(job_id, name)
+    return FileResponse(path, media_type="application/octet-stream", filename=path.name)
+
+
+@router.get(
+    "/jobs/{job_id}/scans/{sequence}",
+    response_class=FileResponse,
+    summary="Fetch one scan",
+    responses={
+        200: {"content": {"application/octet-stream": {"schema": _FILE}}, "description": "The scan, NIfTI, on its own grid."},
+        **problems("no_such_job", "no_such_result", "expired", "invalid"),
+    },
+)
+def get_scan(request: Request, job_id: JobId, sequence: Sequence) -> FileResponse:
+    """Returns a scan as it was segmented, for viewers: as it came, or as it was made of DICOM or taken from a zip."""
+    path = desk_of(request).scan(job_id, sequence)
+    name = f"case_{sequence.value}{'.nii.gz' if path.suffix == '.gz' else '.nii'}"
+    return FileResponse(path, media_type="application/octet-stream", filename=name)
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    response_class=StreamingResponse,
+    summary="Follow a job",
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "An event `job` at every change."},
+        **problems("no_such_job", "expired", "invalid"),
+    },
+)
+async def follow_job(request: Request, job_id: JobId) -> StreamingResponse:
+    """Sends the job as JSON at every change (server-sent events), and ends when the job does."""
+    desk = desk_of(request)
+    await asyncio.to_thread(desk.job, job_id)
+    if desk.watch.watchers >= desk.settings.limits.event_streams:
+        raise RequestError("busy")
+    return StreamingResponse(_events(desk, job_id), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
+async def _events(desk: Desk, job_id: str) -> AsyncIterator[str]:
+    async with desk.watch.watching(job_id) as changed:
+        last = ""
+        while True:
+            changed.clear()
+            job = await asyncio.to_thread(desk.store.get, job_id)
+            if job is None:
+                return
+            told = view(job, desk).model_dump_json()
+            if told != last:
+                yield f"event: job\ndata: {told}\n\n"
+                last = told
+            if job.state.is_final:
+                return
+            try:
+                await asyncio.wait_for(changed.wait(), HEARTBEAT_SECONDS)
+            except TimeoutError:
+                yield ": still here\n\n"

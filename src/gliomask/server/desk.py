@@ -1,0 +1,157 @@
+"""What routes work with: the table, the folders, the pool, and the few things that are done with them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.requests import Request
+
+from gliomask.sequences import Sequence
+from gliomask.server import incoming
+from gliomask.server.events import Watch
+from gliomask.server.jobs import Job, State
+from gliomask.server.keeper import Folders
+from gliomask.server.metrics import Metrics
+from gliomask.server.multipart import Part
+from gliomask.server.pool import Pool
+from gliomask.server.problems import RequestError
+from gliomask.server.receive import Receiver
+from gliomask.server.settings import Settings
+from gliomask.server.store import JobStore
+from gliomask.server.studies import Studies
+
+log = logging.getLogger("gliomask.server")
+
+FORM = "multipart/form-data"
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Everything that belongs to one running server."""
+
+    settings: Settings
+    folders: Folders
+    store: JobStore
+    pool: Pool
+    watch: Watch
+    metrics: Metrics
+    receiver: Receiver
+    studies: Studies
+
+    async def accept(self, request: Request) -> Job:
+        """Receives an upload and makes a job of it, which is on disk and in the table when this returns.
+
+        Raises:
+            RequestError: the upload is refused.
+        """
+        self.refuse_when_full()
+        async with self.receiver.received(request, FORM) as (folder, parts):
+            job = await asyncio.to_thread(self._made, folder, parts)
+        self.pool.wake()
+        return job
+
+    def _made(self, folder: Path, parts: list[Part]) -> Job:
+        received = sum(part.path.stat().st_size for part in parts if part.path is not None)
+        job = incoming.make_job(folder, parts, self.settings, self.folders.jobs)
+        try:
+            self.store.add(job)
+        except BaseException:
+            shutil.rmtree(self.folders.jobs / job.id, ignore_errors=True)
+            raise
+        self.metrics.received.inc(received)
+        log.info("job %s waits: %s, %d bytes", job.short, job.kind.value, received)
+        return job
+
+    def refuse_when_full(self) -> None:
+        """Raises RequestError where as many jobs wait as may."""
+        if self.store.counts()[State.QUEUED] >= self.settings.limits.waiting_jobs:
+            raise RequestError("queue_full")
+
+    def job(self, job_id: str) -> Job:
+        """Returns a job.
+
+        Raises:
+            RequestError: there is none, or it has expired.
+        """
+        job = self.store.get(job_id)
+        if job is None:
+            raise RequestError("no_such_job")
+        if job.state is State.EXPIRED:
+            raise RequestError("expired")
+        return job
+
+    def result(self, job_id: str, name: str) -> Path:
+        """Returns the path of a result. The name is looked up among the results that the job has.
+
+        It never becomes a path.
+
+        Raises:
+            RequestError: there is no such job or result, or the job has none yet.
+        """
+        job = self.job(job_id)
+        if job.outcome is None:
+            raise RequestError("not_finished")
+        found = next((file.name for file in job.outcome.results if file.name == name), None)
+        path = self.folders.jobs / job.id / "results" / (found or "none")
+        if found is None or not path.is_file():
+            raise RequestError("no_such_result")
+        return path
+
+    def scan(self, job_id: str, sequence: Sequence) -> Path:
+        """Returns the path of a scan that a job segments, as it came or as it was made of DICOM.
+
+        Raises:
+            RequestError: there is no such job or scan, or it was not made yet.
+        """
+        folder = self.folders.jobs / self.job(job_id).id
+        for place, pattern in (("input", f"{sequence.value}.nii*"), ("scans", f"*_{sequence.value}.nii*")):
+            found = next(iter(sorted((folder / place).glob(pattern))), None)
+            if found is not None:
+                return found
+        raise RequestError("no_such_result")
+
+    def objects(self, job: Job) -> list[Path]:
+        """Returns the DICOM objects of a job that is done."""
+        names = [] if job.outcome is None else [file.name for file in job.outcome.results if file.name.endswith(".dcm")]
+        paths = [self.folders.jobs / job.id / "results" / name for name in names]
+        return [path for path in paths if path.is_file()]
+
+    async def cancel(self, job_id: str) -> Job:
+        """Cancels a job that waits or runs, and returns it.
+
+        Raises:
+            RequestError: there is none, or it has ended.
+        """
+        job = await asyncio.to_thread(self.job, job_id)
+        if not await self.pool.cancel(job):
+            raise RequestError("already_final")
+        return await asyncio.to_thread(self.job, job_id)
+
+    async def delete(self, job_id: str) -> None:
+        """Removes a job's files, cancelling it first where it has not ended.
+
+        Raises:
+            RequestError: there is none.
+        """
+        job = await asyncio.to_thread(self.job, job_id)
+        await self.pool.cancel(job)
+        async with self.watch.watching(job_id) as changed:
+            while not (job := await asyncio.to_thread(self.job, job_id)).state.is_final:
+                await changed.wait()
+                changed.clear()
+        await asyncio.to_thread(self._remove, job)
+
+    def _remove(self, job: Job) -> None:
+        self.store.expire([job.id])
+        shutil.rmtree(self.folders.jobs / job.id, ignore_errors=True)
+        log.info("job %s removed", job.short)
+
+
+def desk_of(request: Request) -> Desk:
+    """Returns the desk of the server that a request came to."""
+    desk: Desk = request.app.state.desk
+    return desk

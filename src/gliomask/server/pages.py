@@ -1,0 +1,142 @@
+"""The pages: one to send scans from, one for each job, one that describes the API. Rendered here.
+
+Scripts only make them livelier.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+
+from gliomask.models.shelf import shipped_names
+from gliomask.server.access import COOKIE, SESSION_SECONDS, session, token_matches
+from gliomask.server.answers import page
+from gliomask.server.api import JobId, view
+from gliomask.server.desk import desk_of
+from gliomask.server.jobs import State
+from gliomask.server.problems import RequestError
+
+router = APIRouter(include_in_schema=False)
+
+SHOWN_JOBS = 50
+
+REPORT = "case_report.html"
+
+REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; base-uri 'none'; form-action 'none'; sandbox"
+"""A report is one file with its styles and pictures in it, and runs nothing."""
+
+PICTURE = "case_preview.png"
+
+MAX_LOGIN_BYTES = 4096
+
+
+@router.get("/")
+def home(request: Request) -> HTMLResponse:
+    """Sends scans, and shows the jobs that there are."""
+    desk = desk_of(request)
+    jobs = [view(job, desk) for job in desk.store.newest(limit=SHOWN_JOBS) if job.state is not State.EXPIRED]
+    return page("home.html", {"jobs": jobs, "models": shipped_names(), "limits": desk.settings.limits})
+
+
+@router.post("/jobs")
+async def send(request: Request) -> RedirectResponse:
+    """Takes the form of the first page."""
+    job = await desk_of(request).accept(request)
+    return RedirectResponse(f"/jobs/{job.id}", status_code=303)
+
+
+@router.get("/jobs/{job_id}")
+def show(request: Request, job_id: JobId) -> HTMLResponse:
+    """One job: how far it is, or what came of it."""
+    desk = desk_of(request)
+    job = view(desk.job(job_id), desk)
+    names = {file.name for file in job.results}
+    return page("job.html", {"job": job, "report": REPORT in names, "picture": PICTURE in names})
+
+
+@router.get("/jobs/{job_id}/report")
+def report(request: Request, job_id: JobId) -> FileResponse:
+    """The report of a job, to be read in the browser."""
+    path = desk_of(request).result(job_id, REPORT)
+    return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
+
+
+@router.get("/jobs/{job_id}/picture")
+def picture(request: Request, job_id: JobId) -> FileResponse:
+    """The picture of a job."""
+    return FileResponse(desk_of(request).result(job_id, PICTURE), media_type="image/png")
+
+
+@router.post("/jobs/{job_id}/cancel")
+async def cancel(request: Request, job_id: JobId) -> RedirectResponse:
+    """Cancels, and shows the job again."""
+    try:
+        await desk_of(request).cancel(job_id)
+    except RequestError as problem:
+        if problem.code != "already_final":
+            raise
+    return RedirectResponse(f"/jobs/{job_id}", status_code=303)
+
+
+@router.post("/jobs/{job_id}/delete")
+async def delete(request: Request, job_id: JobId) -> RedirectResponse:
+    """Removes a job's files."""
+    await desk_of(request).delete(job_id)
+    return RedirectResponse("/", status_code=303)
+
+
+@router.get("/api")
+def describe(request: Request) -> HTMLResponse:
+    """The API in words, from its own description; no script of another site draws it."""
+    return page("api.html", {"api": request.app.openapi()})
+
+
+@router.get("/login")
+def ask_token() -> HTMLResponse:
+    """Asks for the token."""
+    return page("login.html", {"wrong": False})
+
+
+@router.post("/login")
+async def log_in(request: Request) -> Response:
+    """Takes the token, and gives a cookie that proves that it was known."""
+    from urllib.parse import parse_qs
+
+    token = desk_of(request).settings.token
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_LOGIN_BYTES:
+            raise RequestError("too_large")
+    given = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0]
+    if token is None:
+        return RedirectResponse("/", status_code=303)
+    if not token_matches(given.strip(), token):
+        # Slow to guess, and quick enough for who mistypes.
+        await asyncio.sleep(1)
+        return page("login.html", {"wrong": True}, 401, {"WWW-Authenticate": "Bearer"})
+    answer = RedirectResponse("/", status_code=303)
+    answer.set_cookie(COOKIE, session(token), max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=request.url.scheme == "https")
+    return answer
+
+
+@router.post("/logout")
+def log_out() -> RedirectResponse:
+    """Takes the cookie back."""
+    answer = RedirectResponse("/login", status_code=303)
+    answer.delete_cookie(COOKIE)
+    return answer
+
+
+@router.get("/static/{name}")
+def static(name: Annotated[str, Path(max_length=40)]) -> FileResponse:
+    """Styles and scripts of the pages, by name from a list."""
+    from importlib.resources import files
+
+    kinds = {"server.css": "text/css", "job.js": "text/javascript", "upload.js": "text/javascript"}
+    if name not in kinds:
+        raise RequestError("not_found")
+    return FileResponse(str(files("gliomask.server") / "static" / name), media_type=kinds[name], headers={"Cache-Control": "max-age=3600"})

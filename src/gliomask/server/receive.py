@@ -1,0 +1,104 @@
+"""Receiving bodies.
+
+As many at a time as are allowed, each within its limits of size, time and pace, straight to disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from starlette.requests import ClientDisconnect, Request
+
+from gliomask.errors import FileFormatError, LimitError
+from gliomask.server.jobs import new_id
+from gliomask.server.multipart import Part, PartWriter, boundary_of
+from gliomask.server.problems import RequestError
+from gliomask.server.settings import Limits
+
+PIECE_BYTES = 1 << 20
+"""What is written at once, in a thread, so that a slow disk does not stop the others."""
+
+
+class Receiver:
+    """Takes uploads into folders of their own.
+
+    Args:
+        folder: where; every upload makes one below.
+        limits: of the server.
+    """
+
+    def __init__(self, folder: Path, limits: Limits) -> None:
+        self._folder, self._limits = folder, limits
+        self._turns = asyncio.Semaphore(limits.uploads)
+
+    @asynccontextmanager
+    async def received(self, request: Request, kind: str, *, files_only: bool = False) -> AsyncIterator[tuple[Path, list[Part]]]:
+        """Gives the folder of an upload and its parts. The folder goes at the end, unless it was moved away.
+
+        Args:
+            request: the body has not been read.
+            kind: the type that the body must have, such as `multipart/form-data`.
+            files_only: every part is a file.
+
+        Raises:
+            RequestError: the body is refused.
+        """
+        try:
+            boundary = boundary_of(request.headers.get("content-type", ""), kind)
+        except FileFormatError as error:
+            raise RequestError("unsupported_media_type", str(error)) from error
+        self._refuse_early(request)
+        folder = self._folder / new_id()
+        async with self._turns:
+            folder.mkdir(mode=0o700)
+            try:
+                writer = PartWriter(boundary, folder, max_bytes=self._limits.upload_bytes, max_files=self._limits.files, files_only=files_only)
+                yield folder, await self._parts(request, writer)
+            finally:
+                await asyncio.to_thread(shutil.rmtree, folder, True)
+
+    def _refuse_early(self, request: Request) -> None:
+        length = request.headers.get("content-length", "")
+        size = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
+        if size > self._limits.upload_bytes:
+            raise RequestError("too_large", f"The upload has {size:,} bytes; this server takes {self._limits.upload_bytes:,}.")
+        if shutil.disk_usage(self._folder).free < self._limits.free_disk_bytes + size:
+            raise RequestError("no_room")
+
+    async def _parts(self, request: Request, writer: PartWriter) -> list[Part]:
+        try:
+            async with asyncio.timeout(self._limits.upload_seconds):
+                await self._copy(request, writer)
+            return writer.finish()
+        except TimeoutError:
+            raise RequestError("too_slow") from None
+        except ClientDisconnect:
+            raise RequestError("bad_request", "The client went away in the middle of the upload.") from None
+        except LimitError as error:
+            raise RequestError("too_large", str(error)) from error
+        except FileFormatError as error:
+            raise RequestError("bad_request", str(error)) from error
+        finally:
+            writer.close()
+
+    async def _copy(self, request: Request, writer: PartWriter) -> None:
+        start, pending = time.monotonic(), bytearray()
+        stream = request.stream().__aiter__()
+        while True:
+            async with asyncio.timeout(self._limits.idle_seconds):
+                piece = await anext(stream, None)
+            if piece is None:
+                break
+            pending += piece
+            elapsed = time.monotonic() - start
+            if elapsed > self._limits.idle_seconds and (writer.received + len(pending)) / elapsed < self._limits.least_bytes_per_second:
+                raise RequestError("too_slow")
+            if len(pending) >= PIECE_BYTES:
+                await asyncio.to_thread(writer.write, bytes(pending))
+                pending.clear()
+        await asyncio.to_thread(writer.write, bytes(pending))
