@@ -62,7 +62,7 @@ def main() -> None:
         "--core-rule",
         nargs=3,
         metavar=("SHARE", "PROBABILITY", "COMMAND"),
-        help="numbers that benchmarks/core_rule.py chose on all cases, and its command",
+        help="numbers that benchmarks/case_rules.py core chose on all cases, and its command",
     )
     parser.add_argument(
         "--enhancement-rule", nargs=3, metavar=("PROBABILITY", "SEED_ML", "COMMAND"), help="numbers of the rule for enhancement, and where they come from"

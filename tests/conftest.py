@@ -127,7 +127,7 @@ def model_by_hand():
         window=None,
         outputs=LABEL_NAMES,
     )
-    return SimpleNamespace(spec=spec, sha256="0" * 64, open=lambda engine, threads: FakeEngine(MIXING, (3, 0, 0, 0), radius=1))
+    return SimpleNamespace(spec=spec, sha256="0" * 64, int8=None, open=lambda engine, threads: FakeEngine(MIXING, (3, 0, 0, 0), radius=1))
 
 
 @pytest.fixture

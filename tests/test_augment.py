@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gliomask.augment import NONE, Strength, draw_matrix, drop_sequences, reverse_slices, vary_intensity
+from gliomask import augment
+from gliomask.augment import NONE, Strength, draw_matrix, drop_sequences, reverse_slices, thicken, vary_intensity
 
 BACKGROUND = -9.0
 
@@ -143,3 +144,28 @@ def test_slices_are_reversed_half_of_the_time_as_a_whole(patch):
     assert 70 < as_is < 130
     assert as_is + sum(np.array_equal(one, reversed_) for one in found) == 200
     assert reverse_slices(three, NONE, generator, 3) is three
+
+
+def test_thick_slices_blur_one_axis_and_keep_background_and_means(patch):
+    generator = np.random.default_rng(5)
+    smooth = np.repeat(np.linspace(0, 1, patch.shape[0], dtype=np.float32)[:, None, None], patch.shape[1], 1) + np.zeros_like(patch)
+    smooth[:4] = BACKGROUND
+    seen = [thicken(smooth, BACKGROUND, replace(NONE, thick_share=0.5), generator) for _ in range(200)]
+    assert 70 < sum(one is smooth for one in seen) < 130
+    for one in seen:
+        np.testing.assert_array_equal(one[:4], smooth[:4])
+    rough = np.random.default_rng(6).standard_normal(patch.shape).astype(np.float32)
+    thick = thicken(rough, -100.0, replace(NONE, thick_share=1.0), generator)
+    changed = (thick != rough).any(axis=(0, 1))
+    assert changed.any()
+    # Blurred along one axis only, and without shifting what lies where.
+    rows, columns = (np.abs(np.diff(thick[..., changed], axis=axis)).mean() for axis in (0, 1))
+    assert min(rows, columns) < 0.6 * max(rows, columns)
+    assert abs(thick[..., changed].mean() - rough[..., changed].mean()) < 0.02
+
+
+def test_thick_slices_leave_a_ramp_where_it_is():
+    matrix = augment._slices_and_back(64, 4.0, 1.0)
+    np.testing.assert_allclose(matrix.sum(axis=1), 1, atol=1e-5)
+    ramp = np.arange(64, dtype=np.float32)
+    np.testing.assert_allclose((matrix @ ramp)[6:-6], ramp[6:-6], atol=1e-3)

@@ -77,7 +77,7 @@ GRAPH = {"layout": "channels_last", "size": None, "batch": None, "activation": "
 FOREIGN_RECORD = {"origin": "elsewhere", "training": "Not known."}
 
 
-@pytest.mark.parametrize("field", list(ModelSpec.model_fields))
+@pytest.mark.parametrize("field", sorted(set(ModelSpec.model_fields) - {"int8"}))
 def test_a_missing_field_is_refused(folder, field):
     edit(folder, lambda fields: fields.pop(field))
     with pytest.raises(ModelError, match=f"{field}: Field required"):

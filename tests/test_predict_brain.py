@@ -7,6 +7,7 @@ import pytest
 
 from gliomask.errors import ModelError, UsageError
 from gliomask.geometry import Geometry
+from gliomask.predict import sizes
 from gliomask.predict.brain import NetworkShape, PatchPlan, predict_brain
 from gliomask.predict.flips import averaged_over_flips
 from gliomask.preprocess.channels import Prepared
@@ -53,6 +54,22 @@ def test_the_crop_to_the_brain_changes_nothing(prepared):
     np.testing.assert_allclose(found[prepared.brain], full[prepared.brain], atol=1e-6)
 
 
+@pytest.mark.parametrize("price", [0, 500, 10**9])
+def test_joined_sizes_change_nothing(prepared, monkeypatch, price):
+    monkeypatch.setattr(sizes, "NEW_SIZE_PIXELS", price)
+    seen = set()
+
+    def network(batch: np.ndarray) -> np.ndarray:
+        seen.add(batch.shape)
+        return slice_network(batch)
+
+    found = predict_brain(prepared, SLICES, PatchPlan(), network)
+    even = np.pad(prepared.channels, ((0, 1), (0, 0), (0, 0), (0, 0)))
+    full = np.moveaxis(slice_network(np.moveaxis(even, 2, 0)), 0, 2)[:41]
+    np.testing.assert_allclose(found[prepared.brain], full[prepared.brain], atol=1e-6)
+    assert len(seen) == (1 if price == 10**9 else 2)
+
+
 @pytest.mark.parametrize("plan", [PatchPlan(), PatchPlan("adjacent", 16), PatchPlan("overlapping", 16), PatchPlan("overlapping", 16, 4)])
 @pytest.mark.parametrize(("network", "predict"), [(SLICES, slice_network), (VOLUMES, volume_network)])
 def test_air_is_background_and_probabilities_sum_to_one(prepared, plan, network, predict):
@@ -92,7 +109,9 @@ def test_neighbouring_slices_become_channels_lowest_first_with_background_beyond
     found = predict_brain(thick, NetworkShape("slices", 4, 2, neighbours=2), PatchPlan(), network)
     np.testing.assert_array_equal(found, predict_brain(thick, SLICES, PatchPlan(), slice_network))
     batch = np.concatenate(list(seen.values()))[:, :41]
-    assert len(batch) == SHAPE[2]
+    # The last batch is filled up with slices of background.
+    assert len(batch) >= SHAPE[2]
+    assert (batch[SHAPE[2] :] == 7).all()
     for k in range(SHAPE[2]):
         for n, neighbour in enumerate(range(k - 2, k + 3)):
             expected = prepared.channels[:, :, neighbour] if 0 <= neighbour < SHAPE[2] else 7.0

@@ -29,6 +29,7 @@ class Strength:
         gamma_share: share of patches with another contrast curve.
         shading_share: share of patches with a field that is added.
         noise_share: share of patches with added noise.
+        thick_share: share of patches in which sequences look as if scanned in thick slices, seen from the side.
     """
 
     flips: bool = True
@@ -46,6 +47,7 @@ class Strength:
     gamma_share: float = 1.0
     shading_share: float = 1.0
     noise_share: float = 1.0
+    thick_share: float = 0.0
 
 
 NONE = Strength(flips=False, rotation_degrees=0, scaling=0, gain=0, offset=0, gamma=0, bias=0, noise=0, shading=0)
@@ -110,26 +112,84 @@ def vary_intensity(
     if not (strength.gain or strength.offset or strength.gamma or strength.bias or strength.noise or strength.shading):
         return patch
     height, width, depth = patch.shape
-    stack = patch.reshape(height, width, slices, depth // slices)
-    channels: int = stack.shape[3]
-    # Interpolated background differs from itself by rounding.
-    inside = (np.abs(stack - np.float32(background)) > BACKGROUND_ROUNDING).any(axis=3, keepdims=True)
-    changed = stack
+    channels = depth // slices
+    # Work on whole rows of memory: broadcasting over the few sequences of a pixel is several times slower.
+    stack = patch.reshape(-1, channels)
+    near = np.abs(stack - np.float32(background)) <= BACKGROUND_ROUNDING
+    # Interpolated background differs from itself by rounding. A pixel is outside where every sequence is background.
+    outside = np.repeat(np.logical_and.reduce([near[:, channel] for channel in range(channels)]), channels).reshape(patch.shape)
+
+    def each(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Repeats what belongs to the sequences, (..., C), for each slice, (..., slices x C)."""
+        return np.tile(values, slices)
+
+    changed = patch
     if _chosen(strength.gamma_share, generator):
         exponent = np.exp(generator.uniform(-strength.gamma, strength.gamma, channels)).astype(np.float32)
-        changed = np.sign(stack) * np.abs(stack) ** exponent
+        if strength.gamma:
+            # a ** b for a > 0, by the two functions that NumPy has for vectors of the processor.
+            power = np.exp(each(exponent) * np.log(np.maximum(np.abs(patch), np.float32(1e-12))))
+            changed = np.copysign(power, patch)
     gain = (1 + generator.uniform(-strength.gain, strength.gain, channels)).astype(np.float32)
     offset = generator.uniform(-strength.offset, strength.offset, channels).astype(np.float32)
-    changed = changed * gain
+    changed = changed * each(gain)
     if strength.bias or strength.shading == 0:
-        changed = changed * _field((height, width, channels), strength.bias, generator, 1.0)[:, :, None]
+        changed *= each(_field((height, width, channels), strength.bias, generator, 1.0))
+    added = np.broadcast_to(offset, (height, width, channels))
     if strength.shading and _chosen(strength.shading_share, generator):
-        changed = changed + _field((height, width, channels), strength.shading, generator, 0.0)[:, :, None]
-    changed = changed + offset
+        added = added + _field((height, width, channels), strength.shading, generator, 0.0)
+    changed += each(added)
     if _chosen(strength.noise_share, generator):
-        noise = generator.standard_normal(stack.shape, np.float32) * np.float32(generator.uniform(0, strength.noise))
-        changed = changed + noise
-    return np.where(inside, changed, stack).reshape(patch.shape)
+        noise = generator.standard_normal(patch.shape, np.float32)
+        noise *= np.float32(generator.uniform(0, strength.noise))
+        changed += noise
+    np.copyto(changed, patch, where=outside)
+    return changed
+
+
+THICKNESS_PIXELS = (2.0, 5.0)
+"""Thickness of simulated slices; clinical 2-D sequences have 3 to 6 mm (Ellingson et al., Neuro-Oncology 2015, ask for at most 4)."""
+
+
+def thicken(patch: npt.NDArray[np.float32], background: float, strength: Strength, generator: np.random.Generator, slices: int = 1) -> npt.NDArray[np.float32]:
+    """Blurs some sequences along one axis as slices of 2 to 5 pixels, interpolated back, are blurred. Background keeps its value.
+
+    Args:
+        patch: (H, W, slices x C), as `sampling.cut_patch` returns it.
+        background: value outside the brain.
+        strength: how often.
+        generator: source of randomness.
+        slices: how many slices the channels hold.
+
+    Returns:
+        A new array of the same shape, or the patch itself where it is not changed.
+    """
+    if not strength.thick_share or not _chosen(strength.thick_share, generator):
+        return patch
+    height, width, depth = patch.shape
+    channels = depth // slices
+    axis, thickness = int(generator.integers(2)), generator.uniform(*THICKNESS_PIXELS)
+    blurred = generator.random(channels) < 0.5
+    blurred[generator.integers(channels)] = True
+    matrix = _slices_and_back((height, width)[axis], thickness, generator.uniform(0, thickness))
+    thick = np.tensordot(matrix, patch, (1, axis))
+    if axis:
+        thick = np.moveaxis(thick, 0, 1)
+    inside = np.abs(patch - np.float32(background)) > BACKGROUND_ROUNDING
+    return np.where(inside & np.tile(blurred, slices), thick, patch)
+
+
+def _slices_and_back(length: int, thickness: float, shift: float) -> npt.NDArray[np.float32]:
+    """(length, length): means over slices of a thickness, then linear interpolation between the slices' centres."""
+    positions = np.arange(length)
+    index = ((positions + shift) // thickness).astype(int)
+    index -= index[0]
+    means = (index[:, None] == np.arange(index[-1] + 1)).astype(float)
+    means /= means.sum(axis=0)
+    centres = positions @ means
+    back = np.stack([np.interp(positions, centres, unit) for unit in np.eye(len(centres))], axis=1)
+    matrix: npt.NDArray[np.float32] = (back @ means.T).astype(np.float32)
+    return matrix
 
 
 def drop_sequences(

@@ -103,7 +103,7 @@ def postprocess(label_map: LabelMap, chain: str, spacing_mm: Spacing) -> LabelMa
 
 @dataclass(frozen=True)
 class CoreRule:
-    """What is called core in a tumour that hardly enhances; benchmarks/core_rule.py chooses the numbers for a model by cross-validation.
+    """What is called core in a tumour that hardly enhances; benchmarks/case_rules.py core chooses the numbers for a model by cross-validation.
 
     Most gliomas that networks learn from enhance, and there the core is what lies within the enhancement. A low-grade tumour's core does not enhance
     and looks much like oedema; networks rarely give it more than one half, but more than to oedema.

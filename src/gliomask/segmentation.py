@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from gliomask.arrays import LabelMap, Probabilities
 from gliomask.case import Case
 from gliomask.engines.ends import REGION_NAMES, decide
+from gliomask.engines.precision import choose_precision
 from gliomask.errors import CaseError, ModelError, UsageError
 from gliomask.flag import Flag
 from gliomask.geometry import Geometry
@@ -31,6 +32,7 @@ from gliomask.predict.brain import NetworkShape, PatchPlan, predict_brain
 from gliomask.predict.ensemble import consult
 from gliomask.predict.flips import averaged_over_flips
 from gliomask.predict.planes import average_planes
+from gliomask.predict.sizes import Sizes
 from gliomask.preprocess.channels import Prepared, prepare
 from gliomask.preprocess.checks import check_case, refuse_no_brain
 from gliomask.quality import Calibration, Cost, Estimate, disagreement, expected_dice, region_share
@@ -61,6 +63,7 @@ class Options:
         postprocess: name of a chain; None for the one the model was chosen with.
         bias_correction: apply N4 first; needs the extra `n4`.
         threads: of the engine; None for all that the process may use.
+        precision: `auto`, `fp32` or `int8`, see `engines.precision`; a `Segmenter`'s options say what became of `auto` for the first model.
         flips: average over the four mirror images of each slice; four times as long.
         core_rule: in a tumour that hardly enhances, call core what the model's `postprocess.CoreRule` says, where it has one.
         keep_uncertain_enhancement: leave enhancement in that the model's `postprocess.EnhancementRule` would remove.
@@ -82,6 +85,7 @@ class Options:
     core_rule: bool = True
     keep_uncertain_enhancement: bool = False
     single_plane: bool = False
+    precision: str = "auto"
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +161,8 @@ class Member:
         plan = PatchPlan(options.patches, options.patch_size, options.stride, spec.window)
         plan.grid((plan.size,) * (2 if spec.input_kind == "slices" else 3), spec.size_multiple)
         network = NetworkShape(spec.input_kind, spec.halo, spec.size_multiple, spec.neighbouring_slices)
-        return cls(model, network, plan, model.open(options.engine, options.threads))
+        chosen = model.in_int8() if options.precision == "int8" else model
+        return cls(chosen, network, plan, chosen.open(options.engine, options.threads))
 
     def cannot_do_without(self, missing: Iterable[Sequence]) -> list[Sequence]:
         """Returns which of these sequences the model needs, because it was not trained to do without them."""
@@ -180,12 +185,16 @@ class Segmenter:
         self.chain = self.options.postprocess or self.model.spec.postprocess
         if self.chain not in CHAINS:
             raise UsageError(f"There is no post-processing '{self.chain}'. Known ones: {', '.join(CHAINS)}.")
+        precision = choose_precision(self.options.precision, self.options.engine, offered=self.model.int8 is not None)
+        self.options = replace(self.options, precision=precision)
         spec = self.model.spec
         named = self.options.second_opinion or spec.second_opinion or NO_OTHER
         other = None if named == NO_OTHER else _second_opinion(named, self.model)
         self.first = Member.open(self.model, self.options)
         try:
-            self.second = None if other is None else Member.open(other, self.options)
+            # The second may have no int8 graph where the first has: then it computes in float32.
+            fallen = other is not None and other.int8 is None
+            self.second = None if other is None else Member.open(other, replace(self.options, precision="fp32" if fallen else precision))
         except BaseException:
             self.first.engine.close()
             raise
@@ -217,10 +226,11 @@ class Segmenter:
         prepared = prepare(corrected, self.model.spec.inputs, self.model.spec.normalisation.method)
         watch.lap("normalise")
         doubts = np.zeros(prepared.brain.shape, np.float32) if self.options.flips else None
-        probabilities = predict_brain(prepared, self.first.network, self.first.plan, self._predict(self.first), progress, doubts, self.first.engine.in_flight)
+        sizes, first = Sizes(), self.first
+        probabilities = predict_brain(prepared, first.network, first.plan, self._predict(first), progress, doubts, first.engine.in_flight, sizes)
         watch.lap("network")
         apart = None if doubts is None else disagreement(probabilities, doubts)
-        planes = self._further_planes(prepared, probabilities)
+        planes = self._further_planes(prepared, probabilities, sizes)
         if planes:
             watch.lap("further planes")
         second = None if self.second is None or self.second.cannot_do_without(case.without) else self.second
@@ -255,11 +265,11 @@ class Segmenter:
         watch.lap("to input grid")
         return result
 
-    def _further_planes(self, prepared: Prepared, probabilities: Probabilities) -> tuple[Plane, ...]:
+    def _further_planes(self, prepared: Prepared, probabilities: Probabilities, sizes: Sizes) -> tuple[Plane, ...]:
         """Averages the views along further planes into the axial one, in place, where the model has such and they are asked for; returns which."""
         planes = () if self.options.single_plane else self.model.spec.planes[1:]
         first = self.first
-        average_planes(prepared, probabilities, planes, first.network, first.plan, self._predict(first), first.engine.in_flight)
+        average_planes(prepared, probabilities, planes, first.network, first.plan, self._predict(first), first.engine.in_flight, sizes)
         return planes
 
     def _confirm_enhancement(self, label_map: LabelMap, probabilities: Probabilities, prepared: Prepared) -> tuple[LabelMap, Removed | None]:

@@ -78,6 +78,7 @@ def spread(args: list[str]) -> list[str]:
 @shared.core_rule
 @shared.keep_uncertain_enhancement
 @shared.single_plane
+@shared.precision
 @shared.threads("--n-cpus", "--nthreads", "--threads")
 @shared.strict
 @shared.overwrite

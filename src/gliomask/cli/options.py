@@ -37,6 +37,13 @@ keep_uncertain_enhancement: Decorator = click.option(
 single_plane: Decorator = click.option(
     "--single-plane", is_flag=True, help="Ask the axial view alone, also where the model learned from three planes: quicker, somewhat worse."
 )
+precision: Decorator = click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "int8"]),
+    default="auto",
+    show_default=True,
+    help="Numbers that the network computes in: int8 is quicker, fp32 the reference; auto is int8 where the model has it and the processor gains by it.",
+)
 strict: Decorator = click.option("--strict", is_flag=True, help="Refuse input that looks wrong (exit code 6) instead of warning.")
 overwrite: Decorator = click.option("--overwrite", is_flag=True, help="Replace results that exist.")
 

@@ -61,6 +61,7 @@ class OutputPath(click.Path):
 @shared.core_rule
 @shared.keep_uncertain_enhancement
 @shared.single_plane
+@shared.precision
 @click.option("--no-preview", is_flag=True, help="Do not draw the picture.")
 @click.option("--report", "report", metavar="FORMATS", help="Also write the report: html, pdf, json; several separated by commas.")
 @shared.threads("--threads")

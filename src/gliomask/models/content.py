@@ -8,7 +8,10 @@ from pathlib import Path
 from gliomask.errors import ModelError
 
 SPEC_NAME = "model.json"
-MAX_BYTES = {SPEC_NAME: 1 << 20, "model.onnx": 1 << 30, "weights.npz": 1 << 28, "golden.npz": 1 << 24}
+INT8_GRAPH = "model.int8.onnx"
+"""Name of the same network's graph with numbers of eight bits."""
+
+MAX_BYTES = {SPEC_NAME: 1 << 20, "model.onnx": 1 << 30, INT8_GRAPH: 1 << 30, "weights.npz": 1 << 28, "golden.npz": 1 << 24}
 """Largest file that is read. A graph may hold 250 million parameters: nnU-Net's largest plain network has 31 million, Swin UNETR 62, and
 the paper's 0.2."""
 

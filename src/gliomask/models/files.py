@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomask.errors import ModelError
-from gliomask.models.content import MAX_BYTES, SPEC_NAME, read_limited, sha256
+from gliomask.models.content import INT8_GRAPH, MAX_BYTES, SPEC_NAME, read_limited, sha256
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 
-__all__ = ["MAX_BYTES", "SPEC_NAME", "Arrays", "pack_arrays", "read_limited", "read_verified", "sha256", "unpack_arrays"]
+__all__ = ["INT8_GRAPH", "MAX_BYTES", "SPEC_NAME", "Arrays", "pack_arrays", "read_limited", "read_verified", "sha256", "unpack_arrays"]
 
 
 def read_verified(folder: Path, hashes: Mapping[str, str]) -> dict[str, bytes]:

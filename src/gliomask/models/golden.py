@@ -113,6 +113,35 @@ def answer(engine: Engine, golden: Arrays, spec: ModelSpec, order: Ordered[str])
     return engine.predict(as_given(golden, spec, order))[part]
 
 
+def prove_int8(engine: Engine, golden: Arrays, spec: ModelSpec) -> float:
+    """Runs the golden input through an engine that holds the int8 graph; returns the mean difference from the float32 golden probabilities.
+
+    Raises:
+        ModelError: it is above `spec.int8.tolerance`, or the answer has another shape.
+    """
+    assert spec.int8 is not None
+    difference = int8_difference(engine, golden, spec, spec.inputs)
+    # Written so that a NaN fails too.
+    if not difference <= spec.int8.tolerance:
+        raise ModelError(
+            f"Model '{spec.name}': {engine.name} does not reproduce its golden pair in int8: probabilities differ by {difference:.2g} in the mean, "
+            f"{spec.int8.tolerance:g} is allowed. The model file was altered, or the engine is at fault; try --precision fp32."
+        )
+    return difference
+
+
+def int8_difference(engine: Engine, golden: Arrays, spec: ModelSpec, order: Ordered[str]) -> float:
+    """Returns the mean difference of an engine's answer, the sequences in the given order, from the golden probabilities.
+
+    Raises:
+        ModelError: the answer has another shape.
+    """
+    found = answer(engine, golden, spec, order)
+    if found.shape != golden[PROBABILITIES].shape:
+        raise ModelError(f"Model '{spec.name}': {engine.name} answers with the shape {found.shape}, the golden pair has {golden[PROBABILITIES].shape}.")
+    return float(np.abs(found - golden[PROBABILITIES]).mean())
+
+
 def prove(engine: Engine, golden: Arrays, spec: ModelSpec) -> float:
     """Runs the golden input through an engine and returns the largest difference from the golden probabilities.
 

@@ -183,6 +183,32 @@ def look_into(graph: bytes, origin: str) -> GraphFacts:
     return facts
 
 
+QUANTISERS = {("", "QuantizeLinear"), ("", "DequantizeLinear")}
+"""What an int8 graph may hold besides the operators of its float32 graph. All engines know this pair, and fuse it with what lies between; other
+operators on whole numbers (`QLinearConv`, `ConvInteger`, `DynamicQuantizeLinear`) are an engine's own dialect, and round in its own way."""
+
+
+def look_into_int8(graph: bytes, float_graph: bytes, origin: str) -> None:
+    """Checks that an ONNX file is another's network in eight bits: no operators but that one's and `QUANTISERS`, the same input and output.
+
+    Args:
+        graph: the int8 file's bytes.
+        float_graph: the float32 file's bytes, which `look_into` has accepted.
+        origin: the int8 file's name, for messages.
+
+    Raises:
+        ModelError: it is not so, or for what `look_into` refuses.
+    """
+    facts, of_float = look_into(graph, origin), look_into(float_graph, origin)
+    if not facts._operators & QUANTISERS:
+        raise ModelError(f"{origin}: holds no QuantizeLinear or DequantizeLinear, so it is no int8 graph. Quantise the model again.")
+    if others := facts._operators - of_float._operators - QUANTISERS:
+        names = ", ".join(sorted(name for _, name in others))
+        raise ModelError(f"{origin}: holds {names}, which neither quantises nor stands in the float32 graph. Quantise the model again.")
+    if (facts.inputs, facts.outputs) != (of_float.inputs, of_float.outputs):
+        raise ModelError(f"{origin}: has another input or output than the float32 graph. Quantise the model again.")
+
+
 def _refuse_operators(facts: GraphFacts) -> None:
     for domain, name in sorted(facts._functions):
         # Which of the two an engine would run is the engine's choice.

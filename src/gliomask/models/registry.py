@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gliomask.engines.base import Engine, EngineSource
 from gliomask.engines.choose import DEFAULT_ENGINE, RUN_GRAPHS, open_engine
-from gliomask.errors import ModelError
-from gliomask.models.files import SPEC_NAME, Arrays, read_limited, read_verified, sha256, unpack_arrays
-from gliomask.models.golden import as_given, check_golden, prove
-from gliomask.models.graph import look_into
+from gliomask.engines.precision import Precision
+from gliomask.errors import ModelError, UsageError
+from gliomask.models.files import INT8_GRAPH, SPEC_NAME, Arrays, read_limited, read_verified, sha256, unpack_arrays
+from gliomask.models.golden import as_given, check_golden, prove, prove_int8
+from gliomask.models.graph import look_into, look_into_int8
 from gliomask.models.shelf import DEFAULT_MODEL, SHIPPED, SHIPPED_FOLDER, find_model
 from gliomask.models.shelf import shipped_names as shipped_models
 from gliomask.models.trial import try_out
@@ -35,6 +36,8 @@ class Model:
         golden: the golden pair's arrays by name.
         sha256: hash of `model.json`, which holds the hashes of all other files.
         shipped: whether it came with gliomask. Another's graph runs in a process of its own first, see `trial`.
+        int8: the int8 graph; None where there is none.
+        precision: that of `source`, see `in_int8`.
     """
 
     spec: ModelSpec
@@ -42,21 +45,39 @@ class Model:
     golden: Arrays
     sha256: str
     shipped: bool = False
+    int8: bytes | None = None
+    precision: Precision = "fp32"
+
+    def in_int8(self) -> Model:
+        """Returns the model with its int8 graph in place of the float32 one; `open` then proves that.
+
+        Raises:
+            UsageError: it has none.
+        """
+        if self.int8 is None:
+            raise UsageError(f"Model '{self.spec.name}' has no int8 graph. Give --precision fp32 or auto.")
+        return replace(self, source=replace(self.source, graph=self.int8), precision="int8")
 
     def open(self, engine: str = DEFAULT_ENGINE, threads: int | None = None) -> Engine:
         """Returns an engine that has reproduced the golden pair.
 
+        Args:
+            engine: one of `engines.choose.ENGINES`.
+            threads: most CPU threads; None for all that this process may use.
+
         Raises:
-            UsageError: there is no such engine.
+            UsageError: there is no such engine, or it cannot compute in int8 and should.
             EngineUnavailableError: its software is not installed.
             ModelError: it cannot run the model, or its answer differs by more than the model's tolerance.
             LimitError: it needs more memory than there is, or a model that is not shipped needs more memory or time than a trial may take.
         """
+        if self.precision == "int8" and engine not in RUN_GRAPHS:
+            raise UsageError(f"The engine '{engine}' does not compute in int8. Give --precision fp32, or one of the engines {', '.join(RUN_GRAPHS)}.")
         if not self.shipped and engine in RUN_GRAPHS:
             try_out(self.source, engine, as_given(self.golden, self.spec, self.spec.inputs), threads)
         opened = open_engine(engine, self.source, threads)
         try:
-            prove(opened, self.golden, self.spec)
+            (prove_int8 if self.precision == "int8" else prove)(opened, self.golden, self.spec)
         except BaseException:
             opened.close()
             raise
@@ -86,7 +107,10 @@ def _load(folder: Path) -> Model:
     golden = unpack_arrays(files["golden.npz"], str(folder / "golden.npz"))
     check_golden(golden, spec, str(folder / "golden.npz"))
     weights = _weights(folder, spec, files, facts.parameters)
-    return Model(spec, source_of(spec, files["model.onnx"], weights), golden, sha256(content), folder.parent == SHIPPED_FOLDER)
+    int8 = files.get(INT8_GRAPH)
+    if int8 is not None:
+        look_into_int8(int8, files["model.onnx"], str(folder / INT8_GRAPH))
+    return Model(spec, source_of(spec, files["model.onnx"], weights), golden, sha256(content), folder.parent == SHIPPED_FOLDER, int8)
 
 
 def _weights(folder: Path, spec: ModelSpec, files: Mapping[str, bytes], in_graph: int) -> Arrays:

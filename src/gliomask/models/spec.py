@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, JsonValue, field_validator, model_va
 from gliomask.engines.ends import LABEL_NAMES, REGION_NAMES, Activation, GraphEnds, are_regions
 from gliomask.errors import UsageError
 from gliomask.models.calibration import CoreNumbers, EnhancementNumbers, Quality, Subsets
+from gliomask.models.content import INT8_GRAPH
 from gliomask.models.schema import Part, Text, parsed
 from gliomask.planes import Plane
 from gliomask.postprocess import CHAINS
@@ -25,7 +26,7 @@ ORIENTATION: Final = "LPS"
 """The axes of gliomask's own networks: `preprocess.channels.NETWORK_ORIENTATION`."""
 
 MODEL_FILES = ("model.onnx", "weights.npz", "golden.npz")
-"""The files beside `model.json`, each held by its hash there."""
+"""The files beside `model.json`, each held by its hash there; `content.INT8_GRAPH` may come as well."""
 
 NEEDED_FILES = ("model.onnx", "golden.npz")
 """Those that every model has; the weights on their own are for Keras, which runs gliomask's own networks only."""
@@ -105,6 +106,25 @@ class Graph(Part):
     activation: Activation
 
 
+class Int8(Part):
+    """The same network in eight bits, in the file `content.INT8_GRAPH`: weights and activations are whole numbers, each with a scale.
+
+    Args:
+        tolerance: largest mean difference from the float32 golden probabilities that an engine may show with it. The mean, because a
+            value that rounds the other way in one layer may move a single pixel far.
+        cases: whose slices the ranges of the activations were measured on; training cases of the model, so that a score on others stands.
+        slices: how many slices these were.
+        software: what quantised it, with its version.
+        command: that made it.
+    """
+
+    tolerance: Annotated[float, Field(gt=0, le=0.05)]
+    cases: Annotated[tuple[Text, ...], Field(min_length=1)]
+    slices: Annotated[int, Field(ge=1)]
+    software: Text
+    command: Text
+
+
 class Timing(Part):
     """How long a case takes: seconds from the scans to the results, what was measured on what machine, and the command that measured it."""
 
@@ -162,8 +182,9 @@ class ModelSpec(Part):
             not measured.
         licence: of the weights, as an SPDX expression or in words.
         attribution: works and data that must be named with every use.
-        files: SHA-256 of each of `MODEL_FILES`.
+        files: SHA-256 of each of `MODEL_FILES`, and of the int8 graph where there is one.
         golden_tolerance: largest difference from the golden probabilities that an engine may show.
+        int8: the same network in eight bits; null where there is none. May be left out, for it says nothing about the model itself.
     """
 
     schema_version: Literal[1]
@@ -198,6 +219,7 @@ class ModelSpec(Part):
     attribution: tuple[Text, ...]
     files: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
     golden_tolerance: Annotated[float, Field(gt=0, le=1e-2)]
+    int8: Int8 | None = None
 
     @property
     def slices(self) -> int:
@@ -268,6 +290,14 @@ class ModelSpec(Part):
             raise ValueError("a model of gliomask's own has a receptive_field and weights.npz")
         return self
 
+    @model_validator(mode="after")
+    def _int8_as_its_file(self) -> ModelSpec:
+        if (self.int8 is None) == (INT8_GRAPH in self.files):
+            raise ValueError(f"int8 describes the file {INT8_GRAPH}: both are there, or neither is")
+        if self.training is not None and self.int8 is not None and (unknown := set(self.int8.cases) - set(self.training.cases)):
+            raise ValueError(f"int8.cases: {', '.join(sorted(unknown)[:5])} are no training cases of the model, so scores on them would be too good")
+        return self
+
     @property
     def graph_axes(self) -> tuple[int, ...]:
         """Which axis of the slice or volume in LPS order is the graph's first, second (and third)."""
@@ -300,8 +330,8 @@ class ModelSpec(Part):
     @field_validator("files")
     @classmethod
     def _known_files(cls, files: dict[str, str]) -> dict[str, str]:
-        if not set(NEEDED_FILES) <= set(files) <= set(MODEL_FILES):
-            names = f"{', '.join(MODEL_FILES)} (weights.npz only where Keras can use it)"
+        if not set(NEEDED_FILES) <= set(files) <= {*MODEL_FILES, INT8_GRAPH}:
+            names = f"{', '.join(MODEL_FILES)} (weights.npz only where Keras can use it), {INT8_GRAPH} where int8 is described"
             raise ValueError(f"the files must be {names}, and no path; found {', '.join(files) or 'none'}")
         return files
 

@@ -6,9 +6,9 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gliomask.engines.choose import ENGINES
+from gliomask.engines.choose import ENGINES, RUN_GRAPHS
 from gliomask.errors import EngineUnavailableError, LimitError, ModelError
-from gliomask.models.golden import prove
+from gliomask.models.golden import prove, prove_int8
 from gliomask.models.registry import Model, load_model
 
 NOT_INSTALLED = "not installed"
@@ -22,7 +22,7 @@ class Verification:
     Args:
         model: as it was asked for.
         sha256: of its `model.json`; None where that could not be read.
-        engines: by engine, the largest difference from the golden probabilities, or why there is none.
+        engines: by engine, the largest difference from the golden probabilities (of the int8 graph, in the mean), or why there is none.
         problem: what is wrong with it; None where nothing is.
     """
 
@@ -55,13 +55,16 @@ def verify_model(name_or_path: str) -> Verification:
     except ModelError as error:
         return Verification(str(name_or_path), None, engines, str(error))
     problems = []
-    for engine in ENGINES:
+    ways = [(engine, engine, model) for engine in ENGINES]
+    if model.int8 is not None:
+        ways += [(f"{engine} int8", engine, model.in_int8()) for engine in RUN_GRAPHS]
+    for way, engine, one in ways:
         try:
-            engines[engine] = _difference(model, engine)
+            engines[way] = _difference(one, engine)
         except EngineUnavailableError:
-            engines[engine] = NOT_INSTALLED
+            engines[way] = NOT_INSTALLED
         except (ModelError, LimitError) as error:
-            engines[engine] = "failed"
+            engines[way] = "failed"
             problems.append(str(error))
     return Verification(str(name_or_path), model.sha256, engines, " ".join(problems) or _unproved(engines))
 
@@ -70,7 +73,7 @@ def _difference(model: Model, engine: str) -> float | str:
     if engine == "keras" and model.source.build is None:
         return NOT_FOR_IT
     with closing(model.open(engine)) as opened:
-        return prove(opened, model.golden, model.spec)
+        return (prove_int8 if model.precision == "int8" else prove)(opened, model.golden, model.spec)
 
 
 def _unproved(engines: dict[str, float | str]) -> str | None:

@@ -14,7 +14,8 @@ from gliomask.arrays import Channels, Probabilities
 from gliomask.errors import UsageError
 from gliomask.labels import Label
 from gliomask.predict.schedule import in_order
-from gliomask.predict.tiles import Fusion, PatchGrid, Predict, adjacent, box_with_halo, cut, overlapping, slabs, whole, windows
+from gliomask.predict.sizes import Sizes
+from gliomask.predict.tiles import Fusion, PatchGrid, Predict, adjacent, box_with_halo, cut, overlapping, slabs, whole, widened, windows
 from gliomask.preprocess.channels import Prepared
 
 InputKind = Literal["slices", "volumes"]
@@ -80,18 +81,31 @@ class NetworkShape:
 
 
 @dataclass(frozen=True, eq=False)
-class Tile:
-    """A patch of one box of the brain, cut and ready for the network.
+class Box:
+    """A box of the volume that goes through the network, and how it is cut.
 
     Args:
-        region: the box, a slice for each axis of the volume.
+        region: a slice for each axis of the volume.
         grid: how the box is cut.
-        start: where the patch begins in the box, see `PatchGrid`.
-        batch: (N, *size, C), what the network gets.
+        items: slices in a batch, at least as many as the box has; those beyond are background, and what is said of them is dropped.
     """
 
     region: tuple[slice, ...]
     grid: PatchGrid
+    items: int
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """A patch of one box of the brain, cut and ready for the network.
+
+    Args:
+        box: which.
+        start: where the patch begins in the box, see `PatchGrid`.
+        batch: (N, *size, C), what the network gets.
+    """
+
+    box: Box
     start: tuple[int, ...]
     batch: npt.NDArray[np.float32]
 
@@ -104,6 +118,7 @@ def predict_brain(
     progress: Callable[[int, int], None] = lambda done, total: None,
     doubts: npt.NDArray[np.float32] | None = None,
     in_flight: int = 1,
+    sizes: Sizes | None = None,
 ) -> Probabilities:
     """Returns the probabilities of a whole volume; outside the brain it is background for certain.
 
@@ -115,40 +130,98 @@ def predict_brain(
         progress: called with (boxes of the brain done, boxes in all).
         doubts: (I, J, K), gets what `predict` says of each voxel after the labels, see `flips.averaged_over_flips`; untouched outside the brain.
         in_flight: most tiles that are cut and not yet put back, see `schedule.in_order`. The result is the same bit for bit.
+        sizes: which sizes of tiles the network has been given for this case; None for none yet.
 
     Returns:
         (I, J, K, 4) float32, axes as `prepared`.
     """
     probabilities = np.zeros((*prepared.brain.shape, len(Label)), np.float32)
     probabilities[..., Label.BACKGROUND] = 1
-    regions = list(_regions(prepared, network, plan))
-    done, fusion = 0, None
-    with closing(in_order(_tiles(prepared, network, plan, regions), lambda tile: predict(tile.batch), in_flight)) as answers:
-        for tile, answer in answers:
-            fusion = fusion or Fusion(tile.grid)
-            fusion.add(tile.start, answer)
-            if not fusion.complete:
-                continue
-            found = np.moveaxis(fusion.mean(), 0, 2) if network.kind == "slices" else fusion.mean()[0]
-            brain = prepared.brain[tile.region]
-            np.copyto(probabilities[tile.region], found[..., : len(Label)], where=brain[..., None])
-            if doubts is not None:
-                np.copyto(doubts[tile.region], found[..., len(Label)], where=brain)
-            done, fusion = done + 1, None
-            progress(done, len(regions))
+    for region, found in answers(prepared, network, plan, predict, progress, in_flight, sizes):
+        brain = prepared.brain[region]
+        np.copyto(probabilities[region], found[..., : len(Label)], where=brain[..., None])
+        if doubts is not None:
+            np.copyto(doubts[region], found[..., len(Label)], where=brain)
     return probabilities
 
 
-def _tiles(prepared: Prepared, network: NetworkShape, plan: PatchPlan, regions: list[tuple[slice, ...]]) -> Iterator[Tile]:
+def answers(
+    prepared: Prepared,
+    network: NetworkShape,
+    plan: PatchPlan,
+    predict: Predict,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    in_flight: int = 1,
+    sizes: Sizes | None = None,
+) -> Iterator[tuple[tuple[slice, ...], npt.NDArray[np.float32]]]:
+    """Yields each box of the volume that holds brain with what the network says of it: (i, j, k, classes), also where there is none of the brain.
+
+    See `predict_brain` for the arguments. Boxes do not overlap in what they hold of the brain.
+    """
+    boxes = _boxes(prepared, network, plan, sizes or Sizes())
+    done, fusion = 0, None
+    with closing(in_order(_tiles(prepared, network, boxes), lambda tile: predict(tile.batch), in_flight)) as stream:
+        for tile, answer in stream:
+            fusion = fusion or Fusion(tile.box.grid)
+            fusion.add(tile.start, answer)
+            if not fusion.complete:
+                continue
+            if network.kind == "slices":
+                slab = tile.box.region[2]
+                found = np.moveaxis(fusion.mean()[: slab.stop - slab.start], 0, 2)
+            else:
+                found = fusion.mean()[0]
+            yield tile.box.region, found
+            done, fusion = done + 1, None
+            progress(done, len(boxes))
+
+
+def slice_batch(prepared: Prepared, network: NetworkShape, slab: slice) -> npt.NDArray[np.float32]:
+    """Returns slices of a volume, whole, as a network of slices takes them: (n, H, W, neighbouring slices x C)."""
+    region = (*(slice(0, length) for length in prepared.brain.shape[:2]), slab)
+    grid = whole(prepared.brain.shape[:2], network.multiple)
+    return next(_tiles(prepared, network, [Box(region, grid, slab.stop - slab.start)])).batch
+
+
+def _boxes(prepared: Prepared, network: NetworkShape, plan: PatchPlan, sizes: Sizes) -> list[Box]:
+    """Boxes of the volume that hold all brain. `whole` may crop to brain and halo, for the answer is the same; patches keep the paper's lattice."""
+    shape = prepared.brain.shape
+    if network.kind == "volumes":
+        region = box_with_halo(prepared.brain, network.halo, network.multiple) if plan.mode == "whole" else tuple(slice(0, length) for length in shape)
+        return [Box(region, plan.grid(_lengths(region), network.multiple), 1)]
+    regions = []
+    for slab in slabs(prepared.brain, SLAB_SLICES):
+        plane = np.asarray(prepared.brain[:, :, slab].any(axis=2))
+        box = box_with_halo(plane, network.halo, network.multiple) if plan.mode == "whole" else tuple(slice(0, length) for length in shape[:2])
+        regions.append((*box, slab))
+    grids = [plan.grid(_lengths(region[:2]), network.multiple) for region in regions]
+    if plan.mode != "whole" or plan.window is not None:
+        return [Box(region, grid, _lengths(region)[2]) for region, grid in zip(regions, grids, strict=True)]
+    wanted = [(_lengths(region)[2], *grid.size) for region, grid in zip(regions, grids, strict=True)]
+    chosen = sizes.of(wanted)
+    return [_grown(region, chosen[size], shape, network.multiple) for region, size in zip(regions, wanted, strict=True)]
+
+
+def _grown(region: tuple[slice, ...], size: tuple[int, ...], shape: tuple[int, ...], multiple: int) -> Box:
+    """Returns a box of slices at a larger size: what is added is the volume round it where there is some, else background."""
+    items, *sides = size
+    plane = tuple(widened(part, side, length, multiple) for part, side, length in zip(region[:2], sides, shape, strict=False))
+    return Box((*plane, region[2]), PatchGrid(_lengths(plane), tuple(sides), ((0, 0),)), items)
+
+
+def _lengths(region: tuple[slice, ...]) -> tuple[int, ...]:
+    return tuple(part.stop - part.start for part in region)
+
+
+def _tiles(prepared: Prepared, network: NetworkShape, boxes: list[Box]) -> Iterator[Tile]:
     """Yields the tiles of one box after the other; each box is laid out only when its first tile is asked for."""
-    for region in regions:
+    for box in boxes:
         if network.kind == "slices":
-            stack = _with_neighbours(np.moveaxis(prepared.channels, 2, 0), region, network.neighbours, prepared.background)
+            stack = _with_neighbours(np.moveaxis(prepared.channels, 2, 0), box.region, network.neighbours, prepared.background)
         else:
-            stack = prepared.channels[region][None]
-        grid = plan.grid(stack.shape[1:-1], network.multiple)
-        for start in grid.starts:
-            yield Tile(region, grid, start, cut(stack, start, grid.size, prepared.background))
+            stack = prepared.channels[box.region][None]
+        for start in box.grid.starts:
+            yield Tile(box, start, cut(stack, start, box.grid.size, prepared.background, box.items))
 
 
 def _with_neighbours(slices: Channels, region: tuple[slice, ...], neighbours: int, background: float) -> Channels:
@@ -165,14 +238,3 @@ def _with_neighbours(slices: Channels, region: tuple[slice, ...], neighbours: in
         stack[: low - below, :, :, place] = stack[high - below :, :, :, place] = background
         stack[low - below : high - below, :, :, place] = slices[(slice(low, high), *plane)]
     return stack.reshape(count, height, width, -1)
-
-
-def _regions(prepared: Prepared, network: NetworkShape, plan: PatchPlan) -> Iterator[tuple[slice, ...]]:
-    """Boxes of the volume that hold all brain. `whole` may crop to brain and halo, for the answer is the same; patches keep the paper's lattice."""
-    if network.kind == "volumes":
-        yield box_with_halo(prepared.brain, network.halo, network.multiple) if plan.mode == "whole" else (slice(None),) * 3
-        return
-    for slab in slabs(prepared.brain, SLAB_SLICES):
-        plane = np.asarray(prepared.brain[:, :, slab].any(axis=2))
-        box = box_with_halo(plane, network.halo, network.multiple) if plan.mode == "whole" else (slice(None),) * 2
-        yield (*box, slab)

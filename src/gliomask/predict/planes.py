@@ -9,8 +9,9 @@ import numpy as np
 
 from gliomask.arrays import Mask, Probabilities
 from gliomask.planes import VOLUME_AXES, Plane
-from gliomask.predict.brain import NetworkShape, PatchPlan, predict_brain
+from gliomask.predict.brain import NetworkShape, PatchPlan, answers
 from gliomask.predict.ensemble import suspects
+from gliomask.predict.sizes import Sizes
 from gliomask.predict.tiles import Predict
 from gliomask.preprocess.channels import Prepared
 
@@ -23,6 +24,7 @@ def average_planes(
     plan: PatchPlan,
     predict: Predict,
     in_flight: int = 1,
+    sizes: Sizes | None = None,
 ) -> None:
     """Averages a network's views along further planes into its axial view, in place, where that gives tumour any chance.
 
@@ -38,27 +40,28 @@ def average_planes(
         plan: how slices are cut.
         predict: the network.
         in_flight: see `predict_brain`.
+        sizes: see `predict_brain`.
     """
     suspected = suspects(probabilities) if planes else None
     if suspected is None or not suspected.any():
         return
-    total = probabilities[suspected]
+    sizes = sizes or Sizes()
     for plane in planes:
-        view = _along(prepared, suspected, plane)
-        found = predict_brain(view, network, plan, predict, in_flight=in_flight)
-        total += _back(found, plane)[suspected]
-    probabilities[suspected] = total / np.float32(1 + len(planes))
+        view = along(prepared, suspected, plane)
+        # The sum grows in place, in the axes of the view; every suspected voxel lies in one box of each plane.
+        total = probabilities.transpose(*_axes(plane), 3)
+        for region, found in answers(view, network, plan, predict, in_flight=in_flight, sizes=sizes):
+            part = total[region]
+            np.add(part, found[..., : part.shape[-1]], out=part, where=view.brain[region][..., None])
+    np.divide(probabilities, np.float32(1 + len(planes)), out=probabilities, where=suspected[..., None])
 
 
-def _along(prepared: Prepared, suspected: Mask, plane: Plane) -> Prepared:
+def along(prepared: Prepared, suspected: Mask, plane: Plane) -> Prepared:
     """Returns the case with its axes in the order rows, columns, normal of a plane; nothing is copied."""
-    normal, rows, columns = VOLUME_AXES[plane]
-    axes = (rows, columns, normal)
+    axes = _axes(plane)
     return replace(prepared, channels=prepared.channels.transpose(*axes, 3), brain=suspected.transpose(axes))
 
 
-def _back(found: Probabilities, plane: Plane) -> Probabilities:
-    """Undoes `_along` on probabilities."""
+def _axes(plane: Plane) -> tuple[int, int, int]:
     normal, rows, columns = VOLUME_AXES[plane]
-    order = [int(axis) for axis in np.argsort((rows, columns, normal))]
-    return found.transpose(*order, 3)
+    return rows, columns, normal

@@ -156,14 +156,23 @@ class Fusion:
         return self._total
 
 
-def cut(stack: npt.NDArray[np.float32], start: tuple[int, ...], size: tuple[int, ...], background: float) -> npt.NDArray[np.float32]:
-    """Returns the patch (N, *size, C) that begins at `start`, filled with background where it leaves the array."""
+def cut(stack: npt.NDArray[np.float32], start: tuple[int, ...], size: tuple[int, ...], background: float, items: int | None = None) -> npt.NDArray[np.float32]:
+    """Returns the patch (N, *size, C) that begins at `start`, filled with background where it leaves the array.
+
+    Args:
+        stack: (n, *shape, C).
+        start: first index of the patch along each axis.
+        size: of the patch.
+        background: what lies beyond the array.
+        items: N; those beyond n are background. None for n.
+    """
+    items = len(stack) if items is None else items
     inside = tuple(slice(first, min(first + length, limit)) for first, length, limit in zip(start, size, stack.shape[1:-1], strict=True))
     part = stack[(slice(None), *inside)]
-    if part.shape[1:-1] == size:
+    if part.shape[:-1] == (items, *size):
         return np.ascontiguousarray(part)
-    patch = np.full((len(stack), *size, stack.shape[-1]), background, np.float32)
-    patch[(slice(None), *(slice(0, length) for length in part.shape[1:-1]))] = part
+    patch = np.full((items, *size, stack.shape[-1]), background, np.float32)
+    patch[(slice(0, len(part)), *(slice(0, length) for length in part.shape[1:-1]))] = part
     return patch
 
 
@@ -176,6 +185,19 @@ def slabs(mask: npt.NDArray[np.bool_], thickness: int) -> Iterator[slice]:
     while len(filled):
         run, filled = filled[filled < filled[0] + thickness], filled[filled >= filled[0] + thickness]
         yield slice(int(run[0]), int(run[-1]) + 1)
+
+
+def widened(part: slice, side: int, length: int, multiple: int) -> slice:
+    """Returns a part of an axis widened to a side, as far as the axis goes; it still starts at a multiple.
+
+    Args:
+        part: starts at a multiple.
+        side: at least the part's own length, a multiple.
+        length: of the axis.
+        multiple: of the network's pooling, see `box_with_halo`.
+    """
+    start = min(part.start, -(-max(length - side, 0) // multiple) * multiple)
+    return slice(start, min(length, start + side))
 
 
 def box_with_halo(mask: npt.NDArray[np.bool_], halo: int, multiple: int) -> tuple[slice, ...]:

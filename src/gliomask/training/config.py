@@ -45,6 +45,7 @@ class AugmentConfig(BaseModel):
     gamma_share: float = Field(default=1.0, ge=0, le=1, description="share of patches with another contrast curve")
     shading_share: float = Field(default=1.0, ge=0, le=1, description="share of patches with a field that is added")
     noise_share: float = Field(default=1.0, ge=0, le=1, description="share of patches with added noise")
+    thick_share: float = Field(default=0.0, ge=0, le=1, description="share of patches in which sequences are blurred as by thick slices seen from the side")
 
     def strength(self) -> augment.Strength:
         """The same numbers as the augmentation code takes them."""

@@ -85,6 +85,7 @@ def epoch_batches(cases: list[SliceStack], config: TrainConfig, epoch: int, twin
         centre = place(draw, case, config.placement, config.patch_size, generator, config.jitter).centre
         patch, target = cut_patch(case, centre, config.patch_size, augment.draw_matrix(strength, generator), neighbours)
         patch = augment.reverse_slices(patch, strength, generator, 2 * neighbours + 1)
+        patch = augment.thicken(patch, case.background, strength, generator, 2 * neighbours + 1)
         patch = augment.vary_intensity(patch, case.background, strength, generator, 2 * neighbours + 1)
         if vary and config.sequence_dropout and generator.random() < config.sequence_dropout:
             patch = augment.drop_sequences(patch, case.background, dropped, len(config.sequences), generator)
