@@ -29,10 +29,11 @@ from gliomask.io.brats import explicit_case, find_cases, read_case
 from gliomask.labels import Region
 from gliomask.models.registry import DEFAULT_MODEL, load_model
 from gliomask.postprocess import EnhancementRule, postprocess
+from gliomask.predict.sizes import Sizes
 from gliomask.preprocess.normalise import normalise_volume
 from gliomask.quality import region_share
 from gliomask.report.volumes import measure
-from gliomask.segmentation import Segmenter
+from gliomask.segmentation import Options, Segmenter
 from gliomask.sequences import PAPER_ORDER, Sequence, sequence_of_file_name
 
 VECTORS = Path(__file__).resolve().parent.parent / "web" / "vectors"
@@ -99,6 +100,19 @@ def airs(found: dict[str, npt.NDArray[np.float32]]) -> Iterator[Json]:
         }
 
 
+def tile_sizes() -> Iterator[Json]:
+    """Sizes of tiles as three planes of a case ask for them, one after the other, and what is used in their place."""
+    planes = [
+        [(8, 128, 160)] * 9 + [(8, 112, 128), (8, 80, 96), (6, 48, 64), (8, 144, 176)],
+        [(8, 96, 80), (8, 80, 80), (3, 48, 64)],
+        [(8, 96, 80), (5, 64, 96)],
+    ]
+    sizes = Sizes()
+    for wanted in planes:
+        chosen = sizes.of(wanted)
+        yield {"wanted": wanted, "used": [chosen[size] for size in wanted]}
+
+
 def label_maps(generator: np.random.Generator) -> Iterator[Json]:
     """Label maps of blobs, after post-processing and after the rule for enhancement, and their volumes."""
     spacing = (1.0, 1.0, 1.2)
@@ -135,6 +149,7 @@ def functions() -> Json:
         "brain": flat(brain.astype(np.uint8)),
         "normalised": {name: flat(normalise_volume(found[name], brain)) for name in ("clean", "ringing", "scores")},
         "airs": list(airs(found)),
+        "sizes": list(tile_sizes()),
         "label_maps": list(label_maps(generator)),
     }
 
@@ -259,7 +274,7 @@ def write_pipeline(folder: Path) -> None:
     paths = {sequence: folder / f"tiny_{sequence}.nii.gz" for sequence in PAPER_ORDER}
     for sequence, path in paths.items():
         nifti.write_volume(path, volumes[sequence], geometry, overwrite=True)
-    with Segmenter() as segmenter:
+    with Segmenter(Options(precision="fp32")) as segmenter:
         result = segmenter.run(read_case(explicit_case("tiny", paths)))
     nifti.write_volume(folder / "tiny_seg.nii.gz", result.label_map, geometry, overwrite=True)
     facts = {

@@ -78,7 +78,7 @@ async function give(page: Page, folder: string): Promise<void> {
 
 function pythonLabelMap(folder: string, name: string): string {
   const output = join(scratch, 'python', name)
-  execFileSync(GLIOMASK, ['segment', folder, '-o', output], { stdio: 'pipe' })
+  execFileSync(GLIOMASK, ['segment', folder, '-o', output, '--precision', 'fp32'], { stdio: 'pipe' })
   const all = readdirSync(output, { recursive: true, encoding: 'utf8' })
   return join(output, all.find((file) => file.endsWith('_seg.nii.gz')) ?? '')
 }

@@ -11,6 +11,7 @@ import { InputError } from '../src/pipeline/errors'
 import { type Affine, applyTurn, checkedGrid, describeGrid, orientation, type Triple, turnToLps, undoTurn, voxelMl } from '../src/pipeline/grid'
 import { type NiftiVolume, readNifti } from '../src/pipeline/nifti'
 import { normaliseVolume } from '../src/pipeline/normalise'
+import { Sizes } from '../src/pipeline/sizes'
 import { confirmEnhancement, postprocess } from '../src/pipeline/postprocess'
 import { measure, volumesTsv } from '../src/pipeline/results'
 import { type Sequence, sequenceOfFileName } from '../src/pipeline/sequences'
@@ -72,6 +73,11 @@ describe('air', () => {
 
 test.each(Object.keys(functions.normalised))('normalised: %s', (name) => {
   close(normaliseVolume(floats(functions.volumes[name]), bytes(functions.brain)), functions.normalised[name], 2e-6)
+})
+
+test('sizes of tiles', () => {
+  const sizes = new Sizes()
+  for (const { wanted, used } of functions.sizes) expect(sizes.of(wanted)).toEqual(used)
 })
 
 describe('label maps', () => {

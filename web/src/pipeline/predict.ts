@@ -3,6 +3,7 @@
 import type { Triple } from './grid'
 import { voxelCount } from './grid'
 import type { Model } from './model'
+import { Sizes } from './sizes'
 
 /** Slices that go through the network together. */
 export const SLAB_SLICES = 8
@@ -32,6 +33,8 @@ interface Box {
   readonly rows: readonly [number, number]
   readonly columns: readonly [number, number]
   readonly slab: readonly [number, number]
+  /** Slices, height and width of the batch, at least as large as the box; what is beyond the volume is background. */
+  readonly size: Triple
 }
 
 /** Returns the probabilities of each voxel, four in turn; outside the brain it is background for certain. */
@@ -44,7 +47,8 @@ export async function predictBrain(
 ): Promise<Float32Array> {
   const probabilities = new Float32Array(LABELS * voxelCount(prepared.shape))
   for (let v = 0; v < probabilities.length; v += LABELS) probabilities[v] = 1
-  const first = boxes(prepared.brain, prepared.shape, PLANE_AXES.axial, network)
+  const sizes = new Sizes()
+  const first = boxes(prepared.brain, prepared.shape, PLANE_AXES.axial, network, sizes)
   // Until the axial view is done, the further planes are taken to need as much again; their boxes are small.
   const expected = planes.length > 1 ? Math.ceil(first.length * 1.6) : first.length
   for (const [n, box] of first.entries()) {
@@ -53,7 +57,7 @@ export async function predictBrain(
     })
     progress(n + 1, expected)
   }
-  await averagePlanes(prepared, network, planes.slice(1), probabilities, predict, (done, total) =>
+  await averagePlanes(prepared, network, planes.slice(1), probabilities, predict, sizes, (done, total) =>
     progress(first.length + done, first.length + total),
   )
   return probabilities
@@ -66,6 +70,7 @@ async function averagePlanes(
   planes: Model['planes'],
   probabilities: Float32Array,
   predict: Predict,
+  sizes: Sizes,
   progress: (done: number, total: number) => void,
 ): Promise<void> {
   const suspected = new Uint8Array(prepared.brain.length)
@@ -79,7 +84,7 @@ async function averagePlanes(
   if (!any || !planes.length) return
   const work = planes.flatMap((plane) => {
     const axes = PLANE_AXES[plane]
-    return boxes(suspected, prepared.shape, axes, network).map((box) => ({ axes, box }))
+    return boxes(suspected, prepared.shape, axes, network, sizes).map((box) => ({ axes, box }))
   })
   for (const [n, { axes, box }] of work.entries()) {
     await ask(prepared, network, axes, box, suspected, predict, (v, answer, at) => {
@@ -124,9 +129,8 @@ function cut(prepared: Prepared, network: Network, axes: Triple, box: Box, [row,
   const slices = 2 * network.neighbours + 1
   const sequences = prepared.channels.length
   const depth = prepared.shape[axes[2] as 0 | 1 | 2]
-  const height = roundUp(box.rows[1] - box.rows[0], network.multiple)
-  const width = roundUp(box.columns[1] - box.columns[0], network.multiple)
-  const shape = [box.slab[1] - box.slab[0], height, width, slices * sequences] as const
+  const [items, height, width] = box.size
+  const shape = [items, height, width, slices * sequences] as const
   const batch = new Float32Array(voxelCount(shape)).fill(prepared.background)
   for (let n = box.slab[0]; n < box.slab[1]; n++) {
     for (let place = 0; place < slices; place++) {
@@ -145,7 +149,7 @@ function cut(prepared: Prepared, network: Network, axes: Triple, box: Box, [row,
 }
 
 /** Returns boxes that hold all of a mask: runs of slices, each with the smallest box and the network's halo. */
-export function boxes(mask: Uint8Array, shape: Triple, axes: Triple, network: Network): Box[] {
+export function boxes(mask: Uint8Array, shape: Triple, axes: Triple, network: Network, sizes: Sizes): Box[] {
   const [rows, columns, depth] = axes.map((axis) => shape[axis as 0 | 1 | 2]) as Triple
   const strides = [1, shape[0], shape[0] * shape[1]]
   const [row, column, normal] = axes.map((axis) => strides[axis] as number) as Triple
@@ -162,7 +166,7 @@ export function boxes(mask: Uint8Array, shape: Triple, axes: Triple, network: Ne
     }
     return { n, top, bottom, left, right }
   }).filter((found) => found.bottom >= 0)
-  const result: Box[] = []
+  const result: Omit<Box, 'size'>[] = []
   for (let at = 0; at < extent.length; ) {
     const start = extent[at]?.n as number
     const run = extent.slice(at).filter((found) => found.n < start + SLAB_SLICES)
@@ -173,7 +177,22 @@ export function boxes(mask: Uint8Array, shape: Triple, axes: Triple, network: Ne
       slab: [start, (run.at(-1)?.n as number) + 1],
     })
   }
-  return result
+  const { multiple } = network
+  const wanted = result.map(({ rows: r, columns: c, slab }): Triple => [
+    slab[1] - slab[0],
+    roundUp(r[1] - r[0], multiple),
+    roundUp(c[1] - c[0], multiple),
+  ])
+  return sizes.of(wanted).map((size, n) => {
+    const box = result[n] as Omit<Box, 'size'>
+    return { rows: widened(box.rows, size[1], rows, multiple), columns: widened(box.columns, size[2], columns, multiple), slab: box.slab, size }
+  })
+}
+
+/** Returns a part of an axis widened to a side, as far as the axis goes; it still starts at a multiple. */
+function widened(part: readonly [number, number], side: number, length: number, multiple: number): readonly [number, number] {
+  const start = Math.min(part[0], roundUp(Math.max(length - side, 0), multiple))
+  return [start, Math.min(length, start + side)]
 }
 
 function withHalo(low: number, high: number, length: number, { halo, multiple }: Network): readonly [number, number] {
