@@ -9,7 +9,7 @@ const MAX_ENTRIES = 2000
 const MAX_BYTES = 2 ** 30
 
 /** Returns the NIfTI files in a zip; other entries and hidden ones are left alone. */
-export async function unpack(zip: File): Promise<File[]> {
+export async function unpack(zip: File, maxBytes = MAX_BYTES): Promise<File[]> {
   const found: File[] = []
   let entries = 0
   let bytes = 0
@@ -22,7 +22,7 @@ export async function unpack(zip: File): Promise<File[]> {
     entry.ondata = (error, data, final) => {
       if (error) failed = new InputError(`${zip.name}: ${base} cannot be unpacked (${error.message}). Pack the files again.`)
       bytes += data?.length ?? 0
-      if (bytes > MAX_BYTES) failed = new InputError(`${zip.name}: unpacks to more than 1 GiB. Give the four files themselves.`)
+      if (bytes > maxBytes) failed = new InputError(`${zip.name}: unpacks to more than ${maxBytes >> 20} MiB. Give the four files themselves.`)
       if (failed) return entry.terminate()
       parts.push(data.slice())
       if (final) found.push(new File(parts, base))
@@ -31,12 +31,24 @@ export async function unpack(zip: File): Promise<File[]> {
   })
   unzip.register(UnzipInflate)
   const reader = zip.stream().getReader()
-  for (;;) {
-    const { done, value } = await reader.read()
-    unzip.push(value ?? new Uint8Array(0), done)
-    if (failed) throw failed
-    if (done) break
+  try {
+    for (;;) {
+      const { done, value } = await reader.read()
+      push(unzip, zip.name, value ?? new Uint8Array(0), done)
+      if (failed) throw failed
+      if (done) break
+    }
+  } finally {
+    await reader.cancel()
   }
   if (!found.length) throw new InputError(`${zip.name}: holds no NIfTI file. Give FLAIR, T1, T1ce and T2 as .nii or .nii.gz.`)
   return found
+}
+
+function push(unzip: Unzip, name: string, data: Uint8Array, final: boolean): void {
+  try {
+    unzip.push(data, final)
+  } catch (error) {
+    throw new InputError(`${name}: cannot be unpacked (${error instanceof Error ? error.message : String(error)}). Pack the files again.`)
+  }
 }
