@@ -22,6 +22,7 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 
 from gliomask.air import find_foreground, without_nan
+from gliomask.case import Case
 from gliomask.errors import GliomaskError
 from gliomask.geometry import Geometry
 from gliomask.io import nifti
@@ -30,6 +31,7 @@ from gliomask.labels import Region
 from gliomask.models.registry import DEFAULT_MODEL, load_model
 from gliomask.postprocess import EnhancementRule, postprocess
 from gliomask.predict.sizes import Sizes
+from gliomask.preprocess.checks import brain_samples, check_samples
 from gliomask.preprocess.normalise import normalise_volume
 from gliomask.quality import region_share
 from gliomask.report.volumes import measure
@@ -100,6 +102,25 @@ def airs(found: dict[str, npt.NDArray[np.float32]]) -> Iterator[Json]:
         }
 
 
+def contrasts() -> Iterator[Json]:
+    """The samples of the tiny case in other orders, with the flags of each."""
+    volumes, geometry = tiny_case()
+    swaps = {"as they are": (0, 1, 2, 3), "T1 and T1ce": (0, 2, 1, 3), "FLAIR and T2": (3, 1, 2, 0), "FLAIR and T1": (1, 0, 2, 3)}
+    for what, order in swaps.items():
+        laid = {sequence: volumes[PAPER_ORDER[n]].astype(np.float32) for sequence, n in zip(PAPER_ORDER, order, strict=True)}
+        yield contrast(what, order, "", laid, geometry)
+    laid = {sequence: volume.astype(np.float32) for sequence, volume in volumes.items()}
+    yield contrast("cut off", (0, 1, 2, 3), "t2", {**laid, Sequence.T2: np.minimum(laid[Sequence.T2], 200)}, geometry)
+    yield contrast("the same", (0, 1, 2, 3), "t1", {**laid, Sequence.T1: laid[Sequence.FLAIR] * 2}, geometry)
+
+
+def contrast(what: str, order: tuple[int, ...], changed: str, laid: dict[Sequence, npt.NDArray[np.float32]], geometry: Geometry) -> Json:
+    """One of them; `changed` names the sequence of which T2 was cut off at 200, or that is twice FLAIR."""
+    case = Case("tiny", laid, geometry)
+    flags = check_samples(brain_samples(case), brain_samples(case, ahead=1))
+    return {"what": what, "order": order, "changed": changed, "flags": {flag.name: flag.message for flag in flags}}
+
+
 def tile_sizes() -> Iterator[Json]:
     """Sizes of tiles as three planes of a case ask for them, one after the other, and what is used in their place."""
     planes = [
@@ -149,6 +170,7 @@ def functions() -> Json:
         "brain": flat(brain.astype(np.uint8)),
         "normalised": {name: flat(normalise_volume(found[name], brain)) for name in ("clean", "ringing", "scores")},
         "airs": list(airs(found)),
+        "contrasts": list(contrasts()),
         "sizes": list(tile_sizes()),
         "label_maps": list(label_maps(generator)),
     }

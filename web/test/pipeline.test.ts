@@ -9,6 +9,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 
 import { caseOf } from '../src/pipeline/case'
 import { ModelError } from '../src/pipeline/errors'
+import { brainSamples, checkContrast } from '../src/pipeline/contrast'
 import { voxelMl } from '../src/pipeline/grid'
 import type { Model } from '../src/pipeline/model'
 import { type NiftiVolume, readNifti } from '../src/pipeline/nifti'
@@ -18,10 +19,18 @@ import { PAPER_ORDER, type Sequence } from '../src/pipeline/sequences'
 import { openEngine } from '../src/worker/engine'
 
 const PIPELINE = join(import.meta.dirname, '../vectors/pipeline')
+const contrasts = (JSON.parse(readFileSync(join(PIPELINE, '../functions.json'), 'utf8')) as { contrasts: Contrast[] }).contrasts
 const PYTHON = process.env['GLIOMASK_PYTHON'] ?? 'python'
 const WRITE_MODEL =
   'import sys, pathlib; from gliomask.models.registry import *; from gliomask.web.model import browser_files; ' +
   'folder = pathlib.Path(sys.argv[1]); [(folder / n).write_bytes(c) for n, c in browser_files(load_model(DEFAULT_MODEL)).items()]'
+
+interface Contrast {
+  readonly what: string
+  readonly order: readonly number[]
+  readonly changed: string
+  readonly flags: Record<string, string>
+}
 
 let folder = ''
 let model: Model
@@ -81,6 +90,17 @@ async function downloads(one: Awaited<ReturnType<typeof tinyCase>>, result: Awai
   expect(report).toContain('&#60;i&#62;t1')
   expect(report).not.toContain('<i>')
 }
+
+test.each(contrasts)('contrasts: $what', async ({ order, changed, flags }) => {
+  const one = await tinyCase()
+  const laid = PAPER_ORDER.map((sequence, n): [Sequence, Float32Array] => [sequence, one.volumes.get(PAPER_ORDER[order[n] as number] as Sequence) as Float32Array])
+  const volumes = new Map(laid)
+  const [flair, t2] = [volumes.get('flair') as Float32Array, volumes.get('t2') as Float32Array]
+  if (changed === 't1') volumes.set('t1', flair.map((value) => 2 * value))
+  if (changed === 't2') volumes.set('t2', t2.map((value) => Math.min(value, 200)))
+  const found = checkContrast(brainSamples({ ...one, volumes }), brainSamples({ ...one, volumes }, 1))
+  expect(Object.fromEntries(found.map((flag) => [flag.name, flag.message]))).toEqual(flags)
+})
 
 test('a model that was altered on its way is refused', async () => {
   const altered = async (file: string) => {

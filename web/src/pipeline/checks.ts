@@ -2,6 +2,7 @@
 
 import { BRAIN_LIMITS_ML, FAINT_LIMIT, FILLED_LIMIT, NAN_ISLANDS, TINY } from './air'
 import type { Case } from './case'
+import { brainSamples, checkContrast, type Samples } from './contrast'
 import { commas, general } from './errors'
 import { spacingMm, voxelMl } from './grid'
 import { PAPER_ORDER, type Sequence } from './sequences'
@@ -16,26 +17,19 @@ export interface Flag {
 const NOT_1MM_LIMIT = 0.05
 const CUT_LIMIT_MM2 = 6000
 const NEGATIVE_LIMIT = 0.1
-const SAMPLES = 50_000
 
 /** Checks that Python makes and the browser does not; the run record names them. */
-export const CHECKS_NOT_MADE = [
-  'two_orientations',
-  'orientation_wrong',
-  'unlike_brain',
-  'same_image',
-  'no_image',
-  'saturated',
-  'sequences_swapped',
-] as const
+export const CHECKS_NOT_MADE = ['two_orientations', 'orientation_wrong', 'unlike_brain'] as const
 
 /** Returns the flags of a case; an empty list where nothing looks wrong. */
 export function checkCase(one: Case): Flag[] {
   const general = [notOneMm(one), orientationUnknown(one), nanIsAir(one)]
   const skull = skullOn(one)
   if (skull) return [...general, skull].filter((flag) => flag !== null)
-  const normalised = background(one) ?? negative(one)
-  return [...general, airNotZero(one), ...notBare(one), brainSmall(one), brainCut(one), normalised].filter((flag) => flag !== null)
+  const samples = brainSamples(one)
+  const normalised = background(one) ?? negative(samples)
+  const contrast = checkContrast(samples, brainSamples(one, 1))
+  return [...general, airNotZero(one), ...notBare(one), brainSmall(one), brainCut(one), normalised, ...contrast].filter((flag) => flag !== null)
 }
 
 function notOneMm(one: Case): Flag | null {
@@ -138,27 +132,12 @@ function background(one: Case): Flag | null {
   return null
 }
 
-function negative(one: Case): Flag | null {
-  const [width, height, depth] = one.grid.shape
-  const step = Math.max(1, Math.round((one.foreground.voxels / SAMPLES) ** (1 / 3)))
-  const start = Math.floor(step / 2)
-  for (const sequence of PAPER_ORDER) {
-    const volume = one.volumes.get(sequence)
-    if (!volume) continue
-    let [all, below] = [0, 0]
-    for (let k = start; k < depth; k += step) {
-      for (let j = start; j < height; j += step) {
-        for (let i = start; i < width; i += step) {
-          const v = i + width * (j + height * k)
-          if (!one.foreground.mask[v]) continue
-          all++
-          if ((volume[v] as number) < 0) below++
-        }
-      }
-    }
-    const share = below / Math.max(1, all)
+function negative(samples: Samples): Flag | null {
+  for (const [n, values] of samples.entries()) {
+    const share = values.filter((value) => value < 0).length / Math.max(1, values.length)
     if (share <= NEGATIVE_LIMIT) continue
-    return { name: 'already_normalised', message: `${sequence}: ${percent(share)} of the brain is below 0, ${NORMALISED}`, value: share, limit: NEGATIVE_LIMIT }
+    const message = `${PAPER_ORDER[n]}: ${percent(share)} of the brain is below 0, ${NORMALISED}`
+    return { name: 'already_normalised', message, value: share, limit: NEGATIVE_LIMIT }
   }
   return null
 }

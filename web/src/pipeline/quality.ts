@@ -43,12 +43,25 @@ export function estimates(expected: Readonly<Record<Region, number>>, quality: N
   return { WT: one('WT'), TC: one('TC'), ET: one('ET') }
 }
 
-/** Returns the flags of a result. */
-export function judge(labels: Uint8Array, found: Readonly<Record<Region, Estimate>> | null): Flag[] {
+/** Flags of scans with which no Dice is promised: calibrations come from scans that raise none of them. */
+const NOT_AS_CALIBRATED = ['skull_on', 'sequences_swapped', 'same_image', 'no_image', 'saturated', 'orientation_wrong', 'unlike_brain']
+
+/** Returns the names of the flags that keep a Dice from being promised. */
+export function unpromised(flags: readonly Flag[]): string[] {
+  return flags.map((flag) => flag.name).filter((name) => NOT_AS_CALIBRATED.includes(name))
+}
+
+/** Returns the flags of a result, given those of the scans. */
+export function judge(labels: Uint8Array, scans: readonly Flag[], found: Readonly<Record<Region, Estimate>> | null): Flag[] {
   const flags: Flag[] = []
   if (!labels.some((value) => value !== 0)) {
     const message = 'No tumour was found. The networks were trained on patients who all have one: look at the scans.'
     flags.push({ name: 'nothing_found', message, value: 0, limit: 1 })
+  }
+  const wrong = unpromised(scans)
+  if (wrong.length) {
+    const message = `The scans look wrong (${wrong.join(', ')}), so no Dice can be promised. Look at scans and result with care.`
+    flags.push({ name: 'doubtful', message, value: 0, limit: 1 })
   }
   if (!found) return flags
   const low = REGIONS.filter((region) => found[region].dice < DOUBTFUL_DICE[region])

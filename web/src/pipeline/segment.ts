@@ -9,7 +9,7 @@ import type { Model, Region } from './model'
 import { normalise, VOLUME_BACKGROUND } from './normalise'
 import { BACKGROUND, confirmEnhancement, decide, postprocess, type Removed, widenCore } from './postprocess'
 import { type Predict, predictBrain, type Prepared } from './predict'
-import { type Estimate, estimates, expectedDice, judge } from './quality'
+import { type Estimate, estimates, expectedDice, judge, unpromised } from './quality'
 import { PAPER_ORDER, type Sequence } from './sequences'
 
 /** A result, in the grid of the case. */
@@ -63,8 +63,8 @@ export async function segment(
   }
   lap('postprocess')
   const expected = expectedDice(probabilities, labels)
-  const found = known && model.quality ? estimates(expected, model.quality) : null
-  const all = [...flags, ...judge(labels, found)]
+  const found = known && model.quality && !unpromised(flags).length ? estimates(expected, model.quality) : null
+  const all = [...flags, ...judge(labels, flags, found)]
   lap('quality')
   return {
     labels: undoTurn(turn, labels),

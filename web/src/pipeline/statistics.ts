@@ -1,8 +1,8 @@
 /** Statistics as numpy computes them. */
 
 /** Returns percentiles of values by linear interpolation. */
-export function percentiles(values: Float32Array, percents: readonly number[]): number[] {
-  const sorted = Float32Array.from(values).sort()
+export function percentiles(values: Float32Array | Float64Array, percents: readonly number[]): number[] {
+  const sorted = values.slice().sort()
   return percents.map((percent) => {
     const place = (percent / 100) * (sorted.length - 1)
     const low = Math.floor(place)
