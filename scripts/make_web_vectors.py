@@ -170,6 +170,7 @@ def functions() -> Json:
         "brain": flat(brain.astype(np.uint8)),
         "normalised": {name: flat(normalise_volume(found[name], brain)) for name in ("clean", "ringing", "scores")},
         "airs": list(airs(found)),
+        "headers": list(written_headers()),
         "contrasts": list(contrasts()),
         "sizes": list(tile_sizes()),
         "label_maps": list(label_maps(generator)),
@@ -273,6 +274,29 @@ def refusal(read: Callable[[], object]) -> str:
     except GliomaskError as error:
         return str(error)
     raise AssertionError("was not refused")
+
+
+def written_headers() -> Iterator[Json]:
+    """Headers of scans, and the header of the label map that is written in their grid, byte for byte."""
+    fields: Json = {
+        "descrip": b"a name",
+        "aux_file": b"a file",
+        "intent_name": b"an intent",
+        "intent_code": 5,
+        "cal_max": 9.5,
+        "toffset": 3.0,
+        "xyzt_units": 10,
+    }
+    labels = np.zeros((4, 4, 4), np.uint8)
+    for version, order in ((1, "<"), (1, ">"), (2, "<"), (2, ">")):
+        made = (Nifti1Header if version == 1 else Nifti2Header)(header(version, **fields)[: 348 if version == 1 else 540], check=False)
+        source = made.as_byteswapped(order).binaryblock
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "p.nii"
+            nifti.write_volume(path, labels, Geometry(labels.shape, np.eye(4)), source)
+            file = path.read_bytes()
+        found = {"source": base64.b64encode(source).decode(), "written": base64.b64encode(file[: -labels.size]).decode()}
+        yield {"what": f"NIfTI-{version} {order}", **found}
 
 
 def tiny_case() -> tuple[dict[Sequence, npt.NDArray[np.int16]], Geometry]:

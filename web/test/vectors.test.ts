@@ -9,7 +9,7 @@ import { findForeground, withoutNan } from '../src/pipeline/air'
 import { caseOf } from '../src/pipeline/case'
 import { InputError } from '../src/pipeline/errors'
 import { type Affine, applyTurn, checkedGrid, describeGrid, orientation, type Triple, turnToLps, undoTurn, voxelMl } from '../src/pipeline/grid'
-import { type NiftiVolume, readNifti } from '../src/pipeline/nifti'
+import { type NiftiVolume, readNifti, writeLabelMap } from '../src/pipeline/nifti'
 import { normaliseVolume } from '../src/pipeline/normalise'
 import { Sizes } from '../src/pipeline/sizes'
 import { confirmEnhancement, postprocess } from '../src/pipeline/postprocess'
@@ -73,6 +73,11 @@ describe('air', () => {
 
 test.each(Object.keys(functions.normalised))('normalised: %s', (name) => {
   close(normaliseVolume(floats(functions.volumes[name]), bytes(functions.brain)), functions.normalised[name], 2e-6)
+})
+
+test.each(functions.headers as { what: string; source: string; written: string }[])('header of a label map: $what', ({ source, written }) => {
+  const file = writeLabelMap(Uint8Array.from(Buffer.from(source, 'base64')), new Uint8Array(64))
+  expect(Buffer.from(file.subarray(0, file.length - 64)).toString('base64')).toBe(written)
 })
 
 test('sizes of tiles', () => {
