@@ -5,7 +5,6 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from gliomask import segmentation
 from gliomask.errors import LimitError, UsageError
 from gliomask.models.operations import Work, work_per_pixel
 from gliomask.models.registry import load_model
@@ -13,6 +12,7 @@ from gliomask.predict.brain import SLAB_SLICES, NetworkShape
 from gliomask.predict.memory import slices_within
 from gliomask.preprocess.channels import prepare, prepare_on_demand
 from gliomask.segmentation import Options, Segmenter
+from gliomask.segmentation import segmenter as segmenter_module
 from gliomask.sequences import PAPER_ORDER
 
 NETWORK = NetworkShape("slices", halo=8, multiple=16)
@@ -51,8 +51,8 @@ def test_live_memory_is_that_of_tensors_needed_at_once():
 
 def test_a_segmenter_keeps_to_it_and_labels_stay(tiny_case, fake_model, monkeypatch):
     fake_model.source, fake_model.spec.channels = type("Source", (), {"graph": b""}), 4
-    monkeypatch.setattr(segmentation, "work_per_pixel", lambda graph, channels: Work(1.0, 100.0))
-    monkeypatch.setattr(segmentation, "slices_within", lambda *given: 2)
+    monkeypatch.setattr(segmenter_module, "work_per_pixel", lambda graph, channels: Work(1.0, 100.0))
+    monkeypatch.setattr(segmenter_module, "slices_within", lambda *given: 2)
     batches = []
     monkeypatch.setattr(Segmenter, "_predict", lambda self, member: lambda batch: batches.append(len(batch)) or member.engine.predict(batch))
     with Segmenter(Options(max_memory_mb=500)) as small, Segmenter(Options()) as large:
@@ -65,7 +65,7 @@ def test_a_segmenter_keeps_to_it_and_labels_stay(tiny_case, fake_model, monkeypa
 
 def test_what_cannot_be_told_is_not_promised(tiny_case, fake_model, monkeypatch):
     fake_model.source, fake_model.spec.channels = type("Source", (), {"graph": b""}), 4
-    monkeypatch.setattr(segmentation, "work_per_pixel", lambda graph, channels: None)
+    monkeypatch.setattr(segmenter_module, "work_per_pixel", lambda graph, channels: None)
     with Segmenter(Options(max_memory_mb=500)) as segmenter, pytest.raises(UsageError, match="cannot be held with model"):
         segmenter.run(tiny_case)
 

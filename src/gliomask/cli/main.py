@@ -39,6 +39,7 @@ COMMANDS = {
     "study": "Cross-validate and compare a table of experiments.",
     "export": "Turn a finished training into a model folder.",
     "models": "List, describe, verify and adopt models.",
+    "web": "Make the application that segments in a browser.",
     "simulate": "Make labelled synthetic patients.",
     "labels": "Say what labels mean, for people, ITK-SNAP or 3D Slicer.",
 }

@@ -8,8 +8,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gliomask.processors import thread_count
 from gliomask.errors import UsageError
+from gliomask.processors import thread_count
 
 LEAST_TOKEN_LETTERS = 16
 """Shorter tokens can be guessed over a network."""

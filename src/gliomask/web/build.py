@@ -1,0 +1,77 @@
+"""Writing the application: a folder of static files that any server can serve, also below another path."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections.abc import Iterator
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from gliomask.errors import ModelError, UsageError
+from gliomask.files.atomic import write_bytes
+from gliomask.models.registry import Model
+from gliomask.web.model import browser_files
+
+APP = "app"
+"""Folder of the package that holds what `npm run build` made of `web/`."""
+
+MANIFEST = "files.json"
+"""Every file with its SHA-256; the service worker keeps them for use without a network."""
+
+SERVICE_WORKER, VERSION_MARK = "service-worker.js", b"__GLIOMASK_VERSION__"
+
+MAX_UNPACKED_BYTES = 64 << 20
+
+
+def application(model: Model) -> dict[str, bytes]:
+    """Returns every file of the application with this model, by its path below the folder.
+
+    Raises:
+        ModelError: the browser cannot run the model, or the package holds no application.
+    """
+    found = dict(_packaged(files("gliomask.web") / APP))
+    if "index.html" not in found or SERVICE_WORKER not in found:
+        raise ModelError("This installation holds no application for the browser. In a checkout: cd web && npm ci && npm run build.")
+    found |= {f"model/{name}": content for name, content in browser_files(model).items()}
+    hashes = {path: hashlib.sha256(content).hexdigest() for path, content in sorted(found.items())}
+    manifest = (json.dumps(hashes, indent=1) + "\n").encode()
+    # A browser takes up a new version when the bytes of its service worker change.
+    version = hashlib.sha256(manifest).hexdigest()[:16].encode()
+    found[SERVICE_WORKER] = found[SERVICE_WORKER].replace(VERSION_MARK, version)
+    return {**found, MANIFEST: manifest}
+
+
+def build(model: Model, folder: Path) -> list[Path]:
+    """Writes the application into a new or empty folder and returns its files.
+
+    Raises:
+        UsageError: the folder holds something already, or is a file.
+        ModelError: as `application`.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder}: is not an empty folder. Name a new one.")
+    contents = application(model)
+    # The page last: a folder that was not finished shows nothing.
+    order = sorted(contents, key=lambda path: (path == "index.html", path))
+    for path in order:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(folder / path, contents[path], exclusive=True)
+    return [folder / path for path in order]
+
+
+def _packaged(place: Traversable, below: str = "") -> Iterator[tuple[str, bytes]]:
+    """The files of the package's application; WebAssembly is kept compressed there."""
+    if not place.is_dir():
+        return
+    for entry in place.iterdir():
+        path = f"{below}{entry.name}"
+        if entry.is_dir():
+            yield from _packaged(entry, f"{path}/")
+        elif path.endswith(".wasm.gz"):
+            with entry.open("rb") as packed, gzip.open(packed) as stream:
+                yield path.removesuffix(".gz"), stream.read(MAX_UNPACKED_BYTES)
+        else:
+            yield path, entry.read_bytes()

@@ -1,0 +1,88 @@
+"""A model as the browser takes it: the graph, the golden pair as plain numbers, and what the pipeline must know, in one JSON file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gliomask import __version__
+from gliomask.errors import ModelError
+from gliomask.labels import LABEL_NAMES
+from gliomask.models.files import sha256
+from gliomask.models.golden import PROBABILITIES, golden_batch
+from gliomask.models.registry import Model
+from gliomask.planes import Plane
+
+GRAPH, GOLDEN, MANIFEST = "model.onnx", "golden.f32", "model.json"
+
+NORMALISATIONS, CHAINS = ("volume",), ("none", "3d")
+"""What `web/src/pipeline` can do; a model that needs more is refused here, not in the browser."""
+
+
+def browser_files(model: Model) -> dict[str, bytes]:
+    """Returns the files of a model for the browser, by name.
+
+    Raises:
+        ModelError: the browser's pipeline cannot run this model; the message says why.
+    """
+    refuse_unfit(model)
+    graph = model.source.graph
+    batch = golden_batch(model.golden, model.spec.inputs, model.spec.slices)
+    answer = model.golden[PROBABILITIES][None]
+    golden = b"".join(np.ascontiguousarray(part, "<f4").tobytes() for part in (batch, answer))
+    manifest = _manifest(model, graph, golden, batch.shape, answer.shape)
+    return {GRAPH: graph, GOLDEN: golden, MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()}
+
+
+def refuse_unfit(model: Model) -> None:
+    """Refuses a model that the browser's pipeline cannot run.
+
+    Raises:
+        ModelError: it is so; the message names everything that does not fit.
+    """
+    spec = model.spec
+    found = {
+        "it takes volumes, not slices": spec.input_kind != "slices",
+        f"its normalisation is {spec.normalisation.method}": spec.normalisation.method not in NORMALISATIONS,
+        f"its post-processing is {spec.postprocess}": spec.postprocess not in CHAINS,
+        "it asks a second opinion": spec.second_opinion is not None,
+        "its graph is laid out otherwise": not model.source.ends.plain or spec.window is not None,
+        f"it answers with {', '.join(spec.outputs)}": tuple(spec.outputs) != LABEL_NAMES,
+        "its first plane is not axial": bool(spec.planes) and spec.planes[0] != Plane.AXIAL,
+    }
+    wrong = [what for what, is_so in found.items() if is_so]
+    if wrong:
+        raise ModelError(f"Model '{spec.name}' does not run in the browser: {'; '.join(wrong)}. Choose another by --model.")
+
+
+def _manifest(model: Model, graph: bytes, golden: bytes, given: tuple[int, ...], answered: tuple[int, ...]) -> Mapping[str, Any]:
+    spec = model.spec
+    core, enhancement, quality = spec.core_rule, spec.enhancement_rule, spec.quality
+    return {
+        "name": spec.name,
+        "title": spec.title,
+        "gliomask": __version__,
+        "inputs": [str(sequence) for sequence in spec.inputs],
+        "mayMiss": sorted(map(str, spec.may_miss)),
+        "halo": spec.halo,
+        "multiple": spec.size_multiple,
+        "neighbours": spec.neighbouring_slices,
+        "planes": [str(plane) for plane in spec.planes] or [Plane.AXIAL.value],
+        "normalisation": spec.normalisation.method,
+        "outputs": list(spec.outputs),
+        "postprocess": spec.postprocess,
+        "coreRule": core and {"enhancingShare": core.enhancing_share, "coreProbability": core.core_probability},
+        "enhancementRule": enhancement and {"probability": enhancement.probability, "seedMl": enhancement.seed_ml},
+        "quality": quality and {name: _line(found) for name, found in quality.regions.items()},
+        "graph": {"file": GRAPH, "sha256": sha256(graph), "bytes": len(graph)},
+        "golden": {"file": GOLDEN, "sha256": sha256(golden), "input": given, "output": answered, "tolerance": spec.golden_tolerance},
+        "licence": spec.licence,
+        "attribution": list(spec.attribution),
+    }
+
+
+def _line(found: Any) -> dict[str, float]:
+    return {name: getattr(found, name) for name in ("intercept", "slope", "below", "above")}

@@ -1,0 +1,15 @@
+import { defineConfig } from '@playwright/test'
+
+/** Debian's Chromium; GLIOMASK_CHROMIUM names another. */
+export default defineConfig({
+  testDir: 'e2e',
+  timeout: 300_000,
+  workers: 1,
+  reporter: 'list',
+  use: {
+    launchOptions: {
+      executablePath: process.env['GLIOMASK_CHROMIUM'] ?? '/usr/bin/chromium',
+      args: ['--no-sandbox'],
+    },
+  },
+})

@@ -1,0 +1,151 @@
+/** Quality flags of a case: what looks wrong about it; see `gliomask.preprocess.checks`, whose names, words and limits these are. */
+
+import { BRAIN_LIMITS_ML, FAINT_LIMIT, FILLED_LIMIT, NAN_ISLANDS, TINY } from './air'
+import type { Case } from './case'
+import { brainSamples, checkContrast, type Samples } from './contrast'
+import { commas, general } from './errors'
+import { spacingMm, voxelMl } from './grid'
+import { PAPER_ORDER, type Sequence } from './sequences'
+
+export interface Flag {
+  readonly name: string
+  readonly message: string
+  readonly value: number
+  readonly limit: number
+}
+
+const NOT_1MM_LIMIT = 0.05
+const CUT_LIMIT_MM2 = 6000
+const NEGATIVE_LIMIT = 0.1
+
+/** Checks that Python makes and the browser does not; the run record names them. */
+export const CHECKS_NOT_MADE = ['two_orientations', 'orientation_wrong', 'unlike_brain'] as const
+
+/** Returns the flags of a case; an empty list where nothing looks wrong. */
+export function checkCase(one: Case): Flag[] {
+  const general = [notOneMm(one), orientationUnknown(one), nanIsAir(one)]
+  const skull = skullOn(one)
+  if (skull) return [...general, skull].filter((flag) => flag !== null)
+  const samples = brainSamples(one)
+  const normalised = background(one) ?? negative(samples)
+  const contrast = checkContrast(samples, brainSamples(one, 1))
+  return [...general, airNotZero(one), ...notBare(one), brainSmall(one), brainCut(one), normalised, ...contrast].filter((flag) => flag !== null)
+}
+
+function notOneMm(one: Case): Flag | null {
+  const spacing = spacingMm(one.grid)
+  const off = Math.max(...spacing.map((mm) => Math.abs(mm - 1)))
+  if (off <= NOT_1MM_LIMIT) return null
+  const found = spacing.map((mm) => general(mm, 3)).join(' x ')
+  const message = `Voxels are ${found} mm; the networks were trained on 1 x 1 x 1 mm. Resample all four sequences to 1 mm first.`
+  return { name: 'not_1mm', message, value: off, limit: NOT_1MM_LIMIT }
+}
+
+function orientationUnknown(one: Case): Flag | null {
+  if (one.formCodes.some((code) => code > 0)) return null
+  const message =
+    'The header does not say where left and right are (sform and qform codes are 0). Check the orientation, or convert from DICOM again.'
+  return { name: 'orientation_unknown', message, value: 0, limit: 1 }
+}
+
+function nanIsAir(one: Case): Flag | null {
+  const found = [...one.nanVoxels].filter(([, voxels]) => voxels)
+  if (!found.length) return null
+  const names = found.map(([sequence, voxels]) => `${sequence}: ${commas(voxels)}`).join(', ')
+  const message = `Voxels that are NaN outside the field of view or the brain count as air (${names}). Check that no tissue is missing.`
+  const value = Math.max(...found.map(([, voxels]) => voxels)) / one.foreground.mask.length
+  return { name: 'nan_is_air', message, value, limit: NAN_ISLANDS }
+}
+
+function skullOn(one: Case): Flag | null {
+  const remedy = 'Strip the skull in all four sequences first (air and everything outside the brain 0).'
+  const { airs, voxels, mask } = one.foreground
+  const filled = Math.min(...airs.map((air) => air.filled))
+  if (filled > FILLED_LIMIT) {
+    const message = `${percent(filled)} of the field of view is not air, more than a bare brain can fill. ${remedy}`
+    return { name: 'skull_on', message, value: filled, limit: FILLED_LIMIT }
+  }
+  const volumeMl = Math.max(voxels, filled * mask.length) * voxelMl(one.grid)
+  if (volumeMl <= BRAIN_LIMITS_ML[1]) return null
+  return { name: 'skull_on', message: `${commas(volumeMl)} ml are not air, more than a brain has. ${remedy}`, value: volumeMl, limit: BRAIN_LIMITS_ML[1] }
+}
+
+function airNotZero(one: Case): Flag | null {
+  const { faint, unclean, mask } = one.foreground
+  if (!faint) return null
+  const names = unclean.map((n) => sequenceAt(one, n)).join(', ')
+  const message =
+    `Air is not exactly 0 (${names}): ${commas(faint)} voxels are hardly above it, as after interpolation by splines, and were not taken for brain. ` +
+    'Give the scans with 0 outside the brain.'
+  return { name: 'air_not_zero', message, value: faint / mask.length, limit: FAINT_LIMIT }
+}
+
+function notBare(one: Case): Flag[] {
+  const { airs, notBare: heads } = one.foreground
+  return heads.map((n) => {
+    const filled = airs[n]?.filled ?? 0
+    const others = [...one.volumes.keys()].filter((_, other) => !heads.includes(other)).join(', ')
+    const message =
+      `${sequenceAt(one, n)}: ${percent(filled)} of the field of view is not air, more than a bare brain, but the others are bare: ` +
+      `the brain was taken from ${others}. Strip the skull of all sequences with one mask.`
+    return { name: 'not_bare', message, value: filled, limit: FILLED_LIMIT }
+  })
+}
+
+function brainSmall(one: Case): Flag | null {
+  const volumeMl = one.foreground.voxels * voxelMl(one.grid)
+  if (volumeMl >= BRAIN_LIMITS_ML[0]) return null
+  const message = `Only ${commas(volumeMl)} ml are not 0, less than a brain has. Check that the scans are whole and that the spacing in the header is right.`
+  return { name: 'brain_small', message, value: volumeMl, limit: BRAIN_LIMITS_ML[0] }
+}
+
+function brainCut(one: Case): Flag | null {
+  const [width, height, depth] = one.grid.shape
+  const [i, j, k] = spacingMm(one.grid)
+  const areas = [0, 0, 0, 0, 0, 0]
+  const { mask } = one.foreground
+  for (let v = 0; v < mask.length; v++) {
+    if (!mask[v]) continue
+    const place = [v % width, Math.floor(v / width) % height, Math.floor(v / (width * height))]
+    ;[width, height, depth].forEach((n, axis) => {
+      const mm2 = [j * k, i * k, i * j][axis] as number
+      if (place[axis] === 0) areas[2 * axis] = (areas[2 * axis] as number) + mm2
+      if (place[axis] === n - 1) areas[2 * axis + 1] = (areas[2 * axis + 1] as number) + mm2
+    })
+  }
+  const largest = Math.max(...areas)
+  if (largest <= CUT_LIMIT_MM2) return null
+  const message = `The brain is cut by the edge of the field of view (${commas(largest)} mm2 on one face). What lies outside is not segmented; give whole scans.`
+  return { name: 'brain_cut', message, value: largest, limit: CUT_LIMIT_MM2 }
+}
+
+const NORMALISED =
+  'so the intensities were normalised already. They are normalised again here; give the scans as they came from the scanner if there are any.'
+
+function background(one: Case): Flag | null {
+  for (const [n, air] of one.foreground.airs.entries()) {
+    // A constant as small as that was added to keep a logarithm or a division from 0.
+    if (Math.abs(air.level) <= TINY * air.bright) continue
+    const message = `${sequenceAt(one, n)}: air is ${general(air.level, 4)}, not 0, ${NORMALISED}`
+    return { name: 'already_normalised', message, value: air.level, limit: 0 }
+  }
+  return null
+}
+
+function negative(samples: Samples): Flag | null {
+  for (const [n, values] of samples.entries()) {
+    const share = values.filter((value) => value < 0).length / Math.max(1, values.length)
+    if (share <= NEGATIVE_LIMIT) continue
+    const message = `${PAPER_ORDER[n]}: ${percent(share)} of the brain is below 0, ${NORMALISED}`
+    return { name: 'already_normalised', message, value: share, limit: NEGATIVE_LIMIT }
+  }
+  return null
+}
+
+function sequenceAt(one: Case, n: number): Sequence {
+  return [...one.volumes.keys()][n] as Sequence
+}
+
+function percent(share: number): string {
+  return `${Math.round(100 * share)}%`
+}

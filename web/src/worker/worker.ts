@@ -1,0 +1,94 @@
+/** The worker: reads a case, runs the network and hands the results back. The page cancels by ending it. */
+
+import wasmUrl from 'onnxruntime-web/ort-wasm-simd-threaded.wasm?url'
+import mjsUrl from 'onnxruntime-web/ort-wasm-simd-threaded.mjs?url'
+
+import { caseOf } from '../pipeline/case'
+import { InputError, ModelError } from '../pipeline/errors'
+import { voxelMl } from '../pipeline/grid'
+import type { Model } from '../pipeline/model'
+import { type NiftiVolume, readNifti } from '../pipeline/nifti'
+import { labelMapFile, measure, reportHtml, type RunFacts, runRecord, volumesTsv } from '../pipeline/results'
+import { segment } from '../pipeline/segment'
+import { namedAsBrats2023, type Sequence, stem } from '../pipeline/sequences'
+import { type Engine, openEngine, sha256 } from './engine'
+import type { Answer, Done, Failed, Job, Progress } from './messages'
+
+const say = (answer: Answer) => self.postMessage(answer)
+
+self.onmessage = async (event: MessageEvent<Job>) => {
+  try {
+    say(await run(event.data))
+  } catch (error) {
+    say(failure(error))
+  }
+}
+
+async function run(job: Job): Promise<Done> {
+  const report = (stage: Progress['stage'], done: number, total: number, seconds = 0) => {
+    const secondsLeft = stage === 'network' && done ? (seconds / done) * (total - done) : null
+    say({ kind: 'progress', stage, done, total, seconds, secondsLeft })
+  }
+  const read = new Map<Sequence, NiftiVolume>()
+  const inputs = new Map<Sequence, { name: string; sha256: string }>()
+  for (const [sequence, file] of job.files) {
+    report('reading', read.size, job.files.size)
+    read.set(sequence, await readNifti(file.name, file))
+    inputs.set(sequence, { name: file.name, sha256: await sha256(await file.arrayBuffer()) })
+  }
+  const one = caseOf(job.caseId, read)
+  read.clear()
+  report('model', 0, 1)
+  const model = (await (await fetched(job.base, 'model/model.json')).json()) as Model
+  const runtime = { mjs: new URL(mjsUrl, import.meta.url).href, wasm: new URL(wasmUrl, import.meta.url).href }
+  const engine = await openEngine(model, async (file) => (await fetched(job.base, `model/${file}`)).arrayBuffer(), runtime)
+  try {
+    const began = performance.now()
+    const result = await segment(one, model, engine.predict, (done, total) => report('network', done, total, (performance.now() - began) / 1000))
+    const { grid } = one
+    const volumes = measure(result.labels, voxelMl(grid))
+    const downloads = await downloadsOf(one, model, result, facts(engine, inputs))
+    return { kind: 'done', result, volumes, shape: grid.shape, affine: grid.affine, threads: engine.threads, downloads }
+  } finally {
+    await engine.close()
+  }
+}
+
+function facts(engine: Engine, inputs: RunFacts['inputs']): RunFacts {
+  const stems = [...inputs.values()].map((file) => stem(file.name))
+  return {
+    finished: new Date().toISOString().replace(/\.\d+Z$/, '+00:00'),
+    browser: navigator.userAgent,
+    threads: engine.threads,
+    goldenDifference: engine.goldenDifference,
+    convention: namedAsBrats2023(stems) ? 'brats2023' : 'brats2021',
+    inputs,
+  }
+}
+
+async function downloadsOf(...[one, model, result, run]: Parameters<typeof runRecord>): Promise<Map<string, Blob>> {
+  const text = (content: string, type: string) => new Blob([content], { type: `${type};charset=utf-8` })
+  return new Map([
+    [`${one.id}_seg.nii.gz`, await labelMapFile(one.header, result.labels, run.convention)],
+    [`${one.id}_volumes.tsv`, text(volumesTsv(measure(result.labels, voxelMl(one.grid))), 'text/tab-separated-values')],
+    [`${one.id}_run.json`, text(`${JSON.stringify(runRecord(one, model, result, run), null, 1)}\n`, 'application/json')],
+    [`${one.id}_report.html`, text(reportHtml(one, model, result, run), 'text/html')],
+  ])
+}
+
+async function fetched(base: string, path: string): Promise<Response> {
+  const response = await fetch(new URL(path, base)).catch(() => null)
+  if (!response?.ok) throw new ModelError(`${path} cannot be loaded (${response?.status ?? 'no answer'}). Check that the application's folder is whole.`)
+  return response
+}
+
+function failure(error: unknown): Failed {
+  const message = error instanceof Error ? error.message : String(error)
+  if (error instanceof InputError) return { kind: 'failed', cause: 'input', message }
+  if (error instanceof ModelError) return { kind: 'failed', cause: 'model', message }
+  if (error instanceof RangeError || /out of memory|allocation failed|cannot allocate/i.test(message)) {
+    const hint = `The tab ran out of memory (${message}). Close other tabs, or use a computer with more memory; a BraTS case needs about 2 GB.`
+    return { kind: 'failed', cause: 'memory', message: hint }
+  }
+  return { kind: 'failed', cause: 'other', message }
+}
