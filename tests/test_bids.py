@@ -54,7 +54,7 @@ def made(tmp_path_factory):
     output, work = root / "derivatives" / "gliomask", base / "work"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gliomask.segmentation.segmenter.load_model", lambda name: model_by_hand())
-        patch.setattr("gliomask.segmentation.run.prepare_examination", lambda examination, settings, tell: prepared)
+        patch.setattr("gliomask.preprocess.raw.route.prepare_examination", lambda examination, settings, tell: prepared)
         participant = app(root, output, "participant", "-w", work, "--probseg", "--uncertainty", "--space", "flair")
         group = app(root, output, "group")
     return SimpleNamespace(root=root, output=output, work=work, raw=prepared, participant=participant, group=group)

@@ -322,7 +322,7 @@ def small(tiny_case):
 
 @pytest.fixture
 def raw_files(tmp_path, small, monkeypatch):
-    monkeypatch.setattr("gliomask.segmentation.run.prepare_examination", lambda examination, settings, tell: small)
+    monkeypatch.setattr("gliomask.preprocess.raw.route.prepare_examination", lambda examination, settings, tell: small)
     folder = tmp_path / "scanner"
     folder.mkdir()
     for sequence, scan in small.examination.scans.items():

@@ -14,7 +14,6 @@ from gliomask.case import Case
 from gliomask.errors import GeometryError
 from gliomask.io import nifti
 from gliomask.preprocess.raw.checks import has_skull
-from gliomask.preprocess.raw.route import Settings, prepare_examination
 from gliomask.profiling import stage
 from gliomask.segmentation.options import Options, from_names
 from gliomask.segmentation.outcome import asked_of
@@ -89,6 +88,9 @@ def _prepared(scans: Scans) -> Case | str:
 
 
 def _through_brats_space(segmenter: Segmenter, scans: Scans, seconds: dict[str, float], progress: Progress, tell: Tell) -> Segmentation:
+    # Imported here: prepared scans need no optimiser, and that takes a tenth of a second to import.
+    from gliomask.preprocess.raw.route import Settings, prepare_examination
+
     options = segmenter.options
     examination = scans.examination()
     mask = None if options.brain_mask is None else nifti.read_volume(options.brain_mask)
