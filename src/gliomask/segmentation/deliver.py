@@ -16,8 +16,6 @@ from gliomask.io import nifti
 from gliomask.preprocess.raw.transforms import to_itk_text
 from gliomask.profiling import current, stage
 from gliomask.quality import entropy
-from gliomask.report.case_report import case_report
-from gliomask.report.pdf import require_fpdf
 from gliomask.report.preview import draw_preview
 from gliomask.report.provenance import InputFile, provenance
 from gliomask.report.run_record import compose_record
@@ -79,6 +77,8 @@ def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> tuple[P
 def refuse_formats(delivery: Delivery) -> None:
     """Raises EngineUnavailableError where a report is asked for that cannot be made here; before any work."""
     if "pdf" in delivery.report:
+        from gliomask.report.pdf import require_fpdf
+
         require_fpdf()
 
 
@@ -220,6 +220,9 @@ def _write_reports(outcome: Outcome, targets: CaseLayout, delivery: Delivery, fi
     """Of the result in hand: nothing that was written a moment before is read again but the label map, for its hash."""
     if not delivery.report:
         return
+    # Imported here: the measures of a report take optimisers and geometry that nothing else of a prepared case needs.
+    from gliomask.report.case_report import case_report
+
     file = InputFile("label map", targets.label_map.name, sha256_of(targets.label_map))
     notes = () if outcome.registered is None else (IN_BRATS_SPACE,)
     report = case_report(outcome.case, outcome.prediction.label_map, provenance(compose_record("segment", dict(fields)), file), notes=notes)
