@@ -15,6 +15,9 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 APP = Path("src/gliomask/web/app")
+PAGE = Path("src/gliomask/view/built")
+"""What `npm run build` makes: the application, and the page of `gliomask view`."""
+
 MODES = ("auto", "require", "skip")
 
 
@@ -28,15 +31,16 @@ class BuildHook(BuildHookInterface[Any]):
             raise ValueError(f"GLIOMASK_WEB is '{mode}'; known are {', '.join(MODES)}.")
         if version == "editable" or mode == "skip":
             return
-        app = Path(self.root) / APP
-        if mode == "require" or not (app / "index.html").is_file():
+        made = [Path(self.root) / APP / "index.html", Path(self.root) / PAGE / "view.js"]
+        if mode == "require" or not all(path.is_file() for path in made):
             problem = self._build(Path(self.root) / "web")
             if problem and mode == "require":
                 raise RuntimeError(f"The browser's application cannot be built: {problem}")
             if problem:
                 self.app.display_warning(f"gliomask: the wheel goes without the browser's application ({problem}). All else works.")
-        if (app / "index.html").is_file():
-            build_data["artifacts"].append(f"/{APP.as_posix()}/**")
+        for folder, path in zip((APP, PAGE), made, strict=True):
+            if path.is_file():
+                build_data["artifacts"].append(f"/{folder.as_posix()}/**")
 
     def _build(self, web: Path) -> str | None:
         """Runs npm; returns what went wrong, or None."""

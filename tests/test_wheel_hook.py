@@ -21,7 +21,7 @@ def hook(tmp_path, monkeypatch):
     monkeypatch.delenv("GLIOMASK_WEB", raising=False)
     warnings = []
     made = module.BuildHook(str(tmp_path), {}, SimpleNamespace(), SimpleNamespace(), str(tmp_path), "wheel", SimpleNamespace(display_warning=warnings.append))
-    return SimpleNamespace(module=module, run=made.initialize, warnings=warnings, app=tmp_path / module.APP, patch=monkeypatch)
+    return SimpleNamespace(module=module, run=made.initialize, warnings=warnings, app=tmp_path / module.APP, page=tmp_path / module.PAGE, patch=monkeypatch)
 
 
 def with_npm(hook, code):
@@ -33,6 +33,8 @@ def with_npm(hook, code):
         if code == 0:
             hook.app.mkdir(parents=True, exist_ok=True)
             (hook.app / "index.html").write_text("page")
+            hook.page.mkdir(parents=True, exist_ok=True)
+            (hook.page / "view.js").write_text("script")
         return subprocess.CompletedProcess(arguments, code, "", "no network")
 
     hook.patch.setattr(hook.module.shutil, "which", lambda name: "npm")
@@ -44,7 +46,7 @@ def test_the_application_is_built_and_packed(hook):
     calls, data = with_npm(hook, 0), {"artifacts": []}
     hook.run("standard", data)
     assert calls == [["ci"], ["run", "build"]]
-    assert data["artifacts"] == ["/src/gliomask/web/app/**"]
+    assert data["artifacts"] == ["/src/gliomask/web/app/**", "/src/gliomask/view/built/**"]
     hook.run("standard", {"artifacts": []})
     assert len(calls) == 2, "what is built is packed as it is"
 

@@ -229,15 +229,25 @@ def _one_case(place: Path, without: frozenset[Sequence]) -> CaseFiles:
 
 
 def _recorded_scans(result: _Result) -> CaseFiles:
-    if result.record is None or not result.record.sequences:
-        raise CaseError(f"{result.path}: no run record says which scans it was made from. Give the case's folder.")
-    paths = {sequence: Path(path) for sequence, path in result.record.sequences.items()}
+    return recorded_scans(result.path, result.record)
+
+
+def recorded_scans(label_map: Path, record: RunRecord | None) -> CaseFiles:
+    """Returns the scans that a label map's run record names.
+
+    Raises:
+        CaseError: no record names them, or they are no longer there.
+    """
+    if record is None or not record.sequences:
+        raise CaseError(f"{label_map}: no run record says which scans it was made from. Give the case's folder.")
+    paths = {sequence: Path(path) for sequence, path in record.sequences.items()}
     gone = [path for path in paths.values() if not path.is_file()]
     if gone:
-        raise CaseError(f"{result.path}: its run record names the scan {file_name(str(gone[0]))}, which is no longer there. Give the case's folder.")
+        raise CaseError(f"{label_map}: its run record names the scan {file_name(str(gone[0]))}, which is no longer there. Give the case's folder.")
+    without = frozenset(parse_sequence(name) for name in record.without)
     if len(paths) > 1 and len(set(paths.values())) == 1:
-        return _one_case(next(iter(paths.values())), _without(result))
-    return CaseFiles(result.case_id, paths, None, convention("brats2021"), without=_without(result))
+        return _one_case(next(iter(paths.values())), without)
+    return CaseFiles(record.case, paths, None, convention("brats2021"), without=without)
 
 
 def read_timeline(table: Path) -> list[tuple[str, Path, date | None, str | None]]:

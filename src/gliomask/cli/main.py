@@ -32,6 +32,7 @@ COMMANDS = {
     "transform": "Carry an image or a mask of a case from one space to another.",
     "report": "Write reports (HTML, PDF) of segmented cases.",
     "serve": "Serve a team: uploads, a queue, pages, REST, DICOMweb.",
+    "view": "Look at a case and its result in the browser; correct it.",
     "timeline": "Report one patient over several time points.",
     "pacs": "Find, fetch and store studies in a DICOMweb archive.",
     "evaluate": "Score label maps against references.",

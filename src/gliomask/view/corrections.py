@@ -1,0 +1,192 @@
+"""Keeping corrections: a folder of cases that `gliomask train --from MODEL` reads, with who changed what, when.
+
+A case's folder holds the scans, the corrected label map (numbers of BraTS until 2021) and `<case>_correction.json`. Only label maps that were changed
+get there, so that untouched predictions are never taken for a person's work.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence as Ordered
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import numpy as np
+
+from gliomask import __version__
+from gliomask.arrays import LabelMap
+from gliomask.errors import CaseError, LabelError, LimitError, UsageError
+from gliomask.files.atomic import NO_ROOM, flush_folder, make_folder, not_written, write_bytes
+from gliomask.files.hashing import sha256_of
+from gliomask.geometry import Geometry
+from gliomask.io import nifti
+from gliomask.io.brats import CaseFiles, read_label_map
+from gliomask.labels import LABEL_NAMES, TUMOUR_LABELS, Label, convention
+from gliomask.view.exams import Exam
+
+CORRECTION_VERSION = 1
+
+WRITTEN_AS = "brats2021"
+"""Convention of corrected label maps: the one that the names of their scans (`_t1ce`, `_flair`) stand for."""
+
+MAX_NAME = 100
+"""Letters of who corrected."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """How often a tool was used.
+
+    Args:
+        tool: paint, erase, fill, grow or relabel.
+        steps: how many times.
+        voxels: how many it changed, in all.
+    """
+
+    tool: str
+    steps: int
+    voxels: int
+
+
+class Corrections:
+    """The folder, and the label maps that may be corrected.
+
+    Args:
+        folder: of the corrections; made when the first is kept.
+        overwrite: replace corrections that an earlier session left.
+    """
+
+    def __init__(self, folder: Path, *, overwrite: bool = False) -> None:
+        self.folder, self._overwrite = folder, overwrite
+        self._ours: set[Path] = set()
+
+    def refuse_existing(self, case_id: str) -> None:
+        """Raises UsageError where a correction of the case exists that may not be replaced."""
+        place = self.folder / case_id
+        if place.exists() and place not in self._ours and not self._overwrite:
+            raise UsageError(f"{place} exists. Move it away, name another folder with --corrections, or give --overwrite.")
+
+    def keep(self, exam: Exam, labels: LabelMap, who: str, steps: Ordered[Step] = (), when: datetime | None = None) -> Path:
+        """Keeps a correction and returns its folder: all of it or nothing. The same session may keep a case again.
+
+        Args:
+            exam: whose segmentation was corrected.
+            labels: (I, J, K), values of `Label`, on the grid of the segmentation.
+            who: corrected it.
+            steps: with which tools.
+            when: now, if None.
+
+        Raises:
+            UsageError: nobody is named, nothing was changed, or a correction exists.
+            LabelError: the labels do not fit the segmentation.
+            CaseError: the exam has no segmentation.
+            LimitError: the disk is full.
+        """
+        who = _name(who)
+        if exam.segmentation is None:
+            raise CaseError(f"Case {exam.case_id}: there is no segmentation to correct.")
+        before, geometry = read_label_map(exam.segmentation.path, exam.segmentation.labels)
+        if labels.shape != before.shape or int(labels.max(initial=0)) > max(Label):
+            raise LabelError(f"Case {exam.case_id}: the corrected label map does not fit its segmentation. Load the page again.")
+        if np.array_equal(labels, before):
+            raise UsageError("Nothing has been changed, so there is no correction to keep.")
+        self.refuse_existing(exam.case_id)
+        about = provenance(exam, before, labels, geometry, who, steps, when or datetime.now(UTC))
+        place = self.folder / exam.case_id
+        self._write(place, exam, labels, geometry, about)
+        self._ours.add(place)
+        return place
+
+    def _write(self, place: Path, exam: Exam, labels: LabelMap, geometry: Geometry, about: dict[str, Any]) -> None:
+        make_folder(self.folder)
+        part, old = (self.folder / f".gliomask-{token_hex(8)}.{ending}" for ending in ("part", "old"))
+        try:
+            make_folder(part)
+            _write_scans(exam.files, geometry, part)
+            assert exam.segmentation is not None
+            header = nifti.read_volume(exam.segmentation.path).header
+            label_map = part / f"{exam.case_id}_seg.nii.gz"
+            nifti.write_volume(label_map, convention(WRITTEN_AS).to_disk(labels), geometry, header)
+            about["corrected_sha256"] = sha256_of(label_map)
+            write_bytes(part / f"{exam.case_id}_correction.json", (json.dumps(about, indent=1) + "\n").encode())
+            flush_folder(part)
+            if place.exists():
+                place.rename(old)
+            part.rename(place)
+            flush_folder(self.folder)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise LimitError(f"{place}: the disk is full. Make room and save again; the correction is still in the page.") from error
+            raise not_written(place, error) from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def provenance(exam: Exam, before: LabelMap, after: LabelMap, geometry: Geometry, who: str, steps: Ordered[Step], when: datetime) -> dict[str, Any]:
+    """Returns who changed what, when, in plain values; volumes in ml. `web/src/edit/saving.ts` writes the same fields.
+
+    Args:
+        exam: whose segmentation was corrected.
+        before: (I, J, K), values of `Label`.
+        after: likewise.
+        geometry: of both.
+        who: corrected it.
+        steps: with which tools.
+        when: in UTC.
+    """
+    segmentation = exam.segmentation
+    assert segmentation is not None
+    pairs, counts = np.unique(4 * before.astype(np.uint8) + after, return_counts=True)
+    moved = [(int(pair) >> 2, int(pair) & 3, int(count)) for pair, count in zip(pairs, counts, strict=True) if pair >> 2 != pair & 3]
+
+    def volumes(labels: LabelMap) -> dict[str, float]:
+        return {LABEL_NAMES[label]: round(int((labels == label).sum()) * geometry.voxel_ml, 3) for label in TUMOUR_LABELS}
+
+    return {
+        "correction_version": CORRECTION_VERSION,
+        "case": exam.case_id,
+        "who": who,
+        "when": when.isoformat(timespec="seconds"),
+        "tool": f"gliomask view {__version__}",
+        "original": segmentation.path.name,
+        "original_sha256": sha256_of(segmentation.path),
+        "labels": WRITTEN_AS,
+        "changed": [
+            {"from": LABEL_NAMES[one], "to": LABEL_NAMES[other], "voxels": voxels, "ml": round(voxels * geometry.voxel_ml, 3)} for one, other, voxels in moved
+        ],
+        "volumes_before_ml": volumes(before),
+        "volumes_after_ml": volumes(after),
+        "steps": [{"tool": step.tool, "steps": step.steps, "voxels": step.voxels} for step in steps],
+    }
+
+
+def _name(who: str) -> str:
+    who = who.strip()
+    if not who or not who.isprintable() or len(who) > MAX_NAME:
+        raise UsageError(f"A correction needs the name of who made it, of 1 to {MAX_NAME} letters.")
+    return who
+
+
+def _write_scans(files: CaseFiles, geometry: Geometry, folder: Path) -> None:
+    """Copies the scans under the names that training reads, where they lie on the label map's grid.
+
+    Raw scans lie on grids of their own: training on them needs preprocessing first, so the label map is kept without them.
+    """
+    if files.channels is not None:
+        stack = nifti.read_channels(files.channels)
+        for n, sequence in enumerate(files.channel_order):
+            if sequence not in files.without and stack.geometry.same_grid(geometry):
+                path = folder / f"{files.case_id}_{sequence.value}.nii.gz"
+                nifti.write_volume(path, np.ascontiguousarray(stack.values[..., n]), stack.geometry, stack.header)
+        return
+    sources = {sequence: files.sequences[sequence] for sequence in files.used()}
+    if not all(nifti.read_volume(path).geometry.same_grid(geometry) for path in sources.values()):
+        return
+    for sequence, path in sources.items():
+        ending = ".nii.gz" if path.name.lower().endswith(".gz") else ".nii"
+        shutil.copyfile(path, folder / f"{files.case_id}_{sequence.value}{ending}")

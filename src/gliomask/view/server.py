@@ -1,0 +1,202 @@
+"""Handing a page out on this computer alone: loopback, under a path that nobody can guess, to one browser."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from secrets import compare_digest, token_urlsafe
+from typing import Any
+
+import numpy as np
+
+from gliomask.arrays import LabelMap
+from gliomask.errors import GliomaskError, InputError, UsageError
+from gliomask.io import nifti
+from gliomask.view.corrections import Corrections, Step
+from gliomask.view.exams import Exam
+from gliomask.view.page import SCRIPT, STYLE, Page, served_html
+
+LOOPBACK = "127.0.0.1"
+
+CORRECTIONS_PATH = "corrections"
+"""Where the page sends corrections, from its own path."""
+
+MAX_BODY_BYTES = 64 << 20
+"""A label map in a request; compressed, one has some hundred kilobytes."""
+
+CONNECTION_SECONDS = 60.0
+"""A connection that says nothing for so long is ended."""
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self' blob: data:; "
+        "font-src data:; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the server hands out and takes in.
+
+    Args:
+        page: to look at.
+        exam: whose segmentation may be corrected; None where nothing may.
+        corrections: where corrections go.
+    """
+
+    page: Page
+    exam: Exam | None
+    corrections: Corrections | None
+
+
+class ViewServer(ThreadingHTTPServer):
+    """Serves one page; `url` is where.
+
+    Args:
+        desk: what is handed out.
+        port: 0 takes any that is free.
+
+    Raises:
+        UsageError: the port is taken.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, desk: Desk, port: int = 0) -> None:
+        self.desk = desk
+        self.token = token_urlsafe(16)
+        self.saving = threading.Lock()
+        try:
+            super().__init__((LOOPBACK, port), _Handler)
+        except OSError as error:
+            raise UsageError(f"Port {port} of {LOOPBACK} cannot be used ({error.strerror}). Give another with --port, or 0 for any.") from error
+
+    @property
+    def url(self) -> str:
+        """The address of the page."""
+        return f"http://{LOOPBACK}:{self.server_port}/{self.token}/"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away in mid-answer is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: ViewServer
+    timeout = CONNECTION_SECONDS
+    protocol_version = "HTTP/1.1"
+    server_version = "gliomask"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        self._guarded(self._hand_out)
+
+    def do_POST(self) -> None:
+        self._guarded(self._take_in)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Addresses hold the token, so none is written down."""
+
+    def _guarded(self, answer: Callable[[str], None]) -> None:
+        # Another site may have its name point to this computer, and then read answers: so the name is asked for as well as the token.
+        names = {f"{name}:{self.server.server_port}" for name in (LOOPBACK, "localhost")}
+        token, _, path = self.path.removeprefix("/").partition("/")
+        if self.headers.get("Host") not in names or not compare_digest(token.encode(), self.server.token.encode()):
+            self.close_connection = True
+            return self._answer(HTTPStatus.NOT_FOUND, b"not found\n", "text/plain")
+        origin = self.headers.get("Origin")
+        if origin is not None and origin.removeprefix("http://") not in names:
+            self.close_connection = True
+            return self._answer(HTTPStatus.FORBIDDEN, b"forbidden\n", "text/plain")
+        return answer(path)
+
+    def _hand_out(self, path: str) -> None:
+        page = self.server.desk.page
+        if path == "":
+            return self._answer(HTTPStatus.OK, served_html(page), "text/html; charset=utf-8")
+        if path == SCRIPT:
+            return self._answer(HTTPStatus.OK, page.script, "text/javascript; charset=utf-8")
+        if path == STYLE:
+            return self._answer(HTTPStatus.OK, page.style, "text/css; charset=utf-8")
+        number = path.removeprefix("files/")
+        if path.startswith("files/") and number.isascii() and number.isdecimal() and len(number) < 5 and int(number) < len(page.contents):
+            try:
+                return self._answer(HTTPStatus.OK, page.content(int(number)), "application/octet-stream")
+            except GliomaskError:
+                return self._answer(HTTPStatus.GONE, b"gone\n", "text/plain")
+        return self._answer(HTTPStatus.NOT_FOUND, b"not found\n", "text/plain")
+
+    def _take_in(self, path: str) -> None:
+        length = self.headers.get("Content-Length", "")
+        too_long = not (length.isascii() and length.isdecimal()) or int(length) > MAX_BODY_BYTES
+        if path != CORRECTIONS_PATH or too_long or self.headers.get("Content-Type") != "application/json":
+            self.close_connection = True
+            return self._answer_json(HTTPStatus.BAD_REQUEST, {"error": "This is no correction."})
+        body = self.rfile.read(int(length))
+        try:
+            with self.server.saving:
+                folder = keep(self.server.desk, body)
+        except GliomaskError as error:
+            return self._answer_json(HTTPStatus.UNPROCESSABLE_ENTITY, {"error": str(error)})
+        return self._answer_json(HTTPStatus.OK, {"folder": folder})
+
+    def _answer_json(self, status: HTTPStatus, values: dict[str, Any]) -> None:
+        self._answer(status, json.dumps(values).encode(), "application/json")
+
+    def _answer(self, status: HTTPStatus, content: bytes, kind: str) -> None:
+        self.send_response(status)
+        for name, value in SECURITY_HEADERS.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def keep(desk: Desk, body: bytes) -> str:
+    """Keeps the correction that a request holds; returns its folder.
+
+    Raises:
+        UsageError: nothing may be corrected here, or as `Corrections.keep`.
+        InputError: the request is no correction, or as `Corrections.keep`.
+    """
+    if desk.exam is None or desk.corrections is None or desk.exam.segmentation is None:
+        raise UsageError("This page takes no corrections.")
+    try:
+        given = json.loads(body)
+        who, steps, packed = str(given["who"]), [_step(one) for one in given["steps"]], base64.b64decode(given["labels"], validate=True)
+        shape = nifti.read_shape(desk.exam.segmentation.path)
+        labels = _labels(packed, (shape[0], shape[1], shape[2]))
+    except (ValueError, KeyError, TypeError, zlib.error, RecursionError) as error:
+        raise InputError("The request holds no correction. Load the page again.") from error
+    return str(desk.corrections.keep(desk.exam, labels, who, steps))
+
+
+def _step(given: Any) -> Step:
+    tool, steps, voxels = str(given["tool"]), int(given["steps"]), int(given["voxels"])
+    if tool not in ("paint", "erase", "fill", "grow", "relabel") or min(steps, voxels) < 0:
+        raise ValueError(f"no tool: {tool}")
+    return Step(tool, steps, voxels)
+
+
+def _labels(packed: bytes, shape: tuple[int, int, int]) -> LabelMap:
+    """The label map in a gzip stream of one byte a voxel, the first axis fastest; no more is unpacked than the grid has voxels."""
+    count = int(np.prod(shape))
+    unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    content = unpacker.decompress(packed, count + 1)
+    if len(content) != count:
+        raise ValueError(f"{len(content)} voxels, not {count}")
+    return np.frombuffer(content, np.uint8).reshape(shape, order="F")
