@@ -9,7 +9,8 @@ export default defineConfig({
   use: {
     launchOptions: {
       executablePath: process.env['GLIOMASK_CHROMIUM'] ?? '/usr/bin/chromium',
-      args: ['--no-sandbox'],
+      // Draws without a graphics card, as test machines are.
+      args: ['--no-sandbox', '--use-gl=angle', '--use-angle=swiftshader', '--enable-unsafe-swiftshader'],
     },
   },
 })

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest'
 import type { Affine, Grid } from '../src/pipeline/grid'
 import { readNifti } from '../src/pipeline/nifti'
 import { fromCodes } from '../src/view/files'
+import { refuseUndrawable } from '../src/viewer/drawable'
 import type { Exam, LabelMap } from '../src/viewer/exam'
 import { imageBytes, usualWindow } from '../src/viewer/image'
 import { agreement, ALL_LABELS, labelsOverlay, overlayNames, valuesOverlay } from '../src/viewer/overlay'
@@ -68,4 +69,11 @@ test('the usual window leaves out the brightest voxels and the air', () => {
   expect(high).toBeGreaterThan(900)
   expect(high).toBeLessThan(1000)
   expect(usualWindow(new Float32Array(10))).toEqual([0, 1])
+})
+
+test('without graphics, or with too small ones, the reason is said instead of a black picture', () => {
+  const scans = [{ name: 'p_t1.nii.gz', grid: { ...GRID, shape: [4096, 3, 2] } as Grid }]
+  expect(() => refuseUndrawable(null, scans)).toThrow('has no WebGL 2')
+  expect(() => refuseUndrawable({ largestTexture: 2048, software: false }, scans)).toThrow('p_t1.nii.gz has 4096 x 3 x 2 voxels; the graphics of this computer hold 2048')
+  expect(() => refuseUndrawable({ largestTexture: 4096, software: false }, scans)).not.toThrow()
 })

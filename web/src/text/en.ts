@@ -1,4 +1,4 @@
-/** Every English sentence of the viewer and of the editing tools, in one place, to be translated. */
+/** Every English sentence of the application, the viewer and the editing tools, in one place, to be translated; `index.html` has the fixed ones. */
 
 import type { Sequence } from '../pipeline/sequences'
 
@@ -99,6 +99,13 @@ export const text = {
   notSaved: (message: string) => `Not saved: ${message}`,
   unsaved: 'There are corrections that are not saved.',
   smallScreen: 'Correcting needs a wider screen or a pen; looking works here.',
+
+  noSequence: 'none: the patient does not have it',
+  cancelled: 'Cancelled.',
+  progress: (stage: 'reading' | 'model' | 'network', secondsLeft: number | null) =>
+    ({ reading: 'Reading the scans', model: 'Loading the model', network: 'Segmenting' })[stage] +
+    (secondsLeft === null ? '' : `, about ${Math.ceil(secondsLeft)} s left`),
+  done: (seconds: number, threads: number) => `Done in ${seconds.toFixed(1)} s with ${threads} thread${threads > 1 ? 's' : ''}.`,
 
   sequence: (sequence: Sequence) => ({ flair: 'FLAIR', t1: 'T1', t1ce: 'T1ce', t2: 'T2' })[sequence],
 } as const

@@ -7,7 +7,6 @@
 import { cmapper, DRAG_MODE, MULTIPLANAR_TYPE, Niivue, NVImage, SHOW_RENDER, SLICE_TYPE } from '@niivue/niivue'
 
 import { sameGrid, type Triple } from '../pipeline/grid'
-import { text } from '../text/en'
 import { imageBytes } from './image'
 import type { Overlay } from './overlay'
 import type { Plane } from './places'
@@ -20,43 +19,12 @@ type ColourMap = Parameters<NVImage['setColormapLabel']>[0]
 /** Overlays of so few values are labels. */
 const FEW = 4
 
-/** The browser cannot draw; the message says why and what to do. */
-export class CannotDraw extends Error {
-  override name = 'CannotDraw'
-}
-
-/** What the browser's graphics can hold; null where there are none (WebGL 2). */
-export interface Graphics {
-  readonly largestTexture: number
-  /** True where the processor draws, for want of a graphics card: slow, but the same. */
-  readonly software: boolean
-}
-
 const SLICES: Readonly<Record<Layout, SLICE_TYPE>> = {
   axial: SLICE_TYPE.AXIAL,
   coronal: SLICE_TYPE.CORONAL,
   sagittal: SLICE_TYPE.SAGITTAL,
   planes: SLICE_TYPE.MULTIPLANAR,
   render: SLICE_TYPE.RENDER,
-}
-
-/** Asks the browser what its graphics can hold. */
-export function graphics(): Graphics | null {
-  const gl = document.createElement('canvas').getContext('webgl2')
-  if (!gl) return null
-  const details = gl.getExtension('WEBGL_debug_renderer_info')
-  const renderer = details ? String(gl.getParameter(details.UNMASKED_RENDERER_WEBGL)) : ''
-  const largestTexture = gl.getParameter(gl.MAX_3D_TEXTURE_SIZE) as number
-  gl.getExtension('WEBGL_lose_context')?.loseContext()
-  return { largestTexture, software: /swiftshader|llvmpipe|software/i.test(renderer) }
-}
-
-/** Refuses what cannot be drawn, before a canvas would stay black. */
-export function refuseUndrawable(found: Graphics | null, scans: readonly Pick<Scan, 'name' | 'grid'>[]): void {
-  if (!found) throw new CannotDraw(text.noGraphics)
-  for (const { name, grid } of scans) {
-    if (Math.max(...grid.shape) > found.largestTexture) throw new CannotDraw(text.tooLarge(name, grid.shape, found.largestTexture))
-  }
 }
 
 /** One canvas. */

@@ -1,11 +1,13 @@
 /** The plain page round the pipeline: choose files, correct the sequences, segment, cancel, download. */
 
-import { recognise } from './pipeline/case'
-import { isNiftiName, PAPER_ORDER, SEQUENCE_TITLES, type Sequence, stem } from './pipeline/sequences'
-import { isolate } from './worker/isolation'
-import type { Done, Progress } from './worker/messages'
-import { type Running, SegmentationFailed, segmentInWorker } from './worker/client'
-import { unpack } from './worker/zip'
+import { recognise } from '../pipeline/case'
+import { isNiftiName, PAPER_ORDER, SEQUENCE_TITLES, type Sequence, stem } from '../pipeline/sequences'
+import { isolate } from '../worker/isolation'
+import type { Done, Progress } from '../worker/messages'
+import { type Running, SegmentationFailed, segmentInWorker } from '../worker/client'
+import { unpack } from '../worker/zip'
+import { text } from '../text/en'
+import type { Viewer } from '../viewer/viewer'
 
 const element = <T extends HTMLElement>(id: string) => document.getElementById(id) as T
 const state = element('state')
@@ -16,6 +18,7 @@ const bar = element<HTMLProgressElement>('progress')
 
 let files: File[] = []
 let running: Running | null = null
+let viewer: Viewer | null = null
 
 element<HTMLInputElement>('files').addEventListener('change', (event) => void choose([...((event.target as HTMLInputElement).files ?? [])]))
 addEventListener('dragover', (event) => event.preventDefault())
@@ -51,7 +54,7 @@ function chooser(sequence: Sequence, chosen: File | undefined): HTMLLabelElement
   const label = document.createElement('label')
   const select = document.createElement('select')
   select.dataset['sequence'] = sequence
-  select.append(new Option('none: the patient does not have it', ''))
+  select.append(new Option(text.noSequence, ''))
   files.forEach((file, n) => select.append(new Option(file.name, String(n), false, file === chosen)))
   label.append(SEQUENCE_TITLES[sequence], select)
   return label
@@ -60,6 +63,8 @@ function chooser(sequence: Sequence, chosen: File | undefined): HTMLLabelElement
 async function start(): Promise<void> {
   error.textContent = ''
   element('result').hidden = true
+  viewer?.close()
+  viewer = null
   const chosen = new Map<Sequence, File>()
   for (const select of document.querySelectorAll<HTMLSelectElement>('#sequences select')) {
     const file = select.value === '' ? undefined : files[Number(select.value)]
@@ -72,10 +77,12 @@ async function start(): Promise<void> {
   cancel.hidden = bar.hidden = false
   running = segmentInWorker(caseId, chosen, show)
   try {
-    present(await running.done)
+    const done = await running.done
+    present(done)
+    await look(caseId, chosen, done)
   } catch (failed) {
     const cancelled = failed instanceof SegmentationFailed && failed.cause === 'cancelled'
-    state.textContent = cancelled ? 'Cancelled.' : ''
+    state.textContent = cancelled ? text.cancelled : ''
     if (!cancelled) error.textContent = failed instanceof Error ? failed.message : String(failed)
   } finally {
     running = null
@@ -85,9 +92,7 @@ async function start(): Promise<void> {
 }
 
 function show(now: Progress): void {
-  const words = { reading: 'Reading the scans', model: 'Loading the model', network: 'Segmenting' }[now.stage]
-  const left = now.secondsLeft === null ? '' : `, about ${Math.ceil(now.secondsLeft)} s left`
-  state.textContent = words + left
+  state.textContent = text.progress(now.stage, now.secondsLeft)
   bar.value = now.stage === 'network' ? now.done / now.total : 0
 }
 
@@ -109,6 +114,14 @@ function present(done: Done): void {
     }),
   )
   const seconds = Object.values(done.result.seconds).reduce((sum, one) => sum + one, 0)
-  state.textContent = `Done in ${seconds.toFixed(1)} s with ${done.threads} thread${done.threads > 1 ? 's' : ''}.`
+  state.textContent = text.done(seconds, done.threads)
   element('result').hidden = false
+}
+
+/** Shows the result over the scans; the viewer is loaded only now. */
+async function look(caseId: string, files: ReadonlyMap<Sequence, File>, done: Done): Promise<void> {
+  const { showResult } = await import('./result')
+  const place = document.createElement('div')
+  element('view').replaceChildren(place)
+  viewer = await showResult(place, caseId, files, done)
 }
