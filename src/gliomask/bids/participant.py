@@ -153,7 +153,7 @@ def _segment(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFile
         return in_json(compose(record, request, results, outputs))
 
     pieces = _pieces(plan, session, files, results, outcome.prediction, record)
-    write_pieces(plan.output, pieces, place_of(session, plan.output), record_of, (earlier.outputs or ()) if earlier else ())
+    write_pieces(pieces, place_of(session, plan.output), record_of, (earlier.outputs or ()) if earlier else ())
     (plan.output / failure_path(session)).unlink(missing_ok=True)
     return row_of_record(parse_record(record, str(results.record)))
 

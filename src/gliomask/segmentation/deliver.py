@@ -35,6 +35,8 @@ IN_BRATS_SPACE = (
 def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> tuple[Path, ...]:
     """Writes the results of a case: all of them, or, after an error, nothing; what was there before stays until all are complete.
 
+    The caller holds the case's lock (`results.write.held`).
+
     Args:
         outcome: what to write.
         layout: where.
