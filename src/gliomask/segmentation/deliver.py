@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gliomask.files.hashing import sha256_of
 from gliomask.flag import Flag
 from gliomask.io import nifti
@@ -23,7 +25,7 @@ from gliomask.results.layout import FRAME, CaseLayout
 from gliomask.results.record import RECORD_VERSION, earlier_outputs, parse_record
 from gliomask.results.write import refuse_existing, write_case
 from gliomask.segmentation.options import Delivery
-from gliomask.segmentation.outcome import Asked, Outcome, as_uint8
+from gliomask.segmentation.outcome import Asked, Outcome
 
 IN_BRATS_SPACE = (
     "The scans were registered to each other and to an average brain first. Pictures, sections, coordinates and measures of this report are in the frame of "
@@ -72,8 +74,7 @@ def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> tuple[P
     def compose(outputs: dict[str, str]) -> bytes:
         profile = current()
         measured = {} if profile is None else {"profile": profile.measured()}
-        notice = stamp.pop("notice")
-        values = {**stamp, "record_version": RECORD_VERSION, **fields, **measured, "outputs": outputs, "notice": notice}
+        values = {**stamp, "record_version": RECORD_VERSION, **fields, **measured, "outputs": outputs}
         return parse_record(values, str(layout.record)).to_bytes()
 
     with stage("write"):
@@ -179,10 +180,10 @@ def _write_label_maps(outcome: Outcome, targets: CaseLayout, delivery: Delivery)
         path = targets.label_map if sequence == registered.reference else targets.label_map_in(sequence.value)
         grid, header = scans[sequence].geometry, outcome.scans.headers.get(sequence)
         nifti.write_volume(path, to_disk(outcome.label_map_in(sequence)), grid, header)
-        nifti.write_volume(targets.mask_in(sequence.value), as_uint8(registered.mask_in(sequence)), grid, header)
+        nifti.write_volume(targets.mask_in(sequence.value), registered.mask_in(sequence).astype(np.uint8), grid, header)
     frame = registered.case.geometry
     nifti.write_volume(targets.label_map_in(FRAME), to_disk(outcome.label_map_in(FRAME)), frame)
-    nifti.write_volume(targets.mask_in(FRAME), as_uint8(registered.case.brain_mask), frame)
+    nifti.write_volume(targets.mask_in(FRAME), registered.case.brain_mask.astype(np.uint8), frame)
     for sequence in registered.matrices:
         nifti.write_bytes(targets.transform(sequence), to_itk_text(registered.matrices[sequence]).encode())
         if delivery.keep_images:

@@ -35,6 +35,7 @@ class Spec:
         several: it may be given several times.
         kind: `text`, `number`, `path`, or `flag`, which takes no value.
         shown: the default in words, where the value does not say it.
+        least: the smallest number; None: any.
     """
 
     flags: tuple[str, ...]
@@ -46,6 +47,7 @@ class Spec:
     several: bool = False
     kind: Literal["text", "number", "path", "flag"] = "text"
     shown: str | None = None
+    least: int | None = None
 
 
 def option(default: Any, *flags: str, help: str, group: Group, **more: Any) -> Any:
@@ -143,9 +145,10 @@ class Options:
         group="running",
         kind="number",
         metavar="MB",
+        least=100,
         shown="what is quickest",
     )
-    threads: int | None = option(None, "--threads", help="CPU threads.", group="running", kind="number", shown="all that the process may use")
+    threads: int | None = option(None, "--threads", help="CPU threads.", group="running", kind="number", least=1, shown="all that the process may use")
 
     def __post_init__(self) -> None:
         if self.raw not in get_args(Mode):
