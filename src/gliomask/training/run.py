@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import keras
+from pydantic import BaseModel, Field
 
 from gliomask import __version__
-from gliomask.errors import CaseError, UsageError
-from gliomask.files.json import read_json, to_json
+from gliomask.errors import CaseError, FileFormatError, UsageError
+from gliomask.files.json import read_json_as, to_json
 from gliomask.files.paths import as_given
 from gliomask.flag import Flag
 from gliomask.io.brats import CaseFiles, find_cases
@@ -139,27 +140,61 @@ def _earlier_history(folder: Path, config: TrainConfig, training: list[CaseFiles
     return []
 
 
+class _Earlier(BaseModel):
+    """The training that another one began with."""
+
+    cases: tuple[str, ...]
+
+
+class _SeenBy(BaseModel):
+    """What weights have seen, as the record of a run or the `training` of a model file says."""
+
+    cases: tuple[str, ...] = ()
+    training_cases: tuple[str, ...] = ()
+    validation_cases: tuple[str, ...] = ()
+    started_from: _Earlier | None = None
+    patches: Annotated[int, Field(ge=0)] | None = None
+    hours: Annotated[float, Field(ge=0)] | None = None
+
+
+class _OfModel(BaseModel):
+    """The part of a model file that is needed here."""
+
+    training: _SeenBy
+
+
+def _seen_by(path: Path) -> _SeenBy:
+    """Reads what weights have seen. Raises FileFormatError where the file does not say it."""
+    if path.name == SPEC_NAME:
+        seen_by = read_json_as(path, _OfModel, "a model file that says what its weights were trained on").training
+    else:
+        seen_by = read_json_as(path, _SeenBy, "the record of a training")
+    if not (seen_by.cases or seen_by.training_cases):
+        raise FileFormatError(f"{path}: does not say what its weights were trained on. Start from another training.")
+    return seen_by
+
+
 def _origin(start: Path | None, held_out: list[CaseFiles]) -> dict[str, Any] | None:
     """What the weights that a training begins with were trained on.
 
     Raises:
         UsageError: they have seen a case that is held out now, or there is no record of what they have seen.
+        FileFormatError: the record is none.
     """
     if start is None:
         return None
     for name in (RECORD_NAME, SPEC_NAME):
         if (start / name).is_file():
-            record = read_json(start / name)
-            record = record.get("training", record)
+            seen_by = _seen_by(start / name)
             break
     else:
         raise UsageError(f"{start}: neither {RECORD_NAME} nor {SPEC_NAME} says what its weights were trained on. Give a run folder or a model folder.")
-    seen = set(record.get("training_cases", record.get("cases", []))) | set(record.get("validation_cases", []))
-    seen |= set((record.get("started_from") or {}).get("cases", []))
+    seen = {*seen_by.cases, *seen_by.training_cases, *seen_by.validation_cases}
+    seen |= set() if seen_by.started_from is None else set(seen_by.started_from.cases)
     leaked = sorted(seen & {case.case_id for case in held_out})
     if leaked:
         raise UsageError(f"{start}: its weights were trained on cases that are held out here: {', '.join(leaked[:5])}. Start from another training.")
-    return {"name": as_given(start).name, "cases": sorted(seen), "patches": record.get("patches"), "hours": record.get("hours")}
+    return {"name": as_given(start).name, "cases": sorted(seen), "patches": seen_by.patches, "hours": seen_by.hours}
 
 
 class _Examined:
