@@ -132,6 +132,7 @@ def exceptions(outcome: Outcome) -> dict[str, Any]:
         "without": sorted(outcome.case.without),
         "cost_of_missing": None if prediction.cost is None else asdict(prediction.cost),
         "core_rule": None if prediction.core_rule is None else asdict(prediction.core_rule),
+        "removed": [asdict(part) for part in prediction.removed],
         "removed_enhancement": None if prediction.removed_enhancement is None else asdict(prediction.removed_enhancement),
     }
 
