@@ -5,7 +5,7 @@ import time
 
 from conftest import model_by_hand
 
-import gliomask.segmentation
+import gliomask.segmentation.segmenter
 from gliomask.files.json import read_json_as
 from gliomask.server import worker
 

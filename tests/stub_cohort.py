@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from conftest import model_by_hand
 
-import gliomask.segmentation
+import gliomask.segmentation.segmenter
 from gliomask.cohort import job, supervisor, worker
 
 HERE = (sys.executable, str(Path(__file__).resolve()), "--worker")
@@ -40,7 +40,7 @@ class OddJob(job.Job):
 
 def install() -> None:
     model = model_by_hand()
-    gliomask.segmentation.load_model = lambda name: model
+    gliomask.segmentation.segmenter.load_model = lambda name: model
     job.Job = OddJob
     supervisor.WORKER = HERE
 

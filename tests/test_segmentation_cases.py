@@ -61,7 +61,7 @@ def no_reading(monkeypatch):
         raise AssertionError("a scan was read")
 
     def forbid():
-        monkeypatch.setattr("gliomask.segmentation.source.read_files", fail)
+        monkeypatch.setattr("gliomask.segmentation.source.read_begun", fail)
         monkeypatch.setattr("gliomask.io.dicom.read.read_scan", fail)
 
     return forbid

@@ -144,7 +144,7 @@ def test_who_wants_to_refuse_is_asked_before_a_scan_is_read(folder, dicom, case,
     def fail(*arguments, **more):
         raise AssertionError("a scan was read")
 
-    monkeypatch.setattr("gliomask.segmentation.source.read_files", fail)
+    monkeypatch.setattr("gliomask.segmentation.source.read_begun", fail)
     monkeypatch.setattr("gliomask.io.dicom.read.read_scan", fail)
     monkeypatch.setattr("gliomask.segmentation.source.of_examination", fail)
 

@@ -44,6 +44,8 @@ class OnDemand:
         background: the value outside it.
     """
 
+    __repr__ = short_repr
+
     volumes: tuple[Volume | None, ...]
     scores: tuple[Score | None, ...]
     brain: Mask

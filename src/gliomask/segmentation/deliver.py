@@ -51,6 +51,8 @@ def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> tuple[P
     refuse_existing(layout.all(), f"the results of case {outcome.case_id}", overwrite=delivery.overwrite)
     start = time.perf_counter()
     fields = record_fields(outcome, delivery)
+    # The reports and the record say the same of the run, to the second.
+    stamp: dict[str, Any] = {}
 
     def fill(folder: Path) -> None:
         staged = layout.within(folder)
@@ -60,12 +62,14 @@ def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> tuple[P
         _write_preview(outcome, staged, delivery)
         seconds = {**outcome.seconds, "write": round(time.perf_counter() - start, 3)}
         fields["seconds"] = {**seconds, "total": round(sum(seconds.values()), 3)}
-        _write_reports(outcome, staged, delivery, fields)
+        stamp.update(compose_record("segment", {}))
+        _write_reports(outcome, staged, delivery, stamp | fields)
 
     def compose(outputs: dict[str, str]) -> bytes:
         profile = current()
         measured = {} if profile is None else {"profile": profile.measured()}
-        values = compose_record("segment", {"record_version": RECORD_VERSION, **fields, **measured, "outputs": outputs})
+        notice = stamp.pop("notice")
+        values = {**stamp, "record_version": RECORD_VERSION, **fields, **measured, "outputs": outputs, "notice": notice}
         return parse_record(values, str(layout.record)).to_bytes()
 
     with stage("write"):
@@ -219,6 +223,6 @@ def _write_reports(outcome: Outcome, targets: CaseLayout, delivery: Delivery, fi
 
     file = InputFile("label map", targets.label_map.name, sha256_of(targets.label_map))
     notes = () if outcome.registered is None else (IN_BRATS_SPACE,)
-    report = case_report(outcome.case, outcome.prediction.label_map, provenance(compose_record("segment", dict(fields)), file), notes=notes)
+    report = case_report(outcome.case, outcome.prediction.label_map, provenance(fields, file), notes=notes)
     for form in delivery.report:
         nifti.write_bytes(targets.report(form), report.content(form))

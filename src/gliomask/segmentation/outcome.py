@@ -15,6 +15,7 @@ from gliomask.errors import QualityError, UsageError
 from gliomask.flag import Flag
 from gliomask.geometry import Geometry
 from gliomask.labels import Region
+from gliomask.postprocess import CoreRule, Removed
 from gliomask.quality import Cost, Estimate
 from gliomask.report.volumes import Volumes, measure
 from gliomask.results.layout import FRAME
@@ -155,6 +156,16 @@ class Outcome:
     def models(self) -> tuple[str, ...]:
         """Names of the models that were asked, the second opinion after the first."""
         return self.prediction.models
+
+    @property
+    def core_rule(self) -> CoreRule | None:
+        """The rule by which the core was widened; None where it was not."""
+        return self.prediction.core_rule
+
+    @property
+    def removed_enhancement(self) -> Removed | None:
+        """Unsure enhancement that is core instead; None where no such rule was asked."""
+        return self.prediction.removed_enhancement
 
     def refuse_flagged(self) -> None:
         """Raises QualityError where a quality flag was raised."""
