@@ -5,15 +5,14 @@ One case that cannot be segmented does not stop the others, and the table accoun
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gliomask.errors import InputError, UsageError
+from gliomask.errors import FileFormatError, InputError, UsageError
 from gliomask.files.lock import awaited
+from gliomask.files.tables import read_table, to_tsv
 from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles
 from gliomask.results.layout import CaseLayout
@@ -122,24 +121,18 @@ def write_table(table: Path, rows: Iterable[CaseRow]) -> None:
         columns = list(CaseRow.__dataclass_fields__)
         kept = _rows_there(table)
         kept |= {row.case: asdict(row) for row in rows}
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, delimiter="\t", lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(kept.values())
-        nifti.write_bytes(table, text.getvalue().encode())
+        # A table of an earlier version may lack columns.
+        nifti.write_bytes(table, to_tsv([dict.fromkeys(columns) | row for row in kept.values()], columns))
 
 
 def _rows_there(table: Path) -> dict[str, dict[str, Any]]:
     """The rows of a table by case; none where there is no table. Raises as `write_table`."""
     if not table.exists():
         return {}
-    columns = set(CaseRow.__dataclass_fields__)
     try:
-        with table.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream, delimiter="\t")
-            there: list[dict[str, Any]] = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{table}: cannot be read as a table ({error}). Move it away.") from error
-    if not {"case", "status"} <= set(reader.fieldnames or ()) or set(reader.fieldnames or ()) - columns:
+        there = read_table(table, ("case", "status"), "\t", "a table of cases")
+    except FileFormatError as error:
+        raise UsageError(f"{error} It is no table of gliomask, so no row is added to it. Move it away.") from error
+    if there and set(there[0]) - set(CaseRow.__dataclass_fields__):
         raise UsageError(f"{table}: is no table of gliomask, so no row is added to it. Move it away.")
-    return {row["case"]: row for row in there}
+    return {row["case"]: dict(row) for row in there}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from gliomask.files.hashing import sha256_of
-from gliomask.flag import Flag
 from gliomask.io import nifti
 from gliomask.preprocess.raw.transforms import to_itk_text
 from gliomask.profiling import current, stage
@@ -121,7 +119,7 @@ def record_fields(outcome: Outcome, delivery: Delivery) -> dict[str, Any]:
         "threads": asked.threads,
         "expected_dice": {region.value: round(dice, 4) for region, dice in prediction.expected_dice.items()},
         "predicted_dice": predicted_dice(outcome),
-        "quality_flags": [_flag_fields(flag) for flag in outcome.flags],
+        "quality_flags": [flag.fields() for flag in outcome.flags],
         "seconds": dict(outcome.seconds),
         "volumes": outcome.volumes.to_dict(),
         "space": None if outcome.space is None else outcome.space.value,
@@ -141,6 +139,7 @@ def exceptions(outcome: Outcome) -> dict[str, Any]:
         "without": sorted(outcome.case.without),
         "cost_of_missing": None if prediction.cost is None else asdict(prediction.cost),
         "core_rule": None if prediction.core_rule is None else asdict(prediction.core_rule),
+        "removed": [asdict(part) for part in prediction.removed],
         "removed_enhancement": None if prediction.removed_enhancement is None else asdict(prediction.removed_enhancement),
     }
 
@@ -148,11 +147,6 @@ def exceptions(outcome: Outcome) -> dict[str, Any]:
 def predicted_dice(outcome: Outcome) -> dict[str, dict[str, float]]:
     """Returns the Dice to be expected of each region with its interval, for JSON; empty where the model is not calibrated."""
     return {region.value: asdict(estimate) for region, estimate in outcome.estimates.items()}
-
-
-def _flag_fields(flag: Flag) -> dict[str, Any]:
-    """A flag for strict JSON, which has no infinity."""
-    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in asdict(flag).items()}
 
 
 def _native_fields(outcome: Outcome) -> dict[str, Any]:

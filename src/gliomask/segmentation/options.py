@@ -18,6 +18,12 @@ from gliomask.sequences import Sequence, parse_sequence
 Group = Literal["network", "scans", "output", "running"]
 """Under which heading the help shows an option."""
 
+MAX_THREADS = 4096
+"""More than any machine has processors; engines fail on numbers beyond 32 bits in ways of their own."""
+
+MAX_MEMORY_MB = 1 << 30
+"""A petabyte: more than any machine has."""
+
 Mode = Literal["auto", "always", "never"]
 
 
@@ -157,6 +163,10 @@ class Options:
         object.__setattr__(self, "brain_mask", None if self.brain_mask is None else Path(self.brain_mask))
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"{self.threads} threads were asked for; at least 1 is needed.")
+        if self.threads is not None and self.threads > MAX_THREADS:
+            raise UsageError(f"{self.threads:,} threads were asked for; up to {MAX_THREADS:,} can be. Leave --threads out for all that there are.")
+        if self.max_memory_mb is not None and not 1 <= self.max_memory_mb <= MAX_MEMORY_MB:
+            raise UsageError(f"{self.max_memory_mb:,} MB of memory were named; from 1 to {MAX_MEMORY_MB:,} can be. Leave --max-memory out for no limit.")
 
 
 @dataclass(frozen=True)
