@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gliomask.bids.layout import Dataset, Session
     from gliomask.bids.participant import Plan
     from gliomask.bids.records import Request
-    from gliomask.case_results import Row
+    from gliomask.results.row import CaseRow
 
 _PATH = click.Path(path_type=Path)
 
@@ -173,13 +173,13 @@ def _participants(plan: Plan, options: Options) -> int:
     from gliomask.cli.progress import brain_progress
     from gliomask.segmentation import Segmenter
 
-    def tell(row: Row) -> None:
+    def tell(row: CaseRow) -> None:
         done.append(row)
         words = f"WT {row.wt_ml:.1f} ml, TC {row.tc_ml:.1f} ml, ET {row.et_ml:.1f} ml" if row.wt_ml is not None else row.message
         how = row.message if row.wt_ml is not None and row.message else f"{row.status} in {row.seconds:.1f} s"
         echo(f"[{len(done)}/{len(plan.sessions)}] {row.case}: {how}  {words}{f'  flags: {row.flags}' if row.flags else ''}", err=row.status == "failed")
 
-    done: list[Row] = []
+    done: list[CaseRow] = []
     with Segmenter(options) as segmenter, brain_progress("segmenting") as progress:
         result = run_participants(plan, segmenter, click.echo, tell, progress)
     failed = [row.case for row in result.rows if row.status == "failed"]

@@ -19,7 +19,7 @@ import click
 
 from gliomask import __version__
 from gliomask.cli.say import echo
-from gliomask.errors import GliomaskError, LimitError
+from gliomask.errors import GliomaskError, LimitError, UsageError
 from gliomask.files.scratch import temporary_place
 
 COMMANDS = {
@@ -48,6 +48,9 @@ COMMANDS = {
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells give it."""
+
+SHOWN_LETTERS = 80
+"""Of a name that is too long."""
 
 EXIT_CODES = """\b
 Exit codes: 0 done, 2 usage, 3 bad input, 4 model missing or invalid, 5 limit exceeded (memory, size, time),
@@ -182,6 +185,9 @@ def _run(arguments: list[str], command: click.Command) -> int:
         _say("Error: out of memory. Give fewer threads or a smaller volume, or run on a machine with more memory.")
         return LimitError.exit_code
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            _say(f"Error: {str(error.filename)[:SHOWN_LETTERS]}...: the name or path is too long. Give a shorter one.")
+            return UsageError.exit_code
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         _say(f"Error: {error}." + (" Make room there and give the same command again." if full else ""))
         return LimitError.exit_code if full else GliomaskError.exit_code

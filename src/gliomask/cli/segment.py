@@ -14,9 +14,9 @@ from gliomask.cli.imports import import_without
 from gliomask.segmentation.options import Delivery, Options
 
 if TYPE_CHECKING:
-    from gliomask.case_results import Row
     from gliomask.errors import InputError
     from gliomask.io.brats import CaseFiles
+    from gliomask.results.row import CaseRow
     from gliomask.segmentation import Segmentation, Segmenter
     from gliomask.segmentation.source import Source
     from gliomask.sequences import Sequence
@@ -218,14 +218,14 @@ def _tell(segmenter: Segmenter, result: Segmentation, output: Path) -> None:
 def _segment_many(segmenter: Segmenter, cases: list[CaseFiles | tuple[str, InputError]], output: Path, delivery: Delivery, resume: bool) -> int:
     from gliomask.case_results import KEPT, segment_cohort
 
-    def show(row: Row) -> None:
+    def show(row: CaseRow) -> None:
         done.append(row)
         words = f"WT {row.wt_ml:.1f} ml, TC {row.tc_ml:.1f} ml, ET {row.et_ml:.1f} ml" if row.wt_ml is not None else row.message
         flags = f"  flags: {row.flags}" if row.flags else ""
         how = "kept, finished by an earlier run" if row.message == KEPT else f"{row.status} in {row.seconds:.1f} s"
         click.echo(f"[{len(done)}/{len(cases)}] {row.case}: {how}  {words}{flags}", err=row.status == "failed")
 
-    done: list[Row] = []
+    done: list[CaseRow] = []
     for files in cases:
         click.echo(f"{files[0]}: cannot be used, see below" if isinstance(files, tuple) else files.describe())
     result = segment_cohort(segmenter, cases, output, delivery, show, tell=click.echo, resume=resume)

@@ -94,7 +94,7 @@ def exceptions_in_words(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Returns in what a case was not segmented as most are: what was missing, at what price, and how the core of a tumour that hardly enhances was found.
 
     Args:
-        record: a run record; of it `without`, `cost_of_missing`, `core_rule` and `removed_enhancement` are read.
+        record: a run record; of it `without`, `cost_of_missing`, `core_rule`, `removed_enhancement` and `removed` are read.
     """
     lines = []
     without, cost, rule = record.get("without"), _mapping(record, "cost_of_missing"), _mapping(record, "core_rule")
@@ -108,6 +108,15 @@ def exceptions_in_words(record: Mapping[str, Any]) -> tuple[str, ...]:
         volume = removed.get("volume_ml")
         amount = f"{volume:.2f} ml" if isinstance(volume, float) else str(volume)
         lines.append(f"Unsure enhancement removed: {removed['components']} components, {amount} in all, are called core (--keep-uncertain-enhancement).")
+    parts = record.get("removed")
+    if isinstance(parts, list | tuple) and parts:
+        volumes = [part["volume_ml"] for part in parts]
+        largest = ", ".join(f"{mm:.0f}" for mm in parts[0]["centre_ras_mm"])
+        what = "1 separate part" if len(parts) == 1 else f"{len(parts)} separate parts"
+        lines.append(
+            f"Post-processing removed {what} of {sum(volumes):.2f} ml in all; the largest has {volumes[0]:.2f} ml and lies at {largest} mm "
+            "(right, anterior, superior). --postprocess none leaves all in."
+        )
     return tuple(lines)
 
 
