@@ -215,9 +215,9 @@ def preview_title(outcome: Outcome) -> str:
 
 def _write_preview(outcome: Outcome, targets: CaseLayout, delivery: Delivery) -> None:
     if delivery.preview:
-        flags = [flag.message for flag in outcome.flags]
+        more: Any = {"title": preview_title(outcome), "flags": outcome.flags, "estimates": outcome.estimates}
         with stage("picture"):
-            draw_preview(outcome.case, outcome.prediction.label_map, targets.preview, title=preview_title(outcome), flags=flags)
+            draw_preview(outcome.case, outcome.prediction.label_map, targets.preview, **more)
 
 
 def _write_reports(outcome: Outcome, targets: CaseLayout, delivery: Delivery, fields: Mapping[str, Any]) -> None:
