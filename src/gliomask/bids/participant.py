@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from gliomask.files.atomic import temporary_folder
 from gliomask.files.hashing import sha256_of
 from gliomask.files.json import read_json
 from gliomask.io.brats import CaseFiles
+from gliomask.progress import Progress
 from gliomask.report.case_report import case_report
 from gliomask.report.provenance import InputFile, provenance
 from gliomask.reporting import RAW
@@ -31,9 +33,10 @@ from gliomask.results.record import parse_record
 from gliomask.segmentation import Prediction, Segmenter
 from gliomask.segmentation.cases import Failed, segment_to_files
 from gliomask.segmentation.deliver import IN_BRATS_SPACE
-from gliomask.segmentation.run import Progress
 from gliomask.segmentation.source import FileSource
 from gliomask.sequences import Sequence
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,13 +76,9 @@ class Plan:
             )
 
 
-Tell = Callable[[str], None]
-
-
 def run_participants(
     plan: Plan,
     segmenter: Segmenter,
-    tell: Tell = lambda line: None,
     on_row: Callable[[Row], None] = lambda row: None,
     progress: Progress = lambda done, total: None,
 ) -> CohortResult:
@@ -88,7 +87,6 @@ def run_participants(
     Args:
         plan: what to do.
         segmenter: the model, opened once.
-        tell: called with lines of text within a session.
         on_row: called as each session ends.
         progress: within the brain at work.
 
@@ -103,23 +101,23 @@ def run_participants(
     rows: list[Row] = []
     first_error: BaseException | None = None
     for session in plan.sessions:
-        row, error = _one(plan, segmenter, session, tell, progress)
+        row, error = _one(plan, segmenter, session, progress)
         first_error = first_error or error
         rows.append(row)
         on_row(row)
     return CohortResult(tuple(rows), first_error)
 
 
-def _one(plan: Plan, segmenter: Segmenter, session: Session, tell: Tell, progress: Progress) -> tuple[Row, Exception | None]:
+def _one(plan: Plan, segmenter: Segmenter, session: Session, progress: Progress) -> tuple[Row, Exception | None]:
     start = time.perf_counter()
     try:
         files = session_files(plan.dataset, session, plan.filters, plan.without)
-        tell(files.describe())
+        _log.info("%s", files.describe())
         kept = _kept_row(plan, segmenter, session, files) if plan.resume else None
         if kept is not None:
             return kept
         with _work_folder(plan, session) as work:
-            row = _segment(plan, segmenter, session, files, work, tell, progress)
+            row = _segment(plan, segmenter, session, files, work, progress)
         return replace(row, seconds=round(time.perf_counter() - start, 2)), None
     except Exception as error:
         failed = row_of(Failed(session.case_id, error, round(time.perf_counter() - start, 2)))
@@ -137,7 +135,7 @@ def _work_folder(plan: Plan, session: Session) -> Iterator[Path]:
         yield folder
 
 
-def _segment(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFiles, work: Path, tell: Tell, progress: Progress) -> Row:
+def _segment(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFiles, work: Path, progress: Progress) -> Row:
     """Segments a session into the work folder and brings its results into the derivative dataset."""
     results = CaseLayout.of(work, session.case_id)
     earlier = read_record(plan.output, session)
@@ -145,7 +143,7 @@ def _segment(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFile
     for path in results.all():
         path.unlink(missing_ok=True)
     delivery = replace(plan.request.delivery, overwrite=True, preview=False)
-    outcome = segment_to_files(segmenter, FileSource(files), results, delivery, progress=progress, tell=tell)
+    outcome = segment_to_files(segmenter, FileSource(files), results, delivery, progress=progress)
     record = read_json(results.record)
     request = plan.request.of(segmenter, files, plan.dataset.root)
 
