@@ -25,6 +25,7 @@ from gliomask.files.hashing import sha256_of
 from gliomask.files.json import read_json
 from gliomask.io.brats import CaseFiles
 from gliomask.progress import Progress
+from gliomask.quality import entropy
 from gliomask.report.case_report import case_report
 from gliomask.report.provenance import InputFile, provenance
 from gliomask.reporting import RAW
@@ -177,6 +178,8 @@ def _pieces(plan: Plan, session: Session, files: CaseFiles, results: CaseLayout,
 
 def _reports(plan: Plan, session: Session, derivatives: Derivatives, results: CaseLayout, result: Prediction, record: dict[str, Any]) -> Iterator[Piece]:
     label_map = InputFile("label map", derivatives.label_map_name, sha256_of(results.label_map))
-    report = case_report(result.case, result.label_map, provenance(record, label_map), notes=(IN_BRATS_SPACE,) if RAW in record else ())
+    notes = (IN_BRATS_SPACE,) if RAW in record else ()
+    unsure = entropy(result.probabilities) if plan.request.delivery.uncertainty else None
+    report = case_report(result.case, result.label_map, provenance(record, label_map), notes=notes, uncertainty=unsure)
     for form in plan.request.reports:
         yield Piece(PurePosixPath(f"{session.case_id}.{form}"), report.content(form))

@@ -7,6 +7,7 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw
 
+from gliomask.arrays import Volume
 from gliomask.labels import Label
 from gliomask.metrics.diameters import LesionDiameters, Segment
 from gliomask.report.marks import BLACK, HALO, QUIET, TEXT, draw_letters, draw_scale_bar, font
@@ -20,6 +21,8 @@ PANEL_WIDTH, PANEL_HEIGHT, SIDE_AIR = 520, 560, 10
 LETTERS, SMALL = 30, 24
 
 LINE = (255, 255, 255)
+HEAT = (255, 92, 200)
+"""Of uncertainty: no label has a colour like it."""
 
 
 def draw_views(views: Views, plane: Plane) -> list[tuple[Sequence, Image.Image]]:
@@ -27,6 +30,23 @@ def draw_views(views: Views, plane: Plane) -> list[tuple[Sequence, Image.Image]]
     height = views.box.size(plane)[1] + 2 * SIDE_AIR
     place = views.place(plane)
     return [(sequence, _panel(views.section(plane, sequence), views.box, plane, sequence.title, place, height)) for sequence in READING_ORDER]
+
+
+def draw_uncertainty(views: Views, plane: Plane, uncertainty: Volume) -> Image.Image:
+    """Returns one section of T1ce (FLAIR without it) with how unsure the network is laid over.
+
+    Args:
+        views: the case on display axes.
+        plane: how to cut.
+        uncertainty: (I, J, K) on the same axes, 0 certain to 1 undecided.
+    """
+    box, index = views.box, views.centre[plane.normal]
+    sequence = Sequence.T1CE if Sequence.T1CE in views.volumes else next(iter(views.volumes))
+    section = draw_section(box, plane, index, views.volumes[sequence], views.levels[sequence])
+    cut = np.ascontiguousarray(box.cut(uncertainty, plane, index), np.float32)
+    alpha = np.asarray(Image.fromarray(cut).resize((section.shape[1], section.shape[0]), Image.Resampling.BILINEAR)).clip(0, 1)[..., None]
+    heated = (section * (1 - alpha) + np.array(HEAT, np.float32) * alpha).round().astype(np.uint8)
+    return _panel(heated, box, plane, sequence.title, views.place(plane), section.shape[0] + 2 * SIDE_AIR)
 
 
 def draw_diameters(views: Views, lesion: LesionDiameters) -> Image.Image:

@@ -229,6 +229,7 @@ def _write_reports(outcome: Outcome, targets: CaseLayout, delivery: Delivery, fi
 
     file = InputFile("label map", targets.label_map.name, sha256_of(targets.label_map))
     notes = () if outcome.registered is None else (IN_BRATS_SPACE,)
-    report = case_report(outcome.case, outcome.prediction.label_map, provenance(fields, file), notes=notes)
+    unsure = entropy(outcome.prediction.probabilities) if delivery.uncertainty else None
+    report = case_report(outcome.case, outcome.prediction.label_map, provenance(fields, file), notes=notes, uncertainty=unsure)
     for form in delivery.report:
         nifti.write_bytes(targets.report(form), report.content(form))
