@@ -78,20 +78,18 @@ def save_labels(prepared: Any, stack: np.ndarray, path: str) -> None:
 def ours(case: str, options: dict[str, Any], repeats: int, labels: str = "", patch: dict[str, Any] | None = None) -> Result:
     """(e), warm: a model that is open, one case after the other; only the network stages are counted as `seconds`, all of the case as `case_seconds`."""
     apply_patch(patch or {})
-    from gliomask.case_results import Writing, segment_to_files
     from gliomask.io.brats import find_cases, read_case
-    from gliomask.labels import convention
     from gliomask.profiling import profiling
-    from gliomask.results.layout import CaseLayout
-    from gliomask.segmentation import Options, Segmenter
+    from gliomask.segmentation import Delivery, Options, Segmenter
+    from gliomask.segmentation.cases import segment_to_files
+    from gliomask.segmentation.source import FileSource
 
     network, whole = [], []
     with tempfile.TemporaryDirectory() as folder, Segmenter(Options(**options)) as segmenter:
         files = find_cases(Path(case))[0]
-        writing = Writing(convention("brats2021"), overwrite=True)
         for _ in range(repeats + 1):
             start = time.perf_counter()
-            result = segment_to_files(segmenter, files, CaseLayout.of(Path(folder), files.case_id), writing)
+            result = segment_to_files(segmenter, FileSource(files), Path(folder), Delivery(overwrite=True))
             whole.append(round(time.perf_counter() - start, 4))
             network.append(round(sum(result.seconds.get(name, 0.0) for name in ("network", "further planes", "second opinion")), 4))
         with profiling() as profile:

@@ -27,7 +27,7 @@ COLUMNS = ("T1", "T1ce", "T1ce of the twin", "labels", "labels of the twin")
 def pictures(files: CaseFiles, config: TrainConfig, seed: int) -> list[npt.NDArray[np.floating]]:
     """The pictures of a case, (I, J, 3), I to the patient's left, J to posterior."""
     t1, t1ce = map(config.sequences.index, (Sequence.T1, Sequence.T1CE))
-    patient = load_case(files, config)
+    patient = load_case(files, config).stack
     twin = without_enhancement(patient, t1, t1ce, np.random.default_rng(seed))
     if twin is None:
         raise SystemExit(f"{files.case_id}: its tumour does not enhance.")

@@ -43,3 +43,17 @@ def tiny_network(channels, classes):
 
 TINY_NETWORK = Network("tiny", "Tiny", "stacks:tiny_network", 332, 3, 2)
 """To be put into the catalogue by the tests that train it."""
+
+
+def normed_network(channels, classes):
+    """As `tiny_network`, with a batch normalisation: numbers that the optimiser does not move."""
+    import keras
+
+    image = keras.Input((None, None, channels), name="image")
+    features = keras.layers.Conv2D(8, 3, padding="same", name="features")(image)
+    normed = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.5, name="norm")(features))
+    logits = keras.layers.Conv2D(classes, 1, name="logits")(normed)
+    return keras.Model(image, keras.layers.Softmax(dtype="float32")(logits), name="Normed")
+
+
+NORMED_NETWORK = Network("normed", "Normed", "stacks:normed_network", 364, 3, 2)

@@ -393,6 +393,12 @@ INPUTS = {
     ("a terminal's control characters in a name", "prepared, raw"): lambda place: place.prepared("a\x1b[2Jb"),
     ("a name that is no UTF-8", "prepared, raw"): lambda place: place.prepared(os.fsdecode(b"a\xffb")),
     ("a line break in a name", "DICOM"): broken_line,
+    ("a name that leaves no room for endings", "prepared, raw"): lambda place: place.prepared("a" * 230),
+    ("a path that is too long", "prepared, raw"): lambda place: [*place.prepared()[:1], place.folder / ("a" * 300), "-o", place.out],
+    ("an output folder whose name is too long", "prepared, raw"): lambda place: [*place.prepared()[:2], "-o", place.folder / ("a" * 300)],
+    ("patches larger than any scan", "prepared, raw"): lambda place: [*place.prepared(), "--patches", "adjacent", "--patch-size", 2_000_000_000],
+    ("more threads than any machine has", "prepared, raw"): lambda place: [*place.prepared(), "--threads", "1" + "0" * 400],
+    ("more memory than any machine has", "prepared, raw"): lambda place: [*place.prepared(), "--max-memory", "1" + "0" * 400],
 }
 
 

@@ -15,6 +15,7 @@ from conftest import make_tiny_case, tiny_labels, write_brats_case
 from gliomask import case_results
 from gliomask.case_results import segment_cohort
 from gliomask.errors import CaseError, QualityError, UsageError
+from gliomask.files.tables import read_table
 from gliomask.flag import Flag
 from gliomask.io.brats import find_cases
 from gliomask.labels import convention
@@ -241,3 +242,16 @@ def test_another_model_or_option_is_not_taken_for_the_same(segmenter, case_files
     fake_model.sha256 = "1" * 64
     with pytest.raises(UsageError, match="other model,"):
         segment_cohort(segmenter, [case_files], tmp_path / "out", plain, resume=True)
+
+
+def test_names_that_a_spreadsheet_would_calculate_are_text_and_stay_the_same_case(tmp_path):
+    table = tmp_path / "cohort.tsv"
+    for seconds in (1.0, 2.0):
+        case_results.write_table(table, [case_results.Row("=1+1", "failed", seconds, "", '@SUM(A1)\t"quoted"')])
+    case_results.write_table(table, [case_results.Row("other", "done", 1.0, "not_1mm", "", wt_ml=-0.5)])
+    header, first, second = table.read_text().splitlines()
+    assert first.split("\t")[:3] == ["'=1+1", "failed", "2"]
+    assert "'@SUM(A1)" in first
+    assert second.split("\t")[5] == "-0.5"
+    assert [row["case"] for row in read_table(table)] == ["=1+1", "other"]
+    assert header.startswith("case\tstatus")

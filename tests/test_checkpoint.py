@@ -34,7 +34,7 @@ def test_a_truncated_file_is_refused(tmp_path, checkpoint, share):
     path = tmp_path / "checkpoint.npz"
     checkpoint.save(path)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(FileFormatError, match="checkpoint.npz: not a file of arrays that can be read"):
+    with pytest.raises(FileFormatError, match="checkpoint.npz: not a checkpoint that can be read"):
         Checkpoint.load(path)
 
 
@@ -109,3 +109,44 @@ def test_a_training_from_before_a_field_was_added_goes_on_with_its_default(tmp_p
     checkpoint.refuse_other(tmp_path, config, ["a", "b"], "tensorflow")
     with pytest.raises(UsageError, match="other values of placement"):
         checkpoint.refuse_other(tmp_path, config | {"placement": "adjacent"}, ["a", "b"], "tensorflow")
+
+
+def with_notes(checkpoint: Checkpoint, path, notes: bytes) -> None:
+    arrays = {f"{kind}_{n:04d}": array for kind in ("weights", "optimiser", "best") for n, array in enumerate(getattr(checkpoint, kind))}
+    np.savez(path, notes=np.frombuffer(notes, np.uint8), **arrays)
+
+
+@pytest.mark.parametrize(
+    ("notes", "message"),
+    [
+        (b"[]", "valid dictionary"),
+        (b"{}", "Field required"),
+        (b'{"history": 5, "config": {}, "cases": []}', "history: Input should be a valid list"),
+        (b'{"history": [], "config": {}, "cases": []}', "history: List should have at least 1 item"),
+        (b'{"history": [{}], "config": {}, "cases": []}', "a row of its history lacks one of epoch, loss"),
+        (b'{"history": [{"epoch": 1, "loss": "x"}], "config": {}, "cases": []}', "loss"),
+        (b'{"history": [{"epoch": 1, "loss": 1, "seconds": 1, "waiting_share": 0}], "config": {"validation_share": 0.1}, "cases": []}', "validation_loss"),
+        (b'{"history": [{"epoch": 1' + b"0" * 400 + b"}]}", "beyond any that is counted with"),
+        (b'{"history": [{"loss": 1e400}]}', "beyond any that is calculated with"),
+        (b'{"history": NaN}', "NaN, which is no JSON"),
+        (b'{"cases": ["\\ud800"]}', "half of a character"),
+        (b"[" * 100_000, "nested"),
+        (b"\xff\xfe", "utf-8"),
+    ],
+)
+def test_notes_that_make_no_sense_are_refused(tmp_path, checkpoint, notes, message):
+    with_notes(checkpoint, tmp_path / "checkpoint.npz", notes)
+    with pytest.raises(FileFormatError, match=r"checkpoint\.npz: not a checkpoint .*Start the training anew in another folder") as caught:
+        Checkpoint.load(tmp_path / "checkpoint.npz")
+    assert message in str(caught.value)
+
+
+def test_arrays_of_other_shapes_are_refused(tmp_path, checkpoint):
+    shapes = {kind: [array.shape for array in getattr(checkpoint, kind)] for kind in ("weights", "optimiser", "best")}
+    checkpoint.refuse_misfits(tmp_path, shapes | {"statistics": [(8,)]})
+    for kind in shapes:
+        with pytest.raises(UsageError, match=kind):
+            checkpoint.refuse_misfits(tmp_path, shapes | {kind: [*shapes[kind], (1,)]})
+    checkpoint.statistics = [np.zeros(7)]
+    with pytest.raises(UsageError, match="statistics"):
+        checkpoint.refuse_misfits(tmp_path, {"statistics": [(8,)]})

@@ -14,7 +14,7 @@ from gliomask.errors import CaseError
 from gliomask.geometry import Geometry
 from gliomask.io.brats import find_cases, read_case
 from gliomask.io.nifti import read_volume
-from gliomask.judgement import DOUBTFUL_DICE, doubtful, expectation_holds, nothing_found, unpromised
+from gliomask.judgement import DOUBTFUL_DICE, RemovedPart, doubtful, expectation_holds, nothing_found, part_removed, unpromised
 from gliomask.labels import Region
 from gliomask.preprocess.checks import FEWEST_SAMPLES, brain_samples, check_case, refuse_no_brain, sequences_swapped
 from gliomask.quality import Estimate
@@ -371,3 +371,11 @@ def test_a_raw_scan_is_flagged_for_its_skull_and_its_slices(shared_data: Path, w
     read = read_volume(shared_data / "native" / "TCGA-FG-6692" / "native_with_skull" / f"TCGA-FG-6692_native_{word}.nii.gz")
     case = Case(word, dict.fromkeys(PAPER_ORDER, read.values), read.geometry, header=read.header)
     assert [flag.name for flag in check_case(case)] == ["not_1mm", "skull_on"]
+
+
+def test_parts_that_were_removed_are_flagged_from_1_ml():
+    assert part_removed((), "3d") == ()
+    assert part_removed((RemovedPart(999, 0.999, (1.0, 2.0, 3.0)),), "3d") == ()
+    (flag,) = part_removed((RemovedPart(2100, 2.1, (1.4, -20.0, 3.0)), RemovedPart(1000, 1.0, (0.0, 0.0, 9.0)), RemovedPart(3, 0.003, (0.0, 0.0, 0.0))), "3d")
+    assert (flag.name, flag.value, flag.limit) == ("part_removed", 2.1, 1.0)
+    assert "'3d' removed what may be a second focus (2.1 ml at 1, -20, 3 mm; 1.0 ml at 0, 0, 9 mm, right, anterior, superior)" in flag.message

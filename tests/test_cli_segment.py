@@ -9,9 +9,11 @@ import shutil
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import make_tiny_case, tiny_labels, write_brats_case
+from conftest import TINY_AFFINE, make_tiny_case, tiny_labels, write_brats_case
 
+from gliomask.case import Case
 from gliomask.cli.main import run
+from gliomask.sequences import Sequence
 
 pytestmark = pytest.mark.usefixtures("fake_model")
 
@@ -185,3 +187,36 @@ def test_flags_warn_and_strict_refuses(tmp_path, capsys):
     assert "not_1mm" in flags
     assert run(["segment", str(tmp_path / "cases"), "-o", str(tmp_path / "strict"), "--strict"]) == 6
     assert not (tmp_path / "strict").exists()
+
+
+def test_a_second_focus_that_post_processing_removes_is_said_recorded_and_flagged(tmp_path, capsys):
+    affine = TINY_AFFINE @ np.diag([4.0, 4.0, 4.0, 1.0])
+    case = make_tiny_case("tiny", affine=affine)
+    volumes = {sequence: volume.copy() for sequence, volume in case.volumes.items()}
+    # 27 voxels of oedema, 1.7 ml, and two voxels of it elsewhere, .1 ml.
+    volumes[Sequence.FLAIR][3:6, 13:16, 9:12] = 2000
+    volumes[Sequence.FLAIR][4:6, 18, 10] = 2000
+    write_brats_case(tmp_path / "cases", Case("tiny", volumes, case.geometry))
+    words = ["segment", str(tmp_path / "cases"), "-o", str(tmp_path / "out"), "--no-preview", "--raw", "never", "--report", "json"]
+
+    assert run([*words, "--postprocess", "none"]) == 0
+    assert "removed" not in capsys.readouterr().out
+    record = json.loads((tmp_path / "out" / "tiny_run.json").read_text())
+    assert record["removed"] == []
+
+    assert run([*words, "--postprocess", "3d", "--overwrite"]) == 0
+    printed = capsys.readouterr()
+    record = json.loads((tmp_path / "out" / "tiny_run.json").read_text())
+    largest = record["removed"][0]
+    volumes_ml = [part["volume_ml"] for part in record["removed"]]
+    assert volumes_ml == sorted(volumes_ml, reverse=True)
+    assert largest["volume_ml"] == pytest.approx(largest["voxels"] * 0.064)
+    assert largest["volume_ml"] > 1
+    np.testing.assert_allclose(largest["centre_ras_mm"], (affine @ [4, 14, 10, 1])[:3], atol=4)
+    flag = next(flag for flag in record["quality_flags"] if flag["name"] == "part_removed")
+    assert flag["value"] == pytest.approx(largest["volume_ml"], abs=1e-3)
+    assert f"removed what may be a second focus ({largest['volume_ml']:.1f} ml at " in printed.err
+    assert f"Post-processing removed {len(volumes_ml)} separate part" in printed.out
+    assert "removed what may be a second focus" in (tmp_path / "out" / "tiny_report.json").read_text()
+
+    assert run([*words, "--postprocess", "3d", "--overwrite", "--strict"]) == 6

@@ -166,7 +166,7 @@ def test_control_c_is_130_and_the_same_command_goes_on(tmp_path, cases):
                 line = process.stderr.readline()
                 assert line, "ended before its first epoch"
                 if start:
-                    assert line.startswith(("epoch", "read", "Training on")) or "going on after epoch" in line
+                    assert line.startswith(("epoch", "read", "Training on", "Warning: case")) or "going on after epoch" in line
             assert (line.split()[1] != "1") == bool(start)
             time.sleep(0.05)
             process.send_signal(signal.SIGINT)
@@ -179,3 +179,28 @@ def test_control_c_is_130_and_the_same_command_goes_on(tmp_path, cases):
         assert rest.endswith("Interrupted.\n")
         assert "Traceback" not in rest
     assert {path.name for path in folder.iterdir()} == {".lock", "checkpoint.npz", "curve.png", "log.csv"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "message"),
+    [
+        ("train_run.json", "[]", 3, "not the record of a training"),
+        ("train_run.json", "{", 3, "not the record of a training"),
+        ("train_run.json", "{}", 3, "does not say what its weights were trained on"),
+        ("train_run.json", '{"training_cases": 5}', 3, "training_cases: Input should be a valid tuple"),
+        ("train_run.json", '{"training_cases": [{}]}', 3, "training_cases.0: Input should be a valid string"),
+        ("train_run.json", '{"training_cases": ["x"], "started_from": 7}', 3, "started_from"),
+        ("train_run.json", '{"training_cases": ["x"], "hours": 1' + "0" * 400 + "}", 3, "beyond any that is counted with"),
+        ("train_run.json", '{"training_cases": ["\\ud800"]}', 3, "half of a character"),
+        ("model.json", '{"cases": ["x"]}', 3, "not a model file that says what its weights were trained on"),
+        ("model.json", '{"training": {"cases": ["case0"]}}', 2, "its weights were trained on cases that are held out here: case0"),
+        ("train_run.json", '{"training_cases": ["x"], "started_from": {"cases": ["case0"]}}', 2, "held out here: case0"),
+    ],
+)
+def test_a_training_to_begin_with_must_say_what_it_has_seen(tmp_path, cases, folds, config, capsys, name, content, code, message):
+    pytest.importorskip("tensorflow", reason="training needs the extra 'train'")
+    (tmp_path / "start").mkdir()
+    (tmp_path / "start" / name).write_text(content, encoding="utf-8")
+    arguments = ("--config", config, "--folds", folds, "--fold", 0, "--from", tmp_path / "start", "-o", tmp_path / "run")
+    assert train(cases, *arguments) == code
+    assert message in capsys.readouterr().err

@@ -173,7 +173,7 @@ def test_the_table_has_a_row_for_every_case_and_no_formulas(tmp_path):
 
 
 def test_columns_begin_with_those_of_segment():
-    from gliomask.case_results import Row as Older
+    from gliomask.results.row import CaseRow as Older
 
     assert COLUMNS[: len(Older.__dataclass_fields__)] == tuple(Older.__dataclass_fields__)
 

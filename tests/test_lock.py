@@ -7,7 +7,7 @@ import pytest
 
 from gliomask.errors import UsageError
 from gliomask.files.json import to_json
-from gliomask.files.lock import STALE_SECONDS
+from gliomask.files.lock import STALE_SECONDS, awaited
 from gliomask.files.owner import machine, this_process
 from gliomask.training.lock import locked
 
@@ -95,4 +95,11 @@ def test_a_lock_that_is_no_record_is_taken(tmp_path):
 def test_a_lock_that_cannot_be_written_is_a_usage_error(tmp_path):
     (tmp_path / ".lock").mkdir()
     with pytest.raises(UsageError, match="cannot be written"), locked(tmp_path):
+        pass
+
+
+def test_only_another_holder_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("a place that cannot be written to does not change by waiting"))
+    (tmp_path / ".table.lock").mkdir()
+    with pytest.raises(UsageError, match="cannot be written"), awaited(tmp_path, "table", ".table.lock"):
         pass

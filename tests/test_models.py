@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import re
 import zipfile
 from pathlib import Path
 
@@ -136,7 +137,7 @@ def test_every_field_of_the_training_is_needed_too(folder):
         ({"normalisation": {"method": "slice", "background": 0.0}}, "gives background the value -9.0"),
         ({"postprocess": "magic"}, "no post-processing 'magic'"),
         ({"golden_tolerance": 0.5}, "golden_tolerance"),
-        ({"golden_tolerance": float("nan")}, "golden_tolerance"),
+        ({"golden_tolerance": float("nan")}, r"model\.json: not a model file .*NaN"),
         ({"files": {}}, "found none"),
         ({"files": {"../model.onnx": "0" * 64, "weights.npz": "0" * 64, "golden.npz": "0" * 64}}, "and no path"),
         ({"files": {"/etc/passwd": "0" * 64, "weights.npz": "0" * 64, "golden.npz": "0" * 64}}, "and no path"),
@@ -563,3 +564,15 @@ def test_the_source_of_a_known_network_can_be_built_in_keras(folder):
     edit(folder, lambda fields: fields.update(network="sparse"))
     assert load_model(folder).source.build is not None
     assert tiny_source("slices").build is not None
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "1e400", "NaN"])
+@pytest.mark.parametrize("field", ["parameters", "receptive_field", "neighbouring_slices", "golden_tolerance"])
+def test_numbers_that_overflow_are_refused_by_every_reader(folder, field, number):
+    path = folder / "model.json"
+    changed, count = re.subn(rf'"{field}": *[\d.e-]+', f'"{field}": {number}', path.read_text())
+    assert count == 1
+    path.write_text(changed)
+    for read in (load_model, shelf.summarise):
+        with pytest.raises(ModelError, match=r"model\.json: not a model file"):
+            read(folder)

@@ -73,6 +73,9 @@ def test_what_is_typed_is_what_python_gets():
     [
         (Options, {"raw": "sometimes"}, "sometimes"),
         (Options, {"threads": 0}, "at least 1"),
+        (Options, {"threads": 10**6}, "up to 4,096"),
+        (Options, {"max_memory_mb": 0}, "from 1 to"),
+        (Options, {"max_memory_mb": 10**400}, "from 1 to"),
         (Options, {"network": "dense"}, "Unknown options: network"),
         (Delivery, {"labels": "mine"}, "label convention"),
         (Delivery, {"report": "docx"}, "report format"),

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from gliomask import postprocess as post
 from gliomask.errors import UsageError
-from gliomask.labels import Region
+from gliomask.labels import Label, Region
 
 MM = (1.0, 1.0, 1.0)
 label_maps = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=9), elements=st.integers(0, 3))
@@ -245,3 +245,30 @@ def test_empty_label_map_stays_empty(chain):
 def test_every_chain_of_the_command_line_is_described(chain):
     assert post.CHAINS[chain].name == chain
     assert post.CHAINS[chain].description
+
+
+def test_parts_that_are_wholly_gone_are_listed_the_largest_first():
+    before = np.zeros((30, 30, 30), np.uint8)
+    before[2:12, 2:12, 2:12] = Label.OEDEMA
+    before[20:24, 20:24, 20:24] = Label.ENHANCING
+    before[20:22, 5, 5] = Label.NECROTIC
+    after = post.postprocess(before, "3d", (1.0, 1.0, 2.0))
+    parts = post.lost_parts(before, after, (1.0, 1.0, 2.0))
+    assert [(part.voxels, round(part.volume_ml, 6), part.centre) for part in parts] == [(64, 0.128, (21.5, 21.5, 21.5)), (2, 0.004, (20.5, 5.0, 5.0))]
+
+
+def test_what_is_only_trimmed_is_not_lost():
+    before = np.zeros((20, 20, 20), np.uint8)
+    before[2:16, 2:16, 2:16] = Label.OEDEMA
+    before[16:19, 9, 9] = Label.OEDEMA
+    after = post.postprocess(before, "1+2", MM)
+    assert after.sum() < before.sum()
+    assert post.lost_parts(before, after, MM) == ()
+    assert post.lost_parts(before, before, MM) == ()
+    assert post.lost_parts(np.zeros_like(before), np.zeros_like(before), MM) == ()
+
+
+def test_where_nothing_is_left_every_part_is_lost():
+    before = np.zeros((20, 20, 20), np.uint8)
+    before[3, 3, 3], before[10:12, 10, 19] = 1, 2
+    assert [part.voxels for part in post.lost_parts(before, np.zeros_like(before), MM)] == [2, 1]

@@ -191,7 +191,7 @@ def test_a_shallow_valley_counts_less_than_a_deep_one():
 @pytest.mark.parametrize(
     ("gains", "size", "tried"),
     [
-        ({1.0: 1.37}, 1.0, [1.0]),
+        ({1.0: 1.37, 1.08: None}, 1.0, [1.0, 1.08]),
         ({1.0: 1.22, 0.92: 1.38}, 0.92, [1.0, 0.92]),
         ({1.0: 1.16, 0.92: 1.22, 0.85: 1.37}, 0.85, [1.0, 0.92, 0.85]),
         ({1.0: 1.25, 0.92: 1.2, 0.85: None, 0.79: 1.1}, 1.0, [1.0, 0.92, 0.85, 0.79]),
@@ -213,6 +213,35 @@ def test_a_head_is_taken_for_a_smaller_one_until_the_gain_is_that_of_a_brain(mon
     assert seen == tried
     assert found.gain == gains[size]
     np.testing.assert_allclose(found.matrix, np.diag([size, size, size, 1]))
+    np.testing.assert_allclose(found.scales, size)
+
+
+@pytest.mark.parametrize(
+    ("ends", "size", "tried"),
+    [
+        # An ordinary head: the larger size shares more with the scalp, and its gain tells.
+        ({1.0: (0.40, 1.37), 1.08: (0.43, 1.21)}, 1.0, [1.0, 1.08]),
+        ({1.0: (0.39, 1.40), 1.08: (0.39, 1.40)}, 1.0, [1.0, 1.08]),
+        ({1.0: (0.30, 1.41), 1.08: (0.40, 1.38), 1.16: (0.39, 1.39)}, 1.08, [1.0, 1.08, 1.16]),
+        ({1.0: (0.29, 1.38), 1.08: (0.33, 1.38), 1.16: (0.40, 1.37)}, 1.16, [1.0, 1.08, 1.16]),
+        ({1.0: (0.30, 1.41), 1.08: None}, 1.0, [1.0, 1.08]),
+    ],
+)
+def test_a_head_is_taken_for_a_larger_one_where_that_shares_clearly_more(monkeypatch, ends, size, tried):
+    scan = Scan(np.arange(27, dtype=np.float32).reshape(3, 3, 3), Geometry((3, 3, 3), np.eye(4)), "t1ce")
+    seen = []
+
+    def adult(shrunk, atlas):
+        seen.append(round(1 / shrunk.geometry.spacing_mm[0], 4))
+        end = ends[seen[-1]]
+        if end is None:
+            raise QualityError("the images do not overlap where the search begins")
+        return Alignment(np.eye(4), *end, 1.0, 0.0, (1.0, 1.0, 1.0))
+
+    monkeypatch.setattr("gliomask.preprocess.raw.align._align_adult", adult)
+    found = align_to_frame(scan, None)
+    assert seen == tried
+    assert (found.information, found.gain) == ends[size]
     np.testing.assert_allclose(found.scales, size)
 
 

@@ -14,7 +14,7 @@ from gliomask.errors import FileFormatError, UsageError
 from gliomask.results.layout import CaseLayout
 from gliomask.results.record import RECORD_VERSION, parse_record, read_record, record_schema
 from gliomask.results.resume import is_whole
-from gliomask.results.write import recover, write_case
+from gliomask.results.write import held, recover, write_case
 
 STEPS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"}
 """Audit events (Python documentation, "Audit events table") that change a folder."""
@@ -191,3 +191,21 @@ def test_only_its_own_names_belong_to_a_case():
     assert owns(PurePosixPath("x_seg.nii.gz"))
     assert not owns(PurePosixPath("x_other.nii.gz"))
     assert not owns(PurePosixPath("y_seg.nii.gz"))
+
+
+def test_what_a_process_has_in_hand_is_left_to_it(tmp_path):
+    place = CaseLayout.of(tmp_path, "x").place("x")
+    with held(place):
+        part = place.new_folder()
+        assert not recover(place)
+        assert part.is_dir()
+    assert not recover(place)
+    assert not part.exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_taken_away_again_where_nothing_came_of_it(tmp_path):
+    place = CaseLayout.of(tmp_path / "out", "x").place("x")
+    with held(place):
+        assert place.folder.is_dir()
+    assert not place.folder.exists()

@@ -9,9 +9,9 @@ from gliomask.bids.group import run_group
 from gliomask.bids.layout import Session
 from gliomask.bids.records import failure_path, read_failure, read_record, record_path, row_of, write_failure
 from gliomask.bids.session_record import FailureRecord, SessionRecord, read_as
-from gliomask.case_results import Row
 from gliomask.errors import CaseError, UsageError
 from gliomask.results.record import RECORD_VERSION
+from gliomask.results.row import CaseRow as Row
 
 AMOUNT = {"title": "t", "voxels": 3, "volume_ml": 0.003, "volume_mm3": 3.0}
 RECORD = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stacks import TINY_NETWORK, make_stacks, small_config
+from stacks import NORMED_NETWORK, TINY_NETWORK, make_stacks, small_config
 
 from gliomask.errors import UsageError
 from gliomask.networks.catalogue import NETWORKS
@@ -26,6 +26,7 @@ TESTS = Path(__file__).parent
 @pytest.fixture(autouse=True)
 def tiny_network(monkeypatch):
     monkeypatch.setitem(NETWORKS, "tiny", TINY_NETWORK)
+    monkeypatch.setitem(NETWORKS, "normed", NORMED_NETWORK)
 
 
 def tiny_config(**choices):
@@ -144,6 +145,48 @@ def test_too_few_patches_for_a_batch_are_refused(tmp_path):
         train([], [], tiny_config(), tmp_path)
 
 
+def test_a_finished_training_goes_on_with_more_epochs(tmp_path):
+    # A constant rate, so that the number of epochs changes nothing else.
+    short, long = (tiny_config(epochs=epochs, decay_per_epoch=1.0, average=0.9) for epochs in (1, 3))
+    (tmp_path / "whole").mkdir()
+    train(make_stacks(1), [], short, tmp_path)
+    extended = train(make_stacks(1), [], long, tmp_path)
+    whole = train(make_stacks(1), [], long, tmp_path / "whole")
+    assert [row["epoch"] for row in extended.history] == [1, 2, 3]
+    assert [row["loss"] for row in extended.history] == [row["loss"] for row in whole.history]
+    assert equal(weights(extended.model), weights(whole.model))
+    # With fewer than there are, it has ended: nothing is trained, nothing is taken back.
+    again = train(make_stacks(1), [], tiny_config(epochs=2, decay_per_epoch=1.0, average=0.9), tmp_path)
+    assert again.history == extended.history
+    assert equal(weights(again.model), weights(extended.model))
+
+
+def test_averaged_statistics_go_on_where_they_stopped(tmp_path):
+    def config(epochs):
+        return small_config(network="normed", epochs=epochs, decay_per_epoch=1.0, average=0.9)
+
+    (tmp_path / "whole").mkdir()
+    train(make_stacks(1), [], config(1), tmp_path)
+    halfway = Checkpoint.load(tmp_path / CHECKPOINT_NAME)
+    assert [mean.shape for mean in halfway.statistics] == [(8,), (8,)]
+    resumed = train(make_stacks(1), [], config(3), tmp_path)
+    whole = train(make_stacks(1), [], config(3), tmp_path / "whole")
+    ours, theirs = (Checkpoint.load(folder / CHECKPOINT_NAME).statistics for folder in (tmp_path, tmp_path / "whole"))
+    assert equal(ours, theirs)
+    assert not equal(ours, halfway.statistics)
+    assert equal(weights(resumed.model), weights(whole.model))
+    # What is kept has the averaged ones, and they are not those of the last step.
+    kept, last = (
+        dict(zip(names(resumed.model), values, strict=True)) for values in (weights(resumed.model), Checkpoint.load(tmp_path / CHECKPOINT_NAME).weights)
+    )
+    assert np.array_equal(kept["norm/moving_mean"], ours[0])
+    assert not np.array_equal(kept["norm/moving_mean"], last["norm/moving_mean"])
+
+
+def names(model) -> list[str]:
+    return [variable.path for variable in model.variables]
+
+
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     stacks = make_stacks(2)
     train(stacks[:1], [], tiny_config(epochs=1), tmp_path)
@@ -154,7 +197,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     saved = Checkpoint.load(tmp_path / CHECKPOINT_NAME)
     saved.optimiser.pop()
     saved.save(tmp_path / CHECKPOINT_NAME)
-    with pytest.raises(UsageError, match="does not fit Keras"):
+    with pytest.raises(UsageError, match="does not fit this version of Keras"):
         train(stacks[:1], [], tiny_config(epochs=1), tmp_path)
 
 
@@ -217,7 +260,7 @@ ON_JAX = """
     from gliomask.training.backend import use_backend
     use_backend("jax", 1)
     import numpy as np
-    from stacks import TINY_NETWORK, make_stacks, small_config
+    from stacks import NORMED_NETWORK, TINY_NETWORK, make_stacks, small_config
     from gliomask.networks.catalogue import NETWORKS
     from gliomask.training.loop import train
     NETWORKS["tiny"] = TINY_NETWORK

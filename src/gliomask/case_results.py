@@ -5,21 +5,21 @@ One case that cannot be segmented does not stop the others, and the table accoun
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gliomask.errors import InputError, UsageError
+from gliomask.errors import FileFormatError, InputError, UsageError
 from gliomask.files.lock import awaited
+from gliomask.files.tables import read_table, to_tsv
 from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles
 from gliomask.progress import Progress
 from gliomask.results.layout import CaseLayout
 from gliomask.results.record import RunRecord
 from gliomask.results.resume import earlier_record
+from gliomask.results.row import CaseRow, flag_names, measured_columns
 from gliomask.segmentation.cases import Done, Failed, Kept, Result, refuse_places, segment_case, wanted
 from gliomask.segmentation.options import Delivery
 from gliomask.segmentation.segmenter import Segmenter
@@ -30,40 +30,11 @@ KEPT = "finished by an earlier run"
 TABLE_NAME = "cohort.tsv"
 
 
-@dataclass(frozen=True)
-class Row:
-    """One case of a cohort: what became of it, how much tumour there is, and what Dice is to be expected where the model is calibrated."""
-
-    case: str
-    status: str
-    seconds: float
-    flags: str
-    message: str
-    wt_ml: float | None = None
-    tc_ml: float | None = None
-    et_ml: float | None = None
-    expected_dice_wt: float | None = None
-    expected_dice_wt_low: float | None = None
-    expected_dice_wt_high: float | None = None
-    expected_dice_tc: float | None = None
-    expected_dice_tc_low: float | None = None
-    expected_dice_tc_high: float | None = None
-    expected_dice_et: float | None = None
-    expected_dice_et_low: float | None = None
-    expected_dice_et_high: float | None = None
-
-
-def expected_columns(predicted: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Returns the columns of a row that hold what a record's `predicted_dice` says."""
-    endings = {"dice": "", "low": "_low", "high": "_high"}
-    return {f"expected_dice_{region.lower()}{endings[name]}": float(value) for region, found in predicted.items() for name, value in found.items()}
-
-
 @dataclass(frozen=True, eq=False)
 class CohortResult:
     """The rows of a cohort, and the first error, whose exit code is the cohort's."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[CaseRow, ...]
     first_error: BaseException | None
 
 
@@ -72,7 +43,7 @@ def segment_cohort(
     cases: Iterable[CaseFiles | tuple[str, InputError]],
     output: Path,
     delivery: Delivery,
-    on_row: Callable[[Row], None] = lambda row: None,
+    on_row: Callable[[CaseRow], None] = lambda row: None,
     progress: Progress = lambda done, total: None,
     resume: bool = False,
 ) -> CohortResult:
@@ -87,7 +58,7 @@ def segment_cohort(
         progress: within the case at work.
         resume: keep the cases that an earlier run has finished; what it left of others is replaced.
     """
-    rows: list[Row] = []
+    rows: list[CaseRow] = []
     first_error: BaseException | None = None
     cases = list(cases)
     refuse_cohort(segmenter, cases, output, delivery, resume=resume)
@@ -106,7 +77,7 @@ def segment_cohort(
     return CohortResult(tuple(rows), first_error)
 
 
-def row_of(result: Result) -> Row:
+def row_of(result: Result) -> CaseRow:
     """Returns the row of a case."""
     match result:
         case Done():
@@ -114,16 +85,12 @@ def row_of(result: Result) -> Row:
         case Kept():
             return row_of_record(result.record, KEPT)
         case Failed():
-            return Row(result.case_id, "failed", result.seconds, "", result.message)
+            return CaseRow(result.case_id, "failed", result.seconds, "", result.message)
 
 
-def row_of_record(record: RunRecord, message: str = "") -> Row:
+def row_of_record(record: RunRecord, message: str = "") -> CaseRow:
     """Returns the row of a finished case, from its record."""
-    volumes = {} if record.volumes is None else record.volumes.regions
-    amounts = {f"{region.value.lower()}_ml": amount.volume_ml for region, amount in volumes.items()}
-    amounts |= expected_columns({region.value: estimate.model_dump() for region, estimate in record.predicted_dice.items()})
-    flags = " ".join(flag.name for flag in record.quality_flags)
-    return Row(record.case, "done", round(record.seconds.get("total", 0.0), 2), flags, message, **amounts)
+    return CaseRow(record.case, "done", round(record.seconds.get("total", 0.0), 2), flag_names(record), message, **measured_columns(record))
 
 
 def refuse_cohort(segmenter: Segmenter, cases: Iterable[CaseFiles | tuple[str, InputError]], output: Path, delivery: Delivery, *, resume: bool) -> None:
@@ -142,34 +109,28 @@ def refuse_cohort(segmenter: Segmenter, cases: Iterable[CaseFiles | tuple[str, I
             earlier_record(layout.place(files.case_id), wanted(segmenter, delivery, files.without))
 
 
-def write_table(table: Path, rows: Iterable[Row]) -> None:
+def write_table(table: Path, rows: Iterable[CaseRow]) -> None:
     """Writes rows into the table of a folder: they replace rows of the same cases, and rows of other cases stay.
 
     Raises:
         UsageError: the table that is there is none of ours, it cannot be written, or another process writes it now.
     """
     with awaited(table.parent, "writing of the table", f".{table.name}.lock"):
-        columns = list(Row.__dataclass_fields__)
+        columns = list(CaseRow.__dataclass_fields__)
         kept = _rows_there(table)
         kept |= {row.case: asdict(row) for row in rows}
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, delimiter="\t", lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(kept.values())
-        nifti.write_bytes(table, text.getvalue().encode())
+        # A table of an earlier version may lack columns.
+        nifti.write_bytes(table, to_tsv([dict.fromkeys(columns) | row for row in kept.values()], columns))
 
 
 def _rows_there(table: Path) -> dict[str, dict[str, Any]]:
     """The rows of a table by case; none where there is no table. Raises as `write_table`."""
     if not table.exists():
         return {}
-    columns = set(Row.__dataclass_fields__)
     try:
-        with table.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream, delimiter="\t")
-            there: list[dict[str, Any]] = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{table}: cannot be read as a table ({error}). Move it away.") from error
-    if not {"case", "status"} <= set(reader.fieldnames or ()) or set(reader.fieldnames or ()) - columns:
+        there = read_table(table, ("case", "status"), "\t", "a table of cases")
+    except FileFormatError as error:
+        raise UsageError(f"{error} It is no table of gliomask, so no row is added to it. Move it away.") from error
+    if there and set(there[0]) - set(CaseRow.__dataclass_fields__):
         raise UsageError(f"{table}: is no table of gliomask, so no row is added to it. Move it away.")
-    return {row["case"]: row for row in there}
+    return {row["case"]: dict(row) for row in there}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -20,3 +22,7 @@ class Flag:
     message: str
     value: float
     limit: float
+
+    def fields(self) -> dict[str, Any]:
+        """Returns the fields for strict JSON, which has no infinity and no NaN: such a value becomes None."""
+        return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in asdict(self).items()}

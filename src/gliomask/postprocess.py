@@ -175,6 +175,47 @@ class Removed:
 
 
 @dataclass(frozen=True)
+class LostPart:
+    """A separate part of the whole tumour of which post-processing left nothing.
+
+    Args:
+        voxels: how many it had.
+        volume_ml: the same as a volume.
+        centre: its centre of mass, as indices (i, j, k) of the volume.
+    """
+
+    voxels: int
+    volume_ml: float
+    centre: tuple[float, float, float]
+
+
+def lost_parts(before: LabelMap, after: LabelMap, spacing_mm: Spacing) -> tuple[LostPart, ...]:
+    """Returns the parts (26-connected) of the whole tumour that are wholly gone, the largest first: a second focus may be among them.
+
+    What was only trimmed is not listed: an opening takes single voxels off every border.
+
+    Args:
+        before: (I, J, K), the network's answer.
+        after: (I, J, K), the same after post-processing.
+        spacing_mm: distance between voxels along I, J, K.
+    """
+    if not before.any() or not ((before > 0) & (after == 0)).any():
+        return ()
+    box = tumour_box(before)
+    components, count = ndimage.label(before[box], NEIGHBOURS_IN_VOLUME)
+    sizes = np.bincount(components.ravel(), minlength=count + 1)
+    left = np.bincount(components[after[box] > 0], minlength=count + 1)
+    gone = [number for number in range(1, count + 1) if not left[number]]
+    centres = ndimage.center_of_mass(np.ones(components.shape, np.bool_), components, gone)
+    start, voxel_ml = [part.start for part in box], float(np.prod(spacing_mm)) / 1000
+    parts = [
+        LostPart(int(sizes[number]), float(sizes[number]) * voxel_ml, (centre[0] + start[0], centre[1] + start[1], centre[2] + start[2]))
+        for number, centre in zip(gone, centres, strict=True)
+    ]
+    return tuple(sorted(parts, key=lambda part: -part.voxels))
+
+
+@dataclass(frozen=True)
 class EnhancementRule:
     """What makes an enhancing component believable: a confident seed, as in thresholding with hysteresis (Canny, IEEE TPAMI 1986).
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import nibabel as nib
@@ -12,29 +10,23 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_series import write_enhanced, write_series
-from hypothesis import HealthCheck, example, given, settings
+from harness import damage, damaged, fuzz, holds, temporary
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gliomask.cli.main import run
 from gliomask.geometry import Geometry
 
 pytest.importorskip("highdicom")
 
 SHAPE = (6, 5, 4)
 GRID = Geometry(SHAPE, np.diag([-1.0, -1.0, 2.0, 1.0]))
-CODES = (0, 2, 3, 5, 6)
-EXAMPLES = 60
-"""Of each property in a run of all tests; `--hypothesis-profile` and `max_examples` allow more by hand."""
-
 KEYWORDS = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "PatientWeight", "StudyDate", "StudyTime", "StudyID", "AccessionNumber",
     "SpecificCharacterSet", "SeriesDescription", "ImageType", "ScanningSequence", "RepetitionTime", "EchoTime", "InversionTime", "SliceThickness",
     "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SeriesNumber", "InstanceNumber", "Modality", "ContrastBolusAgent", "RescaleSlope",
     "StudyInstanceUID", "FrameOfReferenceUID", "StudyDescription", "ReferringPhysicianName", "Manufacturer", "ImagesInAcquisition",
 )  # fmt: skip
-SECRETS = ("SMITH", "JONES", "ACC123", "19500101", "Traceback")
-
-FUZZ = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+FUZZ = fuzz(60)
 
 
 @pytest.fixture(scope="module")
@@ -53,49 +45,6 @@ def seeds(tmp_path_factory):
     write_series(place / "rle", volume, GRID, change=lambda dataset, k: dataset.compress(RLELossless, generate_instance_uid=False))
     write_enhanced(place / "enhanced" / "one.dcm", volume, GRID)
     return [[path.read_bytes() for path in sorted(folder.iterdir())] for folder in sorted(place.iterdir())]
-
-
-@pytest.fixture
-def temporary(tmp_path, monkeypatch):
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    return tmp_path / "temporary"
-
-
-def holds(temporary, *words) -> int:
-    """Runs a command and asserts what must be so whatever the input is; returns the exit code."""
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        code = run(list(map(str, words)))
-    printed, said = out.getvalue() + err.getvalue(), err.getvalue()
-    assert code in CODES, printed
-    assert said.count("Error: ") == (code != 0), said
-    assert not any(secret in printed for secret in SECRETS), printed
-    assert all(letter.isprintable() or letter == "\n" for letter in printed)
-    assert list(temporary.iterdir()) == []
-    return code
-
-
-@st.composite
-def damage(draw):
-    """A change of bytes: some turned, a piece cut out, doubled, or put in; where it goes is a share of the length."""
-    kind = draw(st.sampled_from(("turn", "cut", "double", "insert", "end")))
-    place = draw(st.floats(0, 1))
-    return kind, place, draw(st.binary(min_size=1, max_size=12))
-
-
-def damaged(content: bytes, changes) -> bytes:
-    for kind, share, piece in changes:
-        at = round(share * share * (len(content) - 1))
-        end = min(at + len(piece), len(content))
-        content = {
-            "turn": content[:at] + piece[: end - at] + content[end:],
-            "cut": content[:at] + content[end:],
-            "double": content[:end] + content[at:],
-            "insert": content[:at] + piece + content[at:],
-            "end": content[:at],
-        }[kind]
-    return content
 
 
 @given(st.integers(0, 3), st.integers(0, 3), st.lists(damage(), min_size=1, max_size=4))

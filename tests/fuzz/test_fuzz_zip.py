@@ -8,9 +8,10 @@ from io import BytesIO
 import numpy as np
 import pytest
 from dicom_series import write_series
+from harness import damage, damaged, holds, temporary
 from hypothesis import example, given
 from hypothesis import strategies as st
-from test_fuzz_dicom import FUZZ, GRID, SHAPE, damage, damaged, holds, temporary  # noqa: F401
+from test_fuzz_dicom import FUZZ, GRID, SHAPE
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 CENTRAL_ENTRY_BYTES = 46
@@ -33,7 +34,7 @@ def seeds(tmp_path_factory):
 
 @given(st.integers(0, 3), st.lists(damage(), min_size=1, max_size=3))
 @FUZZ
-def test_damaged_archives_are_read_or_refused(seeds, temporary, kind, changes):  # noqa: F811
+def test_damaged_archives_are_read_or_refused(seeds, temporary, kind, changes):
     place = temporary.parent / "ward.zip"
     place.write_bytes(damaged(seeds[kind], changes))
     before = sorted(path.name for path in temporary.parent.iterdir())
@@ -44,7 +45,7 @@ def test_damaged_archives_are_read_or_refused(seeds, temporary, kind, changes): 
 @given(st.integers(0, 3), st.integers(0, CENTRAL_ENTRY_BYTES - 1), st.integers(0, 255), st.integers(-70, 70))
 @example(1, 0, 0x50, 60)
 @FUZZ
-def test_claims_of_the_central_directory_are_not_believed(seeds, temporary, kind, byte, value, shift):  # noqa: F811
+def test_claims_of_the_central_directory_are_not_believed(seeds, temporary, kind, byte, value, shift):
     content = bytearray(seeds[kind])
     content[content.index(b"PK\x01\x02") + byte] = value
     end = content.rindex(b"PK\x05\x06")
@@ -59,7 +60,7 @@ def test_claims_of_the_central_directory_are_not_believed(seeds, temporary, kind
 @example([("../up", b"x")])
 @example([("a\x00b", b"x"), ("b\x1b[2J.dcm", b"x")])
 @FUZZ
-def test_names_of_entries_go_nowhere(temporary, entries):  # noqa: F811
+def test_names_of_entries_go_nowhere(temporary, entries):
     place = temporary.parent / "ward.zip"
     stream = BytesIO()
     with zipfile.ZipFile(stream, "w") as target:

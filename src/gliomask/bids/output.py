@@ -13,7 +13,7 @@ from gliomask.bids.derivative import SOURCE, Piece, in_json, label_table
 from gliomask.bids.layout import DESCRIPTION, Dataset, read_description
 from gliomask.errors import FileFormatError, UsageError
 from gliomask.io.nifti import make_folder, write_bytes
-from gliomask.results.write import Place, write_case
+from gliomask.results.write import Place, held, write_case
 
 NAME = "gliomask"
 BIDS_VERSION = "1.10.0"
@@ -101,13 +101,12 @@ def description(dataset: Dataset, output: Path) -> dict[str, Any]:
     }
 
 
-def write_pieces(output: Path, pieces: Iterable[Piece], place: Place, record: Callable[[dict[str, str]], bytes], earlier: Iterable[str] = ()) -> None:
+def write_pieces(pieces: Iterable[Piece], place: Place, record: Callable[[dict[str, str]], bytes], earlier: Iterable[str] = ()) -> None:
     """Writes the files of a session into the derivative dataset, its record last: all of them, or, after an error, what was there before.
 
     Args:
-        output: the dataset's root.
         pieces: what to write; what exists is replaced.
-        place: of the session; only files that its layout can have are ever removed.
+        place: of the session, below the dataset's root; only files that its layout can have are ever removed.
         record: makes the run record of the SHA-256 of every file.
         earlier: files that an earlier record of the session lists; those that are not among the pieces are removed.
     """
@@ -118,5 +117,5 @@ def write_pieces(output: Path, pieces: Iterable[Piece], place: Place, record: Ca
             make_folder(target.parent)
             write_bytes(target, piece.content if isinstance(piece.content, bytes) else piece.content.read_bytes())
 
-    make_folder(output)
-    write_case(place, fill, record, earlier)
+    with held(place):
+        write_case(place, fill, record, earlier)

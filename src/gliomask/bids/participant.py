@@ -18,7 +18,7 @@ from gliomask.bids.layout import Dataset, Session, session_files
 from gliomask.bids.output import describe_dataset, refuse_other_dataset, write_pieces
 from gliomask.bids.records import Request, compose, failure_path, kept_row, place_of, read_record, record_path, write_failure
 from gliomask.bids.thumbnail import thumbnail
-from gliomask.case_results import CohortResult, Row, row_of, row_of_record
+from gliomask.case_results import CohortResult, row_of, row_of_record
 from gliomask.errors import UsageError
 from gliomask.files.atomic import temporary_folder
 from gliomask.files.hashing import sha256_of
@@ -31,6 +31,7 @@ from gliomask.report.provenance import InputFile, provenance
 from gliomask.reporting import RAW
 from gliomask.results.layout import CaseLayout
 from gliomask.results.record import parse_record
+from gliomask.results.row import CaseRow
 from gliomask.segmentation import Prediction, Segmenter
 from gliomask.segmentation.cases import Failed, segment_to_files
 from gliomask.segmentation.deliver import IN_BRATS_SPACE
@@ -80,7 +81,7 @@ class Plan:
 def run_participants(
     plan: Plan,
     segmenter: Segmenter,
-    on_row: Callable[[Row], None] = lambda row: None,
+    on_row: Callable[[CaseRow], None] = lambda row: None,
     progress: Progress = lambda done, total: None,
 ) -> CohortResult:
     """Segments sessions, one after the other; one that fails does not stop the others.
@@ -99,7 +100,7 @@ def run_participants(
     """
     plan.refuse_existing()
     describe_dataset(plan.dataset, plan.output)
-    rows: list[Row] = []
+    rows: list[CaseRow] = []
     first_error: BaseException | None = None
     for session in plan.sessions:
         row, error = _one(plan, segmenter, session, progress)
@@ -109,7 +110,7 @@ def run_participants(
     return CohortResult(tuple(rows), first_error)
 
 
-def _one(plan: Plan, segmenter: Segmenter, session: Session, progress: Progress) -> tuple[Row, Exception | None]:
+def _one(plan: Plan, segmenter: Segmenter, session: Session, progress: Progress) -> tuple[CaseRow, Exception | None]:
     start = time.perf_counter()
     try:
         files = session_files(plan.dataset, session, plan.filters, plan.without)
@@ -136,7 +137,7 @@ def _work_folder(plan: Plan, session: Session) -> Iterator[Path]:
         yield folder
 
 
-def _segment(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFiles, work: Path, progress: Progress) -> Row:
+def _segment(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFiles, work: Path, progress: Progress) -> CaseRow:
     """Segments a session into the work folder and brings its results into the derivative dataset."""
     results = CaseLayout.of(work, session.case_id)
     earlier = read_record(plan.output, session)
@@ -152,19 +153,19 @@ def _segment(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFile
         return in_json(compose(record, request, results, outputs))
 
     pieces = _pieces(plan, session, files, results, outcome.prediction, record)
-    write_pieces(plan.output, pieces, place_of(session, plan.output), record_of, (earlier.outputs or ()) if earlier else ())
+    write_pieces(pieces, place_of(session, plan.output), record_of, (earlier.outputs or ()) if earlier else ())
     (plan.output / failure_path(session)).unlink(missing_ok=True)
     return row_of_record(parse_record(record, str(results.record)))
 
 
-def _kept_row(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFiles) -> tuple[Row, Exception | None] | None:
+def _kept_row(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFiles) -> tuple[CaseRow, Exception | None] | None:
     try:
         record = read_record(plan.output, session)
         if record is None:
             return None
         return kept_row(record, plan.request.of(segmenter, files, plan.dataset.root), session, plan.output), None
     except UsageError as error:
-        return Row(session.case_id, "failed", 0.0, "", str(error)), error
+        return CaseRow(session.case_id, "failed", 0.0, "", str(error)), error
 
 
 def _pieces(plan: Plan, session: Session, files: CaseFiles, results: CaseLayout, result: Prediction, record: dict[str, Any]) -> Iterator[Piece]:

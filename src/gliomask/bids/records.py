@@ -13,7 +13,7 @@ from typing import Any
 from gliomask.bids.derivative import in_json, uri
 from gliomask.bids.layout import Session
 from gliomask.bids.session_record import FailureRecord, SessionRecord, read_as
-from gliomask.case_results import KEPT, Row
+from gliomask.case_results import KEPT
 from gliomask.errors import UsageError
 from gliomask.files.json import read_json
 from gliomask.io.brats import CaseFiles
@@ -21,6 +21,7 @@ from gliomask.io.nifti import write_bytes
 from gliomask.report.run_record import compose_record, input_hashes
 from gliomask.results.layout import REPORT_FORMATS, CaseLayout
 from gliomask.results.resume import NO_RESULT_DEPENDS_ON, damaged
+from gliomask.results.row import CaseRow
 from gliomask.results.write import Place
 from gliomask.segmentation import Delivery, Segmenter
 from gliomask.segmentation.outcome import asked_of
@@ -109,15 +110,15 @@ def read_failure(output: Path, session: Session) -> FailureRecord | None:
     return read_as(FailureRecord, output / failure_path(session))
 
 
-def row_of(session: Session, record: SessionRecord, message: str = KEPT) -> Row:
+def row_of(session: Session, record: SessionRecord, message: str = KEPT) -> CaseRow:
     """Returns the row of a finished session."""
     regions = {} if record.volumes is None else record.volumes.regions
     amounts = {f"{region.value.lower()}_ml": amount.volume_ml for region, amount in regions.items()}
     flags = " ".join(flag.name for flag in record.quality_flags)
-    return Row(session.case_id, "done", 0.0, flags, message, **amounts)
+    return CaseRow(session.case_id, "done", 0.0, flags, message, **amounts)
 
 
-def kept_row(record: SessionRecord, request: Mapping[str, Any], session: Session, output: Path) -> Row:
+def kept_row(record: SessionRecord, request: Mapping[str, Any], session: Session, output: Path) -> CaseRow:
     """Returns the row of a session that an earlier run has finished.
 
     Raises:
@@ -133,7 +134,7 @@ def kept_row(record: SessionRecord, request: Mapping[str, Any], session: Session
     return row_of(session, record)
 
 
-def write_failure(output: Path, session: Session, row: Row, error: Exception) -> None:
+def write_failure(output: Path, session: Session, row: CaseRow, error: Exception) -> None:
     """Writes down why a session could not be done; a later success removes it."""
     path = output / failure_path(session)
     path.parent.mkdir(parents=True, exist_ok=True)

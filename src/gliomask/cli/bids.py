@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gliomask.bids.layout import Dataset, Session
     from gliomask.bids.participant import Plan
     from gliomask.bids.records import Request
-    from gliomask.case_results import Row
+    from gliomask.results.row import CaseRow
 
 _PATH = click.Path(path_type=Path)
 
@@ -176,7 +176,7 @@ def _participants(plan: Plan, options: Options) -> int:
 
     with Segmenter(options) as segmenter, cohort_progress(len(plan.sessions)) as display:
 
-        def show(row: Row) -> None:
+        def show(row: CaseRow) -> None:
             kept = row.wt_ml is not None and bool(row.message)
             show_row(row, display.ended(kept=kept, failed=row.status == "failed"))
 

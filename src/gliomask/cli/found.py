@@ -8,9 +8,9 @@ from gliomask.cli.say import echo
 from gliomask.cli.text_table import text_table
 
 if TYPE_CHECKING:
-    from gliomask.case_results import Row
     from gliomask.cohort.progress import State
     from gliomask.results.layout import CaseLayout
+    from gliomask.results.row import CaseRow
     from gliomask.segmentation import Outcome, Segmenter
 
 NOTICE = "Research use only, not a medical device."
@@ -63,7 +63,7 @@ def show_written(layout: CaseLayout) -> None:
     echo(NOTICE)
 
 
-def show_row(row: Row, state: State) -> None:
+def show_row(row: CaseRow, state: State) -> None:
     """Shows a line about a case of many, with how many are done and how long the others will take."""
     from gliomask.case_results import KEPT
     from gliomask.in_words import duration, millilitres

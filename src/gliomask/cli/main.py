@@ -21,7 +21,7 @@ from gliomask import __version__
 from gliomask.cli.hints import hint_for, nearest
 from gliomask.cli.logs import Logs, shown_logs, with_log_options
 from gliomask.cli.say import echo
-from gliomask.errors import GliomaskError, LimitError, printable
+from gliomask.errors import GliomaskError, LimitError, UsageError, printable
 from gliomask.files.scratch import temporary_place
 
 COMMANDS = {
@@ -49,6 +49,9 @@ COMMANDS = {
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells give it."""
+
+SHOWN_LETTERS = 80
+"""Of a name that is too long."""
 
 EXIT_CODES = """\b
 Exit codes: 0 done, 2 usage, 3 bad input, 4 model missing or invalid, 5 limit exceeded (memory, size, time),
@@ -196,6 +199,9 @@ def _run(arguments: list[str], command: click.Command, logs: Logs) -> int:
         _say("Error: out of memory. Give fewer threads or a smaller volume, or run on a machine with more memory.")
         return LimitError.exit_code
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            _say(f"Error: {str(error.filename)[:SHOWN_LETTERS]}...: the name or path is too long. Give a shorter one.")
+            return UsageError.exit_code
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         _say(f"Error: {error}." + (" Make room there and give the same command again." if full else ""))
         return LimitError.exit_code if full else GliomaskError.exit_code

@@ -82,7 +82,7 @@ def _click_option(name: str, default: Any, spec: Spec, flags: tuple[str, ...]) -
     elif spec.several:
         more |= {"multiple": True, "metavar": spec.metavar}
     else:
-        more |= {"type": _type(name, spec), "metavar": spec.metavar, "default": _plain(default, spec)}
+        more |= {"type": _type(spec), "metavar": spec.metavar, "default": _plain(default, spec)}
         if spec.shown is not None:
             more["help"] += f"  [default: {spec.shown}]"
         else:
@@ -97,11 +97,11 @@ def _plain(default: Any, spec: Spec) -> Any:
     return (",".join(default) or None) if isinstance(default, tuple) else default
 
 
-def _type(name: str, spec: Spec) -> Any:
+def _type(spec: Spec) -> Any:
     if spec.choices:
         return click.Choice(spec.choices)
     if spec.kind == "number":
-        return click.IntRange(min={"threads": 1, "max_memory_mb": 100}[name]) if name in ("threads", "max_memory_mb") else int
+        return int if spec.least is None else click.IntRange(min=spec.least)
     return click.Path(path_type=Path) if spec.kind == "path" else str
 
 

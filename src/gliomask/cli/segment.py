@@ -15,9 +15,9 @@ from gliomask.cli.say import echo
 from gliomask.segmentation.options import Delivery, Options
 
 if TYPE_CHECKING:
-    from gliomask.case_results import Row
     from gliomask.errors import InputError
     from gliomask.io.brats import CaseFiles
+    from gliomask.results.row import CaseRow
     from gliomask.segmentation import Segmenter
     from gliomask.segmentation.source import Source
     from gliomask.sequences import Sequence
@@ -208,7 +208,7 @@ def _segment_many(segmenter: Segmenter, cases: list[CaseFiles | tuple[str, Input
         echo(f"{files[0]}: cannot be used, see below" if isinstance(files, tuple) else files.describe())
     with cohort_progress(len(cases)) as display:
 
-        def show(row: Row) -> None:
+        def show(row: CaseRow) -> None:
             show_row(row, display.ended(kept=row.message == KEPT, failed=row.status == "failed"))
 
         result = segment_cohort(segmenter, cases, output, delivery, show, display.within, resume=resume)

@@ -27,6 +27,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--backend", type=click.Choice(["tensorflow", "jax"]), default="tensorflow", show_default=True, help="What Keras runs on.")
 @click.option("--compiled", is_flag=True, default=None, help="Compile each step with XLA, on TensorFlow too; JAX always does.")
 @click.option("--mixed-precision", is_flag=True, default=None, help="Half-precision arithmetic, for a GPU.")
+@click.option("--strict", is_flag=True, help="Refuse cases whose scans look wrong (exit code 6) instead of warning.")
 @click.option("--show-config", is_flag=True, help="Print the configuration with every field explained, and stop.")
 def command(
     data: Path | None,
@@ -38,6 +39,7 @@ def command(
     start: Path | None,
     backend: str,
     show_config: bool,
+    strict: bool,
     **choices: object,
 ) -> None:
     """Train a network on the labelled cases in DATA (a BraTS tree or Decathlon Task01) and leave everything in a run folder.
@@ -66,5 +68,5 @@ def command(
     from gliomask.training.run import run_training
 
     with TrainingDisplay() as display:
-        done = run_training(data, folder, config, fold_table, fold, display, start)
+        done = run_training(data, folder, config, fold_table, fold, display, start, strict=strict)
     echo(f"Done: {done.weights}, {done.epochs} epochs in {done.hours:.2f} h, {done.waiting_share:.2%} of it waiting for patches.")

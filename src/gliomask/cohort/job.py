@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,30 +18,28 @@ from gliomask.labels import convention
 from gliomask.models.registry import load_model
 from gliomask.results.layout import CaseLayout
 from gliomask.results.record import RECORD_VERSION, RunRecord, read_record
-from gliomask.results.resume import is_whole
+from gliomask.results.resume import is_whole, same_inputs
 from gliomask.results.write import recover
 from gliomask.segmentation.cases import segment_to_files, wanted
 from gliomask.segmentation.deliver import refuse_formats
-from gliomask.segmentation.options import Delivery, Options, report_formats
+from gliomask.segmentation.options import Delivery, Options, default_of, described, report_formats
 from gliomask.segmentation.segmenter import Segmenter
 from gliomask.segmentation.source import DicomSource, FileSource, Source
 from gliomask.sequences import parse_sequence
 
-_OPTIONS = {field.name: field.default for field in fields(Options) if field.name not in ("threads", "brain_mask", "max_memory_mb", "raw", "skip")}
+OF_RUNNING = frozenset({"threads", "max_memory_mb", "brain_mask", "overwrite"})
+"""Options that are the runner's, or one patient's."""
 
-DEFAULTS: Mapping[str, Any] = {
-    **_OPTIONS,
-    "labels": "brats2021",
-    "probabilities": False,
-    "uncertainty": False,
-    "preview": True,
-    "strict": False,
-    "report": None,
-    "raw": "auto",
-    "skip": [],
-    "spaces": [],
-    "keep_images": False,
-}
+
+def _defaults(options: type) -> dict[str, Any]:
+    """The defaults of an options class, in plain values."""
+    found = {name: default_of(one) for name, (one, _) in described(options).items() if name not in OF_RUNNING}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+
+_OPTIONS, _DELIVERY = _defaults(Options), _defaults(Delivery)
+
+DEFAULTS: Mapping[str, Any] = {**_OPTIONS, **_DELIVERY, "labels": _DELIVERY["labels"].name, "report": None}
 """Every option that a cohort's results depend on, with its default; threads are no such option."""
 
 
@@ -110,20 +108,10 @@ class Job:
     def __init__(self, asked: Asked, output: Path, threads: int | None = None) -> None:
         values = complete(asked)
         self.output, self._sha256 = output, asked_sha256(asked)
-        self._delivery = Delivery(
-            convention(values["labels"]),
-            values["probabilities"],
-            values["uncertainty"],
-            values["preview"],
-            values["report"] or (),
-            tuple(map(parse_sequence, values["spaces"])),
-            values["keep_images"],
-            values["strict"],
-            overwrite=True,
-        )
+        written = {name: values[name] for name in _DELIVERY}
+        self._delivery = Delivery(**written | {"report": values["report"] or (), "overwrite": True})
         refuse_formats(self._delivery)
-        options = {name: values[name] for name in _OPTIONS}
-        self._segmenter = Segmenter(Options(**options, raw=values["raw"], skip=tuple(values["skip"]), threads=threads))
+        self._segmenter = Segmenter(Options(**{name: values[name] for name in _OPTIONS}, threads=threads))
 
     def __enter__(self) -> Self:
         self._segmenter.__enter__()
@@ -173,7 +161,7 @@ class Job:
             return None, f"done again: earlier with other {', '.join(other)}"
         if not is_whole(record, place.folder):
             return None, "done again: a result was gone or changed"
-        if sorted(record.inputs.values()) != sorted(source.hashes().values()):
+        if not same_inputs(record, source.hashes()):
             return None, "done again: its scans have changed"
         return record, ""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,7 @@ from gliomask.errors import FileFormatError, GliomaskError
 from gliomask.files.atomic import make_folder, write_bytes
 from gliomask.files.json import UNREADABLE, read_json
 from gliomask.results.record import RunRecord
+from gliomask.results.row import CaseRow, flag_names, measured_columns
 
 Status = Literal["done", "failed", "waiting"]
 
@@ -28,8 +29,8 @@ MESSAGE_LETTERS = 2000
 
 
 @dataclass(frozen=True)
-class Row:
-    """What became of a case. The first columns are those of `gliomask segment FOLDER`.
+class Row(CaseRow):
+    """What became of a case. The first columns are those of `gliomask segment FOLDER` (`CaseRow`).
 
     Args:
         case: its id.
@@ -37,8 +38,6 @@ class Row:
         seconds: of work, the last attempt's.
         flags: names of quality flags, separated by spaces.
         message: why it failed, or what is special.
-        wt_ml: volume of the whole tumour; tc_ml of the core, et_ml of the enhancing part.
-        expected_dice_wt: Dice to be expected, with the interval that held 80 % of cases; the same for TC and ET.
         reason: kind of failure in a word or two, see docs/clusters.md.
         exit_code: that `gliomask` gives such a failure.
         attempts: how often it was tried.
@@ -53,23 +52,10 @@ class Row:
         finished: ISO 8601, UTC; for people: no decision is made by it.
     """
 
-    case: str
     status: Status
     seconds: float = 0.0
     flags: str = ""
     message: str = ""
-    wt_ml: float | None = None
-    tc_ml: float | None = None
-    et_ml: float | None = None
-    expected_dice_wt: float | None = None
-    expected_dice_wt_low: float | None = None
-    expected_dice_wt_high: float | None = None
-    expected_dice_tc: float | None = None
-    expected_dice_tc_low: float | None = None
-    expected_dice_tc_high: float | None = None
-    expected_dice_et: float | None = None
-    expected_dice_et_low: float | None = None
-    expected_dice_et_high: float | None = None
     reason: str = ""
     exit_code: int = 0
     attempts: int = 0
@@ -101,16 +87,11 @@ def row_of_record(record: RunRecord, label_map: str, options_sha256: str) -> Row
         label_map: path of the label map from the output folder.
         options_sha256: of what was asked.
     """
-    regions = {} if record.volumes is None else record.volumes.regions
-    values: dict[str, float] = {f"{region.value.lower()}_ml": amount.volume_ml for region, amount in regions.items()}
-    for region, estimate in record.predicted_dice.items():
-        name = f"expected_dice_{region.value.lower()}"
-        values |= {name: estimate.dice, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    row = Row(
+    return Row(
         record.case,
         "done",
         round(record.seconds.get("total", 0.0), 2),
-        " ".join(flag.name for flag in record.quality_flags),
+        flag_names(record),
         peak_memory_mb=record.peak_memory_mb,
         route=record.route,
         without=" ".join(record.without),
@@ -120,8 +101,8 @@ def row_of_record(record: RunRecord, label_map: str, options_sha256: str) -> Row
         label_map=label_map,
         label_map_sha256=(record.outputs or {}).get(label_map.rpartition("/")[2], ""),
         finished=record.finished,
+        **measured_columns(record),  # type: ignore[arg-type]
     )
-    return replace(row, **values)  # type: ignore[arg-type]
 
 
 class RowStore:

@@ -17,7 +17,6 @@ import numpy.typing as npt
 from gliomask.arrays import short_repr
 from gliomask.engines.ends import GraphEnds
 from gliomask.errors import GliomaskError, LimitError, ModelError, UsageError
-from gliomask.processors import thread_count as thread_count
 
 Batch = npt.NDArray[np.float32]
 """Slices, (N, H, W, C), or volumes, (N, I, J, K, C); what comes back has one probability per label in place of C."""

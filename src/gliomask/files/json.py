@@ -11,8 +11,6 @@ import math
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
-
 from gliomask.errors import FileFormatError
 from gliomask.files.regular import read_regular, reason
 
@@ -74,6 +72,9 @@ def read_json_as(path: Path, kind: type[T], what: str, max_bytes: int = MAX_JSON
     Raises:
         FileFormatError: it cannot be read, is no strict JSON, or not of that type; named by path, with what was found.
     """
+    # Imported here: most readers of JSON do without it, and `gliomask models list` is to be quick.
+    from pydantic import TypeAdapter, ValidationError
+
     try:
         value = read_json(path, max_bytes)
         return TypeAdapter(kind).validate_python(value)

@@ -68,6 +68,10 @@ class Holder:
         return None if owner is None else owner.is_dead
 
 
+class HeldError(UsageError):
+    """Another process holds the lock."""
+
+
 @contextmanager
 def awaited(folder: Path, what: str, name: str, seconds: float = 60.0) -> Iterator[None]:
     """Holds a lock for a moment's work, and waits for others who do the same; the lock's file goes at the end.
@@ -79,7 +83,8 @@ def awaited(folder: Path, what: str, name: str, seconds: float = 60.0) -> Iterat
         seconds: how long to wait.
 
     Raises:
-        UsageError: another process held it all that time.
+        HeldError: another process held it all that time.
+        UsageError: the file cannot be written; said at once.
     """
     end = time.monotonic() + seconds
     with ExitStack() as stack:
@@ -87,7 +92,7 @@ def awaited(folder: Path, what: str, name: str, seconds: float = 60.0) -> Iterat
             try:
                 stack.enter_context(locked(folder, what, name, transient=True))
                 break
-            except UsageError:
+            except HeldError:
                 if time.monotonic() > end:
                     raise
                 time.sleep(0.05)
@@ -108,7 +113,8 @@ def locked(folder: Path, what: str = "run", name: str = LOCK_NAME, *, transient:
         True.
 
     Raises:
-        UsageError: another process holds it; the message says who and since when. Or the file cannot be written.
+        HeldError: another process holds it; the message says who and since when.
+        UsageError: the file cannot be written.
         LimitError: the disk is full.
     """
     path = folder / name
@@ -160,9 +166,9 @@ def _in_place(descriptor: int, path: Path) -> bool:
     return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
 
 
-def _held(folder: Path, what: str, holder: Holder | None) -> UsageError:
+def _held(folder: Path, what: str, holder: Holder | None) -> HeldError:
     doing, who = (holder.what, str(holder)) if holder is not None else (what, "process unknown")
-    return UsageError(f"{folder}: another {doing} runs in this folder ({who}). Wait for it, or give another folder.")
+    return HeldError(f"{folder}: another {doing} runs in this folder ({who}). Wait for it, or give another folder.")
 
 
 def _refuse_living(descriptor: int, folder: Path, what: str, by_kernel: bool) -> None:

@@ -40,6 +40,9 @@ DECATHLON_LABELS = decathlon.IMAGE_FOLDERS["imagesTr"]
 FEWEST_SLICES = 3
 """Along any axis: below, it is an image, not a volume. DICOM series are held to the same."""
 
+MAX_CASE_ID_BYTES = 200
+"""File systems take names of 255 bytes, and the longest ending of a result has some thirty."""
+
 LOOKED_AT = 200
 """Files looked at before a folder is said to hold no DICOM."""
 
@@ -74,6 +77,12 @@ class CaseFiles:
     def __post_init__(self) -> None:
         if not self.case_id:
             raise CaseError("The top of a disk lends a case no name. Put the scans into a folder of their own.")
+        size = len(os.fsencode(self.case_id))
+        if size > MAX_CASE_ID_BYTES:
+            short = printable(self.case_id[:40])
+            raise CaseError(
+                f"Case '{short}...': its name has {size} bytes; up to {MAX_CASE_ID_BYTES} leave room for the endings of results. Rename the folder or file."
+            )
         if not self.case_id.isprintable():
             # It becomes part of file names, tables and lines on a terminal.
             name = printable(self.case_id)

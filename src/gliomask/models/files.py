@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gliomask.errors import ModelError
+from gliomask.files.npz import pack_npz, parse_npz
 from gliomask.models.content import INT8_GRAPH, MAX_BYTES, SPEC_NAME, read_limited, sha256
 
 Arrays = dict[str, npt.NDArray[np.float32]]
@@ -35,9 +36,7 @@ def read_verified(folder: Path, hashes: Mapping[str, str]) -> dict[str, bytes]:
 
 def pack_arrays(arrays: Mapping[str, npt.NDArray[np.float32]]) -> bytes:
     """Returns arrays as an uncompressed `.npz`; the same arrays give the same bytes."""
-    stream = io.BytesIO()
-    np.savez(stream, **dict(arrays))  # type: ignore[arg-type]
-    return stream.getvalue()
+    return pack_npz(arrays)
 
 
 def unpack_arrays(content: bytes, origin: str) -> Arrays:
@@ -53,23 +52,14 @@ def unpack_arrays(content: bytes, origin: str) -> Arrays:
         ModelError: it is not such a file, is compressed, or holds anything else than float32 arrays of finite numbers.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return {member.filename.removesuffix(".npy"): _array(archive, member) for member in archive.infolist()}
-    except (ValueError, OSError, EOFError, KeyError, NotImplementedError, RuntimeError, SyntaxError, zipfile.BadZipFile) as error:
+        return {name: _of_floats(name, array) for name, array in parse_npz(io.BytesIO(content)).items()}
+    except ValueError as error:
         raise ModelError(f"{origin}: not a file of arrays that can be used ({error}). Export the model again.") from error
 
 
-def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[np.float32]:
-    if member.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"{member.filename} is compressed")
-    stream = io.BytesIO(archive.read(member))
-    version = np.lib.format.read_magic(stream)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read_header(stream)
-    data = stream.read()
-    if dtype != np.dtype("<f4") or fortran or len(data) != 4 * int(np.prod(np.array(shape, object))):
-        raise ValueError(f"{member.filename} is not a float32 array of {shape} in C order")
-    array = np.frombuffer(data, np.float32).reshape(shape)
+def _of_floats(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    if array.dtype != np.dtype("<f4") or not array.flags.c_contiguous:
+        raise ValueError(f"{name} is not a float32 array of {array.shape} in C order")
     if not np.isfinite(array).all():
-        raise ValueError(f"{member.filename} holds numbers that are not finite")
+        raise ValueError(f"{name} holds numbers that are not finite")
     return array

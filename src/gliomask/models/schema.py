@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gliomask.errors import ModelError
+from gliomask.files.json import parse_json
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -34,7 +35,11 @@ def parsed(schema: type[Schema], content: bytes, wrong: str, remedy: str) -> Sch
         ModelError: it is not JSON, or a field is missing, unknown or impossible; the message names up to five.
     """
     try:
+        # By the gate first: it knows numbers that overflow, names that stand twice, and halves of characters.
+        parse_json(content)
         return schema.model_validate_json(content)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()[:5])
         raise ModelError(f"{wrong}: {problems}. {remedy}") from error
+    except ValueError as error:
+        raise ModelError(f"{wrong}: no JSON that can be read ({error}). {remedy}") from error

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gliomask.errors import ModelError
+from gliomask.files.json import parse_json
 from gliomask.models.content import MAX_BYTES, SPEC_NAME, read_limited, sha256
 from gliomask.networks.catalogue import NETWORKS
 
@@ -129,8 +129,8 @@ def summarise(folder: Path) -> Summary:
     """
     content = read_limited(folder / SPEC_NAME)
     try:
-        return _summary(folder, json.loads(content), sha256(content))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return _summary(folder, parse_json(content), sha256(content))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ModelError(f"{folder / SPEC_NAME}: not a model file that can be read ({type(error).__name__}: {error}). Export the model again.") from error
 
 

@@ -19,6 +19,9 @@ from gliomask.errors import UsageError
 Predict = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 """A network: (N, *size, C) float32 to probabilities (N, *size, classes)."""
 
+MAX_PATCH = 1024
+"""Side of the largest patch, pixels; windows of networks that take one size may have as many."""
+
 
 @dataclass(frozen=True)
 class PatchGrid:
@@ -107,6 +110,8 @@ def windows(shape: tuple[int, ...], size: tuple[int, ...]) -> PatchGrid:
 
 
 def _check(size: int, stride: int, margin: int) -> None:
+    if size > MAX_PATCH:
+        raise UsageError(f"Patches of {size:,} pixels were asked for; they may have up to {MAX_PATCH:,}. Larger ones are larger than any scan.")
     if size < 2 or size % 2 or stride < 2 or stride % 2 or margin < 0:
         raise UsageError(f"Patch size and stride must be even and at least 2, the margin not negative; got size {size}, stride {stride}, margin {margin}.")
     if stride > size - 2 * margin:

@@ -103,7 +103,7 @@ def exceptions_in_words(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Returns in what a case was not segmented as most are: what was missing, at what price, and how the core of a tumour that hardly enhances was found.
 
     Args:
-        record: a run record; of it `without`, `cost_of_missing`, `core_rule` and `removed_enhancement` are read.
+        record: a run record; of it `without`, `cost_of_missing`, `core_rule`, `removed_enhancement` and `removed` are read.
     """
     lines = []
     without, cost, rule = record.get("without"), _mapping(record, "cost_of_missing"), _mapping(record, "core_rule")
@@ -116,8 +116,16 @@ def exceptions_in_words(record: Mapping[str, Any]) -> tuple[str, ...]:
     if removed.get("components"):
         volume = removed.get("volume_ml")
         amount = millilitres(volume) if isinstance(volume, float) else str(volume)
-        parts = counted(removed["components"], "component") if isinstance(removed["components"], int) else str(removed["components"])
-        lines.append(f"Unsure enhancement removed: {parts}, {amount} in all, called core instead (--keep-uncertain-enhancement).")
+        unsure = counted(removed["components"], "component") if isinstance(removed["components"], int) else str(removed["components"])
+        lines.append(f"Unsure enhancement removed: {unsure}, {amount} in all, called core instead (--keep-uncertain-enhancement).")
+    parts = record.get("removed")
+    if isinstance(parts, list | tuple) and parts:
+        volumes = [part["volume_ml"] for part in parts]
+        largest = ", ".join(f"{mm:.0f}" for mm in parts[0]["centre_ras_mm"])
+        lines.append(
+            f"Post-processing removed {counted(len(parts), 'separate part')} of {millilitres(sum(volumes))} in all; the largest has {millilitres(volumes[0])} "
+            f"and lies at {largest} mm (right, anterior, superior). --postprocess none leaves all in."
+        )
     return tuple(lines)
 
 
@@ -147,9 +155,10 @@ def _expected(record: Mapping[str, Any]) -> dict[str, tuple[float, float, float]
     """Numbers alone: a record that somebody changed shows what else it holds among the estimates, as text."""
     found = {}
     for region, value in _mapping(record, "predicted_dice").items():
-        numbers = tuple(value.get(name) for name in ("dice", "low", "high")) if isinstance(value, Mapping) else ()
-        if len(numbers) == 3 and all(isinstance(number, int | float) and 0 <= number <= 1 for number in numbers):
-            found[str(region)] = (float(numbers[0]), float(numbers[1]), float(numbers[2]))
+        given = [value.get(name) for name in ("dice", "low", "high")] if isinstance(value, Mapping) else []
+        numbers = [float(number) for number in given if isinstance(number, int | float) and 0 <= number <= 1]
+        if len(numbers) == 3:
+            found[str(region)] = (numbers[0], numbers[1], numbers[2])
     return found
 
 

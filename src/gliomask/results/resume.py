@@ -87,15 +87,25 @@ def damaged(outputs: Mapping[str, str], folder: Path) -> list[str]:
     return [name for name, digest in outputs.items() if not (folder / name).is_file() or sha256_of(folder / name) != digest]
 
 
+def same_inputs(record: RunRecord, hashes: Mapping[str, str]) -> bool:
+    """True where a case was finished with just these scans. Scans that only moved are the same.
+
+    Args:
+        record: of the earlier run.
+        hashes: SHA-256 of the inputs of this one.
+    """
+    return sorted(record.inputs.values()) == sorted(hashes.values())
+
+
 def refuse_other_inputs(record: RunRecord, hashes: Mapping[str, str], place: Place) -> None:
-    """Raises UsageError where the case was finished with other scans. Scans that only moved are the same.
+    """Raises UsageError where the case was finished with other scans, see `same_inputs`.
 
     Args:
         record: of the earlier run.
         hashes: SHA-256 of the inputs of this one.
         place: of the case.
     """
-    if sorted(record.inputs.values()) != sorted(hashes.values()):
+    if not same_inputs(record, hashes):
         raise UsageError(
             f"Case {place.case_id} was finished earlier with other scans, so --resume cannot keep it. "
             "Give --overwrite in place of --resume, or another output folder."

@@ -13,8 +13,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
@@ -24,6 +24,7 @@ from gliomask.files import atomic
 from gliomask.files.atomic import flush_folder, make_folder, refuse_unwritable
 from gliomask.files.hashing import sha256_of
 from gliomask.files.json import UNREADABLE, read_json
+from gliomask.files.lock import HeldError, locked
 
 FILES, MANIFEST = "files", "manifest.json"
 """In a hidden folder: the new files under their names, and what is to be done with them."""
@@ -82,6 +83,8 @@ class Place:
 def write_case(place: Place, fill: Callable[[Path], None], compose: Callable[[dict[str, str]], bytes], earlier: Iterable[str] = ()) -> tuple[Path, ...]:
     """Writes the results of a case: all of them, or, after an error, none; what was there before stays until all are complete.
 
+    The caller holds the case's lock (`held`).
+
     Args:
         place: where.
         fill: writes every file but the record into the folder that it is given, which stands for the output folder.
@@ -95,7 +98,7 @@ def write_case(place: Place, fill: Callable[[Path], None], compose: Callable[[di
         UsageError: a file cannot be written.
         LimitError: the disk is full.
     """
-    recover(place)
+    _finish(place)
     folder = place.new_folder()
     try:
         fill(folder / FILES)
@@ -114,12 +117,33 @@ def write_case(place: Place, fill: Callable[[Path], None], compose: Callable[[di
         shutil.rmtree(folder, ignore_errors=True)
         raise
     flush_folder(place.folder)
-    recover(place)
+    _finish(place)
     return tuple(place.folder / name for name in names)
+
+
+@contextmanager
+def held(place: Place) -> Iterator[None]:
+    """Holds the lock of a case. Its folder is made, and taken away again where nothing came of it; the lock's file goes at the end.
+
+    Raises:
+        UsageError: another process works on this case, or the file cannot be written.
+    """
+    new = not place.folder.exists()
+    make_folder(place.folder)
+    try:
+        with locked(place.folder, f"segmentation of case {place.case_id}", place.lock_name, transient=True):
+            yield
+    finally:
+        if new:
+            with suppress(OSError):
+                # Only where it is empty.
+                place.folder.rmdir()
 
 
 def recover(place: Place) -> bool:
     """Moves results that count, but that a killed run did not move, to their places, and removes what killed runs left unfinished.
+
+    What a process that works on the case now has in hand is left to it.
 
     Returns:
         True where there were such results.
@@ -127,6 +151,17 @@ def recover(place: Place) -> bool:
     Raises:
         UsageError: a file cannot be moved, or the folder is none of ours.
     """
+    if not (place.ready.is_dir() or place.leftovers()):
+        return False
+    try:
+        with held(place):
+            return _finish(place)
+    except HeldError:
+        return False
+
+
+def _finish(place: Place) -> bool:
+    """As `recover`, for the holder of the case's lock."""
     for leftover in place.leftovers():
         shutil.rmtree(leftover, ignore_errors=True)
     if not place.ready.is_dir():

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from gliomask.errors import FileFormatError, GliomaskError, UsageError
-from gliomask.files.atomic import make_folder
-from gliomask.files.lock import locked
 from gliomask.progress import Progress
 from gliomask.report.run_record import input_hashes
 from gliomask.results.layout import CaseLayout
 from gliomask.results.record import RunRecord, read_record
 from gliomask.results.resume import Wanted, earlier_record, is_whole, refuse_other_inputs
-from gliomask.results.write import recover, refuse_existing, refuse_inputs
+from gliomask.results.write import held, recover, refuse_existing, refuse_inputs
 from gliomask.segmentation.deliver import asked_options, deliver, refuse_formats
 from gliomask.segmentation.options import Delivery
 from gliomask.segmentation.outcome import asked_of
@@ -117,7 +115,7 @@ def segment_or_keep(
     """
     refuse_formats(delivery)
     replacing = replace(delivery, overwrite=delivery.overwrite or resume)
-    with ExitStack() as held:
+    with ExitStack() as stack:
 
         def before(name: str) -> None:
             layout = _layout(output, name)
@@ -125,9 +123,7 @@ def segment_or_keep(
             if record is not None:
                 raise _Finished(record)
             refuse_places(layout, source, replacing, segmenter, name)
-            held.enter_context(_folder(layout.folder))
-            place = layout.place(name)
-            held.enter_context(locked(place.folder, f"segmentation of case {name}", place.lock_name, transient=True))
+            stack.enter_context(held(layout.place(name)))
             # What another process wrote while this one waited for nothing is seen now.
             refuse_existing(layout.all(), f"the results of case {name}", overwrite=replacing.overwrite)
 
@@ -137,20 +133,6 @@ def segment_or_keep(
             return Kept(finished.record.case, finished.record)
         deliver(outcome, _layout(output, outcome.case_id), replacing)
     return outcome
-
-
-@contextmanager
-def _folder(folder: Path) -> Iterator[None]:
-    """Makes a folder for the results, and takes it away again where nothing came of them."""
-    new = not folder.exists()
-    make_folder(folder)
-    try:
-        yield
-    finally:
-        if new:
-            with suppress(OSError):
-                # Only where it is empty.
-                folder.rmdir()
 
 
 def _layout(output: Path | CaseLayout, case_id: str) -> CaseLayout:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gliomask.files.hashing import sha256_of
-from gliomask.flag import Flag
 from gliomask.io import nifti
 from gliomask.preprocess.raw.transforms import to_itk_text
 from gliomask.profiling import current, stage
@@ -23,7 +23,7 @@ from gliomask.results.layout import FRAME, CaseLayout
 from gliomask.results.record import RECORD_VERSION, earlier_outputs, parse_record
 from gliomask.results.write import refuse_existing, write_case
 from gliomask.segmentation.options import Delivery
-from gliomask.segmentation.outcome import Asked, Outcome, as_uint8
+from gliomask.segmentation.outcome import Asked, Outcome
 
 IN_BRATS_SPACE = (
     "The scans were registered to each other and to an average brain first. Pictures, sections, coordinates and measures of this report are in the frame of "
@@ -34,6 +34,8 @@ IN_BRATS_SPACE = (
 
 def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> tuple[Path, ...]:
     """Writes the results of a case: all of them, or, after an error, nothing; what was there before stays until all are complete.
+
+    The caller holds the case's lock (`results.write.held`).
 
     Args:
         outcome: what to write.
@@ -70,8 +72,7 @@ def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> tuple[P
     def compose(outputs: dict[str, str]) -> bytes:
         profile = current()
         measured = {} if profile is None else {"profile": profile.measured()}
-        notice = stamp.pop("notice")
-        values = {**stamp, "record_version": RECORD_VERSION, **fields, **measured, "outputs": outputs, "notice": notice}
+        values = {**stamp, "record_version": RECORD_VERSION, **fields, **measured, "outputs": outputs}
         return parse_record(values, str(layout.record)).to_bytes()
 
     with stage("write"):
@@ -118,7 +119,7 @@ def record_fields(outcome: Outcome, delivery: Delivery) -> dict[str, Any]:
         "threads": asked.threads,
         "expected_dice": {region.value: round(dice, 4) for region, dice in prediction.expected_dice.items()},
         "predicted_dice": predicted_dice(outcome),
-        "quality_flags": [_flag_fields(flag) for flag in outcome.flags],
+        "quality_flags": [flag.fields() for flag in outcome.flags],
         "seconds": dict(outcome.seconds),
         "volumes": outcome.volumes.to_dict(),
         "space": None if outcome.space is None else outcome.space.value,
@@ -138,6 +139,7 @@ def exceptions(outcome: Outcome) -> dict[str, Any]:
         "without": sorted(outcome.case.without),
         "cost_of_missing": None if prediction.cost is None else asdict(prediction.cost),
         "core_rule": None if prediction.core_rule is None else asdict(prediction.core_rule),
+        "removed": [asdict(part) for part in prediction.removed],
         "removed_enhancement": None if prediction.removed_enhancement is None else asdict(prediction.removed_enhancement),
     }
 
@@ -145,11 +147,6 @@ def exceptions(outcome: Outcome) -> dict[str, Any]:
 def predicted_dice(outcome: Outcome) -> dict[str, dict[str, float]]:
     """Returns the Dice to be expected of each region with its interval, for JSON; empty where the model is not calibrated."""
     return {region.value: asdict(estimate) for region, estimate in outcome.estimates.items()}
-
-
-def _flag_fields(flag: Flag) -> dict[str, Any]:
-    """A flag for strict JSON, which has no infinity."""
-    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in asdict(flag).items()}
 
 
 def _native_fields(outcome: Outcome) -> dict[str, Any]:
@@ -177,10 +174,10 @@ def _write_label_maps(outcome: Outcome, targets: CaseLayout, delivery: Delivery)
         path = targets.label_map if sequence == registered.reference else targets.label_map_in(sequence.value)
         grid, header = scans[sequence].geometry, outcome.scans.headers.get(sequence)
         nifti.write_volume(path, to_disk(outcome.label_map_in(sequence)), grid, header)
-        nifti.write_volume(targets.mask_in(sequence.value), as_uint8(registered.mask_in(sequence)), grid, header)
+        nifti.write_volume(targets.mask_in(sequence.value), registered.mask_in(sequence).astype(np.uint8), grid, header)
     frame = registered.case.geometry
     nifti.write_volume(targets.label_map_in(FRAME), to_disk(outcome.label_map_in(FRAME)), frame)
-    nifti.write_volume(targets.mask_in(FRAME), as_uint8(registered.case.brain_mask), frame)
+    nifti.write_volume(targets.mask_in(FRAME), registered.case.brain_mask.astype(np.uint8), frame)
     for sequence in registered.matrices:
         nifti.write_bytes(targets.transform(sequence), to_itk_text(registered.matrices[sequence]).encode())
         if delivery.keep_images:

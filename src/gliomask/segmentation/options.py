@@ -18,6 +18,12 @@ from gliomask.sequences import Sequence, parse_sequence
 Group = Literal["network", "scans", "output", "running"]
 """Under which heading the help shows an option."""
 
+MAX_THREADS = 4096
+"""More than any machine has processors; engines fail on numbers beyond 32 bits in ways of their own."""
+
+MAX_MEMORY_MB = 1 << 30
+"""A petabyte: more than any machine has."""
+
 Mode = Literal["auto", "always", "never"]
 
 
@@ -35,6 +41,7 @@ class Spec:
         several: it may be given several times.
         kind: `text`, `number`, `path`, or `flag`, which takes no value.
         shown: the default in words, where the value does not say it.
+        least: the smallest number; None: any.
     """
 
     flags: tuple[str, ...]
@@ -46,6 +53,7 @@ class Spec:
     several: bool = False
     kind: Literal["text", "number", "path", "flag"] = "text"
     shown: str | None = None
+    least: int | None = None
 
 
 def option(default: Any, *flags: str, help: str, group: Group, **more: Any) -> Any:
@@ -143,9 +151,10 @@ class Options:
         group="running",
         kind="number",
         metavar="MB",
+        least=100,
         shown="what is quickest",
     )
-    threads: int | None = option(None, "--threads", help="CPU threads.", group="running", kind="number", shown="all that the process may use")
+    threads: int | None = option(None, "--threads", help="CPU threads.", group="running", kind="number", least=1, shown="all that the process may use")
 
     def __post_init__(self) -> None:
         if self.raw not in get_args(Mode):
@@ -154,6 +163,10 @@ class Options:
         object.__setattr__(self, "brain_mask", None if self.brain_mask is None else Path(self.brain_mask))
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"{self.threads} threads were asked for; at least 1 is needed.")
+        if self.threads is not None and self.threads > MAX_THREADS:
+            raise UsageError(f"{self.threads:,} threads were asked for; up to {MAX_THREADS:,} can be. Leave --threads out for all that there are.")
+        if self.max_memory_mb is not None and not 1 <= self.max_memory_mb <= MAX_MEMORY_MB:
+            raise UsageError(f"{self.max_memory_mb:,} MB of memory were named; from 1 to {MAX_MEMORY_MB:,} can be. Leave --max-memory out for no limit.")
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
 
 from gliomask.arrays import LabelMap, Mask, Probabilities
 from gliomask.case import Case
@@ -16,6 +14,7 @@ from gliomask.flag import Flag
 from gliomask.geometry import Geometry
 from gliomask.labels import Region
 from gliomask.postprocess import CoreRule, Removed
+from gliomask.processors import thread_count
 from gliomask.quality import Cost, Estimate
 from gliomask.report.volumes import Volumes, measure
 from gliomask.results.layout import FRAME
@@ -181,18 +180,9 @@ class Outcome:
 
 def asked_of(segmenter: Segmenter) -> Asked:
     """Returns what a segmenter makes results with."""
-    from dataclasses import asdict
-
-    from gliomask.processors import thread_count
-
     options = segmenter.options
     plain = {**asdict(options), "skip": list(options.skip), "postprocess": segmenter.chain}
     # A mask is one patient's, and counts as an input, by its hash.
     del plain["brain_mask"]
     second = None if segmenter.second is None else (segmenter.second.model.spec.name, segmenter.second.model.sha256)
     return Asked((segmenter.model.spec.name, segmenter.model.sha256), second, plain, thread_count(options.threads))
-
-
-def as_uint8(mask: Mask) -> LabelMap:
-    """Returns a mask as it is written."""
-    return mask.astype(np.uint8)

@@ -9,7 +9,7 @@ from typing import Any
 
 from gliomask.report.preview import preview_picture
 from gliomask.results.layout import CaseLayout
-from gliomask.results.write import recover, refuse_inputs
+from gliomask.results.write import held, recover, refuse_inputs
 from gliomask.segmentation.deliver import deliver, preview_title, refuse_formats
 from gliomask.segmentation.options import Delivery, from_names
 from gliomask.segmentation.outcome import Outcome
@@ -46,8 +46,10 @@ class Segmentation(Outcome):
         refuse_formats(chosen)
         layout = CaseLayout.of(os.fspath(output), self.case_id)
         refuse_inputs(layout.all(), [Path(path) for path in self.scans.hashes])
-        recover(layout.place(self.case_id))
-        return deliver(self, layout, chosen)
+        place = layout.place(self.case_id)
+        recover(place)
+        with held(place):
+            return deliver(self, layout, chosen)
 
     def _repr_png_(self) -> bytes:
         """The picture that a notebook shows."""

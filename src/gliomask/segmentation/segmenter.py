@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
+from nibabel.affines import apply_affine
 
 from gliomask import profiling
 from gliomask.arrays import LabelMap, Probabilities, short_repr
@@ -17,12 +18,12 @@ from gliomask.case import Case
 from gliomask.engines.precision import choose_precision
 from gliomask.errors import CaseError, ModelError, UsageError
 from gliomask.flag import Flag
-from gliomask.judgement import doubtful, expectation_holds, nothing_found, unpromised
+from gliomask.judgement import RemovedPart, doubtful, expectation_holds, nothing_found, part_removed, unpromised
 from gliomask.labels import REGION_NAMES, Label, Region
 from gliomask.models.operations import work_per_pixel
 from gliomask.models.registry import load_model
 from gliomask.models.shelf import summaries
-from gliomask.postprocess import CHAINS, CoreRule, Removed, decide, postprocess
+from gliomask.postprocess import CHAINS, CoreRule, Removed, decide, lost_parts, postprocess
 from gliomask.predict.brain import NetworkShape, PatchPlan, predict_brain
 from gliomask.predict.ensemble import consult
 from gliomask.predict.flips import averaged_over_flips
@@ -66,6 +67,7 @@ class Prediction:
         cost: what it costs that the patient lacks sequences, where that was measured; None where none lack.
         disagreement: (I, J, K) float32, how far the mirrored passes disagree, see `quality.disagreement`; None without flips.
         models: names of the models that were asked, the second opinion after the first.
+        removed: separate parts of the network's answer that post-processing removed, the largest first.
         removed_enhancement: unsure enhancement that is core instead, see `postprocess.EnhancementRule`; None where the model has no such rule
             or it was not asked for.
         core_rule: the rule by which the core was widened, see `postprocess.CoreRule`; None where it was not.
@@ -84,6 +86,7 @@ class Prediction:
     models: tuple[str, ...] = ()
     core_rule: CoreRule | None = None
     removed_enhancement: Removed | None = None
+    removed: tuple[RemovedPart, ...] = ()
 
     __repr__ = short_repr
 
@@ -216,6 +219,7 @@ class Segmenter:
         label_map = postprocess(raw, self.chain, prepared.reorientation.target.spacing_mm)
         # Morphology may close a gap across air: what lies outside the brain is background whatever a chain does.
         label_map[~prepared.brain] = Label.BACKGROUND
+        removed_parts = _removed_parts(raw, label_map, prepared)
         known = self._as_known(second, case)
         rule = self._core_rule(label_map) if known else None
         if rule is not None and not self.options.core_rule:
@@ -230,11 +234,24 @@ class Segmenter:
         estimates = {} if calibration is None or not expectation_holds(flags) else calibration.estimates(expected)
         watch.lap("quality")
         undo = prepared.reorientation.undo
-        flags += nothing_found(label_map) + (unpromised(flags) or doubtful(estimates))
+        flags += nothing_found(label_map) + part_removed(removed_parts, self.chain) + (unpromised(flags) or doubtful(estimates))
         apart = None if apart is None else undo(apart)
         models = tuple(member.model.spec.name for member in (self.first, second) if member is not None)
         result = Prediction(
-            case, undo(label_map), undo(probabilities), flags, watch.seconds, self.chain, expected, estimates, cost, apart, models, rule, removed
+            case,
+            undo(label_map),
+            undo(probabilities),
+            flags,
+            watch.seconds,
+            self.chain,
+            expected,
+            estimates,
+            cost,
+            apart,
+            models,
+            rule,
+            removed,
+            removed_parts,
         )
         watch.lap("to input grid")
         progress(ALL, ALL)
@@ -278,8 +295,9 @@ class Segmenter:
         return averaged_over_flips(predict) if self.options.flips else predict
 
     def _as_known(self, second: Member | None, case: Case) -> bool:
-        """Whether those models are asked, about such a patient, that the model's `quality` and `core_rule` come from: for one network of two, or with
-        a sequence missing, they would promise too much.
+        """Returns True if this run matches the calibrated configuration: the networks, and no sequence missing.
+
+        The model's `quality` and `core_rule` come from that configuration. For one network of two they would promise too much.
         """
         asked = None if second is None else second.model.spec.name
         return asked == self.model.spec.second_opinion and not self._missing(case)
@@ -312,6 +330,17 @@ class Segmenter:
         from gliomask.preprocess.n4 import correct_bias
 
         return correct_bias(case)
+
+
+def _removed_parts(raw: LabelMap, label_map: LabelMap, prepared: Prepared) -> tuple[RemovedPart, ...]:
+    """What post-processing took away whole, at its place in the world; what lay outside the brain was never tumour."""
+    grid = prepared.reorientation.target
+    found = lost_parts(np.where(prepared.brain, raw, np.uint8(Label.BACKGROUND)), label_map, grid.spacing_mm)
+    parts = []
+    for part in found:
+        x, y, z = (round(float(mm), 1) for mm in apply_affine(grid.affine, part.centre))
+        parts.append(RemovedPart(part.voxels, round(part.volume_ml, 4), (x, y, z)))
+    return tuple(parts)
 
 
 def _second_opinion(name: str, first: Model) -> Model:

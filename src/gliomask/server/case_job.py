@@ -23,12 +23,12 @@ from gliomask.io.dicom.drawn_on import CONVERSION, drawn_on
 from gliomask.io.dicom.export import Kinds, export
 from gliomask.io.gunzip import GZIP_MAGIC
 from gliomask.io.nifti import is_nifti_name, stem
-from gliomask.labels import convention
+from gliomask.labels import Region, convention
 from gliomask.models.registry import DEFAULT_MODEL
 from gliomask.report.run_record import write_record
 from gliomask.results.layout import CaseLayout
 from gliomask.segmentation import Options, Segmenter
-from gliomask.segmentation.cases import Failed, segment_case
+from gliomask.segmentation.cases import segment_to_files
 from gliomask.segmentation.options import Delivery
 from gliomask.segmentation.source import FileSource
 from gliomask.sequences import PAPER_ORDER, Sequence, sequence_of_file_name
@@ -99,7 +99,7 @@ def segment_job(kind: Kind, options: JobOptions, threads: int, report: Report) -
         report: told how far the work is.
 
     Raises:
-        GliomaskError: as `segment_any_to_files` and `dicom.convert`.
+        GliomaskError: as `segmentation.cases.segment_to_files` and `dicom.convert`.
     """
     report("reading", 0, 0)
     layout = CaseLayout.of(RESULTS, CASE)
@@ -116,23 +116,19 @@ def segment_job(kind: Kind, options: JobOptions, threads: int, report: Report) -
         report("loading the model", 0, 0)
         with Segmenter(how) as segmenter, _told(report):
             report("segmenting", 0, 0)
-            result = segment_case(
+            outcome = segment_to_files(
                 segmenter,
                 FileSource(files),
-                RESULTS,
+                layout,
                 delivery,
                 progress=lambda done, total: report("segmenting", done, total),
             )
-        if isinstance(result, Failed):
-            raise result.error
-        record = result.record
         notes = left_out_note(left_out) + (() if dicom is None else _dicom_objects(layout, dicom, options, report))
-    regions = {} if record.volumes is None else record.volumes.regions
     return Segmented(
-        tuple(flag.message for flag in record.quality_flags),
+        tuple(flag.message for flag in outcome.flags),
         notes,
-        {str(region): amount.volume_ml for region, amount in regions.items()},
-        {str(region): round(estimate.dice, 3) for region, estimate in record.predicted_dice.items()},
+        {region.value: outcome.volumes.region_ml(region) for region in Region},
+        {region.value: round(estimate.dice, 3) for region, estimate in outcome.estimates.items()},
     )
 
 

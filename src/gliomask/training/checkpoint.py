@@ -6,24 +6,42 @@ The data of an epoch depend on the seed and the epoch's number alone, so nothing
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
+from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from gliomask.errors import FileFormatError, UsageError
+from gliomask.files.atomic import write_bytes
+from gliomask.files.json import parse_json, to_json
+from gliomask.files.npz import pack_npz, read_npz
 from gliomask.training.config import TrainConfig
-from gliomask.training.npz import read_arrays, write_arrays
 
 Arrays = list[npt.NDArray[Any]]
 
 FREE_FIELDS = ("threads", "compiled", "epochs")
 """Fields of the configuration that a run may go on with other values of: they belong to the machine, or say when to stop."""
 
+MAX_CHECKPOINT_BYTES = 8 << 30
+"""Of a network of 250 million parameters with the state of its optimiser and the weights to keep."""
+
 KINDS = ("weights", "optimiser", "best", "statistics")
+
+
+class _Notes(BaseModel):
+    """What a checkpoint holds beside arrays."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    history: Annotated[list[dict[str, int | float]], Field(min_length=1)]
+    config: dict[str, JsonValue]
+    cases: list[str]
+    backend: str | None = None
 
 
 @dataclass
@@ -69,8 +87,8 @@ class Checkpoint:
     def save(self, path: Path) -> None:
         """Writes the file whole or not at all."""
         arrays = {f"{kind}_{n:04d}": array for kind in KINDS for n, array in enumerate(getattr(self, kind))}
-        notes = json.dumps({"history": self.history, "config": self.config, "cases": self.cases, "backend": self.backend}).encode()
-        write_arrays(path, {"notes": np.frombuffer(notes, np.uint8), **arrays})
+        notes = to_json({"history": self.history, "config": self.config, "cases": self.cases, "backend": self.backend})
+        write_bytes(path, pack_npz({"notes": np.frombuffer(notes, np.uint8), **arrays}))
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
@@ -79,10 +97,36 @@ class Checkpoint:
         Raises:
             FileFormatError: the file cannot be read or is no checkpoint.
         """
-        arrays = read_arrays(path)
+        remedy = "Start the training anew in another folder."
         try:
-            notes = json.loads(arrays["notes"].tobytes())
-            kinds = {kind: [arrays[name] for name in sorted(arrays) if name.startswith(kind)] for kind in KINDS}
-            return cls(**kinds, history=notes["history"], config=notes["config"], cases=notes["cases"], backend=notes.get("backend"))
-        except (KeyError, TypeError, ValueError) as error:
-            raise FileFormatError(f"{path}: not a checkpoint ({error!r}). Start the training anew in another folder.") from error
+            arrays = read_npz(path, "a checkpoint", MAX_CHECKPOINT_BYTES)
+            notes = _Notes.model_validate(parse_json(arrays["notes"].tobytes()))
+        except FileFormatError as error:
+            raise FileFormatError(f"{error} {remedy}") from error
+        except KeyError as error:
+            raise FileFormatError(f"{path}: not a checkpoint (it has no notes). {remedy}") from error
+        except ValidationError as error:
+            found = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:3])
+            raise FileFormatError(f"{path}: not a checkpoint ({found}). {remedy}") from error
+        except ValueError as error:
+            raise FileFormatError(f"{path}: not a checkpoint ({error}). {remedy}") from error
+        columns = {"epoch", "loss", "seconds", "waiting_share"} | ({"validation_loss"} if notes.config.get("validation_share") else set())
+        if any(columns - set(row) for row in notes.history):
+            raise FileFormatError(f"{path}: not a checkpoint (a row of its history lacks one of {', '.join(sorted(columns))}). {remedy}")
+        kinds = {kind: [arrays[name] for name in sorted(arrays) if name.startswith(f"{kind}_")] for kind in KINDS}
+        return cls(**kinds, history=notes.history, config=notes.config, cases=notes.cases, backend=notes.backend)
+
+    def refuse_misfits(self, path: Path, shapes: Mapping[str, Ordered[tuple[int, ...]]]) -> None:
+        """Checks that arrays are as many and of the shapes that this version of Keras has.
+
+        Args:
+            path: for the message.
+            shapes: of each of `KINDS`; statistics may also be none.
+
+        Raises:
+            UsageError: they are not.
+        """
+        for kind, expected in shapes.items():
+            found = [array.shape for array in getattr(self, kind)]
+            if found != list(expected) and not (kind == "statistics" and not found):
+                raise UsageError(f"{path} does not fit this version of Keras (its {kind}). Go on with the version that made it, or give another folder.")

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomask import augment
+from gliomask.flag import Flag
 from gliomask.io.brats import CaseFiles, read_case, read_reference
 from gliomask.labels import Region
 from gliomask.networks.catalogue import network
@@ -21,6 +22,7 @@ from gliomask.preprocess.channels import prepare
 from gliomask.sampling import SAMPLERS, Draw, SliceStack, cut_patch, place, region_draws
 from gliomask.sequences import Sequence, droppable
 from gliomask.training.config import TrainConfig
+from gliomask.training.examine import examine
 from gliomask.training.unenhanced import without_enhancement
 
 QUEUED_BATCHES = 8
@@ -36,20 +38,36 @@ Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]
 """(N, H, W, C) float32 sequences and (N, H, W) uint8 labels."""
 
 
-def load_case(files: CaseFiles, config: TrainConfig) -> SliceStack:
-    """Reads one labelled case and lays it out for drawing patches. Raises what `read_case` and `read_reference` raise."""
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A labelled case that has been read.
+
+    Args:
+        stack: laid out for drawing patches.
+        flags: what looks wrong about its scans.
+    """
+
+    stack: SliceStack
+    flags: tuple[Flag, ...]
+
+
+def load_case(files: CaseFiles, config: TrainConfig) -> Loaded:
+    """Reads one labelled case, looks whether something is wrong with it, and lays it out. Raises what `read_case`, `examine` and `read_reference` raise."""
     case = read_case(files)
+    flags = examine(case)
     label_map = read_reference(files, case.geometry)
     prepared = prepare(case, config.sequences, config.normalisation)
-    return SliceStack.of(case.case_id, np.asarray(prepared.channels), prepared.reorientation.apply(label_map), prepared.brain, prepared.background)
+    laid = prepared.reorientation.apply(label_map)
+    return Loaded(SliceStack.of(case.case_id, np.asarray(prepared.channels), laid, prepared.brain, prepared.background), flags)
 
 
-def load_cases(files: list[CaseFiles], config: TrainConfig, progress: Callable[[str], None]) -> list[SliceStack]:
-    """Reads all cases; calls `progress` with each case's id when it has been read."""
+def load_cases(files: list[CaseFiles], config: TrainConfig, progress: Callable[[Loaded], None]) -> list[SliceStack]:
+    """Reads all cases; calls `progress` with each when it has been read."""
     stacks = []
     for one in files:
-        stacks.append(load_case(one, config))
-        progress(one.case_id)
+        loaded = load_case(one, config)
+        stacks.append(loaded.stack)
+        progress(loaded)
     return stacks
 
 

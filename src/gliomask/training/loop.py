@@ -136,11 +136,11 @@ class _Run:
     def _resume(self) -> None:
         saved = Checkpoint.load(self.checkpoint_path)
         saved.refuse_other(self.checkpoint_path, self.config.model_dump(mode="json"), self.cases, keras.backend.backend())
-        try:
-            _assign(self.trainee.variables, saved.weights)
-            _assign(self.trainee.optimizer.variables, saved.optimiser)
-        except ValueError as error:
-            raise UsageError(f"{self.checkpoint_path} does not fit Keras {keras.__version__} ({error}). Go on with the version that made it.") from error
+        variables, optimiser = self.trainee.variables, self.trainee.optimizer.variables
+        parts = {"weights": variables, "optimiser": optimiser, "best": variables, "statistics": self._statistics()}
+        saved.refuse_misfits(self.checkpoint_path, {kind: [tuple(variable.shape) for variable in part] for kind, part in parts.items()})
+        _assign(variables, saved.weights)
+        _assign(optimiser, saved.optimiser)
         self.history, self.best, self.statistics = saved.history, saved.best, [mean.copy() for mean in saved.statistics]
 
     def epoch(self, epoch: int, on_step: OnStep | None) -> None:

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+from collections.abc import Mapping
+from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import keras
+from pydantic import BaseModel, Field
 
 from gliomask import __version__
-from gliomask.errors import CaseError, UsageError
-from gliomask.files.json import read_json
+from gliomask.errors import CaseError, FileFormatError, UsageError
+from gliomask.files.json import read_json_as, to_json
 from gliomask.files.paths import as_given
+from gliomask.flag import Flag
 from gliomask.io.brats import CaseFiles, find_cases
 from gliomask.io.nifti import write_bytes
 from gliomask.models.files import SPEC_NAME
 from gliomask.processors import thread_count
+from gliomask.sampling import SliceStack
 from gliomask.training.backend import accelerator
 from gliomask.training.checkpoint import Checkpoint
 from gliomask.training.config import TrainConfig
 from gliomask.training.curve import draw_learning_curve
-from gliomask.training.dataset import load_cases
+from gliomask.training.dataset import Loaded, load_cases
+from gliomask.training.examine import fingerprint, refuse_examinations_twice, refuse_flagged, refuse_held_out_twice, refuse_unknown_weights
 from gliomask.training.folds import read_folds, set_aside, split
 from gliomask.training.lock import locked
 from gliomask.training.loop import CHECKPOINT_NAME, Step, Trained, finished, train
@@ -69,18 +74,30 @@ class Summary:
 
 
 def run_training(
-    data: Path, folder: Path, config: TrainConfig, fold_table: Path | None, fold: int | None, display: Display, start: Path | None = None
+    data: Path,
+    folder: Path,
+    config: TrainConfig,
+    fold_table: Path | None,
+    fold: int | None,
+    display: Display,
+    start: Path | None = None,
+    *,
+    strict: bool = False,
 ) -> Summary:
     """Trains on the labelled cases below `data`; leaves checkpoint.npz, log.csv, curve.png, weights.npz and train_run.json in `folder`.
 
     A folder that holds a checkpoint of the same training goes on from there; one whose training has finished is left as it is. `start`
-    is a run folder or model folder whose weights a new training begins with; what those were trained on goes into the record.
+    is a run folder or model folder whose weights a new training begins with; what those were trained on goes into the record. Cases are
+    checked as `segment` checks them: what looks wrong is told and recorded, or with `strict` refused before the first epoch.
 
     Raises:
-        UsageError: a fold without a table, or the other way round, the folder belongs to another training, or one runs in it now.
-        CaseError: no labelled case, or a case without reference.
+        UsageError: a fold without a table, or the other way round, the folder belongs to another training, one runs in it now, or `case_weights`
+            names a case that is not there.
+        CaseError: no labelled case, a case without reference or without a bare brain, or one examination under two names.
+        QualityError: a case looks wrong and `strict` is set.
     """
     chosen, held_out = _choose_cases(data, fold_table, fold)
+    refuse_unknown_weights(config.case_weights, [*chosen, *held_out])
     training, validation = set_aside(chosen, config.validation_share, config.seed)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file. Give a folder for the run.")
@@ -97,8 +114,13 @@ def run_training(
         if len(training) < FEW_CASES:
             display.note(f"Training on {len(training)} cases: enough to try things out, too few for weights to be relied on.")
         origin = _origin(start, held_out)
-        trained = _train(training, validation, folder, config, display, start)
-        _write_record(folder, config, trained, {"training": training, "validation": validation, "held_out": held_out}, fold, origin)
+        refuse_held_out_twice(chosen, held_out)
+        examined = _Examined(display, len(chosen))
+        stacks = [load_cases(cases, config, examined.read) for cases in (training, validation)]
+        examined.refuse(strict=strict)
+        trained = _train(stacks[0], stacks[1], folder, config, display, start)
+        cases = {"training": training, "validation": validation, "held_out": held_out}
+        _write_record(folder, config, trained, cases, fold, origin, examined.flags)
         return _summary(folder, trained.history)
 
 
@@ -118,51 +140,110 @@ def _earlier_history(folder: Path, config: TrainConfig, training: list[CaseFiles
     return []
 
 
+class _Earlier(BaseModel):
+    """The training that another one began with."""
+
+    cases: tuple[str, ...]
+
+
+class _SeenBy(BaseModel):
+    """What weights have seen, as the record of a run or the `training` of a model file says."""
+
+    cases: tuple[str, ...] = ()
+    training_cases: tuple[str, ...] = ()
+    validation_cases: tuple[str, ...] = ()
+    started_from: _Earlier | None = None
+    patches: Annotated[int, Field(ge=0)] | None = None
+    hours: Annotated[float, Field(ge=0)] | None = None
+
+
+class _OfModel(BaseModel):
+    """The part of a model file that is needed here."""
+
+    training: _SeenBy
+
+
+def _seen_by(path: Path) -> _SeenBy:
+    """Reads what weights have seen. Raises FileFormatError where the file does not say it."""
+    if path.name == SPEC_NAME:
+        seen_by = read_json_as(path, _OfModel, "a model file that says what its weights were trained on").training
+    else:
+        seen_by = read_json_as(path, _SeenBy, "the record of a training")
+    if not (seen_by.cases or seen_by.training_cases):
+        raise FileFormatError(f"{path}: does not say what its weights were trained on. Start from another training.")
+    return seen_by
+
+
 def _origin(start: Path | None, held_out: list[CaseFiles]) -> dict[str, Any] | None:
     """What the weights that a training begins with were trained on.
 
     Raises:
         UsageError: they have seen a case that is held out now, or there is no record of what they have seen.
+        FileFormatError: the record is none.
     """
     if start is None:
         return None
     for name in (RECORD_NAME, SPEC_NAME):
         if (start / name).is_file():
-            record = read_json(start / name)
-            record = record.get("training", record)
+            seen_by = _seen_by(start / name)
             break
     else:
         raise UsageError(f"{start}: neither {RECORD_NAME} nor {SPEC_NAME} says what its weights were trained on. Give a run folder or a model folder.")
-    seen = set(record.get("training_cases", record.get("cases", []))) | set(record.get("validation_cases", []))
-    seen |= set((record.get("started_from") or {}).get("cases", []))
+    seen = {*seen_by.cases, *seen_by.training_cases, *seen_by.validation_cases}
+    seen |= set() if seen_by.started_from is None else set(seen_by.started_from.cases)
     leaked = sorted(seen & {case.case_id for case in held_out})
     if leaked:
         raise UsageError(f"{start}: its weights were trained on cases that are held out here: {', '.join(leaked[:5])}. Start from another training.")
-    return {"name": as_given(start).name, "cases": sorted(seen), "patches": record.get("patches"), "hours": record.get("hours")}
+    return {"name": as_given(start).name, "cases": sorted(seen), "patches": seen_by.patches, "hours": seen_by.hours}
 
 
-def _train(training: list[CaseFiles], validation: list[CaseFiles], folder: Path, config: TrainConfig, display: Display, start: Path | None) -> Trained:
-    """Reads the cases, trains, writes the weights."""
-    count = len(training) + len(validation)
-    done: list[str] = []
+class _Examined:
+    """What was seen of the cases while they were read."""
 
-    def read(case_id: str) -> None:
-        done.append(case_id)
-        display.read(case_id, len(done), count)
+    def __init__(self, display: Display, count: int) -> None:
+        self.display, self.count = display, count
+        self.flags: dict[str, tuple[Flag, ...]] = {}
+        self.fingerprints: dict[str, str] = {}
+        self.told: set[str] = set()
+
+    def read(self, loaded: Loaded) -> None:
+        """Tells a case's flags: what to do about each is said once, then only its name, since a whole cohort may have it."""
+        case_id = loaded.stack.case_id
+        self.flags[case_id] = loaded.flags
+        self.fingerprints[case_id] = fingerprint(loaded.stack)
+        for flag in loaded.flags:
+            self.display.note(f"Warning: {case_id}: {flag.message}" if flag.name not in self.told else f"Warning: {case_id}: {flag.name}")
+            self.told.add(flag.name)
+        self.display.read(case_id, len(self.flags), self.count)
+
+    def refuse(self, *, strict: bool) -> None:
+        """Raises what `refuse_examinations_twice` and, where `strict` is set, `refuse_flagged` raise."""
+        refuse_examinations_twice(self.fingerprints)
+        if strict:
+            refuse_flagged(self.flags)
+
+
+def _train(training: list[SliceStack], validation: list[SliceStack], folder: Path, config: TrainConfig, display: Display, start: Path | None) -> Trained:
+    """Trains, writes the weights."""
 
     def epoch(history: list[dict[str, float]]) -> None:
         write_bytes(folder / "log.csv", _table(history))
         draw_learning_curve(history, folder / "curve.png")
         display.epoch(history)
 
-    stacks = load_cases(training, config, read)
-    trained = train(stacks, load_cases(validation, config, read), config, folder, display.step, epoch, start)
+    trained = train(training, validation, config, folder, display.step, epoch, start)
     save_weights(folder / WEIGHTS_NAME, trained.model)
     return trained
 
 
 def _write_record(
-    folder: Path, config: TrainConfig, trained: Trained, cases: dict[str, list[CaseFiles]], fold: int | None, origin: dict[str, Any] | None
+    folder: Path,
+    config: TrainConfig,
+    trained: Trained,
+    cases: dict[str, list[CaseFiles]],
+    fold: int | None,
+    origin: dict[str, Any] | None,
+    flags: Mapping[str, Ordered[Flag]],
 ) -> None:
     record = {
         "gliomask": __version__,
@@ -174,10 +255,11 @@ def _write_record(
         "fold": fold,
         "started_from": origin,
         **{f"{use}_cases": [case.case_id for case in chosen] for use, chosen in cases.items()},
+        "quality_flags": {case_id: [flag.fields() for flag in found] for case_id, found in flags.items() if found},
         "patches": trained.patches,
         "hours": round(_summary(folder, trained.history).hours, 3),
     }
-    write_bytes(folder / RECORD_NAME, (json.dumps(record, indent=1) + "\n").encode())
+    write_bytes(folder / RECORD_NAME, to_json(record))
 
 
 def _summary(folder: Path, history: list[dict[str, float]]) -> Summary:

@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomask.errors import UsageError
-from gliomask.training.npz import read_arrays, write_arrays
+from gliomask.files.atomic import write_bytes
+from gliomask.files.npz import pack_npz, read_npz
+from gliomask.models.content import MAX_BYTES
 
 WEIGHTS_NAME = "weights.npz"
 """Of the file of weights, in run folders and model folders alike."""
@@ -18,7 +20,7 @@ WEIGHTS_NAME = "weights.npz"
 
 def save_weights(path: Path, model: keras.Model) -> None:
     """Writes a model's weights as an `.npz` of plain arrays, named after its variables."""
-    write_arrays(path, {variable.path: np.asarray(variable) for variable in model.variables})
+    write_bytes(path, pack_npz({variable.path: np.asarray(variable) for variable in model.variables}))
 
 
 def load_weights(path: Path, model: keras.Model, *, widen: bool = False) -> None:
@@ -35,7 +37,7 @@ def load_weights(path: Path, model: keras.Model, *, widen: bool = False) -> None
         FileFormatError: the file cannot be read.
         UsageError: the file lacks a variable of the model, or one has another shape.
     """
-    arrays = read_arrays(path)
+    arrays = read_npz(path, "a file of weights", MAX_BYTES[WEIGHTS_NAME])
     for variable in model.variables:
         shape = tuple(variable.shape)
         found = arrays.get(variable.path)
