@@ -54,7 +54,7 @@ def made(tmp_path_factory):
     output, work = root / "derivatives" / "gliomask", base / "work"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gliomask.segmentation.segmenter.load_model", lambda name: model_by_hand())
-        patch.setattr("gliomask.preprocess.raw.route.prepare_examination", lambda examination, settings, tell: prepared)
+        patch.setattr("gliomask.preprocess.raw.route.prepare_examination", lambda examination, settings, progress: prepared)
         participant = app(root, output, "participant", "-w", work, "--probseg", "--uncertainty", "--space", "flair")
         group = app(root, output, "group")
     return SimpleNamespace(root=root, output=output, work=work, raw=prepared, participant=participant, group=group)
@@ -254,7 +254,7 @@ def test_what_is_done_is_kept_replaced_or_refused(small, capsys):
     assert "sub-01 is done already (1 of 2 are). Give --resume" in capsys.readouterr().err
     assert not (small.output / "sub-02").exists()
     assert app(*arguments, "--resume") == 0
-    assert "sub-01: finished by an earlier run" in capsys.readouterr().out
+    assert "sub-01: kept, finished by an earlier run" in capsys.readouterr().out
     assert label_map.stat().st_mtime_ns == before
     assert app(*arguments, "--resume", "--probseg") == 2
     assert "was finished earlier with other probseg" in capsys.readouterr().err

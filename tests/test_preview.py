@@ -10,8 +10,10 @@ from PIL import Image
 from gliomask.case import Case
 from gliomask.colours import PALETTE
 from gliomask.errors import GeometryError
+from gliomask.flag import Flag
 from gliomask.geometry import Geometry
-from gliomask.labels import Label
+from gliomask.labels import Label, Region
+from gliomask.quality import Estimate
 from gliomask.report import preview, sections
 from gliomask.report.sections import AXIAL, CORONAL, SAGITTAL, Box
 from gliomask.sequences import PAPER_ORDER, Sequence
@@ -122,17 +124,49 @@ def has_colour(picture: np.ndarray, label: Label) -> bool:
     return bool((picture == PALETTE.labels[label]).all(axis=2).any())
 
 
-def test_every_panel_shows_every_label_and_the_legend_too(tmp_path, tiny_case):
+def test_every_panel_but_the_plain_one_shows_every_label_and_the_legend_too(tmp_path, tiny_case):
     path = tmp_path / "tiny.png"
     preview.draw_preview(tiny_case, tiny_labels(), path, title="a model")
     picture = np.asarray(Image.open(path))
-    assert picture.shape[1] == 2 * preview.MARGIN + 4 * preview.PANEL_WIDTH + 3 * preview.GAP
+    assert picture.shape[1] == 2 * preview.MARGIN + 5 * preview.PANEL_WIDTH + 4 * preview.GAP
     for label in PALETTE.labels:
         for row in range(2):
-            for column in range(4):
-                assert has_colour(panel(picture, row, column), label), (label, row, column)
+            shown = [has_colour(panel(picture, row, column), label) for column in range(5)]
+            assert shown == [False, True, True, True, True], (label, row)
         assert has_colour(picture[-preview.LEGEND :], label)
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.png"]
+
+
+PRESENT = [
+    (set(Sequence), 5, 5),
+    ({Sequence.T1CE, Sequence.T2, Sequence.FLAIR}, 5, 5),
+    ({Sequence.T1CE, Sequence.FLAIR}, 4, 5),
+    ({Sequence.FLAIR, Sequence.T2}, 4, 4),
+    ({Sequence.FLAIR}, 2, 4),
+    ({Sequence.T1CE}, 2, 4),
+]
+
+
+@pytest.mark.parametrize(("present", "above", "below"), PRESENT)
+def test_missing_sequences_take_no_room(tiny_case, present, above, below):
+    rows = preview.panels_for(present)
+    assert [len(row) for row in rows] == [above, below]
+    for row in rows:
+        assert {shown.sequence for shown in row} <= present
+        assert not row[0].labels, "each row begins with the scan by itself"
+        assert [one for one in row if one.labels] == list(dict.fromkeys(one for one in row if one.labels)), "none is shown twice"
+    assert {shown.sequence for shown in rows[0] if shown.labels} == present
+    volumes = {sequence: tiny_case.volumes[sequence] for sequence in present}
+    case = Case("tiny", volumes, tiny_case.geometry, without=frozenset(Sequence) - present)
+    picture = preview.preview_picture(case, tiny_labels())
+    columns = max(4, above, below)
+    assert picture.width == 2 * preview.MARGIN + columns * preview.PANEL_WIDTH + (columns - 1) * preview.GAP
+
+
+def test_without_tumour_no_section_is_shown_twice():
+    for row in preview.panels_for(set(Sequence), tumour=False):
+        assert all(shown.labels for shown in row)
+        assert len(set(row)) == len(row) == 4
 
 
 def test_labels_stay_where_they_are_drawn_whatever_the_axes_of_the_file(tiny_case):
@@ -148,7 +182,7 @@ def test_labels_stay_where_they_are_drawn_whatever_the_axes_of_the_file(tiny_cas
 def test_tumour_on_the_patients_left_is_on_the_right_of_the_picture(tiny_case):
     """In `tiny_labels` the lump lies beyond the middle of I, which grows to the left."""
     assert tiny_case.geometry.orientation == "LPS"
-    axial = panel(np.asarray(preview.preview_picture(tiny_case, tiny_labels())), 0, 0)
+    axial = panel(np.asarray(preview.preview_picture(tiny_case, tiny_labels())), 0, 1)
     column, _ = centre_of(axial, Label.ENHANCING)
     assert column > preview.PANEL_WIDTH / 2 + 10
 
@@ -161,7 +195,7 @@ def test_panels_hold_the_sequence_they_name(tiny_case):
     plain = np.asarray(preview.preview_picture(Case("a", volumes, tiny_case.geometry), empty))
     ramped = np.asarray(preview.preview_picture(Case("a", {**volumes, Sequence.T1CE: ramp}, tiny_case.geometry), empty))
     changed = [[not np.array_equal(panel(plain, r, c), panel(ramped, r, c)) for c in range(4)] for r in range(2)]
-    assert changed == [[False, True, False, False], [True, False, True, False]]
+    assert changed == [[True, False, False, False], [True, False, True, False]]
 
 
 def test_no_tumour_is_said_and_the_middle_shown(tiny_case):
@@ -171,14 +205,64 @@ def test_no_tumour_is_said_and_the_middle_shown(tiny_case):
     assert picture[preview.HEADER : -preview.LEGEND].max() > 200
 
 
+def flag(name: str, message: str) -> Flag:
+    return Flag(name, message, 0.0, 1.0)
+
+
 def test_flags_are_shown_in_lines_that_fit(tiny_case):
     plain = preview.preview_picture(tiny_case, tiny_labels())
-    flagged = preview.preview_picture(tiny_case, tiny_labels(), flags=("The skull may still be on.", "word " * 80))
-    lines = (flagged.height - plain.height) / preview.FLAG_LINE
+    flags = (flag("skull_on", "The skull may still be on."), flag("not_1mm", "word " * 100))
+    flagged = preview.preview_picture(tiny_case, tiny_labels(), flags=flags)
+    lines = (flagged.height - plain.height - preview.BELOW_FLAGS) / preview.FLAG_LINE
     assert lines == 4, "one line, and three for the long one"
     top = np.asarray(flagged)[preview.HEADER - 10 : preview.HEADER + 3 * preview.FLAG_LINE]
     assert (top == preview.WARNING).all(axis=2).any()
     assert (top[:, -preview.MARGIN :] == preview.BACKGROUND).all()
+
+
+def warning_share(picture: Image.Image, rows: slice) -> float:
+    return float((np.asarray(picture)[rows] == preview.WARNING).all(axis=2).mean())
+
+
+def test_a_doubt_about_the_result_stands_above_everything_else(tiny_case):
+    """A band at the top, and volumes that are not written as if they were sure; other flags have neither."""
+    band, legend = slice(preview.HEADER, preview.HEADER + preview.LARGE), slice(-preview.LEGEND, None)
+    skull, doubt = flag("skull_on", "The skull may still be on."), flag("doubtful", "The network doubts its own answer.")
+    flagged = preview.preview_picture(tiny_case, tiny_labels(), flags=(skull,))
+    doubted = preview.preview_picture(tiny_case, tiny_labels(), flags=(skull, doubt))
+    assert warning_share(flagged, band) < 0.1
+    assert warning_share(flagged, legend) == 0
+    assert warning_share(doubted, band) > 0.5
+    assert warning_share(doubted, legend) > 0
+    first = preview.preview_picture(tiny_case, tiny_labels(), flags=(doubt, skull))
+    assert np.array_equal(np.asarray(first), np.asarray(doubted)), "the doubt is told first, wherever it stands"
+
+
+def test_expected_dice_stands_beside_the_volumes(tiny_case):
+    plain = np.asarray(preview.preview_picture(tiny_case, tiny_labels()))
+    estimates = {Region.WT: Estimate(0.94, 0.88, 0.98)}
+    told = np.asarray(preview.preview_picture(tiny_case, tiny_labels(), estimates=estimates))
+    changed = np.argwhere((plain != told).any(axis=2))
+    assert changed.size
+    assert changed[:, 0].min() > plain.shape[0] - preview.LEGEND
+    assert changed[:, 1].min() > plain.shape[1] / 2
+
+
+def test_letters_and_bar_say_where_up_is_and_how_long_5_cm_are():
+    """A dark scan: what is bright in its panel are letters and the bar, which has its length in the picture's scale."""
+    shape = (160, 200, 150)
+    dark = np.zeros(shape, np.float32)
+    dark[shape[0] // 2] = 0.001
+    dark[0, 0, 0] = 1
+    volumes = {Sequence.FLAIR: dark}
+    case = Case("full", volumes, Geometry(shape, np.diag([-1.0, -1, 1, 1])), without=frozenset(Sequence) - {Sequence.FLAIR})
+    views = preview.Views.of(case, np.zeros(shape, np.uint8), preview.PANEL_WIDTH, preview.MAX_PANEL_HEIGHT)
+    drawn = np.asarray(preview._panel(views, preview.Shown(AXIAL, Sequence.FLAIR), 400))
+    bar = drawn[400 - 14, :, 0] == preview.TEXT[0]
+    assert bar.sum() == pytest.approx(50 * views.box.pixels_per_mm, abs=2)
+    middle = slice(preview.PANEL_WIDTH // 2 - 20, preview.PANEL_WIDTH // 2 + 20)
+    for rows in (slice(0, 40), slice(360, 400)):
+        assert (drawn[rows, middle, 0] > 200).any(), "a letter at the top and at the bottom"
 
 
 def test_long_names_are_shortened(tiny_case):
@@ -198,7 +282,7 @@ def test_awkward_grids_are_drawn(shape, spacing_mm):
     label_map = np.zeros(shape, np.uint8)
     label_map[tuple(n // 2 for n in shape)] = Label.ENHANCING
     picture = np.asarray(preview.preview_picture(case, label_map))
-    red, blue = panel(picture, 0, 0)[..., 0].astype(int), panel(picture, 0, 0)[..., 2].astype(int)
+    red, blue = (panel(picture, 0, 1)[..., channel].astype(int) for channel in (0, 2))
     assert (blue > red + 40).any(), "one voxel of half a millimetre is seen"
     assert picture.shape[0] <= 2 * preview.MAX_PANEL_HEIGHT + preview.HEADER + preview.LEGEND + 2 * preview.GAP
 

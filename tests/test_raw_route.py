@@ -1,6 +1,7 @@
 import copy
 import hashlib
 import json
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -65,9 +66,32 @@ def told():
     return []
 
 
+class Told(logging.Handler):
+    """Keeps the text of messages."""
+
+    def __init__(self, lines):
+        super().__init__(logging.DEBUG)
+        self.lines = lines
+
+    def emit(self, record):
+        self.lines.append((record.levelno, record.getMessage()))
+
+
 @pytest.fixture(scope="module")
-def prepared(moved, told):
-    return prepare_examination(moved[0], tell=told.append)
+def steps_done():
+    return []
+
+
+@pytest.fixture(scope="module")
+def prepared(moved, told, steps_done):
+    logger, handler = logging.getLogger("gliomask"), Told(told)
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        return prepare_examination(moved[0], progress=lambda done, total: steps_done.append((done, total)))
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
 
 
 def brain_points(head):
@@ -100,9 +124,16 @@ def test_the_case_lies_in_the_frame_and_is_bare(prepared):
         assert (volume[~prepared.case.brain_mask] == 0).all()
 
 
-def test_every_step_is_told_and_measured(prepared, told):
+def test_every_step_is_told_in_words_and_measured_for_those_who_ask(prepared, told, steps_done):
+    assert steps_done == [(n, 6) for n in range(1, 7)]
+    words = [line for level, line in told if level == logging.INFO]
     assert [step.name for step in prepared.steps] == ["reference", "frame", "coregister", "coregister", "coregister", "mask"]
-    assert len(told) == len(prepared.steps)
+    assert words[0].startswith("  T1ce: the others are brought to it")
+    assert "brought to BraTS space" in words[1]
+    assert all("brought to T1ce (turned by" in line and line.endswith("the fit is good).") for line in words[2:5])
+    assert words[5].startswith("  Brain: found")
+    assert not any("mutual information" in line for line in words)
+    assert sum("mutual information nats" in line for level, line in told if level == logging.DEBUG) == 4
     assert prepared.reference == Sequence.T1CE
     assert all(step.measured["gain_over_displaced"] > 1.15 for step in prepared.steps if step.name in ("frame", "coregister"))
 
@@ -299,13 +330,13 @@ def hashes(folder):
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if not path.name.endswith("_run.json")}
 
 
-def test_prepared_scans_go_straight_through_to_the_byte(segmenter, tiny_brats_folder, tmp_path):
+def test_prepared_scans_go_straight_through_to_the_byte(segmenter, tiny_brats_folder, tmp_path, caplog):
     (files,) = find_cases(tiny_brats_folder)
     segment_to_files(segmenter, FileSource(files), CaseLayout.of(tmp_path / "before", files.case_id), WRITING)
-    lines = []
-    segment_to_files(segmenter, FileSource(files), CaseLayout.of(tmp_path / "now", files.case_id), WRITING, tell=lines.append)
+    caplog.set_level(logging.INFO, "gliomask")
+    segment_to_files(segmenter, FileSource(files), CaseLayout.of(tmp_path / "now", files.case_id), WRITING)
     assert hashes(tmp_path / "before") == hashes(tmp_path / "now")
-    assert lines == []
+    assert caplog.messages == []
 
 
 @pytest.fixture
@@ -322,7 +353,7 @@ def small(tiny_case):
 
 @pytest.fixture
 def raw_files(tmp_path, small, monkeypatch):
-    monkeypatch.setattr("gliomask.preprocess.raw.route.prepare_examination", lambda examination, settings, tell: small)
+    monkeypatch.setattr("gliomask.preprocess.raw.route.prepare_examination", lambda examination, settings, progress: small)
     folder = tmp_path / "scanner"
     folder.mkdir()
     for sequence, scan in small.examination.scans.items():
@@ -345,12 +376,12 @@ def test_bare_brains_on_two_grids_are_refused_unless_it_is_said(segmenter, tiny_
         segment_to_files(segmenter, FileSource(files), CaseLayout.of(tmp_path / "out", "tiny"), WRITING)
 
 
-def test_results_of_raw_scans_lie_in_the_scanners_grids(segmenter, raw_files, tmp_path, small):
+def test_results_of_raw_scans_lie_in_the_scanners_grids(segmenter, raw_files, tmp_path, small, caplog):
     results = CaseLayout.of(tmp_path / "out", "tiny")
-    lines = []
+    caplog.set_level(logging.INFO, "gliomask")
     delivery = replace(WRITING, spaces=(Sequence.FLAIR,), keep_images=True)
-    result = segment_to_files(segmenter, FileSource(raw_files), results, delivery, tell=lines.append)
-    assert lines[0].startswith("tiny: the sequences lie on different grids, skull on: taking the raw route")
+    result = segment_to_files(segmenter, FileSource(raw_files), results, delivery)
+    assert caplog.messages[0].startswith("tiny: the sequences lie on different grids, skull on, so the scans are registered")
     for name, sequence in (("tiny_seg.nii.gz", Sequence.T1CE), ("tiny_space-flair_seg.nii.gz", Sequence.FLAIR)):
         written = read_volume(tmp_path / "out" / name)
         assert written.geometry.same_grid(read_volume(raw_files.sequences[sequence]).geometry)
@@ -390,7 +421,7 @@ def test_a_cohort_takes_raw_and_prepared_cases(segmenter, raw_files, tiny_brats_
 def test_a_finished_raw_case_is_kept_and_another_way_is_refused(segmenter, raw_files, tmp_path):
     writing = WRITING
     segment_cohort(segmenter, [raw_files], tmp_path / "out", writing)
-    again = segment_cohort(segmenter, [raw_files], tmp_path / "out", writing, tell=lambda line: pytest.fail("nothing is left to do"), resume=True)
+    again = segment_cohort(segmenter, [raw_files], tmp_path / "out", writing, progress=lambda done, total: pytest.fail("nothing is left to do"), resume=True)
     assert [row.message for row in again.rows] == [KEPT]
     # One number: that of the grid in which the label map is delivered.
     table = json.loads((tmp_path / "out" / "tiny_volumes.json").read_text())
@@ -423,7 +454,7 @@ def test_an_impossible_header_is_refused_by_its_file(segmenter, raw_files, tmp_p
 def test_the_command_takes_the_raw_route_and_says_so(fake_model, raw_files, tmp_path, capsys):
     arguments = [word for sequence, path in raw_files.sequences.items() for word in (f"--{sequence.value}", str(path))]
     assert run(["segment", *arguments, "-o", str(tmp_path / "out"), "--space", "t2", "--no-preview"]) == 0
-    assert "taking the raw route" in capsys.readouterr().out
+    assert "so the scans are registered to BraTS space first" in capsys.readouterr().err
     assert (tmp_path / "out" / "case_space-t2_seg.nii.gz").exists()
     assert run(["segment", *arguments, "-o", str(tmp_path / "none"), "--raw", "never", "--no-preview"]) == 3
     assert run(["segment", *arguments, "-o", str(tmp_path / "none"), "--space", "adc"]) == 2

@@ -288,7 +288,7 @@ def test_the_bar_is_as_long_as_it_says():
     views = Views.of(make_tiny_case(), tiny_labels(), 500, 500)
     for plane in PLANES:
         panel = np.asarray(pictures.draw_views(views, plane)[0][1])
-        row = panel[-12 - pictures.BAR // 2, pictures.PANEL_WIDTH // 2 + 20 :]  # right of the letter at the bottom
+        row = panel[-15, pictures.PANEL_WIDTH // 2 + 20 :]  # right of the letter at the bottom
         bright = np.flatnonzero((row == pictures.TEXT).all(axis=1))
         assert len(bright) == pytest.approx(5 * views.box.pixels_per_mm, abs=2)
 

@@ -9,6 +9,7 @@ Names are loaded when they are first used: importing the package costs nothing a
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from gliomask.sequences import Sequence
 
 __version__ = "0.1.0"
+
+# Quiet unless a program that uses the library asks for its messages: logging.getLogger("gliomask").
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOMES = {
     "Case": "case",

@@ -15,13 +15,13 @@ from gliomask.files.lock import awaited
 from gliomask.files.tables import read_table, to_tsv
 from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles
+from gliomask.progress import Progress
 from gliomask.results.layout import CaseLayout
 from gliomask.results.record import RunRecord
 from gliomask.results.resume import earlier_record
 from gliomask.results.row import CaseRow, flag_names, measured_columns
 from gliomask.segmentation.cases import Done, Failed, Kept, Result, refuse_places, segment_case, wanted
 from gliomask.segmentation.options import Delivery
-from gliomask.segmentation.run import Progress, Tell
 from gliomask.segmentation.segmenter import Segmenter
 from gliomask.segmentation.source import FileSource
 
@@ -45,7 +45,6 @@ def segment_cohort(
     delivery: Delivery,
     on_row: Callable[[CaseRow], None] = lambda row: None,
     progress: Progress = lambda done, total: None,
-    tell: Tell = lambda line: None,
     resume: bool = False,
 ) -> CohortResult:
     """Segments cases into one folder and writes `cohort.tsv` after each, a row per case.
@@ -57,7 +56,6 @@ def segment_cohort(
         delivery: what to write.
         on_row: called as each case ends.
         progress: within the case at work.
-        tell: called with lines of text within a case.
         resume: keep the cases that an earlier run has finished; what it left of others is replaced.
     """
     rows: list[CaseRow] = []
@@ -67,7 +65,7 @@ def segment_cohort(
     nifti.make_folder(output)
     for files in cases:
         if isinstance(files, CaseFiles):
-            result = segment_case(segmenter, FileSource(files), output, delivery, resume=resume, progress=progress, tell=tell)
+            result = segment_case(segmenter, FileSource(files), output, delivery, resume=resume, progress=progress)
         else:
             result = Failed(files[0], files[1], 0.0)
         if isinstance(result, Failed):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from gliomask.arrays import LabelMap
 from gliomask.flag import Flag
+from gliomask.in_words import dice_with_interval
 from gliomask.labels import Region
 from gliomask.quality import Estimate
 
@@ -38,7 +39,7 @@ def doubtful(estimates: Mapping[Region, Estimate]) -> tuple[Flag, ...]:
     low = {region: found for region, found in estimates.items() if found.dice < DOUBTFUL_DICE[region]}
     if not low:
         return ()
-    words = ", ".join(f"{region.title} {found.dice:.2f} ({found.low:.2f} to {found.high:.2f})" for region, found in low.items())
+    words = ", ".join(f"{region.title} {dice_with_interval(found.dice, found.low, found.high)}" for region, found in low.items())
     message = (
         f"The network doubts its own answer. Dice to be expected: {words}. Look at the result with care, and at whether the scans are what they should be."
     )
@@ -91,3 +92,17 @@ def nothing_found(label_map: LabelMap) -> tuple[Flag, ...]:
     if label_map.any():
         return ()
     return (Flag("nothing_found", "No tumour was found. The networks were trained on patients who all have one: look at the scans.", 0.0, 1.0),)
+
+
+DOUBTS = ("nothing_found", "doubtful")
+"""Flags that question the result as a whole, the gravest first: whoever looks at it has to see them before any number."""
+
+
+def doubts_first(flags: Iterable[Flag]) -> tuple[Flag, ...]:
+    """Returns flags in the order in which they are told: those that question the result as a whole, then the others as they came."""
+    return tuple(sorted(flags, key=lambda flag: DOUBTS.index(flag.name) if flag.name in DOUBTS else len(DOUBTS)))
+
+
+def doubted(flags: Iterable[Flag]) -> bool:
+    """Returns True where a flag questions the result as a whole."""
+    return any(flag.name in DOUBTS for flag in flags)

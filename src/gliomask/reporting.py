@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gliomask.arrays import LabelMap, Mask
+from gliomask.arrays import LabelMap, Mask, Volume
 from gliomask.errors import CaseError, GeometryError, GliomaskError, InputError, UsageError
 from gliomask.files.hashing import sha256_of
 from gliomask.geometry import Geometry
@@ -108,7 +108,7 @@ def write_report(label_map: Path, reporting: Reporting, *, scans: Path | None = 
         hashes = {sequence.value: str(path) for sequence, path in case.sources.items()}
         found = {str(path): sha256_of(path) for path in files.paths()}
         origin = provenance({"inputs": found, "sequences": hashes}, result.file)
-    report = case_report(case, result.values, origin)
+    report = case_report(case, result.values, origin, uncertainty=_uncertainty(result, case.geometry))
     return _write(paths, report)
 
 
@@ -130,7 +130,22 @@ def _report_in_frame(result: _Result) -> Rendered:
     case = read_case(CaseFiles(result.case_id, images, None, result.labels, without=without))
     if not case.geometry.same_grid(geometry):
         raise GeometryError(f"{kept.label_map_in(FRAME)}: lies on another grid ({geometry}) than the scans beside it ({case.geometry}). Segment again.")
-    return case_report(case, values, result.origin, notes=(IN_BRATS_SPACE,))
+    return case_report(case, values, result.origin, notes=(IN_BRATS_SPACE,), uncertainty=_uncertainty(result, case.geometry))
+
+
+def _uncertainty(result: _Result, grid: Geometry) -> Volume | None:
+    """The map of uncertainty, where the run wrote one and it is still there.
+
+    Raises:
+        GeometryError: it lies on another grid than the scans.
+    """
+    path = CaseLayout(result.path).uncertainty
+    if result.record is None or not result.record.options.get("uncertainty") or not path.is_file():
+        return None
+    read = nifti.read_volume(path)
+    if not read.geometry.same_grid(grid):
+        raise GeometryError(f"{path}: lies on another grid ({read.geometry}) than the scans ({grid}). Segment again.")
+    return np.asarray(read.values, np.float32)
 
 
 def write_reports(place: Path, reporting: Reporting, *, scans: Path | None = None, output: Path | None = None) -> dict[str, list[Path] | GliomaskError]:

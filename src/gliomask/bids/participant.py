@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ from gliomask.files.atomic import temporary_folder
 from gliomask.files.hashing import sha256_of
 from gliomask.files.json import read_json
 from gliomask.io.brats import CaseFiles
+from gliomask.progress import Progress
+from gliomask.quality import entropy
 from gliomask.report.case_report import case_report
 from gliomask.report.provenance import InputFile, provenance
 from gliomask.reporting import RAW
@@ -32,9 +35,10 @@ from gliomask.results.row import CaseRow
 from gliomask.segmentation import Prediction, Segmenter
 from gliomask.segmentation.cases import Failed, segment_to_files
 from gliomask.segmentation.deliver import IN_BRATS_SPACE
-from gliomask.segmentation.run import Progress
 from gliomask.segmentation.source import FileSource
 from gliomask.sequences import Sequence
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,13 +78,9 @@ class Plan:
             )
 
 
-Tell = Callable[[str], None]
-
-
 def run_participants(
     plan: Plan,
     segmenter: Segmenter,
-    tell: Tell = lambda line: None,
     on_row: Callable[[CaseRow], None] = lambda row: None,
     progress: Progress = lambda done, total: None,
 ) -> CohortResult:
@@ -89,7 +89,6 @@ def run_participants(
     Args:
         plan: what to do.
         segmenter: the model, opened once.
-        tell: called with lines of text within a session.
         on_row: called as each session ends.
         progress: within the brain at work.
 
@@ -104,23 +103,23 @@ def run_participants(
     rows: list[CaseRow] = []
     first_error: BaseException | None = None
     for session in plan.sessions:
-        row, error = _one(plan, segmenter, session, tell, progress)
+        row, error = _one(plan, segmenter, session, progress)
         first_error = first_error or error
         rows.append(row)
         on_row(row)
     return CohortResult(tuple(rows), first_error)
 
 
-def _one(plan: Plan, segmenter: Segmenter, session: Session, tell: Tell, progress: Progress) -> tuple[CaseRow, Exception | None]:
+def _one(plan: Plan, segmenter: Segmenter, session: Session, progress: Progress) -> tuple[CaseRow, Exception | None]:
     start = time.perf_counter()
     try:
         files = session_files(plan.dataset, session, plan.filters, plan.without)
-        tell(files.describe())
+        _log.info("%s", files.describe())
         kept = _kept_row(plan, segmenter, session, files) if plan.resume else None
         if kept is not None:
             return kept
         with _work_folder(plan, session) as work:
-            row = _segment(plan, segmenter, session, files, work, tell, progress)
+            row = _segment(plan, segmenter, session, files, work, progress)
         return replace(row, seconds=round(time.perf_counter() - start, 2)), None
     except Exception as error:
         failed = row_of(Failed(session.case_id, error, round(time.perf_counter() - start, 2)))
@@ -138,7 +137,7 @@ def _work_folder(plan: Plan, session: Session) -> Iterator[Path]:
         yield folder
 
 
-def _segment(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFiles, work: Path, tell: Tell, progress: Progress) -> CaseRow:
+def _segment(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFiles, work: Path, progress: Progress) -> CaseRow:
     """Segments a session into the work folder and brings its results into the derivative dataset."""
     results = CaseLayout.of(work, session.case_id)
     earlier = read_record(plan.output, session)
@@ -146,7 +145,7 @@ def _segment(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFile
     for path in results.all():
         path.unlink(missing_ok=True)
     delivery = replace(plan.request.delivery, overwrite=True, preview=False)
-    outcome = segment_to_files(segmenter, FileSource(files), results, delivery, progress=progress, tell=tell)
+    outcome = segment_to_files(segmenter, FileSource(files), results, delivery, progress=progress)
     record = read_json(results.record)
     request = plan.request.of(segmenter, files, plan.dataset.root)
 
@@ -180,6 +179,8 @@ def _pieces(plan: Plan, session: Session, files: CaseFiles, results: CaseLayout,
 
 def _reports(plan: Plan, session: Session, derivatives: Derivatives, results: CaseLayout, result: Prediction, record: dict[str, Any]) -> Iterator[Piece]:
     label_map = InputFile("label map", derivatives.label_map_name, sha256_of(results.label_map))
-    report = case_report(result.case, result.label_map, provenance(record, label_map), notes=(IN_BRATS_SPACE,) if RAW in record else ())
+    notes = (IN_BRATS_SPACE,) if RAW in record else ()
+    unsure = entropy(result.probabilities) if plan.request.delivery.uncertainty else None
+    report = case_report(result.case, result.label_map, provenance(record, label_map), notes=notes, uncertainty=unsure)
     for form in plan.request.reports:
         yield Piece(PurePosixPath(f"{session.case_id}.{form}"), report.content(form))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from PIL import Image, ImageDraw, ImageFont
 
-from gliomask.report.pictures import HALO, QUIET, TEXT, png
+from gliomask.report.marks import HALO, QUIET, TEXT
+from gliomask.report.pictures import png
 from gliomask.report.sections import AXIAL
 from gliomask.report.views import Views
 from gliomask.segmentation import Prediction

@@ -170,18 +170,17 @@ def _group(dataset: Dataset, output: Path, sessions: list[Session], *, overwrite
 
 def _participants(plan: Plan, options: Options) -> int:
     from gliomask.bids.participant import run_participants
-    from gliomask.cli.progress import brain_progress
+    from gliomask.cli.found import show_row
+    from gliomask.cli.progress import cohort_progress
     from gliomask.segmentation import Segmenter
 
-    def tell(row: CaseRow) -> None:
-        done.append(row)
-        words = f"WT {row.wt_ml:.1f} ml, TC {row.tc_ml:.1f} ml, ET {row.et_ml:.1f} ml" if row.wt_ml is not None else row.message
-        how = row.message if row.wt_ml is not None and row.message else f"{row.status} in {row.seconds:.1f} s"
-        echo(f"[{len(done)}/{len(plan.sessions)}] {row.case}: {how}  {words}{f'  flags: {row.flags}' if row.flags else ''}", err=row.status == "failed")
+    with Segmenter(options) as segmenter, cohort_progress(len(plan.sessions)) as display:
 
-    done: list[CaseRow] = []
-    with Segmenter(options) as segmenter, brain_progress("segmenting") as progress:
-        result = run_participants(plan, segmenter, click.echo, tell, progress)
+        def show(row: CaseRow) -> None:
+            kept = row.wt_ml is not None and bool(row.message)
+            show_row(row, display.ended(kept=kept, failed=row.status == "failed"))
+
+        result = run_participants(plan, segmenter, show, display.within)
     failed = [row.case for row in result.rows if row.status == "failed"]
     echo(f"{len(result.rows) - len(failed)} of {len(result.rows)} sessions done, in {plan.output}. Research use only, not a medical device.")
     if failed:

@@ -20,13 +20,15 @@ def command(output: Path, threads: int | None, overwrite: bool) -> None:
     Example:
       gliomask demo -o demo/
     """
-    from gliomask.cli.progress import brain_progress
+    from gliomask.cli.found import show_written, volumes_table
+    from gliomask.cli.progress import work_progress
     from gliomask.demo import run_demo
+    from gliomask.in_words import dice
     from gliomask.segmentation import Options
 
-    with brain_progress("sample") as progress:
+    with work_progress("sample") as progress:
         demo = run_demo(output, Options(threads=threads), overwrite=overwrite, progress=progress)
-    echo(demo.results.volumes_tsv.read_text().rstrip())
-    agreement = ", ".join(f"{region} {score:.2f}" for region, score in demo.dice.items())
-    echo(f"Dice against the labels the synthetic patient was made from: {agreement}")
-    echo(f"Label map: {demo.results.label_map}\nPicture:   {demo.results.preview}\nResearch use only, not a medical device.")
+    echo(volumes_table(demo.result))
+    agreement = ", ".join(f"{region.value} {dice(score)}" for region, score in demo.dice.items())
+    echo(f"\nDice against the labels the synthetic patient was made from: {agreement}")
+    show_written(demo.results)

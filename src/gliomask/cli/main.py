@@ -18,8 +18,10 @@ from typing import Any
 import click
 
 from gliomask import __version__
+from gliomask.cli.hints import hint_for, nearest
+from gliomask.cli.logs import Logs, shown_logs, with_log_options
 from gliomask.cli.say import echo
-from gliomask.errors import GliomaskError, LimitError, UsageError
+from gliomask.errors import GliomaskError, LimitError, UsageError, printable
 from gliomask.files.scratch import temporary_place
 
 COMMANDS = {
@@ -69,7 +71,16 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"gliomask.cli.{cmd_name.replace('-', '_')}").command
-        return command
+        return with_log_options(command)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the command; for one that does not exist, says which it resembles."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            likely = nearest(name, COMMANDS)
+            words = f" Did you mean {' or '.join(likely)}?" if likely else " gliomask --help lists all."
+            ctx.fail(f"There is no command '{printable(name)}'.{words}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Writes the table of commands without importing any."""
@@ -155,22 +166,25 @@ def _say(text: str) -> None:
 def run(arguments: list[str], command: click.Command = gliomask) -> int:
     """Runs the command line, or one command of it, with these arguments and returns its exit code; messages go to stderr."""
     _any_letter()
-    with _signals() as interrupts, temporary_place():
-        code = _run(arguments, command)
+    with _signals() as interrupts, temporary_place(), shown_logs() as logs:
+        code = _run(arguments, with_log_options(command), logs)
     if interrupts.seen and code not in (0, INTERRUPTED):
         _say("Interrupted.")
         return INTERRUPTED
     return code
 
 
-def _run(arguments: list[str], command: click.Command) -> int:
+def _run(arguments: list[str], command: click.Command, logs: Logs) -> int:
     try:
-        result = command.main(args=arguments, standalone_mode=False)
+        result = command.main(args=arguments, standalone_mode=False, obj=logs)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
         with suppress(OSError, ValueError):
             error.show()
+        hint = hint_for(error, arguments) if isinstance(error, click.NoSuchOption) else None
+        if hint:
+            _say(f"Hint: {hint}")
         return 2
     except Terminated as stop:
         _say("Terminated.")
@@ -180,6 +194,7 @@ def _run(arguments: list[str], command: click.Command) -> int:
         return INTERRUPTED
     except GliomaskError as error:
         _say(f"Error: {error}")
+        logs.note_failure(error)
         return error.exit_code
     except MemoryError:
         _say("Error: out of memory. Give fewer threads or a smaller volume, or run on a machine with more memory.")

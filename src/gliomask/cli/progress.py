@@ -9,9 +9,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from gliomask.cli.say import echo
+from gliomask.cohort.progress import Rate, State
 from gliomask.errors import printable
+from gliomask.in_words import duration
 
 if TYPE_CHECKING:
     from gliomask.study.plan import Task
@@ -98,13 +101,89 @@ class StudyDisplay:
         self.note(f"{time.strftime('%H:%M:%S')} {task} FAILED: {message}")
 
 
+LINE_SECONDS = 20.0
+"""Where there is no terminal, a line is written so often: a log tells that the work goes on, and is still read."""
+
+
+class Lines:
+    """Progress where nobody watches a terminal: a line now and then; none at all for work of a few seconds.
+
+    Args:
+        name: of what is worked on.
+        clock: monotonic, in seconds.
+    """
+
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.name, self._clock = name, clock
+        self._start = self._last = clock()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Takes up how far the work is."""
+        now = self._clock()
+        if now - self._last < LINE_SECONDS or not 0 < done < total:
+            return
+        self._last = now
+        left = round((now - self._start) * (total - done) / done)
+        echo(f"{self.name}: {done / total:.0%} done, about {duration(left)} left", err=True)
+
+
+def work_bar(console: Console) -> Progress:
+    """A bar for work whose parts are of no interest by number: a percentage, elapsed and remaining time."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
 @contextmanager
-def brain_progress(case_id: str) -> Iterator[Callable[[int, int], None]]:
-    """Shows how much of a brain the network has seen, on a terminal; elsewhere it stays silent, for the work takes seconds."""
+def work_progress(name: str) -> Iterator[Callable[[int, int], None]]:
+    """Shows how far the work on one case is: a bar on a terminal, a line now and then elsewhere."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda done, total: None
+        yield Lines(printable(name))
         return
-    with progress_bar(console) as progress:
-        task = progress.add_task(case_id, total=None)
+    with work_bar(console) as progress:
+        task = progress.add_task(printable(name), total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+class CohortDisplay:
+    """Shows how far many cases are: on a terminal a bar with the time left, within the case at work too.
+
+    Args:
+        total: how many cases there are.
+        bar: on a terminal.
+        clock: monotonic, in seconds.
+    """
+
+    def __init__(self, total: int, bar: Progress | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = Rate(total, clock=clock)
+        self._bar, self._done = bar, 0
+        self._task = None if bar is None else bar.add_task("cases", total=total)
+
+    def within(self, done: int, total: int) -> None:
+        """Takes up how far the case at work is."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self._done + done / max(total, 1))
+
+    def ended(self, *, kept: bool, failed: bool) -> State:
+        """Takes up a case that ended; returns where the run stands."""
+        self._done += 1
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self._done)
+        return self._rate.ended(failed=failed, kept=kept)
+
+
+@contextmanager
+def cohort_progress(total: int) -> Iterator[CohortDisplay]:
+    """Shows how far many cases are for as long as the context lasts."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield CohortDisplay(total)
+        return
+    with progress_bar(console) as bar:
+        yield CohortDisplay(total, bar)

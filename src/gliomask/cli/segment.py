@@ -11,13 +11,14 @@ import click
 
 from gliomask.cli import options as shared
 from gliomask.cli.imports import import_without
+from gliomask.cli.say import echo
 from gliomask.segmentation.options import Delivery, Options
 
 if TYPE_CHECKING:
     from gliomask.errors import InputError
     from gliomask.io.brats import CaseFiles
     from gliomask.results.row import CaseRow
-    from gliomask.segmentation import Segmentation, Segmenter
+    from gliomask.segmentation import Segmenter
     from gliomask.segmentation.source import Source
     from gliomask.sequences import Sequence
 
@@ -126,7 +127,7 @@ def _profiled(wanted: bool) -> Iterator[None]:
 
     with profiling() as profile:
         yield
-        click.echo(profile.text())
+        echo(profile.text())
 
 
 def _opened(options: Options) -> Segmenter:
@@ -153,7 +154,7 @@ def _dicom(case: Path | None, series: tuple[str, ...], absent: frozenset[Sequenc
 
 
 def _cases(case: Path | None, explicit: Mapping[str, Path], absent: frozenset[Sequence], output: Path) -> list[CaseFiles | tuple[str, InputError]]:
-    from gliomask.errors import UsageError, printable
+    from gliomask.errors import UsageError
     from gliomask.io.brats import explicit_case, survey
     from gliomask.io.nifti import is_nifti_name, stem
     from gliomask.sequences import Sequence
@@ -165,7 +166,7 @@ def _cases(case: Path | None, explicit: Mapping[str, Path], absent: frozenset[Se
         return [explicit_case(name, {Sequence(key): path for key, path in explicit.items()}, without=absent)]
     found = survey(case, without=absent)
     for note in found.notes:
-        click.echo(printable(note), err=True)
+        echo(note, err=True)
     count = len(found.cases) + len(found.refused)
     if count == 1 and found.refused:
         raise next(iter(found.refused.values()))
@@ -179,59 +180,41 @@ def _segment_one(segmenter: Segmenter, source: Source, output: Path, delivery: D
 
     from gliomask.case_results import KEPT
     from gliomask.cli.dicom import headers_read
-    from gliomask.cli.progress import brain_progress
+    from gliomask.cli.found import show_found, show_written
+    from gliomask.cli.progress import work_progress
+    from gliomask.results.layout import CaseLayout
     from gliomask.segmentation.cases import Kept, segment_or_keep
 
     if source.describe():
-        click.echo(source.describe())
+        echo(source.describe())
     with ExitStack() as shown:
         headers = shown.enter_context(headers_read())
-        progress = shown.enter_context(brain_progress(source.name))
-        result = segment_or_keep(segmenter, source, output, delivery, resume=resume, progress=progress, headers=headers, tell=click.echo)
+        progress = shown.enter_context(work_progress(source.name))
+        result = segment_or_keep(segmenter, source, output, delivery, resume=resume, progress=progress, headers=headers)
     if isinstance(result, Kept):
-        click.echo(f"{result.case_id}: kept, {KEPT}")
+        echo(f"{result.case_id}: kept, {KEPT}")
         return 0
-    _tell(segmenter, result, output)
+    show_found(segmenter, result)
+    show_written(CaseLayout.of(output, result.case_id))
     return 0
-
-
-def _tell(segmenter: Segmenter, result: Segmentation, output: Path) -> None:
-    """Shows what was found."""
-    from gliomask.report.provenance import exceptions_in_words
-    from gliomask.results.layout import CaseLayout
-    from gliomask.segmentation.deliver import exceptions
-
-    layout = CaseLayout.of(output, result.case_id)
-    for flag in result.flags:
-        click.echo(f"Warning: {result.case_id}: {flag.message}", err=True)
-    if segmenter.second is not None and len(result.prediction.models) == 1:
-        name = segmenter.second.model.spec.name
-        click.echo(f"Without the second opinion of {name}, which cannot do without {', '.join(sorted(result.case.without))}.")
-    for line in exceptions_in_words(exceptions(result)):
-        click.echo(line)
-    click.echo(result.volumes.to_tsv().rstrip())
-    for region, estimate in result.estimates.items():
-        click.echo(f"Expected Dice of {region}: {estimate.dice:.2f} (80 % interval {estimate.low:.2f} to {estimate.high:.2f})")
-    click.echo(f"Written to {layout.label_map} and beside it. Research use only, not a medical device.")
 
 
 def _segment_many(segmenter: Segmenter, cases: list[CaseFiles | tuple[str, InputError]], output: Path, delivery: Delivery, resume: bool) -> int:
     from gliomask.case_results import KEPT, segment_cohort
+    from gliomask.cli.found import show_row
+    from gliomask.cli.progress import cohort_progress
 
-    def show(row: CaseRow) -> None:
-        done.append(row)
-        words = f"WT {row.wt_ml:.1f} ml, TC {row.tc_ml:.1f} ml, ET {row.et_ml:.1f} ml" if row.wt_ml is not None else row.message
-        flags = f"  flags: {row.flags}" if row.flags else ""
-        how = "kept, finished by an earlier run" if row.message == KEPT else f"{row.status} in {row.seconds:.1f} s"
-        click.echo(f"[{len(done)}/{len(cases)}] {row.case}: {how}  {words}{flags}", err=row.status == "failed")
-
-    done: list[CaseRow] = []
     for files in cases:
-        click.echo(f"{files[0]}: cannot be used, see below" if isinstance(files, tuple) else files.describe())
-    result = segment_cohort(segmenter, cases, output, delivery, show, tell=click.echo, resume=resume)
+        echo(f"{files[0]}: cannot be used, see below" if isinstance(files, tuple) else files.describe())
+    with cohort_progress(len(cases)) as display:
+
+        def show(row: CaseRow) -> None:
+            show_row(row, display.ended(kept=row.message == KEPT, failed=row.status == "failed"))
+
+        result = segment_cohort(segmenter, cases, output, delivery, show, display.within, resume=resume)
     failed = [row.case for row in result.rows if row.status == "failed"]
-    click.echo(f"{len(result.rows) - len(failed)} of {len(result.rows)} cases done; table: {output / 'cohort.tsv'}")
+    echo(f"{len(result.rows) - len(failed)} of {len(result.rows)} cases done; table: {output / 'cohort.tsv'}")
     if failed:
-        click.echo(f"Failed: {', '.join(failed)}. The table says why.", err=True)
+        echo(f"Failed: {', '.join(failed)}. The table says why.", err=True)
         return int(getattr(result.first_error, "exit_code", 1))
     return 0

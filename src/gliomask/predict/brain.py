@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
@@ -17,6 +17,7 @@ from gliomask.predict.schedule import in_order
 from gliomask.predict.sizes import Sizes
 from gliomask.predict.tiles import Fusion, PatchGrid, Predict, adjacent, box_with_halo, cut, overlapping, slabs, whole, widened, windows
 from gliomask.preprocess.channels import Prepared, Region
+from gliomask.progress import Progress
 
 InputKind = Literal["slices", "volumes"]
 PATCHES = ("whole", "adjacent", "overlapping")
@@ -119,7 +120,7 @@ def predict_brain(
     network: NetworkShape,
     plan: PatchPlan,
     predict: Predict,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
     doubts: npt.NDArray[np.float32] | None = None,
     in_flight: int = 1,
     sizes: Sizes | None = None,
@@ -156,7 +157,7 @@ def answers(
     network: NetworkShape,
     plan: PatchPlan,
     predict: Predict,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
     in_flight: int = 1,
     sizes: Sizes | None = None,
 ) -> Iterator[tuple[Region, npt.NDArray[np.float32]]]:

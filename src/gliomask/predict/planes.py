@@ -14,6 +14,7 @@ from gliomask.predict.ensemble import suspects
 from gliomask.predict.sizes import Sizes
 from gliomask.predict.tiles import Predict
 from gliomask.preprocess.channels import Prepared
+from gliomask.progress import Progress, parts
 
 
 def average_planes(
@@ -25,6 +26,7 @@ def average_planes(
     predict: Predict,
     in_flight: int = 1,
     sizes: Sizes | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> None:
     """Averages a network's views along further planes into its axial view, in place, where that gives tumour any chance.
 
@@ -41,16 +43,17 @@ def average_planes(
         predict: the network.
         in_flight: see `predict_brain`.
         sizes: see `predict_brain`.
+        progress: called with (boxes done, boxes in all), plane after plane.
     """
     suspected = suspects(probabilities) if planes else None
     if suspected is None or not suspected.any():
         return
     sizes = sizes or Sizes()
-    for plane in planes:
+    for plane, passed in zip(planes, parts(progress, (1,) * len(planes)), strict=True):
         view = along(prepared, suspected, plane)
         # The sum grows in place, in the axes of the view; every suspected voxel lies in one box of each plane.
         total = probabilities.transpose(*_axes(plane), 3)
-        for region, found in answers(view, network, plan, predict, in_flight=in_flight, sizes=sizes):
+        for region, found in answers(view, network, plan, predict, passed, in_flight, sizes):
             part = total[region]
             np.add(part, found[..., : part.shape[-1]], out=part, where=view.brain[region][..., None])
     np.divide(probabilities, np.float32(1 + len(planes)), out=probabilities, where=suspected[..., None])

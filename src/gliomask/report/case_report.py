@@ -8,17 +8,19 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from gliomask import __version__
-from gliomask.arrays import LabelMap
+from gliomask.arrays import LabelMap, Volume
 from gliomask.case import Case
 from gliomask.colours import PALETTE
+from gliomask.in_words import dice, millilitres
 from gliomask.labels import Label, Region
 from gliomask.metrics.diameters import LesionDiameters, measure_lesions
 from gliomask.metrics.location import CROSSING_MM, CROSSING_SHARE, Centre, Laterality, Midplane, centre, laterality, midsagittal_plane
 from gliomask.report.document import NOTICE, SCOPE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table
-from gliomask.report.pictures import PANEL_HEIGHT, PANEL_WIDTH, SIDE_AIR, draw_diameters, draw_views, png
+from gliomask.report.pictures import HEAT, PANEL_HEIGHT, PANEL_WIDTH, SIDE_AIR, draw_diameters, draw_uncertainty, draw_views, png
 from gliomask.report.provenance import Provenance, estimates_in_words
 from gliomask.report.rendered import Rendered
 from gliomask.report.sections import DISPLAY_ORIENTATION
+from gliomask.report.viewer import slice_viewer
 from gliomask.report.views import PLANES, Views
 from gliomask.report.volumes import ML_DECIMALS, Amount, Volumes, measure
 
@@ -28,6 +30,8 @@ MOST_LESIONS = 5
 """Lesions listed, the largest first: as many as RANO (2010) has followed at most."""
 
 DECIMALS_MM = 1
+
+DOUBTFUL = "This result is doubtful. Look at the scans and at the pictures before using any number of it."
 
 READING = (
     "Pictures are shown in radiological convention: the patient's right (R) is on the left of axial and coronal pictures, anterior (A) on the left of "
@@ -62,6 +66,7 @@ class CaseReport(Rendered):
         views: what the pictures are drawn from.
         provenance: how the label map was made.
         notes: what else a reader must know before using a number.
+        uncertainty: (I, J, K) entropy of the labels, 0 to 1, on the axes of `views`; None where it was not asked for.
     """
 
     case_id: str
@@ -75,6 +80,7 @@ class CaseReport(Rendered):
     views: Views
     provenance: Provenance
     notes: tuple[str, ...] = ()
+    uncertainty: Volume | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the figures of the report as plain values."""
@@ -100,7 +106,12 @@ class CaseReport(Rendered):
 
 
 def case_report(
-    case: Case, label_map: LabelMap, origin: Provenance | None = None, quality: Mapping[str, Any] | None = None, notes: Ordered[str] = ()
+    case: Case,
+    label_map: LabelMap,
+    origin: Provenance | None = None,
+    quality: Mapping[str, Any] | None = None,
+    notes: Ordered[str] = (),
+    uncertainty: Volume | None = None,
 ) -> CaseReport:
     """Measures what a report tells.
 
@@ -110,6 +121,7 @@ def case_report(
         origin: how the label map was made, as `provenance` reads it from a run record.
         quality: estimates of the result's quality or confidence, by name; numbers, texts, or mappings of names to them.
         notes: what else a reader must know before using a number; shown first.
+        uncertainty: (I, J, K) float32 on the case's own grid, 0 certain to 1 undecided (`quality.entropy`), to be shown; None for not.
 
     Raises:
         GeometryError: the label map does not have the shape of the case's grid.
@@ -120,7 +132,8 @@ def case_report(
     """
     volumes = measure(label_map, case.geometry)
     views = Views.of(case, label_map, PANEL_WIDTH - 2 * SIDE_AIR, PANEL_HEIGHT)
-    spacing_mm = case.geometry.reorientation_to(DISPLAY_ORIENTATION).target.spacing_mm
+    turn = case.geometry.reorientation_to(DISPLAY_ORIENTATION)
+    spacing_mm = turn.target.spacing_mm
     lesions = measure_lesions(views.labels == Label.ENHANCING, spacing_mm)
     masks = {region: region.mask(label_map) for region in Region}
     affine = case.geometry.affine
@@ -140,6 +153,7 @@ def case_report(
         views,
         origin,
         tuple(notes),
+        None if uncertainty is None else turn.apply(uncertainty),
     )
 
 
@@ -159,11 +173,13 @@ def _document(report: CaseReport) -> Document:
         *[Notice((line,)) for line in origin.exceptions],
         _summary(report),
         *_sections(report),
+        *_quality(origin),
+        *_uncertainty(report),
+        slice_viewer(report.views),
         Heading("Volumes"),
         _volumes(report.volumes),
         *_diameters(report),
         *_location(report),
-        *_quality(origin),
         *_origin(report),
     )
     return Document(TITLE, report.case_id, facts, blocks, origin.finished)
@@ -173,20 +189,18 @@ def _flags(origin: Provenance) -> Notice:
     if origin.flags is None:
         return Notice(("No run record: whether the scans raised quality flags is not known.",))
     if origin.flags:
-        return Notice(tuple(f"Quality flag: {flag}" for flag in origin.flags))
+        lead = (DOUBTFUL,) if origin.doubted else ()
+        return Notice((*lead, *(f"Quality flag: {flag}" for flag in origin.flags)))
     return Notice(("The scans raised no quality flag. Outlines are a network's: look at them before using a number.",), warning=False)
-
-
-def millilitres(volume_ml: float) -> str:
-    """A volume in words: one decimal, more below a millilitre."""
-    return f"{volume_ml:.1f} ml" if volume_ml >= 1 or volume_ml == 0 else f"{volume_ml:.3f} ml"
 
 
 def _summary(report: CaseReport) -> Cards:
     cards = []
     for region in Region:
         amount = report.volumes.of(region)
-        cards.append(Card(millilitres(amount.volume_ml), region.title.capitalize(), f"{amount.voxels:,} voxels"))
+        expected = report.provenance.expected_dice.get(region.value)
+        remark = f"{amount.voxels:,} voxels" if expected is None else f"expected Dice {dice(expected[0])} ({dice(expected[1])} to {dice(expected[2])})"
+        cards.append(Card(millilitres(amount.volume_ml), region.title.capitalize(), remark))
     cards.append(_diameter_card(report))
     whole = report.sides[Region.WT]
     cards.append(Card("\N{EN DASH}" if whole is None else _side(whole), "Side of the whole tumour", _side_remark(report)))
@@ -297,7 +311,21 @@ def _location(report: CaseReport) -> list[Block]:
 def _quality(origin: Provenance) -> list[Block]:
     if not origin.estimates:
         return []
-    return [Heading("Confidence"), Table(origin.estimates, ("Estimate", "Value"), (), (2, 3), caption="Estimates, not measurements: no reference was at hand.")]
+    words = "Estimates, not measurements: no reference was at hand. Of cross-validated patients four in five lay within the interval."
+    return [Heading("Confidence"), Table(origin.estimates, ("Estimate", "Value"), (), (2, 3), caption=words)]
+
+
+def _uncertainty(report: CaseReport) -> list[Block]:
+    """Where the network is unsure, where that was asked for."""
+    if report.uncertainty is None:
+        return []
+    row = tuple(
+        Picture(png(image), f"uncertainty of the labels, {plane.name} section")
+        for plane, image in ((plane, draw_uncertainty(report.views, plane, report.uncertainty)) for plane in PLANES)
+    )
+    legend = ((HEAT, "entropy of the four labels: the stronger the colour, the less sure the network is"),)
+    words = "The same sections. Outlines are sure where a thin line is coloured, and doubtful where whole areas are."
+    return [Heading("Uncertainty"), Pictures((row,), words, legend=legend)]
 
 
 def _origin(report: CaseReport) -> list[Block]:

@@ -110,7 +110,34 @@ class Pictures:
     legend: tuple[tuple[RGB, str], ...] = ()
 
 
-Block = Heading | Paragraph | Notice | Cards | Table | Pictures
+@dataclass(frozen=True)
+class SliceViewer:
+    """All axial slices, to scroll through and to enlarge; for setters that can move, others leave it out.
+
+    Args:
+        sheets: title and JPEG of each sequence, tiles in rows.
+        labels: PNG of as many tiles, transparent where there is no label.
+        tile: width and height of a tile, pixels.
+        columns: tiles side by side.
+        slices: number of each tile's slice in the volume, counted from 1.
+        slices_in_all: of the volume.
+        first: tile that is shown first.
+        pixel_mm: size of a pixel.
+        marks: letters of the directions at the left, right, top and bottom edge.
+    """
+
+    sheets: tuple[tuple[str, bytes], ...]
+    labels: bytes
+    tile: tuple[int, int]
+    columns: int
+    slices: tuple[int, ...]
+    slices_in_all: int
+    first: int
+    pixel_mm: tuple[float, float]
+    marks: tuple[str, str, str, str]
+
+
+Block = Heading | Paragraph | Notice | Cards | Table | Pictures | SliceViewer
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,23 @@
-"""A report as one HTML file: no script, no font and no picture from elsewhere, so that it opens anywhere, offline, for as long as there are browsers."""
+"""A report as one HTML file that needs no other: no font, no picture and no script from elsewhere, so that it opens anywhere, offline.
+
+Pages without moving parts have no script at all. The viewer of slices has one, whose hash stands in the page's policy: a browser runs it and no other.
+"""
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
+from functools import cache
 from html import escape
+from importlib.resources import files
 
 from gliomask.colours import RGB
-from gliomask.report.document import MAX_SUBJECT, NOTICE, Block, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table, visible
+from gliomask.report.document import MAX_SUBJECT, NOTICE, Block, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, SliceViewer, Table, visible
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-"""Content security policy: should a name from a file ever get past the escaping, the browser still runs and fetches nothing."""
+"""Content security policy: should a name from a file ever get past the escaping, the browser still runs and fetches nothing.
+With a viewer it also allows the one script whose hash it names."""
 
 STYLE = """
 :root { --ink: #1b2430; --quiet: #5b6675; --line: #d9dee5; --band: #f4f6f8; --accent: #0b5c8a; }
@@ -55,15 +63,18 @@ def to_html(document: Document) -> str:
     title = f"{subject} \N{EN DASH} {_text(document.title)}"
     facts = "".join(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in document.facts)
     blocks = "\n".join(_block(block) for block in document.blocks)
+    moving = any(isinstance(block, SliceViewer) for block in document.blocks)
+    policy = f"{POLICY}; script-src 'sha256-{_hash(_piece('viewer.js'))}'" if moving else POLICY
+    style, script = (STYLE + _piece("viewer.css"), f"<script>{_piece('viewer.js')}</script>\n") if moving else (STYLE, "")
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="generator" content="gliomask">
 <title>{title}</title>
-<style>{STYLE}</style>
+<style>{style}</style>
 </head>
 <body>
 <main>
@@ -75,7 +86,7 @@ def to_html(document: Document) -> str:
 {blocks}
 </main>
 <footer>{NOTICE}</footer>
-</body>
+{script}</body>
 </html>
 """
 
@@ -99,6 +110,8 @@ def _block(block: Block) -> str:
             return _table(block)
         case Pictures():
             return _pictures(block)
+        case SliceViewer():
+            return _viewer(block)
 
 
 def _card(value: str, title: str, remark: str) -> str:
@@ -135,4 +148,58 @@ def _pictures(pictures: Pictures) -> str:
 
 
 def _image(picture: Picture) -> str:
-    return f'<img alt="{_text(picture.words)}" src="data:image/png;base64,{base64.b64encode(picture.png).decode()}">'
+    return f'<img alt="{_text(picture.words)}" src="{_data("png", picture.png)}">'
+
+
+def _data(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+KEYS = (
+    "Wheel or arrow keys up and down: slice. Arrow keys left and right: sequence. Ctrl and wheel, + and -: enlarge. Drag: move. L: labels. 0 or "
+    "double click: as before. Pictures are compressed; measure on the scans themselves."
+)
+"""How the viewer is used, below it."""
+
+
+def _viewer(viewer: SliceViewer) -> str:
+    """All slices; hidden until its script runs, so that nothing is shown that does not work."""
+    facts = {
+        "tile": viewer.tile,
+        "columns": viewer.columns,
+        "slices": viewer.slices,
+        "slicesInAll": viewer.slices_in_all,
+        "first": viewer.first,
+        "pixelMm": viewer.pixel_mm,
+        "marks": viewer.marks,
+    }
+    buttons = "".join(f'<button type="button" data-sheet="{n}">{_text(title)}</button>' for n, (title, _) in enumerate(viewer.sheets))
+    sheets = "".join(f'<img class="sheet" hidden alt="{_text(title)}" src="{_data("jpeg", jpeg)}">' for title, jpeg in viewer.sheets)
+    zoom = "".join(f'<button type="button" data-zoom="{name}">{sign}</button>' for name, sign in (("in", "+"), ("out", "&minus;"), ("reset", "Reset")))
+    ranges = "".join(
+        f'<label>{title} <input type="range" name="{name}" min="{low}" max="{high}" value="{value}"></label>'
+        for title, name, low, high, value in (
+            ("Labels", "labels", 0, 100, 45),
+            ("Brightness", "brightness", 30, 250, 100),
+            ("Contrast", "contrast", 30, 300, 100),
+        )
+    )
+    return f"""<div class="viewer" id="viewer" hidden data-facts="{escape(json.dumps(facts), quote=True)}">
+<h2>All slices</h2>
+<div class="tools">{buttons}{zoom}<output aria-live="polite"></output></div>
+<canvas width="760" height="760" tabindex="0" aria-label="Axial slices; arrow keys up and down change the slice"></canvas>
+<div class="tools"><label class="slice">Slice <input type="range" name="slice" min="0" max="0" value="0"></label></div>
+<div class="tools">{ranges}</div>
+<p class="quiet">{KEYS}</p>
+{sheets}<img class="labels" hidden alt="" src="{_data("png", viewer.labels)}">
+</div>"""
+
+
+def _hash(text: str) -> str:
+    """As a content security policy names a script (CSP level 3, section 2.3.1)."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@cache
+def _piece(name: str) -> str:
+    return files("gliomask.report").joinpath(name).read_text(encoding="utf-8")

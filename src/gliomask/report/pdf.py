@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from gliomask.colours import RGB
 from gliomask.errors import EngineUnavailableError
-from gliomask.report.document import MAX_SUBJECT, NOTICE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Pictures, Table, visible
+from gliomask.report.document import MAX_SUBJECT, NOTICE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Pictures, SliceViewer, Table, visible
 
 if TYPE_CHECKING:
     from fpdf import FPDF
@@ -202,6 +202,9 @@ def _block(page: FPDF, block: Block) -> None:
             _table(page, block)
         case Pictures():
             _pictures(page, block)
+        case SliceViewer():
+            # Paper does not scroll.
+            pass
 
 
 def _heading(page: FPDF, heading: Heading, section: tuple[Block, ...]) -> None:

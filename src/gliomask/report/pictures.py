@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from functools import cache
-from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from gliomask.arrays import Volume
 from gliomask.labels import Label
 from gliomask.metrics.diameters import LesionDiameters, Segment
+from gliomask.report.marks import BLACK, HALO, QUIET, TEXT, draw_letters, draw_scale_bar, font
 from gliomask.report.sections import AXIAL, Box, Plane, draw_labels, draw_section
 from gliomask.report.sections import Picture as Section
 from gliomask.report.views import Views
@@ -18,13 +18,11 @@ from gliomask.sequences import READING_ORDER, Sequence
 
 # Sizes in pixels, at which a quarter of a page's width has 300 dots an inch.
 PANEL_WIDTH, PANEL_HEIGHT, SIDE_AIR = 520, 560, 10
-LETTERS, SMALL, BAR = 30, 24, 6
+LETTERS, SMALL = 30, 24
 
-TEXT, QUIET, BLACK, LINE = (245, 246, 248), (190, 196, 204), (0, 0, 0), (255, 255, 255)
-HALO: dict[str, Any] = {"stroke_width": 3, "stroke_fill": BLACK}
-
-BAR_LENGTHS_MM = (50.0, 20.0, 10.0, 5.0)
-"""The longest that takes no more than a third of the picture is drawn."""
+LINE = (255, 255, 255)
+HEAT = (255, 92, 200)
+"""Of uncertainty: no label has a colour like it."""
 
 
 def draw_views(views: Views, plane: Plane) -> list[tuple[Sequence, Image.Image]]:
@@ -32,6 +30,23 @@ def draw_views(views: Views, plane: Plane) -> list[tuple[Sequence, Image.Image]]
     height = views.box.size(plane)[1] + 2 * SIDE_AIR
     place = views.place(plane)
     return [(sequence, _panel(views.section(plane, sequence), views.box, plane, sequence.title, place, height)) for sequence in READING_ORDER]
+
+
+def draw_uncertainty(views: Views, plane: Plane, uncertainty: Volume) -> Image.Image:
+    """Returns one section of T1ce (FLAIR without it) with how unsure the network is laid over.
+
+    Args:
+        views: the case on display axes.
+        plane: how to cut.
+        uncertainty: (I, J, K) on the same axes, 0 certain to 1 undecided.
+    """
+    box, index = views.box, views.centre[plane.normal]
+    sequence = Sequence.T1CE if Sequence.T1CE in views.volumes else next(iter(views.volumes))
+    section = draw_section(box, plane, index, views.volumes[sequence], views.levels[sequence])
+    cut = np.ascontiguousarray(box.cut(uncertainty, plane, index), np.float32)
+    alpha = np.asarray(Image.fromarray(cut).resize((section.shape[1], section.shape[0]), Image.Resampling.BILINEAR)).clip(0, 1)[..., None]
+    heated = (section * (1 - alpha) + np.array(HEAT, np.float32) * alpha).round().astype(np.uint8)
+    return _panel(heated, box, plane, sequence.title, views.place(plane), section.shape[0] + 2 * SIDE_AIR)
 
 
 def draw_diameters(views: Views, lesion: LesionDiameters) -> Image.Image:
@@ -53,7 +68,7 @@ def draw_diameters(views: Views, lesion: LesionDiameters) -> Image.Image:
         for x, y in ends:
             pen.ellipse((x - 6, y - 6, x + 6, y + 6), LINE, BLACK, 1)
         x, y = max(ends) if number == 1 else min(ends)
-        pen.text((x + 14, y) if number == 1 else (x - 14, y), "ab"[number - 1], TEXT, _font(LETTERS), anchor="lm" if number == 1 else "rm", **HALO)
+        pen.text((x + 14, y) if number == 1 else (x - 14, y), "ab"[number - 1], TEXT, font(LETTERS), anchor="lm" if number == 1 else "rm", **HALO)
     return panel
 
 
@@ -67,34 +82,17 @@ def _on_panel(segment: Segment, box: Box, shape: tuple[int, ...]) -> list[tuple[
 def _panel(section: Section | None, box: Box, plane: Plane, title: str, place: str, height: int) -> Image.Image:
     panel = Image.new("RGB", (PANEL_WIDTH, height), BLACK)
     if section is None:
-        ImageDraw.Draw(panel).text((PANEL_WIDTH / 2, height / 2), f"without {title}", QUIET, _font(LETTERS), anchor="mm")
+        middle = (PANEL_WIDTH / 2, height / 2)
+        ImageDraw.Draw(panel).text(middle, f"without {title}", QUIET, font(LETTERS), anchor="mm")
         return panel
     panel.paste(Image.fromarray(section), ((PANEL_WIDTH - section.shape[1]) // 2, (height - section.shape[0]) // 2))
     pen = ImageDraw.Draw(panel)
-    left, right, top, bottom = plane.marks
     edge = 10
-    for x, y, letter, anchor in (
-        (edge, height / 2, left, "lm"),
-        (PANEL_WIDTH - edge, height / 2, right, "rm"),
-        (PANEL_WIDTH / 2, edge, top, "ma"),
-        (PANEL_WIDTH / 2, height - edge, bottom, "mb"),
-    ):
-        pen.text((x, y), letter, TEXT, _font(LETTERS), anchor=anchor, **HALO)
-    pen.text((edge, edge), title, TEXT, _font(LETTERS), anchor="la", **HALO)
-    pen.text((edge, height - edge), place, QUIET, _font(SMALL), anchor="ls", **HALO)
-    _draw_bar(pen, box.pixels_per_mm, height)
+    draw_letters(pen, plane, panel.size, LETTERS, edge)
+    pen.text((edge, edge), title, TEXT, font(LETTERS), anchor="la", **HALO)
+    pen.text((edge, height - edge), place, QUIET, font(SMALL), anchor="ls", **HALO)
+    draw_scale_bar(pen, box.pixels_per_mm, panel.size, SMALL)
     return panel
-
-
-def _draw_bar(pen: ImageDraw.ImageDraw, pixels_per_mm: float, height: int) -> None:
-    length_mm = next((mm for mm in BAR_LENGTHS_MM if mm * pixels_per_mm <= PANEL_WIDTH / 3), None)
-    if length_mm is None:
-        return
-    right, bottom = PANEL_WIDTH - 12, height - 12
-    left = right - length_mm * pixels_per_mm
-    pen.rectangle((left - 2, bottom - BAR - 2, right + 2, bottom + 2), BLACK)
-    pen.rectangle((left, bottom - BAR, right, bottom), TEXT)
-    pen.text((right, bottom - BAR - 6), f"{length_mm:g} mm", TEXT, _font(SMALL), anchor="rs", **HALO)
 
 
 def png(picture: Image.Image) -> bytes:
@@ -102,8 +100,3 @@ def png(picture: Image.Image) -> bytes:
     stream = io.BytesIO()
     picture.save(stream, "PNG", compress_level=6)
     return stream.getvalue()
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)

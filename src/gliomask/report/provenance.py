@@ -7,10 +7,13 @@ Of paths only the file's name is kept: folders carry names of people and places.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
+
+from gliomask.in_words import counted, dice_with_interval, millilitres
+from gliomask.judgement import DOUBTS
 
 NOT_RECORDED = "not recorded"
 
@@ -43,7 +46,9 @@ class Provenance:
         engine: what ran the network.
         inputs: the scans, and the label map itself where its hash is known.
         versions: of gliomask, Python and the packages that the run had loaded, by name.
-        flags: the quality flags' messages; None where no record tells whether there were any.
+        flags: the quality flags' messages, first those that question the result as a whole; None where no record tells whether there were any.
+        doubted: whether one of them does.
+        expected_dice: Dice to be expected and its 80 % interval, by region; empty where the model is not calibrated on such patients.
         estimates: estimates of the result's quality or confidence, by name, in words.
         without: sequences that the run did without.
         exceptions: in what the case was not segmented as most are, a sentence each.
@@ -58,6 +63,8 @@ class Provenance:
     inputs: tuple[InputFile, ...] = ()
     versions: tuple[tuple[str, str], ...] = ()
     flags: tuple[str, ...] | None = None
+    doubted: bool = False
+    expected_dice: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     estimates: tuple[tuple[str, str], ...] = ()
     without: tuple[str, ...] = ()
     exceptions: tuple[str, ...] = ()
@@ -83,7 +90,9 @@ def provenance(record: Mapping[str, Any], label_map: InputFile | None = None) ->
         engine=_text(options, "engine"),
         inputs=(*_inputs(record), *([label_map] if label_map else [])),
         versions=tuple((str(name), str(value)) for name, value in versions.items()),
-        flags=tuple(_message(flag) for flag in flags) if isinstance(flags, list) else None,
+        flags=tuple(_message(flag) for flag in sorted(flags, key=_gravity)) if isinstance(flags, list) else None,
+        doubted=isinstance(flags, list) and any(_gravity(flag) < len(DOUBTS) for flag in flags),
+        expected_dice=_expected(record),
         estimates=_estimates(record),
         without=tuple(map(str, without)) if isinstance(without := record.get("without"), list) else (),
         exceptions=exceptions_in_words(record),
@@ -106,16 +115,16 @@ def exceptions_in_words(record: Mapping[str, Any]) -> tuple[str, ...]:
     removed = _mapping(record, "removed_enhancement")
     if removed.get("components"):
         volume = removed.get("volume_ml")
-        amount = f"{volume:.2f} ml" if isinstance(volume, float) else str(volume)
-        lines.append(f"Unsure enhancement removed: {removed['components']} components, {amount} in all, are called core (--keep-uncertain-enhancement).")
+        amount = millilitres(volume) if isinstance(volume, float) else str(volume)
+        unsure = counted(removed["components"], "component") if isinstance(removed["components"], int) else str(removed["components"])
+        lines.append(f"Unsure enhancement removed: {unsure}, {amount} in all, called core instead (--keep-uncertain-enhancement).")
     parts = record.get("removed")
     if isinstance(parts, list | tuple) and parts:
         volumes = [part["volume_ml"] for part in parts]
         largest = ", ".join(f"{mm:.0f}" for mm in parts[0]["centre_ras_mm"])
-        what = "1 separate part" if len(parts) == 1 else f"{len(parts)} separate parts"
         lines.append(
-            f"Post-processing removed {what} of {sum(volumes):.2f} ml in all; the largest has {volumes[0]:.2f} ml and lies at {largest} mm "
-            "(right, anterior, superior). --postprocess none leaves all in."
+            f"Post-processing removed {counted(len(parts), 'separate part')} of {millilitres(sum(volumes))} in all; the largest has {millilitres(volumes[0])} "
+            f"and lies at {largest} mm (right, anterior, superior). --postprocess none leaves all in."
         )
     return tuple(lines)
 
@@ -138,13 +147,25 @@ def _estimates(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """The Dice to be expected, calibrated where the model is; otherwise what the network expects of itself."""
     predicted, expected = _mapping(record, "predicted_dice"), _mapping(record, "expected_dice")
     if predicted:
-        return estimates_in_words({f"Dice to be expected, {region}": _interval(value) for region, value in predicted.items()})
+        return estimates_in_words({f"Expected Dice, {region}": _interval(value) for region, value in predicted.items()})
     return estimates_in_words({f"Dice the network expects of itself, not calibrated, {region}": value for region, value in expected.items()})
 
 
+def _expected(record: Mapping[str, Any]) -> dict[str, tuple[float, float, float]]:
+    """Numbers alone: a record that somebody changed shows what else it holds among the estimates, as text."""
+    found = {}
+    for region, value in _mapping(record, "predicted_dice").items():
+        given = [value.get(name) for name in ("dice", "low", "high")] if isinstance(value, Mapping) else []
+        numbers = [float(number) for number in given if isinstance(number, int | float) and 0 <= number <= 1]
+        if len(numbers) == 3:
+            found[str(region)] = (numbers[0], numbers[1], numbers[2])
+    return found
+
+
 def _interval(value: Any) -> Any:
-    if isinstance(value, Mapping) and {"dice", "low", "high"} <= set(value):
-        return f"{_in_words(value['dice'])} ({_in_words(value['low'])} to {_in_words(value['high'])})"
+    numbers = [value[name] for name in ("dice", "low", "high")] if isinstance(value, Mapping) and {"dice", "low", "high"} <= set(value) else []
+    if numbers and all(isinstance(number, int | float) for number in numbers):
+        return dice_with_interval(*numbers)
     return value
 
 
@@ -156,7 +177,7 @@ def estimates_in_words(estimates: Mapping[str, Any]) -> tuple[tuple[str, str], .
 def _in_words(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_in_words(part)}" for name, part in value.items())
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def file_name(path: str) -> str:
@@ -179,6 +200,11 @@ def _mapping(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _text(record: Mapping[str, Any], name: str) -> str:
     return str(record[name]) if record.get(name) is not None else NOT_RECORDED
+
+
+def _gravity(flag: Any) -> int:
+    name = flag.get("name") if isinstance(flag, Mapping) else None
+    return DOUBTS.index(name) if name in DOUBTS else len(DOUBTS)
 
 
 def _message(flag: Any) -> str:

@@ -21,10 +21,10 @@ from gliomask.arrays import LabelMap, Mask
 from gliomask.colours import PALETTE
 from gliomask.errors import UsageError
 from gliomask.geometry import Geometry
+from gliomask.in_words import change_ml, millilitres
 from gliomask.labels import Label, Region
 from gliomask.metrics.diameters import LesionDiameters, measure_lesions
 from gliomask.metrics.follow_up import Change, Changes, NewLesion, carried_over, changes, new_lesions
-from gliomask.report.case_report import millilitres
 from gliomask.report.document import NOTICE, SCOPE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table
 from gliomask.report.provenance import Provenance
 from gliomask.report.rendered import Rendered
@@ -254,7 +254,7 @@ def _change(change: Change | None) -> str:
     if change is None:
         return DASH
     share = "" if change.percent is None else f" ({change.percent:+.0f} %)"
-    return f"{change.difference_ml:+.1f} ml{share}"
+    return f"{change_ml(change.difference_ml)}{share}"
 
 
 def _curves(visits: Ordered[Visit]) -> list[Block]:

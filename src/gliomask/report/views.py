@@ -58,12 +58,12 @@ class Views:
         overlays = {plane: draw_labels(box, plane, centre[plane.normal], labels) for plane in PLANES}
         return cls(volumes, labels, box, centre, levels, overlays)
 
-    def section(self, plane: Plane, sequence: Sequence) -> Picture | None:
-        """Returns one section with the labels laid over; None where the patient does not have the sequence."""
+    def section(self, plane: Plane, sequence: Sequence, *, labels: bool = True) -> Picture | None:
+        """Returns one section, with the labels laid over unless told otherwise; None where the patient does not have the sequence."""
         if sequence not in self.volumes:
             return None
         picture = draw_section(self.box, plane, self.centre[plane.normal], self.volumes[sequence], self.levels[sequence])
-        overlay = self.overlays[plane]
+        overlay = self.overlays[plane] if labels else None
         if overlay is not None:
             overlay.lay_over(picture)
         return picture

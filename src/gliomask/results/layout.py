@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from gliomask.errors import UsageError
 from gliomask.io import nifti
 from gliomask.results.write import Place
-from gliomask.sequences import PAPER_ORDER, Sequence
+from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
 
 FRAME = "brats"
 """What BraTS space is called in file names."""
@@ -112,17 +112,29 @@ class CaseLayout:
 
     def all(self) -> tuple[Path, ...]:
         """Every file that a case can leave; the record is the last."""
-        return tuple(self._all())
+        return tuple(path for path, _ in self._all())
 
-    def _all(self) -> Iterator[Path]:
-        yield from (self.label_map, self.probabilities, self.uncertainty, self.disagreement, self.volumes_tsv, self.volumes_json, self.preview)
+    def described(self) -> dict[Path, str]:
+        """Every file that a case can leave, with what it holds in words; the record is the last."""
+        return dict(self._all())
+
+    def _all(self) -> Iterator[tuple[Path, str]]:
+        yield self.label_map, "label map"
+        yield self.preview, "picture"
+        yield self.volumes_tsv, "volumes, as a table"
+        yield self.volumes_json, "volumes, for programs"
+        yield self.probabilities, "probability of each label"
+        yield self.uncertainty, "how unsure the network is of each voxel"
+        yield self.disagreement, "how far mirror images disagree"
         for space in (FRAME, *(sequence.value for sequence in PAPER_ORDER)):
-            yield self.label_map_in(space)
-            yield self.mask_in(space)
+            grid = "BraTS space" if space == FRAME else f"the grid of {parse_sequence(space).title}"
+            yield self.label_map_in(space), f"label map in {grid}"
+            yield self.mask_in(space), f"brain mask in {grid}"
         for sequence in PAPER_ORDER:
-            yield from (self.image(sequence), self.transform(sequence))
-        yield from (self.report(form) for form in REPORT_FORMATS)
-        yield self.record
+            yield self.image(sequence), f"{sequence.title} in BraTS space"
+            yield self.transform(sequence), f"transform of {sequence.title} to BraTS space"
+        yield from ((self.report(form), f"report, {form.upper()}") for form in REPORT_FORMATS)
+        yield self.record, "run record: models, options, hashes"
 
 
 def given_output(output: Path | str) -> Path:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gliomask.errors import FileFormatError, GliomaskError, UsageError
+from gliomask.progress import Progress
 from gliomask.report.run_record import input_hashes
 from gliomask.results.layout import CaseLayout
 from gliomask.results.record import RunRecord, read_record
@@ -20,7 +21,7 @@ from gliomask.segmentation.deliver import asked_options, deliver, refuse_formats
 from gliomask.segmentation.options import Delivery
 from gliomask.segmentation.outcome import asked_of
 from gliomask.segmentation.result import Segmentation
-from gliomask.segmentation.run import Progress, Tell, segment_source
+from gliomask.segmentation.run import segment_source
 from gliomask.segmentation.segmenter import Segmenter
 from gliomask.segmentation.source import Headers, Source
 from gliomask.sequences import Sequence
@@ -69,7 +70,6 @@ def segment_to_files(
     *,
     progress: Progress = lambda done, total: None,
     headers: Headers | None = None,
-    tell: Tell = lambda line: None,
 ) -> Segmentation:
     """Segments one case and writes its results: all of them, or, after an error, none. Whatever can be refused is refused before a scan is read.
 
@@ -80,14 +80,13 @@ def segment_to_files(
         delivery: what to write, and how.
         progress: called with (parts of the brain done, parts in all).
         headers: called as DICOM headers are read.
-        tell: called with lines of text.
 
     Raises:
         UsageError: a result exists and may not be replaced, would be written over a scan, or another process works on this case.
         QualityError: a quality flag was raised and `delivery.strict` is set, or a registration cannot be believed.
         InputError: the scans cannot be segmented.
     """
-    outcome = segment_or_keep(segmenter, source, output, delivery, progress=progress, headers=headers, tell=tell)
+    outcome = segment_or_keep(segmenter, source, output, delivery, progress=progress, headers=headers)
     assert not isinstance(outcome, Kept), "nothing is kept that is not resumed"
     return outcome
 
@@ -109,7 +108,6 @@ def segment_or_keep(
     resume: bool = False,
     progress: Progress = lambda done, total: None,
     headers: Headers | None = None,
-    tell: Tell = lambda line: None,
 ) -> Segmentation | Kept:
     """As `segment_to_files`; with `resume` a case that an earlier run has finished with the same scans, models and options is kept.
 
@@ -130,7 +128,7 @@ def segment_or_keep(
             refuse_existing(layout.all(), f"the results of case {name}", overwrite=replacing.overwrite)
 
         try:
-            outcome = segment_source(segmenter, source, before=before, progress=progress, headers=headers, tell=tell)
+            outcome = segment_source(segmenter, source, before=before, progress=progress, headers=headers)
         except _Finished as finished:
             return Kept(finished.record.case, finished.record)
         deliver(outcome, _layout(output, outcome.case_id), replacing)
@@ -161,7 +159,6 @@ def segment_case(
     *,
     resume: bool = False,
     progress: Progress = lambda done, total: None,
-    tell: Tell = lambda line: None,
 ) -> Result:
     """Does one case of many: no error leaves this function, each is in what it returns.
 
@@ -172,12 +169,11 @@ def segment_case(
         delivery: what to write, and how.
         resume: keep what an earlier run has finished with the same scans, models and options; what it left of another case is replaced.
         progress: called with (parts of the brain done, parts in all).
-        tell: called with lines of text.
     """
     start = time.perf_counter()
     name = source.name
     try:
-        outcome = segment_or_keep(segmenter, source, output, delivery, resume=resume, progress=progress, tell=tell)
+        outcome = segment_or_keep(segmenter, source, output, delivery, resume=resume, progress=progress)
         if isinstance(outcome, Kept):
             return outcome
         layout = CaseLayout.of(output, outcome.case_id)

@@ -212,9 +212,9 @@ def preview_title(outcome: Outcome) -> str:
 
 def _write_preview(outcome: Outcome, targets: CaseLayout, delivery: Delivery) -> None:
     if delivery.preview:
-        flags = [flag.message for flag in outcome.flags]
+        more: Any = {"title": preview_title(outcome), "flags": outcome.flags, "estimates": outcome.estimates}
         with stage("picture"):
-            draw_preview(outcome.case, outcome.prediction.label_map, targets.preview, title=preview_title(outcome), flags=flags)
+            draw_preview(outcome.case, outcome.prediction.label_map, targets.preview, **more)
 
 
 def _write_reports(outcome: Outcome, targets: CaseLayout, delivery: Delivery, fields: Mapping[str, Any]) -> None:
@@ -226,6 +226,7 @@ def _write_reports(outcome: Outcome, targets: CaseLayout, delivery: Delivery, fi
 
     file = InputFile("label map", targets.label_map.name, sha256_of(targets.label_map))
     notes = () if outcome.registered is None else (IN_BRATS_SPACE,)
-    report = case_report(outcome.case, outcome.prediction.label_map, provenance(fields, file), notes=notes)
+    unsure = entropy(outcome.prediction.probabilities) if delivery.uncertainty else None
+    report = case_report(outcome.case, outcome.prediction.label_map, provenance(fields, file), notes=notes, uncertainty=unsure)
     for form in delivery.report:
         nifti.write_bytes(targets.report(form), report.content(form))

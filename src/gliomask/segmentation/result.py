@@ -53,7 +53,7 @@ class Segmentation(Outcome):
 
     def _repr_png_(self) -> bytes:
         """The picture that a notebook shows."""
-        flags = [flag.message for flag in self.flags]
+        picture = preview_picture(self.case, self.prediction.label_map, preview_title(self), self.flags, self.estimates)
         stream = io.BytesIO()
-        preview_picture(self.case, self.prediction.label_map, preview_title(self), flags).save(stream, "PNG", compress_level=3)
+        picture.save(stream, "PNG", compress_level=3)
         return stream.getvalue()

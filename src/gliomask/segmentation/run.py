@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,17 +16,17 @@ from gliomask.errors import GeometryError
 from gliomask.io import nifti
 from gliomask.preprocess.raw.checks import has_skull
 from gliomask.profiling import stage
+from gliomask.progress import Progress, parts
 from gliomask.segmentation.options import Options, from_names
 from gliomask.segmentation.outcome import asked_of
 from gliomask.segmentation.result import Segmentation
 from gliomask.segmentation.segmenter import Segmenter
 from gliomask.segmentation.source import Before, Given, Headers, Scans, Source, open_source
 
-Progress = Callable[[int, int], None]
-"""Called with (parts of the brain done, parts in all)."""
+PREPARING_SHARE = 0.8
+"""Of the time that a raw case takes, which bringing it to BraTS space does: 60 to 90 s beside 10 to 25 s on two cores (docs/performance.md)."""
 
-Tell = Callable[[str], None]
-"""Called with a line of text as each step ends."""
+_log = logging.getLogger(__name__)
 
 
 def segment_source(
@@ -35,7 +36,6 @@ def segment_source(
     before: Before = lambda name: None,
     progress: Progress = lambda done, total: None,
     headers: Headers | None = None,
-    tell: Tell = lambda line: None,
 ) -> Segmentation:
     """Reads and segments one patient.
 
@@ -45,7 +45,6 @@ def segment_source(
         before: called with the name of the case before a scan is read; what it raises stops the work.
         progress: called as the brain is worked through.
         headers: called as DICOM headers are read.
-        tell: called with a line of text as each step of native-space preprocessing ends, and with what was found among DICOM series.
 
     Raises:
         InputError: the scans cannot be read or segmented.
@@ -56,17 +55,17 @@ def segment_source(
     with stage("read"):
         scans = source.read(before, headers)
     if scans.words:
-        tell(scans.words)
+        _log.info("%s", scans.words)
     ready = scans.prepared() if segmenter.options.raw == "never" or (segmenter.options.raw == "auto" and scans.straight) else None
     if ready is None and segmenter.options.raw == "auto":
         found = _prepared(scans)
         if isinstance(found, Case):
             ready = found
         else:
-            tell(f"{scans.case_id}: {found}: taking the raw route (--raw never refuses such scans instead).")
+            _log.info("%s: %s, so the scans are registered to BraTS space first (--raw never refuses such scans instead).", scans.case_id, found)
     seconds = {"read": round(time.perf_counter() - start, 3)}
     if ready is None:
-        return _through_brats_space(segmenter, scans, seconds, progress, tell)
+        return _through_brats_space(segmenter, scans, seconds, progress)
     prediction = segmenter.run(ready, progress)
     return Segmentation(prediction, scans, asked_of(segmenter), seconds | prediction.seconds)
 
@@ -87,7 +86,7 @@ def _prepared(scans: Scans) -> Case | str:
     return case
 
 
-def _through_brats_space(segmenter: Segmenter, scans: Scans, seconds: dict[str, float], progress: Progress, tell: Tell) -> Segmentation:
+def _through_brats_space(segmenter: Segmenter, scans: Scans, seconds: dict[str, float], progress: Progress) -> Segmentation:
     # Imported here: prepared scans need no optimiser, and that takes a tenth of a second to import.
     from gliomask.preprocess.raw.route import Settings, prepare_examination
 
@@ -99,10 +98,11 @@ def _through_brats_space(segmenter: Segmenter, scans: Scans, seconds: dict[str, 
     start = time.perf_counter()
     given = None if mask is None else (np.asarray(mask.values != 0), mask.geometry)
     settings = Settings(frozenset(options.skip), None, given, scans.without, options.threads)
+    prepared, segmented = parts(progress, (PREPARING_SHARE, 1 - PREPARING_SHARE))
     with stage("prepare"):
-        registered = prepare_examination(examination, settings, tell)
+        registered = prepare_examination(examination, settings, prepared)
     seconds["prepare"] = round(time.perf_counter() - start, 3)
-    prediction = segmenter.run(registered.case, progress)
+    prediction = segmenter.run(registered.case, segmented)
     file = None if options.brain_mask is None else str(options.brain_mask)
     return Segmentation(prediction, scans, asked_of(segmenter), seconds | prediction.seconds, registered, file)
 

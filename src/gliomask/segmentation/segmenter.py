@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -33,6 +33,7 @@ from gliomask.predict.sizes import Sizes
 from gliomask.preprocess.channels import Prepared, prepare_on_demand
 from gliomask.preprocess.checks import check_case, refuse_no_brain
 from gliomask.profiling import resident_mb
+from gliomask.progress import ALL, Progress, parts
 from gliomask.quality import Calibration, Cost, Estimate, disagreement, expected_dice, region_share
 from gliomask.segmentation.options import Options
 from gliomask.sequences import Sequence
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from gliomask.models.registry import Model
     from gliomask.planes import Plane
     from gliomask.predict.tiles import Predict
+
+SUSPECTED_SHARE = 0.5
+"""Time of a network where tumour is suspected, as a share of its time over the whole brain: for the progress bar alone."""
 
 NO_OTHER = "none"
 """As the name of a second opinion: none is asked for."""
@@ -177,12 +181,12 @@ class Segmenter:
         if self.second is not None:
             self.second.engine.close()
 
-    def run(self, case: Case, progress: Callable[[int, int], None] = lambda done, total: None) -> Prediction:
+    def run(self, case: Case, progress: Progress = lambda done, total: None) -> Prediction:
         """Segments one case.
 
         Args:
             case: the scans.
-            progress: called with (parts of the brain done, parts in all).
+            progress: called with (parts of the work of all networks and planes done, parts in all).
 
         Raises:
             CaseError: the case is without a sequence that the model needs.
@@ -196,24 +200,26 @@ class Segmenter:
         prepared = prepare_on_demand(corrected, self.model.spec.inputs, self.model.spec.normalisation.method)
         watch.lap("normalise")
         doubts = np.zeros(prepared.brain.shape, np.float32) if self.options.flips else None
+        second = None if self.second is None or self.second.cannot_do_without(case.without) else self.second
+        seen, turned, asked = parts(progress, self._shares(second))
         sizes, first = Sizes(), self.first
         plan = self._within_memory(first, prepared)
-        probabilities = predict_brain(prepared, first.network, plan, self._predict(first), progress, doubts, first.engine.in_flight, sizes)
+        probabilities = predict_brain(prepared, first.network, plan, self._predict(first), seen, doubts, first.engine.in_flight, sizes)
         watch.lap("network")
         apart = None if doubts is None else disagreement(probabilities, doubts)
-        planes = self._further_planes(prepared, probabilities, plan, sizes)
+        planes = self._further_planes(prepared, probabilities, plan, sizes, turned)
         if planes:
             watch.lap("further planes")
-        second = None if self.second is None or self.second.cannot_do_without(case.without) else self.second
         if second is not None:
-            consult(prepared, probabilities, second.network, self._within_memory(second, prepared), self._predict(second), second.engine.in_flight)
+            plan = self._within_memory(second, prepared)
+            consult(prepared, probabilities, second.network, plan, self._predict(second), second.engine.in_flight, asked)
             watch.lap("second opinion")
         # In a mean of two, what is tumour to both may be split between labels, each below background: so it is asked region by region.
         raw = decide(probabilities, self.model.spec.outputs if second is None and not planes else REGION_NAMES)
         label_map = postprocess(raw, self.chain, prepared.reorientation.target.spacing_mm)
         # Morphology may close a gap across air: what lies outside the brain is background whatever a chain does.
         label_map[~prepared.brain] = Label.BACKGROUND
-        parts = _removed_parts(raw, label_map, prepared)
+        removed_parts = _removed_parts(raw, label_map, prepared)
         known = self._as_known(second, case)
         rule = self._core_rule(label_map) if known else None
         if rule is not None and not self.options.core_rule:
@@ -228,13 +234,27 @@ class Segmenter:
         estimates = {} if calibration is None or not expectation_holds(flags) else calibration.estimates(expected)
         watch.lap("quality")
         undo = prepared.reorientation.undo
-        flags += nothing_found(label_map) + part_removed(parts, self.chain) + (unpromised(flags) or doubtful(estimates))
+        flags += nothing_found(label_map) + part_removed(removed_parts, self.chain) + (unpromised(flags) or doubtful(estimates))
         apart = None if apart is None else undo(apart)
         models = tuple(member.model.spec.name for member in (self.first, second) if member is not None)
         result = Prediction(
-            case, undo(label_map), undo(probabilities), flags, watch.seconds, self.chain, expected, estimates, cost, apart, models, rule, removed, parts
+            case,
+            undo(label_map),
+            undo(probabilities),
+            flags,
+            watch.seconds,
+            self.chain,
+            expected,
+            estimates,
+            cost,
+            apart,
+            models,
+            rule,
+            removed,
+            removed_parts,
         )
         watch.lap("to input grid")
+        progress(ALL, ALL)
         return result
 
     def _within_memory(self, member: Member, prepared: Prepared) -> PatchPlan:
@@ -248,11 +268,16 @@ class Segmenter:
         slices = slices_within(limit_mb, held_mb, prepared.brain, member.network, work.live_bytes, spec.channels)
         return replace(member.plan, slices=slices)
 
-    def _further_planes(self, prepared: Prepared, probabilities: Probabilities, plan: PatchPlan, sizes: Sizes) -> tuple[Plane, ...]:
+    def _shares(self, second: Member | None) -> tuple[float, float, float]:
+        """How much of the time the first view, the further planes and the second opinion take; the last two see where tumour is suspected."""
+        planes = 0 if self.options.single_plane else len(self.model.spec.planes[1:])
+        return 1.0, SUSPECTED_SHARE * planes, 0.0 if second is None else SUSPECTED_SHARE
+
+    def _further_planes(self, prepared: Prepared, probabilities: Probabilities, plan: PatchPlan, sizes: Sizes, progress: Progress) -> tuple[Plane, ...]:
         """Averages the views along further planes into the axial one, in place, where the model has such and they are asked for; returns which."""
         planes = () if self.options.single_plane else self.model.spec.planes[1:]
         first = self.first
-        average_planes(prepared, probabilities, planes, first.network, plan, self._predict(first), first.engine.in_flight, sizes)
+        average_planes(prepared, probabilities, planes, first.network, plan, self._predict(first), first.engine.in_flight, sizes, progress)
         return planes
 
     def _confirm_enhancement(self, label_map: LabelMap, probabilities: Probabilities, prepared: Prepared) -> tuple[LabelMap, Removed | None]:
@@ -270,8 +295,9 @@ class Segmenter:
         return averaged_over_flips(predict) if self.options.flips else predict
 
     def _as_known(self, second: Member | None, case: Case) -> bool:
-        """Whether those models are asked, about such a patient, that the model's `quality` and `core_rule` come from: for one network of two, or with
-        a sequence missing, they would promise too much.
+        """Returns True if this run matches the calibrated configuration: the networks, and no sequence missing.
+
+        The model's `quality` and `core_rule` come from that configuration. For one network of two they would promise too much.
         """
         asked = None if second is None else second.model.spec.name
         return asked == self.model.spec.second_opinion and not self._missing(case)

@@ -6,6 +6,7 @@ where the server keeps its files.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -63,6 +64,31 @@ class Segmented:
     expected_dice: dict[str, float]
 
 
+class _Teller(logging.Handler):
+    """Passes on what the segmentation logs of its steps, as the stage that the work is in."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(logging.INFO)
+        self._report = report
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Passes one message on."""
+        self._report(record.getMessage().strip(), 0, 0)
+
+
+@contextmanager
+def _told(report: Report) -> Iterator[None]:
+    logger, handler = logging.getLogger("gliomask"), _Teller(report)
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
 def segment_job(kind: Kind, options: JobOptions, threads: int, report: Report) -> Segmented:
     """Segments the case in `INPUT` and writes its results into `RESULTS`, both below the working folder.
 
@@ -88,7 +114,7 @@ def segment_job(kind: Kind, options: JobOptions, threads: int, report: Report) -
         )
         how = Options(model=options.model or DEFAULT_MODEL, threads=threads, flips=options.flips, raw=options.raw)
         report("loading the model", 0, 0)
-        with Segmenter(how) as segmenter:
+        with Segmenter(how) as segmenter, _told(report):
             report("segmenting", 0, 0)
             outcome = segment_to_files(
                 segmenter,
@@ -96,7 +122,6 @@ def segment_job(kind: Kind, options: JobOptions, threads: int, report: Report) -
                 layout,
                 delivery,
                 progress=lambda done, total: report("segmenting", done, total),
-                tell=lambda line: report(line, 0, 0),
             )
         notes = left_out_note(left_out) + (() if dicom is None else _dicom_objects(layout, dicom, options, report))
     return Segmented(

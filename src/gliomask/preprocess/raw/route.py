@@ -6,6 +6,7 @@ the frame in one interpolation. Each step can be left out, and each says what it
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -39,12 +40,13 @@ from gliomask.preprocess.raw.brain import find_brain
 from gliomask.preprocess.raw.checks import has_skull, refuse_unfit
 from gliomask.preprocess.raw.transforms import Points, inverse, move
 from gliomask.processors import thread_count
-from gliomask.sequences import Sequence
+from gliomask.progress import Progress
+from gliomask.sequences import Sequence, parse_sequence
 
 STEPS = ("coregister", "frame", "mask")
 """What can be left out: bringing the sequences to each other, bringing them to the frame, stripping the skull."""
 
-Tell = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,13 +133,13 @@ class RawCase:
         return filled(self.case.brain_mask, self.case.geometry, grid, inverse(self.matrices[sequence])) > 0.5
 
 
-def prepare_examination(examination: Examination, settings: Settings = DEFAULT_SETTINGS, tell: Tell = lambda line: None) -> RawCase:
+def prepare_examination(examination: Examination, settings: Settings = DEFAULT_SETTINGS, progress: Progress = lambda done, total: None) -> RawCase:
     """Brings an examination into the frame of BraTS.
 
     Args:
         examination: all four sequences.
         settings: what to leave out, and what is known already.
-        tell: called with a line of text as each step ends.
+        progress: called with (steps done, steps in all). What each step did is logged, its measures at the level DEBUG.
 
     Raises:
         CaseError: a sequence is missing, given twice, or no MR scan of a head.
@@ -147,15 +149,20 @@ def prepare_examination(examination: Examination, settings: Settings = DEFAULT_S
     """
     refuse_unfit(examination, settings.without)
     steps: list[Step] = []
+    in_all = len(examination.scans) + 2
 
     def done(step: Step) -> None:
         steps.append(step)
-        tell(describe(step))
+        _log.info("%s", describe(step))
+        if step.measured:
+            _log.debug("  %s", measures(step))
+        # Reference, frame, mask, and each of the others.
+        progress(min(len(steps), in_all), in_all)
 
     reference = settings.reference or choose_reference(examination)
     stripped = [sequence for sequence, scan in examination.scans.items() if not has_skull(scan.volume, scan.geometry)]
     grid = examination.scans[reference].geometry
-    done(Step("reference", reference.value, f"{grid}", {"skull_off": [sequence.value for sequence in stripped]}))
+    done(Step("reference", reference.value, f"the others are brought to it; {grid}", {"skull_off": [sequence.value for sequence in stripped]}))
     # What is looked at; what is laid into the frame in the end are the scans themselves.
     light = Examination(examination.case_id, {sequence: lightened(scan) for sequence, scan in examination.scans.items()})
     affine, to_reference = _frame(light.case_id, light.scans[reference], reference, settings, done)
@@ -191,9 +198,21 @@ def _uncertain(affine: Alignment) -> tuple[Flag, ...]:
 
 
 def describe(step: Step) -> str:
-    """Returns a step as a line of text."""
-    numbers = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in step.measured.items() if value not in ([], None))
-    return f"  {step.name:<10} {step.sequence:<5} {step.what}" + (f" ({numbers})" if numbers else "")
+    """Returns what a step did, and whether it can be believed, as a line of text."""
+    subject = parse_sequence(step.sequence).title if step.sequence else {"mask": "Brain", "coregister": "Sequences"}.get(step.name, step.name)
+    volume_ml, gain = step.measured.get("volume_ml"), step.measured.get("gain_over_displaced")
+    words = f"  {subject}: {step.what}"
+    if isinstance(volume_ml, float):
+        words += f", {volume_ml:,.0f} ml"
+    if isinstance(gain, float):
+        turned = f"turned by {step.measured['angle_degrees']:.1f} degrees, "
+        words += f" ({turned}{'the fit is good' if gain >= CERTAIN_GAIN else 'the fit is weak: look at the picture'})"
+    return f"{words}."
+
+
+def measures(step: Step) -> str:
+    """Returns the measures of a step as a line of text."""
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in step.measured.items() if value not in ([], None))
 
 
 def _frame(case_id: str, scan: Scan, reference: Sequence, settings: Settings, done: Callable[[Step], None]) -> tuple[Alignment, Affine]:
@@ -206,7 +225,7 @@ def _frame(case_id: str, scan: Scan, reference: Sequence, settings: Settings, do
         done(Step("frame", reference.value, "left out: its world is taken for the frame's"))
         return affine, np.eye(4)
     rigid = rigid_to_frame(scan, load_atlas(), affine)
-    done(Step("frame", reference.value, "rigid to the frame of BraTS, by way of the average brain", affine.measured()))
+    done(Step("frame", reference.value, "brought to BraTS space, by way of the average brain", affine.measured()))
     return affine, rigid
 
 
@@ -232,7 +251,7 @@ def _between(examination: Examination, reference: Sequence, brain: Points, setti
         alignments = list(pool.map(align, others))
     for sequence, alignment in zip(others, alignments, strict=True):
         found[sequence] = alignment.matrix
-        done(Step("coregister", sequence.value, f"rigid to {reference.value}", alignment.measured()))
+        done(Step("coregister", sequence.value, f"brought to {reference.title}", alignment.measured()))
     return found
 
 
