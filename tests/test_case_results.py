@@ -20,6 +20,7 @@ from gliomask.flag import Flag
 from gliomask.io.brats import find_cases
 from gliomask.labels import convention
 from gliomask.results.layout import CaseLayout
+from gliomask.results.row import CaseRow
 from gliomask.segmentation import Delivery, Segmenter, deliver
 from gliomask.segmentation.cases import segment_to_files
 from gliomask.segmentation.source import FileSource
@@ -247,8 +248,8 @@ def test_another_model_or_option_is_not_taken_for_the_same(segmenter, case_files
 def test_names_that_a_spreadsheet_would_calculate_are_text_and_stay_the_same_case(tmp_path):
     table = tmp_path / "cohort.tsv"
     for seconds in (1.0, 2.0):
-        case_results.write_table(table, [case_results.Row("=1+1", "failed", seconds, "", '@SUM(A1)\t"quoted"')])
-    case_results.write_table(table, [case_results.Row("other", "done", 1.0, "not_1mm", "", wt_ml=-0.5)])
+        case_results.write_table(table, [CaseRow("=1+1", "failed", seconds, "", '@SUM(A1)\t"quoted"')])
+    case_results.write_table(table, [CaseRow("other", "done", 1.0, "not_1mm", "", wt_ml=-0.5)])
     header, first, second = table.read_text().splitlines()
     assert first.split("\t")[:3] == ["'=1+1", "failed", "2"]
     assert "'@SUM(A1)" in first
