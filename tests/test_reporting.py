@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -199,3 +200,22 @@ def test_a_table_that_makes_no_sense_is_refused(tmp_path, text, message):
         read_timeline(write_table(tmp_path, text))
     with pytest.raises(UsageError, match="cannot be read as a table"):
         read_timeline(tmp_path)
+
+
+def test_the_uncertainty_is_in_the_report_of_a_run_that_asked_for_it(fake_model, tiny_brats_folder, tmp_path):
+    results = CaseLayout.of(tmp_path / "out", "tiny")
+    with Segmenter() as segmenter:
+        segment_to_files(
+            segmenter, FileSource(find_cases(tiny_brats_folder)[0]), results, Delivery(preview=False, report="html", uncertainty=True)
+        )
+    at_once = (tmp_path / "out" / "tiny_report.html").read_text()
+    assert "uncertainty of the labels, axial section" in at_once
+    (later,) = write_report(results.label_map, HTML, output=tmp_path / "later")
+    assert later.read_text() == at_once, "from the map on disk as from the one in memory"
+    read = read_volume(results.uncertainty)
+    write_volume(results.uncertainty, read.values[:-1], replace(read.geometry, shape=read.values[:-1].shape), overwrite=True)
+    with pytest.raises(GeometryError, match="lies on another grid"):
+        write_report(results.label_map, HTML, output=tmp_path / "again")
+    results.uncertainty.unlink()
+    (without,) = write_report(results.label_map, HTML, output=tmp_path / "without")
+    assert "uncertainty of the labels" not in without.read_text()

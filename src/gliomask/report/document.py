@@ -122,6 +122,7 @@ class SliceViewer:
         slices: number of each tile's slice in the volume, counted from 1.
         slices_in_all: of the volume.
         first: tile that is shown first.
+        first_sheet: title of the sequence that is shown first.
         pixel_mm: size of a pixel.
         marks: letters of the directions at the left, right, top and bottom edge.
     """
@@ -133,6 +134,7 @@ class SliceViewer:
     slices: tuple[int, ...]
     slices_in_all: int
     first: int
+    first_sheet: str
     pixel_mm: tuple[float, float]
     marks: tuple[str, str, str, str]
 

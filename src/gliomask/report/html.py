@@ -170,6 +170,7 @@ def _viewer(viewer: SliceViewer) -> str:
         "slices": viewer.slices,
         "slicesInAll": viewer.slices_in_all,
         "first": viewer.first,
+        "sheet": viewer.first_sheet,
         "pixelMm": viewer.pixel_mm,
         "marks": viewer.marks,
     }
@@ -191,7 +192,7 @@ def _viewer(viewer: SliceViewer) -> str:
 <div class="tools"><label class="slice">Slice <input type="range" name="slice" min="0" max="0" value="0"></label></div>
 <div class="tools">{ranges}</div>
 <p class="quiet">{KEYS}</p>
-{sheets}<img class="labels" hidden alt="" src="{_data("png", viewer.labels)}">
+{sheets}<img class="labels" hidden alt="labels" src="{_data("png", viewer.labels)}">
 </div>"""
 
 
