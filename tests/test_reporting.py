@@ -205,9 +205,7 @@ def test_a_table_that_makes_no_sense_is_refused(tmp_path, text, message):
 def test_the_uncertainty_is_in_the_report_of_a_run_that_asked_for_it(fake_model, tiny_brats_folder, tmp_path):
     results = CaseLayout.of(tmp_path / "out", "tiny")
     with Segmenter() as segmenter:
-        segment_to_files(
-            segmenter, FileSource(find_cases(tiny_brats_folder)[0]), results, Delivery(preview=False, report="html", uncertainty=True)
-        )
+        segment_to_files(segmenter, FileSource(find_cases(tiny_brats_folder)[0]), results, Delivery(preview=False, report="html", uncertainty=True))
     at_once = (tmp_path / "out" / "tiny_report.html").read_text()
     assert "uncertainty of the labels, axial section" in at_once
     (later,) = write_report(results.label_map, HTML, output=tmp_path / "later")
