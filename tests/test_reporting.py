@@ -12,6 +12,7 @@ from gliomask.cli.main import run
 from gliomask.errors import CaseError, FileFormatError, GeometryError, UsageError
 from gliomask.io.brats import find_cases
 from gliomask.io.nifti import read_volume, write_volume
+from gliomask.report.document import Pictures
 from gliomask.reporting import Reporting, read_timeline, write_report, write_timeline
 from gliomask.results.layout import CaseLayout
 from gliomask.segmentation import Delivery, Segmenter
@@ -153,15 +154,36 @@ def test_a_timeline_from_a_table_and_from_files(result, tmp_path):
     shutil.copy(CaseLayout(result).record, result.with_name("second_run.json"))
     table = write_table(result.parent, "timepoint\tlabel_map\tdate\nfirst\ttiny_seg.nii.gz\t2024-01-01\nlast\tsecond_seg.nii.gz\t2024-05-06\n")
     assert run(["timeline", str(table), "-o", str(tmp_path / "follow-up"), "--format", "html,json", "--patient", "P01"]) == 0
-    figures = json.loads((tmp_path / "follow-up" / "timeline_report.json").read_text())
+    figures = json.loads((tmp_path / "follow-up" / "P01_timeline.json").read_text())
     assert [(visit["time_point"], visit["date"], visit["brain_overlap"]) for visit in figures["visits"]] == [
         ("first", "2024-01-01", None),
         ("last", "2024-05-06", 1.0),
     ]
     files = [str(result), str(result.with_name("second_seg.nii.gz"))]
-    assert run(["timeline", *files, "-o", str(tmp_path / "follow-up")]) == 2  # exists
+    assert run(["timeline", *files, "-o", str(tmp_path / "follow-up"), "--patient", "P01"]) == 2  # exists
     assert run(["timeline", *files, "-o", str(tmp_path / "other"), "--format", "html"]) == 0
-    assert "tiny_seg" in (tmp_path / "other" / "timeline_report.html").read_text()
+    assert "tiny_seg" in (tmp_path / "other" / "other_timeline.html").read_text()
+
+
+@pytest.mark.parametrize("patient", ["", "..", ".hidden", "a/b", "a\\b", "a\nb", "x" * 101, " a"])
+def test_a_patient_that_no_file_can_be_named_after_is_refused(result, tmp_path, patient):
+    points = [("a", result, None, None), ("b", result, None, None)]
+    with pytest.raises(UsageError, match="none can have this name"):
+        write_timeline(patient, points, tmp_path / "follow-up", HTML)
+    assert not (tmp_path / "follow-up").exists()
+
+
+def test_a_timeline_shows_each_visit_at_one_place(result, tmp_path):
+    shutil.copy(result, result.with_name("second_seg.nii.gz"))
+    shutil.copy(CaseLayout(result).record, result.with_name("second_run.json"))
+    points = [("a", result, None, None), ("b", result.with_name("second_seg.nii.gz"), None, None)]
+    report, (page,) = write_timeline("Müller 2", points, tmp_path / "follow-up", HTML)
+    assert page.name == "Müller 2_timeline.html"
+    text = page.read_text()
+    assert "All visits are cut at one place" in text
+    rows = [block for block in report.document().blocks if isinstance(block, Pictures)][1:]
+    assert [len(block.rows[0]) for block in rows] == [4, 4]
+    assert [picture.png for picture in rows[0].rows[0]] == [picture.png for picture in rows[1].rows[0]], "the same scans, the same place"
 
 
 @pytest.mark.parametrize(("shift", "told"), [(0, True), (8, False), (None, False)])
