@@ -81,6 +81,8 @@ class Table:
         swatches: colour shown before the first cell, by row.
         code: columns of hashes and file names, set in fixed width and broken anywhere.
         caption: what it shows.
+        links: address to which the first cell of each row leads, relative and encoded; empty for none. Setters without links leave them out.
+        sortable: rows can be sorted by a column, where the setter can do that.
     """
 
     rows: tuple[tuple[str, ...], ...]
@@ -90,6 +92,8 @@ class Table:
     swatches: tuple[RGB | None, ...] = ()
     code: tuple[int, ...] = ()
     caption: str = ""
+    links: tuple[str, ...] = ()
+    sortable: bool = False
 
 
 @dataclass(frozen=True)
