@@ -51,8 +51,8 @@ def simulate_case(
         EngineUnavailableError: the extra `simulate` is not installed.
 
     Example:
-        >>> case, label_map = simulate_case(np.random.default_rng(7), size="small")  # doctest: +SKIP
-        >>> case.geometry.shape  # doctest: +SKIP
+        >>> case, label_map = simulate_case(np.random.default_rng(7), size="small")
+        >>> case.geometry.shape
         (64, 72, 40)
     """
     grade, size = member(Grade, grade, "grade"), member(Size, size, "size")
