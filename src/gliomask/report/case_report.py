@@ -126,7 +126,7 @@ def case_report(
     Raises:
         GeometryError: the label map does not have the shape of the case's grid.
 
-    Example:
+    Examples:
         >>> result = gliomask.segment("patients/BraTS2021_00000")
         >>> case_report(result.case, result.label_map).html()[:15]
         '<!DOCTYPE html>'

@@ -21,7 +21,7 @@ class Segmentation(Outcome):
     Labels in memory are 0 background, 1 necrotic and non-enhancing core, 2 oedema, 3 enhancing (`labels.Label`). On disk `save` writes 1, 2 and 4,
     as BraTS 2017 to 2021 have them, or what `labels` names.
 
-    Example:
+    Examples:
         >>> result = gliomask.segment("patients/BraTS2021_00000")
         >>> result  # doctest: +ELLIPSIS
         Segmentation('BraTS2021_00000', prepared, WT ... ml, TC ... ml, ET ... ml, flags: ...)

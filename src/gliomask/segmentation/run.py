@@ -136,7 +136,7 @@ def segment(
         InputError: the scans cannot be segmented; the message says why.
         ModelError: the model cannot be used.
 
-    Example:
+    Examples:
         >>> result = gliomask.segment("patients/BraTS2021_00000")
         >>> result.label_map.shape == result.case.geometry.shape
         True

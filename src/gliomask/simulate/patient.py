@@ -50,7 +50,7 @@ def simulate_case(
         UsageError: there is no such grade or size.
         EngineUnavailableError: the extra `simulate` is not installed.
 
-    Example:
+    Examples:
         >>> case, label_map = simulate_case(np.random.default_rng(7), size="small")
         >>> case.geometry.shape
         (64, 72, 40)
