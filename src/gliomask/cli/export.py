@@ -18,7 +18,9 @@ from gliomask.cli.say import echo
 @click.option("--postprocess", help="Post-processing that goes with the model, or none.  [default: 3d, as the shipped networks]")
 @click.option("--backend", type=click.Choice(["tensorflow", "jax"]), default="tensorflow", show_default=True, help="What Keras runs on.")
 @click.option("--overwrite", is_flag=True, help="Replace a model that is there.")
-def command(run: Path, folder: Path, name: str | None, licence: str, attribution: tuple[str, ...], postprocess: str | None, backend: str, overwrite: bool) -> None:
+def command(
+    run: Path, folder: Path, name: str | None, licence: str, attribution: tuple[str, ...], postprocess: str | None, backend: str, overwrite: bool
+) -> None:
     """Write the network of the run folder RUN (as gliomask train leaves it) as a model folder.
 
     The model folder holds the network as ONNX, its weights, a golden input with its probabilities, and model.json, which says how they
