@@ -1,4 +1,4 @@
-"""What the documentation site takes for granted: pages that exist, decisions that are listed, one version. `scripts/build_docs` does the rest."""
+"""What the documentation site takes for granted: pages that exist, names that are public, one version. `scripts/build_docs` does the rest."""
 
 from __future__ import annotations
 
@@ -26,17 +26,12 @@ def pages(entry) -> list[str]:
 def test_every_page_of_the_site_exists_and_every_page_is_in_it():
     listed = pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
     assert len(listed) == len(set(listed))
-    for page in listed:
+    for page in set(listed) - {"decisions/index.md"}:  # written when the site is built
         source = DOCS / page
         assert (source.with_suffix(".py") if page.startswith("tutorials/") else source).is_file(), page
     there = {path.relative_to(DOCS).as_posix() for path in (*DOCS.glob("*.md"), *(DOCS / "model-cards").glob("*.md"))}
     assert there <= set(listed)
     assert {f"tutorials/{path.stem}.md" for path in (DOCS / "tutorials").glob("*.py")} <= set(listed)
-
-
-def test_every_decision_is_listed():
-    listed = re.findall(r"\]\((\d{4}-[^)]+)\)", (DOCS / "decisions" / "index.md").read_text())
-    assert listed == sorted(path.name for path in (DOCS / "decisions").glob("0*.md"))
 
 
 def test_every_public_name_is_in_the_reference():
