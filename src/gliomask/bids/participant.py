@@ -18,8 +18,7 @@ from gliomask.bids.layout import Dataset, Session, session_files
 from gliomask.bids.output import describe_dataset, refuse_other_dataset, write_pieces
 from gliomask.bids.records import Request, compose, failure_path, kept_row, place_of, read_record, record_path, write_failure
 from gliomask.bids.thumbnail import thumbnail
-from gliomask.case_results import CohortResult, row_of, row_of_record
-from gliomask.errors import UsageError
+from gliomask.errors import GliomaskError, UsageError
 from gliomask.files.atomic import temporary_folder
 from gliomask.files.hashing import sha256_of
 from gliomask.files.json import read_json
@@ -31,9 +30,9 @@ from gliomask.report.provenance import InputFile, provenance
 from gliomask.reporting import RAW
 from gliomask.results.layout import CaseLayout
 from gliomask.results.record import parse_record
-from gliomask.results.row import CaseRow
+from gliomask.results.row import CaseRow, row_of_record
 from gliomask.segmentation import Prediction, Segmenter
-from gliomask.segmentation.cases import Failed, segment_to_files
+from gliomask.segmentation.cases import segment_to_files
 from gliomask.segmentation.deliver import IN_BRATS_SPACE
 from gliomask.segmentation.source import FileSource
 from gliomask.sequences import Sequence
@@ -78,12 +77,20 @@ class Plan:
             )
 
 
+@dataclass(frozen=True, eq=False)
+class Participants:
+    """The rows of all sessions, and the first error, whose exit code is the command's."""
+
+    rows: tuple[CaseRow, ...]
+    first_error: BaseException | None
+
+
 def run_participants(
     plan: Plan,
     segmenter: Segmenter,
     on_row: Callable[[CaseRow], None] = lambda row: None,
     progress: Progress = lambda done, total: None,
-) -> CohortResult:
+) -> Participants:
     """Segments sessions, one after the other; one that fails does not stop the others.
 
     Args:
@@ -107,7 +114,7 @@ def run_participants(
         first_error = first_error or error
         rows.append(row)
         on_row(row)
-    return CohortResult(tuple(rows), first_error)
+    return Participants(tuple(rows), first_error)
 
 
 def _one(plan: Plan, segmenter: Segmenter, session: Session, progress: Progress) -> tuple[CaseRow, Exception | None]:
@@ -122,7 +129,8 @@ def _one(plan: Plan, segmenter: Segmenter, session: Session, progress: Progress)
             row = _segment(plan, segmenter, session, files, work, progress)
         return replace(row, seconds=round(time.perf_counter() - start, 2)), None
     except Exception as error:
-        failed = row_of(Failed(session.case_id, error, round(time.perf_counter() - start, 2)))
+        message = str(error) if isinstance(error, GliomaskError) else f"{type(error).__name__}: {error}"
+        failed = CaseRow(session.case_id, "failed", round(time.perf_counter() - start, 2), "", message)
         # As elsewhere in the derivative dataset, no folder of this machine is named.
         write_failure(plan.output, session, replace(failed, message=failed.message.replace(f"{plan.dataset.root}{os.sep}", "")), error)
         return failed, error

@@ -13,7 +13,6 @@ from typing import Any
 from gliomask.bids.derivative import in_json, uri
 from gliomask.bids.layout import Session
 from gliomask.bids.session_record import FailureRecord, SessionRecord, read_as
-from gliomask.case_results import KEPT
 from gliomask.errors import UsageError
 from gliomask.files.json import read_json
 from gliomask.io.brats import CaseFiles
@@ -21,7 +20,7 @@ from gliomask.io.nifti import write_bytes
 from gliomask.report.run_record import compose_record, input_hashes
 from gliomask.results.layout import REPORT_FORMATS, CaseLayout
 from gliomask.results.resume import NO_RESULT_DEPENDS_ON, damaged
-from gliomask.results.row import CaseRow
+from gliomask.results.row import KEPT, CaseRow
 from gliomask.results.write import Place
 from gliomask.segmentation import Delivery, Segmenter
 from gliomask.segmentation.outcome import asked_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from gliomask.report.preview import draw_preview
 from gliomask.report.provenance import InputFile, provenance
 from gliomask.report.run_record import compose_record
 from gliomask.results.layout import FRAME, CaseLayout
-from gliomask.results.record import RECORD_VERSION, earlier_outputs, parse_record
+from gliomask.results.record import RECORD_VERSION, RunRecord, earlier_outputs, parse_record
 from gliomask.results.write import refuse_existing, write_case
 from gliomask.segmentation.options import Delivery
 from gliomask.segmentation.outcome import Asked, Outcome
@@ -32,7 +32,20 @@ IN_BRATS_SPACE = (
 )
 
 
-def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> tuple[Path, ...]:
+@dataclass(frozen=True)
+class Delivered:
+    """What was written of a case.
+
+    Args:
+        record: the run record.
+        files: the files, the run record last.
+    """
+
+    record: RunRecord
+    files: tuple[Path, ...]
+
+
+def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> Delivered:
     """Writes the results of a case: all of them, or, after an error, nothing; what was there before stays until all are complete.
 
     The caller holds the case's lock (`results.write.held`).
@@ -43,7 +56,7 @@ def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> tuple[P
         delivery: which files, and how.
 
     Returns:
-        The files, the run record last.
+        The record, and the files.
 
     Raises:
         QualityError: a quality flag was raised and `delivery.strict` is set.
@@ -57,6 +70,7 @@ def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> tuple[P
     fields = record_fields(outcome, delivery)
     # The reports and the record say the same of the run, to the second.
     stamp: dict[str, Any] = {}
+    composed: list[RunRecord] = []
 
     def fill(folder: Path) -> None:
         staged = layout.within(folder)
@@ -73,10 +87,12 @@ def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> tuple[P
         profile = current()
         measured = {} if profile is None else {"profile": profile.measured()}
         values = {**stamp, "record_version": RECORD_VERSION, **fields, **measured, "outputs": outputs}
-        return parse_record(values, str(layout.record)).to_bytes()
+        composed.append(parse_record(values, str(layout.record)))
+        return composed[0].to_bytes()
 
     with stage("write"):
-        return write_case(layout.place(outcome.case_id), fill, compose, earlier_outputs(layout.record))
+        files = write_case(layout.place(outcome.case_id), fill, compose, earlier_outputs(layout.record))
+    return Delivered(composed[0], files)
 
 
 def refuse_formats(delivery: Delivery) -> None:
