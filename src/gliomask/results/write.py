@@ -141,7 +141,7 @@ def held(place: Place) -> Iterator[None]:
 
 
 def recover(place: Place) -> bool:
-    """Moves results that count, but that a killed run did not move, to their places, and removes what killed runs left unfinished.
+    """Moves results that count, but that a killed run did not move, to their places, and removes what killed runs left: unfinished files and their lock.
 
     What a process that works on the case now has in hand is left to it.
 
@@ -151,7 +151,7 @@ def recover(place: Place) -> bool:
     Raises:
         UsageError: a file cannot be moved, or the folder is none of ours.
     """
-    if not (place.ready.is_dir() or place.leftovers()):
+    if not (place.ready.is_dir() or place.leftovers() or (place.folder / place.lock_name).exists()):
         return False
     try:
         with held(place):
