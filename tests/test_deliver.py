@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 from dataclasses import replace
 
@@ -14,8 +15,9 @@ from gliomask.errors import QualityError, UsageError
 from gliomask.flag import Flag
 from gliomask.io.brats import find_cases
 from gliomask.results.layout import CaseLayout
+from gliomask.results.record import parse_record
 from gliomask.segmentation import Delivery, Segmenter, deliver
-from gliomask.segmentation.cases import segment_to_files
+from gliomask.segmentation.cases import segment_or_keep, segment_to_files
 from gliomask.segmentation.source import FileSource
 
 WRITING = Delivery(probabilities=True)
@@ -122,3 +124,20 @@ def test_no_input_and_no_reference_is_ever_replaced(segmenter, case_files, tmp_p
 def test_an_empty_output_is_refused():
     with pytest.raises(UsageError, match="output is empty"):
         CaseLayout.of("", "tiny")
+
+
+def test_nothing_that_was_written_is_read_again_for_report_and_record(segmenter, case_files, tmp_path, monkeypatch):
+    hashed = []
+    monkeypatch.setattr("gliomask.results.write.sha256_of", lambda path: (hashed.append(path.name), hashlib.sha256(path.read_bytes()).hexdigest())[1])
+    monkeypatch.setattr("gliomask.results.record.read_json", lambda *arguments: pytest.fail("no record is read"))
+    done = segment_or_keep(segmenter, FileSource(case_files), CaseLayout.of(tmp_path, "tiny"), Delivery(preview=False, report="json"))
+    assert "tiny_seg.nii.gz" not in hashed
+    digest = hashlib.sha256((tmp_path / "tiny_seg.nii.gz").read_bytes()).hexdigest()
+    assert done.record.outputs["tiny_seg.nii.gz"] == digest
+    report = json.loads((tmp_path / "tiny_report.json").read_text())
+    assert [file["sha256"] for file in report["provenance"]["inputs"] if file["role"] == "label map"] == [digest]
+    assert done.record == read_as_written(tmp_path / "tiny_run.json")
+
+
+def read_as_written(path):
+    return parse_record(json.loads(path.read_text()), str(path))
