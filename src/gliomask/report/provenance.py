@@ -104,7 +104,7 @@ def exceptions_in_words(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Returns in what a case was not segmented as most are: what was missing, at what price, and how the core of a tumour that hardly enhances was found.
 
     Args:
-        record: a run record; of it `without`, `cost_of_missing`, `core_rule`, `removed_enhancement` and `removed` are read.
+        record: a run record; of it `without`, `cost_of_missing`, `core_rule`, `asked_over`, `removed_enhancement` and `removed` are read.
     """
     lines = []
     without, cost, rule = record.get("without"), _mapping(record, "cost_of_missing"), _mapping(record, "core_rule")
@@ -113,6 +113,8 @@ def exceptions_in_words(record: Mapping[str, Any]) -> tuple[str, ...]:
     if rule:
         share, probability = (_percent(rule.get(name, NOT_RECORDED)) for name in ("enhancing_share", "core_probability"))
         lines.append(f"Less than {share} of the tumour enhances, so all of it to which the network gives core more than {probability} is called core.")
+    if record.get("asked_over") == "again":
+        lines.append("The network was unsure of what it found near the first suspicion, so it was asked again over the whole brain.")
     removed = _mapping(record, "removed_enhancement")
     if removed.get("components"):
         volume = removed.get("volume_ml")

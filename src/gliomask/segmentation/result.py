@@ -51,7 +51,7 @@ class Segmentation(Outcome):
         place = layout.place(self.case_id)
         recover(place)
         with held(place):
-            return deliver(self, layout, chosen)
+            return deliver(self, layout, chosen).files
 
     def _repr_png_(self) -> bytes:
         """The picture that a notebook shows."""
