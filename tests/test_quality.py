@@ -14,7 +14,7 @@ from pydantic import ValidationError
 import gliomask
 from gliomask.cli.main import run
 from gliomask.errors import ModelError
-from gliomask.in_words import dice_with_interval
+from gliomask.in_words import dice
 from gliomask.io.nifti import read_volume
 from gliomask.judgement import self_doubt
 from gliomask.labels import Region
@@ -215,8 +215,8 @@ def test_the_report_shows_what_is_to_be_expected_with_its_interval(fake_model, t
     assert run(["segment", str(folder), "-o", str(tmp_path / "out"), "--no-preview", "--report", "html,json"]) == 0
     estimate = json.loads((tmp_path / "out" / "tiny_run.json").read_text())["predicted_dice"]["TC"]
     page = (tmp_path / "out" / "tiny_report.html").read_text()
-    assert "Expected Dice, TC" in page
-    assert dice_with_interval(estimate["dice"], estimate["low"], estimate["high"]) in page
+    assert "Expected Dice (80 % interval)" in page
+    assert f"{dice(estimate['dice'])} ({dice(estimate['low'])} to {dice(estimate['high'])})" in page
     assert "The network doubts its own answer" in page
 
 
