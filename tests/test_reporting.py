@@ -45,7 +45,11 @@ def test_a_result_becomes_three_files(result):
     figures = json.loads(written[2].read_text())
     assert figures["provenance"]["model"] == "by-hand"
     assert [file["role"] for file in figures["provenance"]["inputs"]] == ["flair", "t1", "t1ce", "t2", "label map"]
-    assert figures["sides"]["WT"] is None or figures["sides"]["WT"]["side"] == "left"
+    # So small a brain has no plane of symmetry; test_location.py tells sides.
+    assert figures["sides"] == dict.fromkeys(("WT", "TC", "ET"))
+    volumes = json.loads(CaseLayout(result).volumes_json.read_text())
+    assert figures["volumes"] == {kind: volumes[kind] for kind in ("labels", "regions")}
+    assert figures["volumes"]["regions"]["WT"]["voxels"] > 0
     assert not [path for path in result.parent.iterdir() if path.name.endswith(".part")]
 
 
