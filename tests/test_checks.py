@@ -180,7 +180,7 @@ def test_each_region_of_which_little_is_expected_is_named(region: Region) -> Non
     assert doubtful(ESTIMATES | {region: Estimate(limit, 0.3, 0.9)}) == ()
     (flag,) = doubtful(ESTIMATES | {region: Estimate(limit - 0.01, 0.3, 0.9)})
     assert (flag.name, flag.value, flag.limit) == ("doubtful", limit - 0.01, limit)
-    assert f"{region.title} {limit - 0.01:.2f} (0.30 to 0.90)" in flag.message
+    assert f"{region.title} {limit - 0.01:.2f} (80 % interval 0.30 to 0.90)" in flag.message
     assert sum(other.title in flag.message for other in Region) == 1
     (both,) = doubtful(dict.fromkeys(Region, Estimate(0.1, 0.0, 0.2)))
     assert all(other.title in both.message for other in Region)

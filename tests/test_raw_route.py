@@ -26,8 +26,8 @@ from gliomask.preprocess.raw.align import (
     align_sequences,
     align_to_frame,
     choose_reference,
+    downsampled,
     head_mask,
-    lightened,
     refuse_unbelievable,
 )
 from gliomask.preprocess.raw.atlas import BRATS_FRAME, load_atlas
@@ -203,10 +203,10 @@ def test_t1ce_leads_unless_another_has_much_smaller_voxels(moved):
 
 def test_only_scans_of_very_small_voxels_are_made_lighter(moved):
     thick = moved[0].scans[Sequence.T1]
-    assert lightened(thick) is thick
+    assert downsampled(thick) is thick
     grid = scanner_grid((120, 100, 30), (0.45, 0.5, 3.0), (10, 0, 0))
     ahead = move(grid.affine, np.indices(grid.shape).reshape(3, -1).T.astype(float))[:, 1].reshape(grid.shape)
-    fine = lightened(Scan(ahead, grid, "fine.nii.gz"))
+    fine = downsampled(Scan(ahead, grid, "fine.nii.gz"))
     np.testing.assert_allclose(fine.geometry.spacing_mm, (0.9, 1.0, 3.0))
     # Each voxel still shows what is where it lies.
     there = move(fine.geometry.affine, np.indices(fine.volume.shape).reshape(3, -1).T.astype(float))[:, 1].reshape(fine.volume.shape)

@@ -171,6 +171,7 @@ def exceptions(outcome: Outcome) -> dict[str, Any]:
         "cost_of_missing": None if prediction.cost is None else asdict(prediction.cost),
         "core_rule": None if prediction.core_rule is None else asdict(prediction.core_rule),
         "removed": [asdict(part) for part in prediction.removed],
+        "asked_over": prediction.asked_over,
         "removed_enhancement": None if prediction.removed_enhancement is None else asdict(prediction.removed_enhancement),
     }
 
