@@ -13,8 +13,9 @@ from gliomask.cli import bids, segment
 from gliomask.cli.options import chosen
 from gliomask.errors import UsageError
 from gliomask.labels import convention
+from gliomask.results.layout import report_formats
 from gliomask.segmentation.deliver import asked_options
-from gliomask.segmentation.options import Delivery, Options, default_of, described, from_names, options_table, report_formats
+from gliomask.segmentation.options import Delivery, Options, default_of, described, from_names, options_table
 from gliomask.segmentation.outcome import Asked
 from gliomask.sequences import Sequence
 

@@ -13,8 +13,8 @@ from gliomask.errors import CaseError, FileFormatError, GeometryError, UsageErro
 from gliomask.io.brats import find_cases
 from gliomask.io.nifti import read_volume, write_volume
 from gliomask.report.document import Pictures
-from gliomask.reporting import Reporting, read_timeline, write_report, write_timeline
 from gliomask.results.layout import CaseLayout
+from gliomask.results.reports import Reporting, read_timeline, write_report, write_timeline
 from gliomask.segmentation import Delivery, Segmenter
 from gliomask.segmentation.cases import segment_to_files
 from gliomask.segmentation.source import FileSource
