@@ -25,12 +25,6 @@ from gliomask.results.write import refuse_existing, write_case
 from gliomask.segmentation.options import Delivery
 from gliomask.segmentation.outcome import Asked, Outcome
 
-IN_BRATS_SPACE = (
-    "The scans were registered to each other and to an average brain first. Pictures, sections, coordinates and measures of this report are in the frame of "
-    "BraTS, not in the scanner's: slices are those of no series, and millilitres and millimetres differ a little from those in the scanner's grid, in which "
-    "the label map and its table of volumes are."
-)
-
 
 @dataclass(frozen=True)
 class Delivered:
@@ -263,7 +257,7 @@ def report_of(outcome: Outcome, fields: Mapping[str, Any], label_map: InputFile,
         uncertainty: show where the network is unsure.
     """
     # Imported here: the measures of a report take optimisers and geometry that nothing else of a prepared case needs.
-    from gliomask.report.case_report import case_report
+    from gliomask.report.case_report import IN_BRATS_SPACE, case_report
 
     notes = () if outcome.registered is None else (IN_BRATS_SPACE,)
     unsure = entropy(outcome.prediction.probabilities) if uncertainty else None

@@ -20,21 +20,16 @@ from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles, find_cases, read_case, read_label_map
 from gliomask.io.label_maps import find_label_maps
 from gliomask.labels import LabelConvention, convention
-from gliomask.report.case_report import case_report
+from gliomask.report.case_report import IN_BRATS_SPACE, case_report
 from gliomask.report.pdf import require_fpdf
 from gliomask.report.provenance import InputFile, Provenance, file_name, provenance
 from gliomask.report.rendered import Rendered
 from gliomask.report.timeline_pictures import Scans
 from gliomask.report.timeline_report import TimelineReport, TimePoint, timeline_report
-from gliomask.results.layout import FRAME, CaseLayout
+from gliomask.results.layout import FRAME, CaseLayout, report_formats
 from gliomask.results.record import RunRecord, read_record
 from gliomask.results.write import refuse_existing
-from gliomask.segmentation.deliver import IN_BRATS_SPACE
-from gliomask.segmentation.options import report_formats
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
-
-RAW = "raw_route"
-"""Field of a run record whose case was registered from raw scans."""
 
 TABLE_COLUMNS = ("timepoint", "label_map", "date", "labels")
 """Columns of a timeline's table; the last two may be missing."""
