@@ -180,7 +180,7 @@ def test_each_region_of_which_little_is_expected_is_named(region: Region) -> Non
     assert doubtful(ESTIMATES | {region: Estimate(limit, 0.3, 0.9)}) == ()
     (flag,) = doubtful(ESTIMATES | {region: Estimate(limit - 0.01, 0.3, 0.9)})
     assert (flag.name, flag.value, flag.limit) == ("doubtful", limit - 0.01, limit)
-    assert f"{region.title} {limit - 0.01:.2f} (0.30 to 0.90)" in flag.message
+    assert f"{region.title} {limit - 0.01:.2f} (80 % interval 0.30 to 0.90)" in flag.message
     assert sum(other.title in flag.message for other in Region) == 1
     (both,) = doubtful(dict.fromkeys(Region, Estimate(0.1, 0.0, 0.2)))
     assert all(other.title in both.message for other in Region)
@@ -251,6 +251,14 @@ def test_nan_outside_the_brain_is_flagged_as_air() -> None:
     case = head()
     flags = check_case(with_volumes(case, lambda volume: np.where(volume == 0, np.nan, volume)))
     assert [flag.name for flag in flags] == ["not_1mm", "nan_is_air"]
+
+
+@pytest.mark.parametrize("pixdim", [[0, 4, 4, 4, 0, 0, 0, 0], [1, 4, -4, 4, 0, 0, 0, 0]])
+def test_spacings_that_nibabel_refuses_are_a_flag(pixdim: list[float]) -> None:
+    header = nib.Nifti1Header(header_of(np.diag([-4.0, -4, 4, 1]), np.diag([-4.0, -4, 4, 1])))
+    header["pixdim"] = pixdim
+    flags = check_case(dataclasses.replace(head(), header=header.binaryblock))
+    assert [flag.name for flag in flags] == ["not_1mm", "two_orientations"]
 
 
 def test_a_qform_that_cannot_be_read_has_a_finite_value() -> None:
