@@ -356,7 +356,7 @@ def brain_samples(case: Case, ahead: int = 0) -> npt.NDArray[np.float32]:
     rows = []
     for sequence in PAPER_ORDER:
         nothing = np.zeros(np.count_nonzero(inside), np.float32)
-        rows.append(nothing if sequence in case.without else _ahead(case.volumes[sequence], grid, ahead)[inside])
+        rows.append(nothing if sequence in case.without else _ahead(case.tissue(sequence), grid, ahead)[inside])
     return np.stack(rows)
 
 
