@@ -177,7 +177,7 @@ def survey(folder: Path, labels: str | None = None, without: Iterable[Sequence] 
 def holds_dicom(place: Path) -> bool:
     """Whether a place is a DICOM file or a zip, or a folder among whose first files there are DICOM ones and none is named as NIfTI files are."""
     if not place.is_dir():
-        return _is_dicom(place) or (not nifti.is_nifti_name(place) and zipfile.is_zipfile(place))
+        return _is_dicom(place) or (place.is_file() and not nifti.is_nifti_name(place) and zipfile.is_zipfile(place))
     looked_at = list(islice((Path(folder) / name for folder, _, names in os.walk(place) for name in names), LOOKED_AT))
     return not any(map(nifti.is_nifti_name, looked_at)) and any(map(_is_dicom, looked_at))
 
