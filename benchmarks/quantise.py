@@ -119,7 +119,7 @@ def calibration_slices(spec: ModelSpec, cases: list[CaseFiles], each: int) -> It
 def _slices_of(prepared: Prepared, network: NetworkShape, plane: Plane, each: int, generator: np.random.Generator) -> Iterator[npt.NDArray[np.float32]]:
     from gliomask.predict.planes import along
 
-    view = along(prepared, prepared.brain, plane)
+    view = along(prepared, plane)
     filled = np.flatnonzero(view.brain.any(axis=(0, 1)))
     middle = filled[len(filled) // 4 : -len(filled) // 4]
     for k in generator.choice(middle, each, replace=False):

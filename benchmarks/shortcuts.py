@@ -4,8 +4,8 @@
 
 MODEL is a model folder or a shipped model's name; only cases that it held out while it was trained are segmented (--all: all of them), so that with
 the five networks of a cross-validation five calls score every patient once; --append adds rows to a table that is there. CASES is a folder of BraTS
-cases with references. --set names an option of `gliomask.Options` for the shortcut; the plain way is precision=fp32 and otherwise the defaults.
-Options that are set with --both belong to both ways.
+cases with references. --set names an option of `gliomask.Options` for the shortcut; the plain way is precision=fp32, whole_brain=true and otherwise the
+defaults. Options that are set with --both belong to both ways.
 
 A row a case: Dice of each region both ways, the difference, and the share of brain voxels whose label is the same. At the end: means, the worst
 patient, and whether the goal holds (mean within .002, no patient below -.02).
@@ -90,7 +90,7 @@ def main() -> None:
     if options.append and options.output.exists():
         with options.output.open(newline="") as stream:
             rows = list(csv.DictReader(stream, delimiter="\t"))
-    with Segmenter(Options(**{"precision": "fp32", **both})) as plain, Segmenter(Options(**both, **parsed(options.short))) as short:
+    with Segmenter(Options(**{"precision": "fp32", "whole_brain": True, **both})) as plain, Segmenter(Options(**both, **parsed(options.short))) as short:
         training = plain.model.spec.training
         held_out = () if training is None else training.held_out_cases
         for files in find_cases(options.cases):

@@ -31,6 +31,7 @@ import numpy as np
 
 from gliomask.engines.precision import processor_flags
 from gliomask.models.shelf import DEFAULT_MODEL
+from gliomask.profiling import NETWORK_STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -48,7 +49,7 @@ SHORTCUTS: dict[str, dict[str, Any]] = {
     "one batch at a time, nothing cut meanwhile": {"patch": {"gliomask.engines.base:Engine.in_flight": 1}},
     "slabs of 4 slices": {"patch": {"gliomask.predict.brain:SLAB_SLICES": 4}},
     "slabs of 16 slices": {"patch": {"gliomask.predict.brain:SLAB_SLICES": 16}},
-    "further planes everywhere": {"patch": {"gliomask.predict.ensemble:SUSPICION": -1.0}},
+    "three planes of the whole brain": {"options": {"whole_brain": True}},
     "axial plane alone": {"options": {"single_plane": True}},
     "ONNX Runtime": {"options": {"engine": "onnxruntime"}},
 }
@@ -107,7 +108,7 @@ def command(asked: Asked) -> Iterable[Row]:
         with tempfile.TemporaryDirectory() as scratch:
             arguments = [*model, *options, "--threads", str(asked.threads)]
             runs = [run_once(asked.case, arguments, Path(scratch) / str(n)) for n in range(asked.repeats + 1)][1:]
-        network = statistics.median(float(run["network_s"]) + float(run["further_planes_s"]) + float(run["second_opinion_s"]) for run in runs)
+        network = statistics.median(sum(float(run[f"{stage.replace(' ', '_')}_s"]) for stage in NETWORK_STAGES) for run in runs)
         seconds = [float(run["wall_s"]) for run in runs]
         yield row(
             "command",

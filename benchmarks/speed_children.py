@@ -79,7 +79,7 @@ def ours(case: str, options: dict[str, Any], repeats: int, labels: str = "", pat
     """(e), warm: a model that is open, one case after the other; only the network stages are counted as `seconds`, all of the case as `case_seconds`."""
     apply_patch(patch or {})
     from gliomask.io.brats import find_cases, read_case
-    from gliomask.profiling import profiling
+    from gliomask.profiling import NETWORK_STAGES, profiling
     from gliomask.segmentation import Delivery, Options, Segmenter
     from gliomask.segmentation.cases import segment_to_files
     from gliomask.segmentation.source import FileSource
@@ -91,7 +91,7 @@ def ours(case: str, options: dict[str, Any], repeats: int, labels: str = "", pat
             start = time.perf_counter()
             result = segment_to_files(segmenter, FileSource(files), Path(folder), Delivery(overwrite=True))
             whole.append(round(time.perf_counter() - start, 4))
-            network.append(round(sum(result.seconds.get(name, 0.0) for name in ("network", "further planes", "second opinion")), 4))
+            network.append(round(sum(result.seconds.get(name, 0.0) for name in NETWORK_STAGES), 4))
         with profiling() as profile:
             segmenter.run(read_case(files))
         measured = profile.measured()

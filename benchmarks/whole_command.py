@@ -18,7 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
-STAGES = ("read", "check", "normalise", "network", "further planes", "second opinion", "postprocess", "to input grid")
+from gliomask.profiling import NETWORK_STAGES
+
+STAGES = ("read", "check", "normalise", *NETWORK_STAGES, "postprocess", "to input grid")
 
 
 def run_once(case: Path, options: list[str], folder: Path) -> dict[str, float | str]:

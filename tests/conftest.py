@@ -1,6 +1,5 @@
 """Fixtures that several test modules share: a seeded generator, a tiny patient in memory and on disk, and the real cases."""
 
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -137,16 +136,3 @@ def fake_model(monkeypatch):
     model = model_by_hand()
     monkeypatch.setattr("gliomask.segmentation.segmenter.load_model", lambda name: model)
     return model
-
-
-LONG = frozenset(f"test_{name}" for name in ("packaging", "cohort_faults", "cohort_dask", "cohort_slurm", "server_load", "server_real"))
-"""Modules that take minutes together: they run where GLIOMASK_LONG is set, so that what every change must pass stays within its time."""
-
-
-def pytest_collection_modifyitems(items):
-    """Marks the tests of those modules, and leaves them out where nobody asked for them."""
-    for item in items:
-        if item.module.__name__ in LONG:
-            item.add_marker(pytest.mark.long)
-            if not os.environ.get("GLIOMASK_LONG"):
-                item.add_marker(pytest.mark.skip(reason="takes minutes: set GLIOMASK_LONG=1"))

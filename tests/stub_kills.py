@@ -66,7 +66,7 @@ def main() -> None:
         if pid == 0:
             do_all(cohort)
             os._exit(0)
-        time.sleep(generator.uniform(0.005, 0.2))
+        time.sleep(generator.uniform(0.005, 0.12))
         os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         killed += os.WIFSIGNALED(status)

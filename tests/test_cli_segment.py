@@ -43,7 +43,7 @@ def test_a_cohort_goes_on_after_a_bad_case_and_exits_with_its_code(tiny_brats_fo
     assert run(["segment", str(tiny_brats_folder), "-o", str(tmp_path / "out")]) == 3
     printed = capsys.readouterr()
     assert "1 of 2 cases done" in printed.out
-    assert "Failed: other" in printed.err
+    assert "1 x CaseError, such as other: " in printed.err
     assert (tmp_path / "out" / "tiny_seg.nii.gz").exists()
     assert "missing t1" in (tmp_path / "out" / "cohort.tsv").read_text()
 

@@ -96,7 +96,7 @@ def test_weights_read_back_and_fit_their_network_alone(tmp_path):
     with pytest.raises(UsageError, match="belongs to another network"):
         load_weights(tmp_path / "weights.npz", other)
     (tmp_path / "weights.npz").write_bytes(b"PK")
-    with pytest.raises(FileFormatError, match="not a file of arrays"):
+    with pytest.raises(FileFormatError, match="not a file of weights"):
         load_weights(tmp_path / "weights.npz", second)
 
 

@@ -57,12 +57,17 @@ def test_killed_a_hundred_times_nothing_is_lost_and_nothing_is_half(stub, tmp_pa
 
 @pytest.mark.slow
 def test_the_whole_command_is_killed_at_random_and_goes_on(stub, tmp_path):
-    cases = write_cases(tmp_path / "in", *(f"slow{number}" for number in range(8)))
+    cases = write_cases(tmp_path / "in", *(f"slow{number}" for number in range(6)))
     command = [*HERE[:2], str(cases), "-o", str(tmp_path / "out"), "--workers", "2", *PLAIN]
     generator = random.Random(3)
-    for _ in range(4):
+    rows = tmp_path / "out" / ".cohort" / "rows"
+    for begun in (1, 4):
         run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(generator.uniform(1.5, 4.5))
+        # Not before there is work to lose, however slowly the machine starts a process.
+        until = time.monotonic() + 60
+        while time.monotonic() < until and run.poll() is None and len(list(rows.glob("??/*.json"))) < begun:
+            time.sleep(0.02)
+        time.sleep(generator.uniform(0, 0.5))
         run.send_signal(signal.SIGKILL)
         run.wait()
     # The next run waits for orphans to end, and none of them writes any more.
@@ -188,16 +193,19 @@ def test_a_scan_or_a_result_that_vanishes_is_that_cases_matter(stub, tmp_path):
     assert table_of(tmp_path / "out")["c"]["status"] == "done"
 
 
-def test_a_second_run_on_the_same_output_is_refused_and_changes_nothing(stub, tmp_path):
+def test_a_second_run_on_the_same_output_is_refused_and_changes_nothing(stub, tmp_path, capsys):
+    from gliomask.cli.main import run
+
     cases = write_cases(tmp_path / "in", "hang")
-    command = [*HERE[:2], str(cases), "-o", str(tmp_path / "out"), "--workers", "1", *PLAIN]
+    command = [*HERE[:2], "cohort", str(cases), "-o", str(tmp_path / "out"), "--workers", "1", *PLAIN]
     first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert first.stdout is not None
         first.stdout.readline()
-        second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        assert second.returncode == 2
-        assert "another gliomask cohort runs in this folder" in second.stderr
+        before = {path: path.read_bytes() for path in (tmp_path / "out").glob("*") if path.is_file()}
+        assert run(command[2:]) == 2
+        assert "another gliomask cohort runs in this folder" in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in before} == before
     finally:
         first.send_signal(signal.SIGTERM)
         first.wait(timeout=30)

@@ -11,11 +11,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 from conftest import TINY_AFFINE, TINY_SHAPE, make_tiny_case, tiny_labels, write_brats_case
+from PIL import Image
 
 from gliomask.cli.main import run
-from gliomask.errors import CaseError, UsageError
+from gliomask.errors import CaseError, FileFormatError, UsageError
 from gliomask.evaluate import Status, evaluate, write_evaluation
-from gliomask.evaluate.panel import spread, write_panel
+from gliomask.evaluate.panel import PAPER_COLUMNS, RESULT, panel_source, spread, write_panel
 from gliomask.evaluate.results import FILES, describe
 from gliomask.io.label_maps import find_label_maps
 from gliomask.labels import CONVENTIONS, Region
@@ -241,25 +242,63 @@ def test_the_panel_shows_the_range_of_the_cohort(tmp_path, references):
     for case_id, voxels in (("a", 0), ("b", 3), ("c", 1), ("d", 2)):
         write(tmp_path / "p" / f"{case_id}_seg.nii.gz", np.zeros(TINY_SHAPE, np.uint8) if case_id == "d" else shifted(voxels))
     evaluation = evaluate(tmp_path / "p", references)
-    assert [row.case_id for row in spread(evaluation, 3)] == ["b", "a", "d"]
-    assert [row.case_id for row in spread(evaluation, 99)] == ["b", "c", "a", "d"]
-    write_panel(evaluation, references, tmp_path / "panel.png", cases=["c"])
+    assert [row.case_id for row in spread(evaluation, 3, "abcd")] == ["b", "a", "d"]
+    assert [row.case_id for row in spread(evaluation, 99, "abcd")] == ["b", "c", "a", "d"]
+    assert [row.case_id for row in spread(evaluation, 99, "ad")] == ["a", "d"]
+    with pytest.raises(UsageError, match="No case of the panel was scored"):
+        spread(evaluation, 3, "q")
+    write_panel(evaluation, panel_source(tmp_path / "p", references, references, cases=["c"]), tmp_path / "panel.png")
     assert (tmp_path / "panel.png").stat().st_size > 1000
-    with pytest.raises(UsageError, match="--panel-case q"):
-        write_panel(evaluation, references, tmp_path / "other.png", cases=["q"])
 
 
-def test_the_panel_starts_from_the_networks_own_answer(tmp_path, predictions, references):
+def test_the_panel_shows_results_as_segment_writes_them_and_the_papers_steps_where_there_are_none(tmp_path, predictions, references):
+    """By default `segment` post-processes; then the panel shows what it wrote, and says nothing of steps that it did not take."""
+    assert panel_source(predictions, references, references).columns == PAPER_COLUMNS
     fields = {"case": "a", "inputs": {}, "model": {"name": "m", "sha256": "s"}, "options": {"postprocess": "3d"}}
     write_record(predictions / "a_run.json", "segment", fields)
+    source = panel_source(predictions, references, references, cases=["a"])
+    assert source.columns == {RESULT: None}
     evaluation = evaluate(predictions, references)
-    with pytest.raises(UsageError, match="--panel-predictions"):
-        write_panel(evaluation, references, tmp_path / "panel.png", cases=["a"])
+    write_panel(evaluation, source, tmp_path / "panel.png")
     write(tmp_path / "raw" / "a_seg.nii.gz", tiny_labels())
-    write_panel(evaluation, references, tmp_path / "panel.png", cases=["a"], predictions=tmp_path / "raw")
-    assert (tmp_path / "panel.png").is_file()
-    with pytest.raises(CaseError, match="lacks case b"):
-        write_panel(evaluation, references, tmp_path / "other.png", cases=["b"], predictions=tmp_path / "raw")
+    raw = panel_source(predictions, references, references, cases=["a"], shown=tmp_path / "raw")
+    assert raw.columns == PAPER_COLUMNS
+    write_panel(evaluation, raw, tmp_path / "raw.png")
+    with Image.open(tmp_path / "panel.png") as result, Image.open(tmp_path / "raw.png") as steps:
+        assert (result.width / 3, steps.width / 5) == pytest.approx((315, 315), abs=2)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--panel-case", "q"], "--panel-case q: no case with a label map and a reference has this id"),
+        (["--panel-case", "c"], "--panel-case c"),
+        (["--panel-case", "z"], "--panel-case z"),
+        (["--panel-case", "b", "--panel-predictions", "raw"], "cannot show case b: {raw} has no label map of it"),
+    ],
+)
+def test_a_panel_that_cannot_be_drawn_is_refused_before_anything_is_scored(tmp_path, predictions, references, capsys, monkeypatch, more, message):
+    monkeypatch.setattr("gliomask.evaluate.scoring.evaluate", lambda *_, **__: pytest.fail("scored"))
+    write(tmp_path / "raw" / "a_seg.nii.gz", tiny_labels())
+    more = [str(tmp_path / word) if word == "raw" else word for word in more]
+    assert run(["evaluate", str(predictions), str(references), "-o", str(tmp_path / "out"), "--panel-scans", str(references), *more]) in (2, 3)
+    assert message.format(raw=tmp_path / "raw") in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_panel_needs_scans_of_the_cases_on_their_grid(tmp_path, predictions, references):
+    others = write_brats_case(tmp_path / "others", make_tiny_case("other")).parent
+    with pytest.raises(CaseError, match="cannot show case a: .*others has no scans of it"):
+        panel_source(predictions, references, others)
+    write(tmp_path / "raw" / "a_seg.nii.gz", tiny_labels()[:-1])
+    with pytest.raises(CaseError, match=r"case a: its label map has \(\d+, \d+, \d+\) voxels, its scan a_flair.nii.gz"):
+        panel_source(predictions, references, references, cases=["a"], shown=tmp_path / "raw")
+
+
+def test_a_record_without_post_processing_is_none(tmp_path, predictions, references):
+    write_record(predictions / "a_run.json", "segment", {"case": "a", "inputs": {}, "model": {"name": "m", "sha256": "s"}, "options": {}})
+    with pytest.raises(FileFormatError, match="names no post-processing"):
+        panel_source(predictions, references, references)
 
 
 @pytest.mark.data

@@ -227,11 +227,14 @@ def test_a_wrong_graph_is_refused_before_it_is_written(run_folder, tmp_path, mon
 def test_the_command_exports_and_says_what(run_folder, tmp_path, capsys):
     folder = tmp_path / "my-model"
     assert run_command(["export", str(run_folder), "-o", str(folder), "--licence", "CC0-1.0", "--attribution", "one", "--attribution", "two"]) == 0
-    assert "SparseMultiOCM, 127,876 parameters, trained on 2 cases" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "SparseMultiOCM, 127,876 parameters, trained on 2 cases, post-processing 3d (components of under half the largest dropped" in said
     spec = load_model(folder).spec
-    assert (spec.name, spec.licence, spec.attribution, spec.postprocess) == ("my-model", "CC0-1.0", ("one", "two"), "none")
+    assert (spec.name, spec.licence, spec.attribution, spec.postprocess) == ("my-model", "CC0-1.0", ("one", "two"), "3d")
     assert run_command(["export", str(run_folder), "-o", str(folder)]) == 2
     assert run_command(["export", str(tmp_path), "-o", str(tmp_path / "other")]) == 2
+    assert run_command(["export", str(run_folder), "-o", str(tmp_path / "plain"), "--postprocess", "none"]) == 0
+    assert "post-processing none (the network's answer as it is)" in capsys.readouterr().out
 
 
 def test_the_command_explains_itself(capsys):

@@ -7,8 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -75,7 +77,8 @@ def test_templates_call_a_command_that_exists(name):
 @pytest.mark.slow
 def test_it_installs_from_a_folder_of_wheels_without_an_index(tmp_path):
     wheels = tmp_path / "wheels"
-    environment = {**os.environ, "PYTHON": sys.executable}
+    # Without byte code, which takes longer than the rest and proves nothing here; the images compile it.
+    environment = {**os.environ, "PYTHON": sys.executable, "PIP_NO_COMPILE": "1", "GLIOMASK_WEB": "skip"}
     environment.pop("PYTHONPATH", None)
     subprocess.run(["sh", PACKAGING / "wheels.sh", wheels, "report"], check=True, env=environment, timeout=280, capture_output=True)
     assert list(wheels.glob("gliomask-*.whl"))
@@ -84,6 +87,32 @@ def test_it_installs_from_a_folder_of_wheels_without_an_index(tmp_path):
     done = subprocess.run(["sh", PACKAGING / "install.sh", wheels, tmp_path / "env", "report"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "residual-unet" in done.stdout
+    # What was installed segments, from a folder in which no source lies.
+    sample = next((tmp_path / "env").rglob("sample/synthetic_0001"))
+    command = [tmp_path / "env" / "bin" / "gliomask", "segment", sample, "-o", tmp_path / "out", "--single-plane", "--report", "pdf"]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "out" / "synthetic_0001_report.pdf").is_file()
+
+
+def test_the_source_archive_makes_the_wheel_that_the_checkout_makes(tmp_path):
+    environment = {**os.environ, "GLIOMASK_WEB": "skip"}
+
+    def build(folder: Path, kind: str, target: Path) -> Path:
+        command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", target]
+        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+        return next(target.iterdir())
+
+    with tarfile.open(build(ROOT, "sdist", tmp_path / "sdist")) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    wheels = [build(folder, "wheel", tmp_path / name) for name, folder in (("checkout", ROOT), ("archive", unpacked))]
+    here, there = ({name: wheel.read(name) for name in wheel.namelist()} for wheel in map(zipfile.ZipFile, wheels))
+    assert here.keys() == there.keys()
+    assert [name for name in here if here[name] != there[name]] == []
+    assert {"gliomask/py.typed", "gliomask/models/shipped/residual-unet/model.json"} <= here.keys()
+    # What people need to test what they have unpacked.
+    assert (unpacked / "tests" / "conftest.py").is_file()
 
 
 BOX = """

@@ -10,8 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 from heads import make_head, moved_examination, posed, scan_head, scanner_grid, true_mask
+from test_cohort_here import segment_all
 
-from gliomask.case_results import KEPT, segment_cohort
 from gliomask.cli.main import run
 from gliomask.errors import CaseError, FileFormatError, GeometryError, QualityError, UsageError
 from gliomask.examination import Examination, Scan
@@ -26,8 +26,8 @@ from gliomask.preprocess.raw.align import (
     align_sequences,
     align_to_frame,
     choose_reference,
+    downsampled,
     head_mask,
-    lightened,
     refuse_unbelievable,
 )
 from gliomask.preprocess.raw.atlas import BRATS_FRAME, load_atlas
@@ -36,6 +36,7 @@ from gliomask.preprocess.raw.route import RawCase, Settings, Step, prepare_exami
 from gliomask.preprocess.raw.transforms import about, distance_mm, move, turn
 from gliomask.reporting import Reporting, write_report, write_reports
 from gliomask.results.layout import CaseLayout
+from gliomask.results.row import KEPT
 from gliomask.segmentation import Delivery, Options, Segmenter
 from gliomask.segmentation.cases import segment_to_files
 from gliomask.segmentation.source import FileSource
@@ -202,10 +203,10 @@ def test_t1ce_leads_unless_another_has_much_smaller_voxels(moved):
 
 def test_only_scans_of_very_small_voxels_are_made_lighter(moved):
     thick = moved[0].scans[Sequence.T1]
-    assert lightened(thick) is thick
+    assert downsampled(thick) is thick
     grid = scanner_grid((120, 100, 30), (0.45, 0.5, 3.0), (10, 0, 0))
     ahead = move(grid.affine, np.indices(grid.shape).reshape(3, -1).T.astype(float))[:, 1].reshape(grid.shape)
-    fine = lightened(Scan(ahead, grid, "fine.nii.gz"))
+    fine = downsampled(Scan(ahead, grid, "fine.nii.gz"))
     np.testing.assert_allclose(fine.geometry.spacing_mm, (0.9, 1.0, 3.0))
     # Each voxel still shows what is where it lies.
     there = move(fine.geometry.affine, np.indices(fine.volume.shape).reshape(3, -1).T.astype(float))[:, 1].reshape(fine.volume.shape)
@@ -412,22 +413,22 @@ def test_nothing_is_left_of_a_raw_case_that_fails_while_it_is_written(segmenter,
 def test_a_cohort_takes_raw_and_prepared_cases(segmenter, raw_files, tiny_brats_folder, tmp_path):
     (prepared_files,) = find_cases(tiny_brats_folder)
     cases = [prepared_files, replace(raw_files, case_id="scanner")]
-    result = segment_cohort(segmenter, cases, tmp_path / "out", WRITING)
-    assert [row.status for row in result.rows] == ["done", "done"]
+    result = segment_all(segmenter, cases, tmp_path / "out", WRITING)
+    assert [row.status for row in result] == ["done", "done"]
     assert "raw_route" not in json.loads((tmp_path / "out" / "tiny_run.json").read_text())
     assert "raw_route" in json.loads((tmp_path / "out" / "scanner_run.json").read_text())
 
 
 def test_a_finished_raw_case_is_kept_and_another_way_is_refused(segmenter, raw_files, tmp_path):
     writing = WRITING
-    segment_cohort(segmenter, [raw_files], tmp_path / "out", writing)
-    again = segment_cohort(segmenter, [raw_files], tmp_path / "out", writing, progress=lambda done, total: pytest.fail("nothing is left to do"), resume=True)
-    assert [row.message for row in again.rows] == [KEPT]
+    segment_all(segmenter, [raw_files], tmp_path / "out", writing)
+    again = segment_all(segmenter, [raw_files], tmp_path / "out", writing, progress=lambda done, total: pytest.fail("nothing is left to do"), resume=True)
+    assert [row.message for row in again] == [KEPT]
     # One number: that of the grid in which the label map is delivered.
     table = json.loads((tmp_path / "out" / "tiny_volumes.json").read_text())
-    assert again.rows[0].wt_ml == table["regions"]["WT"]["volume_ml"]
+    assert again[0].wt_ml == table["regions"]["WT"]["volume_ml"]
     with pytest.raises(UsageError, match="other --keep-images"):
-        segment_cohort(segmenter, [raw_files], tmp_path / "out", replace(writing, keep_images=True), resume=True)
+        segment_all(segmenter, [raw_files], tmp_path / "out", replace(writing, keep_images=True), resume=True)
 
 
 def test_a_four_dimensional_file_in_place_of_a_sequence_is_refused(segmenter, raw_files, tmp_path):

@@ -1,6 +1,7 @@
 """Reports of one case: what they say, that both settings say it, that nothing from a file becomes markup, and that pages are not blank."""
 
 import base64
+import hashlib
 import io
 import re
 import struct
@@ -22,9 +23,10 @@ from gliomask.labels import Label
 from gliomask.report import pdf, pictures
 from gliomask.report.case_report import case_report
 from gliomask.report.document import MAX_SUBJECT, NOTICE, Card, Cards, Document, Heading, Notice, Paragraph, Table, visible
-from gliomask.report.html import to_html
+from gliomask.report.html import POLICY, to_html
 from gliomask.report.provenance import NOT_RECORDED, file_name, provenance
-from gliomask.report.sections import AXIAL
+from gliomask.report.sections import AXIAL, Box
+from gliomask.report.viewer import MOST_PIXELS, MOST_SLICES, Layout, slice_viewer
 from gliomask.report.views import PLANES, Views
 from gliomask.sequences import Sequence
 
@@ -40,6 +42,13 @@ RECORD = {
     "predicted_dice": {"WT": {"dice": 0.91, "low": 0.8, "high": 0.95}},
     "quality_flags": [],
 }
+
+
+PICTURES = 4 * 3 + 1
+"""Sections of each sequence, and the slice with the diameters."""
+
+SHEETS = 4 + 1
+"""Of tiles, for the viewer: each sequence and the labels."""
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +125,8 @@ def test_both_settings_say_what_was_measured(report, page, file):
             "2026-03-04 05:06 UTC",
             "flair.nii.gz",
             "a" * 64,
-            "0.91 (0.8 to 0.95)",
+            "expected Dice 0.91",
+            "0.91 (0.80 to 0.95)",
             "radiological convention",
         ):
             assert fact in text, fact
@@ -141,10 +151,11 @@ def test_the_notice_stands_on_every_page(page, file):
 
 def test_html_needs_nothing_from_elsewhere(page):
     tags = parsed(page).tags
-    assert not {tag for tag, _ in tags} & {"script", "link", "iframe", "object", "embed", "form", "base", "svg"}
+    assert not {tag for tag, _ in tags} & {"link", "iframe", "object", "embed", "form", "base", "svg"}
+    assert [attributes for tag, attributes in tags if tag == "script"] == [{}], "one script, and it stands in the page"
     sources = [value for _, attributes in tags for name, value in attributes.items() if name in ("src", "href", "srcset", "data", "action")]
-    assert len(sources) == 13
-    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert len(sources) == PICTURES + SHEETS
+    assert all(source.startswith(("data:image/png;base64,", "data:image/jpeg;base64,")) for source in sources)
     assert "url(" not in page
     assert "@import" not in page
     assert not re.search(r"https?:", page)
@@ -158,6 +169,77 @@ def test_every_picture_of_the_html_opens_and_has_words(page):
         picture.verify()
         assert attributes["alt"]
     assert [attributes["alt"].split(",")[0] for attributes in images[:4]] == ["T1", "T1ce", "T2", "FLAIR"]
+
+
+def test_the_policy_lets_the_viewers_script_run_and_no_other(page):
+    policy = next(attributes["content"] for tag, attributes in parsed(page).tags if attributes.get("http-equiv") == "Content-Security-Policy")
+    script = re.search(r"<script>(.*?)</script>", page, re.DOTALL).group(1)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy.split("; ") == [*POLICY.split("; "), f"script-src 'sha256-{digest}'"]
+    assert not re.search(r"\b(eval|Function|fetch|XMLHttpRequest|import)\(", script)
+
+
+def test_a_page_without_slices_has_no_script_and_forbids_all():
+    page = to_html(Document("A report", "x", blocks=(Paragraph("words"),)))
+    assert "script" not in {tag for tag, _ in parsed(page).tags}
+    assert f'content="{POLICY}"' in page
+
+
+def test_the_viewer_holds_every_slice_of_the_shown_part_with_its_labels(report):
+    viewer = slice_viewer(report.views)
+    box, labels = report.views.box, report.views.labels
+    assert [title for title, _ in viewer.sheets] == ["T1", "T1ce", "T2", "FLAIR"]
+    assert viewer.first_sheet == "T1ce"
+    assert viewer.slices == tuple(range(box.start[2] + 1, box.stop[2] + 1))
+    assert viewer.slices[viewer.first] == report.views.centre[2] + 1
+    width, height = viewer.tile
+    sheet = np.asarray(Image.open(io.BytesIO(viewer.labels)).convert("RGBA"))
+    for n, number in enumerate(viewer.slices):
+        row, column = divmod(n, viewer.columns)
+        tile = sheet[row * height : (row + 1) * height, column * width : (column + 1) * width]
+        expected = labels[box.start[0] : box.stop[0], box.start[1] : box.stop[1], number - 1].T
+        assert ((tile[..., 3] > 0) == (expected > 0)).all()
+        for label, colour in PALETTE.labels.items():
+            assert (tile[expected == label][:, :3] == colour).all()
+    for _, jpeg in viewer.sheets:
+        assert Image.open(io.BytesIO(jpeg)).size == sheet.shape[1::-1], "labels lie on the scans"
+
+
+def test_large_volumes_are_thinned_out_and_keep_their_size_in_mm():
+    box = Box((10, 0, 5), (610, 300, 455), (0.4, 0.4, 0.4), 1.0)
+    layout = Layout.of(box)
+    assert (layout.step, layout.thin) == (3, 3)
+    assert layout.indices == tuple(range(5, 455, 3))
+    assert layout.size == (200, 100)
+    assert len(layout.indices) <= MOST_SLICES
+    assert max(layout.size) <= MOST_PIXELS
+
+
+def test_uncertainty_is_shown_where_it_was_asked_for_and_nowhere_else(page):
+    assert "uncertainty of the labels" not in page
+    case, unsure = make_tiny_case(), np.zeros(TINY_SHAPE, np.float32)
+    certain = case_report(case, tiny_labels(), uncertainty=unsure)
+    shown = parsed(certain.html())
+    assert [attributes["alt"] for tag, attributes in shown.tags if tag == "img" and attributes["alt"].startswith("uncertainty")] == [
+        f"uncertainty of the labels, {plane.name} section" for plane in PLANES
+    ]
+    plain = np.asarray(pictures.draw_uncertainty(certain.views, AXIAL, certain.uncertainty))
+    heated = np.asarray(pictures.draw_uncertainty(certain.views, AXIAL, np.ones_like(certain.uncertainty)))
+    assert not (plain == pictures.HEAT).all(axis=2).any()
+    assert (heated == pictures.HEAT).all(axis=2).mean() > 0.1
+
+
+def test_the_interval_of_an_expected_dice_stands_on_the_first_page(file):
+    first = " ".join(texts(file)[0].split())
+    assert "0.91 (0.80 to 0.95)" in first
+    assert first.count("not told") == 2, "regions of which the record promises nothing"
+
+
+@pytest.mark.parametrize("dice", [{"dice": 0.9}, {"dice": "<b>", "low": 0, "high": 1}, {"dice": 7.0, "low": 0.1, "high": 0.2}, None, [0.9]])
+def test_an_expected_dice_that_is_none_is_shown_as_text(dice):
+    found = provenance({"predicted_dice": {"WT": dice, "other": {"dice": 0.9, "low": 0.8, "high": 1.0}}})
+    assert found.expected_dice == {}
+    assert [name for name, _ in found.estimates] == ["Expected Dice, WT", "Expected Dice, other"]
 
 
 def test_no_page_is_blank_and_pictures_are_in_the_pdf(file):
@@ -184,9 +266,9 @@ def test_same_result_same_bytes_and_the_date_is_the_runs(report, page, file):
 
 def test_nothing_hostile_becomes_markup(hostile):
     collector = parsed(hostile.html())
-    assert "script" not in {tag for tag, _ in collector.tags}
-    assert all(name != "onerror" for _, attributes in collector.tags for name in attributes)
-    assert [tag for tag, _ in collector.tags].count("img") == 13
+    assert [tag for tag, _ in collector.tags].count("script") == 1, "the viewer's own"
+    assert not [name for _, attributes in collector.tags for name in attributes if name.startswith("on")]
+    assert [tag for tag, _ in collector.tags].count("img") == PICTURES + SHEETS
     text = " ".join(collector.text)
     assert '<script>alert("1")</script>' in text
     assert "\\u202e" in text

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from gliomask.cli.main import run
 from gliomask.errors import CaseError, FileFormatError, GeometryError, UsageError
 from gliomask.io.brats import find_cases
 from gliomask.io.nifti import read_volume, write_volume
+from gliomask.report.document import Pictures
 from gliomask.reporting import Reporting, read_timeline, write_report, write_timeline
 from gliomask.results.layout import CaseLayout
 from gliomask.segmentation import Delivery, Segmenter
@@ -152,15 +154,36 @@ def test_a_timeline_from_a_table_and_from_files(result, tmp_path):
     shutil.copy(CaseLayout(result).record, result.with_name("second_run.json"))
     table = write_table(result.parent, "timepoint\tlabel_map\tdate\nfirst\ttiny_seg.nii.gz\t2024-01-01\nlast\tsecond_seg.nii.gz\t2024-05-06\n")
     assert run(["timeline", str(table), "-o", str(tmp_path / "follow-up"), "--format", "html,json", "--patient", "P01"]) == 0
-    figures = json.loads((tmp_path / "follow-up" / "timeline_report.json").read_text())
+    figures = json.loads((tmp_path / "follow-up" / "P01_timeline.json").read_text())
     assert [(visit["time_point"], visit["date"], visit["brain_overlap"]) for visit in figures["visits"]] == [
         ("first", "2024-01-01", None),
         ("last", "2024-05-06", 1.0),
     ]
     files = [str(result), str(result.with_name("second_seg.nii.gz"))]
-    assert run(["timeline", *files, "-o", str(tmp_path / "follow-up")]) == 2  # exists
+    assert run(["timeline", *files, "-o", str(tmp_path / "follow-up"), "--patient", "P01"]) == 2  # exists
     assert run(["timeline", *files, "-o", str(tmp_path / "other"), "--format", "html"]) == 0
-    assert "tiny_seg" in (tmp_path / "other" / "timeline_report.html").read_text()
+    assert "tiny_seg" in (tmp_path / "other" / "other_timeline.html").read_text()
+
+
+@pytest.mark.parametrize("patient", ["", "..", ".hidden", "a/b", "a\\b", "a\nb", "x" * 101, " a"])
+def test_a_patient_that_no_file_can_be_named_after_is_refused(result, tmp_path, patient):
+    points = [("a", result, None, None), ("b", result, None, None)]
+    with pytest.raises(UsageError, match="none can have this name"):
+        write_timeline(patient, points, tmp_path / "follow-up", HTML)
+    assert not (tmp_path / "follow-up").exists()
+
+
+def test_a_timeline_shows_each_visit_at_one_place(result, tmp_path):
+    shutil.copy(result, result.with_name("second_seg.nii.gz"))
+    shutil.copy(CaseLayout(result).record, result.with_name("second_run.json"))
+    points = [("a", result, None, None), ("b", result.with_name("second_seg.nii.gz"), None, None)]
+    report, (page,) = write_timeline("Müller 2", points, tmp_path / "follow-up", HTML)
+    assert page.name == "Müller 2_timeline.html"
+    text = page.read_text()
+    assert "All visits are cut at one place" in text
+    rows = [block for block in report.document().blocks if isinstance(block, Pictures)][1:]
+    assert [len(block.rows[0]) for block in rows] == [4, 4]
+    assert [picture.png for picture in rows[0].rows[0]] == [picture.png for picture in rows[1].rows[0]], "the same scans, the same place"
 
 
 @pytest.mark.parametrize(("shift", "told"), [(0, True), (8, False), (None, False)])
@@ -199,3 +222,20 @@ def test_a_table_that_makes_no_sense_is_refused(tmp_path, text, message):
         read_timeline(write_table(tmp_path, text))
     with pytest.raises(UsageError, match="cannot be read as a table"):
         read_timeline(tmp_path)
+
+
+def test_the_uncertainty_is_in_the_report_of_a_run_that_asked_for_it(fake_model, tiny_brats_folder, tmp_path):
+    results = CaseLayout.of(tmp_path / "out", "tiny")
+    with Segmenter() as segmenter:
+        segment_to_files(segmenter, FileSource(find_cases(tiny_brats_folder)[0]), results, Delivery(preview=False, report="html", uncertainty=True))
+    at_once = (tmp_path / "out" / "tiny_report.html").read_text()
+    assert "uncertainty of the labels, axial section" in at_once
+    (later,) = write_report(results.label_map, HTML, output=tmp_path / "later")
+    assert later.read_text() == at_once, "from the map on disk as from the one in memory"
+    read = read_volume(results.uncertainty)
+    write_volume(results.uncertainty, read.values[:-1], replace(read.geometry, shape=read.values[:-1].shape), overwrite=True)
+    with pytest.raises(GeometryError, match="lies on another grid"):
+        write_report(results.label_map, HTML, output=tmp_path / "again")
+    results.uncertainty.unlink()
+    (without,) = write_report(results.label_map, HTML, output=tmp_path / "without")
+    assert "uncertainty of the labels" not in without.read_text()

@@ -7,7 +7,7 @@ import sys
 from pathlib import PurePosixPath
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gliomask.errors import FileFormatError, UsageError
@@ -140,6 +140,7 @@ def test_names_of_any_length_and_kind_are_written(tmp_path):
     assert (tmp_path / f"{name}_run.json").is_file()
 
 
+@settings(max_examples=25)
 @given(st.dictionaries(st.sampled_from([path.name for path in CaseLayout.of("out", "x").all()[:-1]]), st.binary(max_size=20), min_size=1))
 def test_what_was_written_is_what_the_record_hashes(tmp_path_factory, files):
     folder = tmp_path_factory.mktemp("out")
@@ -202,6 +203,22 @@ def test_what_a_process_has_in_hand_is_left_to_it(tmp_path):
     assert not recover(place)
     assert not part.exists()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_the_lock_of_a_killed_run_goes_with_the_rest(tmp_path):
+    place = CaseLayout.of(tmp_path, "x").place("x")
+    write(tmp_path, OLD)
+    child = os.fork()
+    if child == 0:
+        with held(place):
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert (tmp_path / place.lock_name).exists()
+    assert not recover(place)
+    assert not (tmp_path / place.lock_name).exists()
+    assert visible(tmp_path) == OLD
 
 
 def test_a_folder_is_taken_away_again_where_nothing_came_of_it(tmp_path):

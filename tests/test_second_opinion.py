@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from conftest import MIXING, make_tiny_case, model_by_hand, write_brats_case
 from fakes import tiny_subsets
+from test_cohort_here import segment_all
 
 import gliomask
-from gliomask import case_results
 from gliomask.case import Case
-from gliomask.case_results import segment_cohort
 from gliomask.cli.main import run
 from gliomask.engines.fake import FakeEngine
 from gliomask.errors import ModelError, UsageError
@@ -24,6 +23,7 @@ from gliomask.predict.ensemble import SUSPICION, consult
 from gliomask.preprocess.channels import prepare
 from gliomask.quality import Estimate
 from gliomask.results.layout import CaseLayout
+from gliomask.results.row import KEPT
 from gliomask.segmentation import Delivery, Options, Segmenter
 from gliomask.segmentation.cases import segment_to_files
 from gliomask.segmentation.source import FileSource
@@ -201,11 +201,11 @@ def test_the_record_says_who_was_asked(two_models, tiny_brats_folder, tmp_path):
 def test_a_cohort_goes_on_only_with_the_same_second_opinion(two_models, tiny_brats_folder, tmp_path):
     cases, writing = find_cases(tiny_brats_folder), Delivery(preview=False)
     with Segmenter(Options()) as segmenter:
-        segment_cohort(segmenter, cases, tmp_path / "out", writing)
-        again = segment_cohort(segmenter, cases, tmp_path / "out", writing, resume=True)
-    assert [row.message for row in again.rows] == [case_results.KEPT]
+        segment_all(segmenter, cases, tmp_path / "out", writing)
+        again = segment_all(segmenter, cases, tmp_path / "out", writing, resume=True)
+    assert [row.message for row in again] == [KEPT]
     with Segmenter(Options(second_opinion="none")) as alone, pytest.raises(UsageError, match="with other second opinion, so"):
-        segment_cohort(alone, cases, tmp_path / "out", writing, resume=True)
+        segment_all(alone, cases, tmp_path / "out", writing, resume=True)
 
 
 def test_the_report_names_it(two_models, tmp_path):

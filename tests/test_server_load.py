@@ -89,7 +89,7 @@ def test_the_api_keeps_to_its_description(described):
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
 
             @given(case=operation.as_strategy(generation_mode=mode))
-            @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+            @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), database=None)
             def check(case):
                 if case.media_type == RELATED:
                     case.headers = {**(case.headers or {}), "Content-Type": f"{RELATED}; boundary=b"}

@@ -9,7 +9,7 @@ import pytest
 
 from gliomask.geometry import Geometry
 from gliomask.preprocess.checks import brain_turned
-from gliomask.preprocess.shape import FEWEST_VOXELS, LIMITS, how_it_lies, misfit
+from gliomask.preprocess.shape import FEWEST_VOXELS, LIMITS, misfit, orientation_measures
 
 MM = 4.0
 SHAPE = (60, 60, 48)
@@ -60,26 +60,26 @@ def test_any_order_of_axes_that_the_header_tells_is_fine(order, signs):
 
 
 def test_thick_slices_change_little():
-    lie = how_it_lies(outline()[:, :, ::2], Geometry((60, 60, 24), np.diag([-MM, -MM, 2 * MM, 1])))
-    assert lie is not None
-    assert misfit(lie) is None
-    assert lie.height == pytest.approx(how_it_lies(outline(), LPS).height, abs=0.03)
+    measures = orientation_measures(outline()[:, :, ::2], Geometry((60, 60, 24), np.diag([-MM, -MM, 2 * MM, 1])))
+    assert measures is not None
+    assert misfit(measures) is None
+    assert measures.height == pytest.approx(orientation_measures(outline(), LPS).height, abs=0.03)
 
 
 def test_little_says_nothing():
     mask = np.zeros(SHAPE, bool)
-    assert how_it_lies(mask, LPS) is None
+    assert orientation_measures(mask, LPS) is None
     mask.flat[: FEWEST_VOXELS - 1] = True
-    assert how_it_lies(mask, LPS) is None
+    assert orientation_measures(mask, LPS) is None
     plane = np.zeros(SHAPE, bool)
     plane[:, :, 7] = True
-    assert how_it_lies(plane, LPS) is None
+    assert orientation_measures(plane, LPS) is None
 
 
 def test_a_ball_is_no_misfit_but_for_its_length():
     """Symmetric in all ways: only what has a limit of its own could fire, and none does by chance."""
     i, j, k = np.meshgrid(*[np.arange(n) - n / 2 + 0.5 for n in SHAPE], indexing="ij")
-    lie = how_it_lies((i / 18) ** 2 + (j / 22) ** 2 + (k / 15) ** 2 < 1, LPS)
-    assert lie is not None
-    assert misfit(lie) is None
-    assert abs(lie.mirror) < LIMITS["mirror"]
+    measures = orientation_measures((i / 18) ** 2 + (j / 22) ** 2 + (k / 15) ** 2 < 1, LPS)
+    assert measures is not None
+    assert misfit(measures) is None
+    assert abs(measures.mirror) < LIMITS["mirror"]

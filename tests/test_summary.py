@@ -24,6 +24,7 @@ from gliomask.cohort.place import CohortPlace
 from gliomask.cohort.runner import begin, run_cohort
 from gliomask.errors import CaseError, UsageError
 from gliomask.labels import Region
+from gliomask.report.case_table import CaseLine, case_table
 from gliomask.summary.features import CODES, INTENSITY, SHAPE, intensity_features, shape_features
 from gliomask.summary.page import PageCase, StudyPage
 from gliomask.summary.statistics import agreement, modified_z, outliers
@@ -193,12 +194,14 @@ def test_a_folder_without_results_is_refused_and_nothing_is_written(tmp_path):
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
+TABLE = case_table([CaseLine(HOSTILE, report=f"../{HOSTILE}_report.html")], "Case", (), "")
+
 
 def test_the_page_stands_alone_and_no_name_becomes_a_part_of_it():
     case = PageCase(HOSTILE, "failed", ("@SCRIPT@",), (HOSTILE,), b"\xff\xd8")
-    text = StudyPage(HOSTILE, (HOSTILE,), ((HOSTILE, "1", "x", "y"),), (("a", b"png"),), (case,)).html().decode()
+    text = StudyPage(HOSTILE, (HOSTILE,), ((HOSTILE, "1", "x", "y"),), (("a", b"png"),), (case,), TABLE).html().decode()
     assert "<img src=x" not in text
-    assert text.count("</script>") == 2
+    assert text.count("</script>") == 3
     assert "default-src 'none'" in text
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", text)
     held = json.loads(re.search(r'<script type="application/json" id="cases">(.*?)</script>', text, re.DOTALL).group(1))
@@ -209,14 +212,14 @@ def test_the_page_stands_alone_and_no_name_becomes_a_part_of_it():
 def test_the_page_is_html_that_a_parser_accepts():
     import html5lib
 
-    page = StudyPage("t", (), (), (), (PageCase("a", "done", ("x",), (), None),)).html()
+    page = StudyPage("t", (), (), (), (PageCase("a", "done", ("x",), (), None),), TABLE).html()
     html5lib.HTMLParser(strict=True).parse(page)
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
 def test_cases_are_decided_by_keyboard_and_saved_as_a_table(tmp_path):
     cases = tuple(PageCase(name, "done", (), (), None) for name in ("=a", "b", "c"))
-    page = StudyPage("t", (), (), (), cases).html().decode()
+    page = StudyPage("t", (), (), (), cases, TABLE).html().decode()
     keys = """
       const press = (key) => document.dispatchEvent(new KeyboardEvent("keydown", { key }));
       press("a"); press("j"); press("r"); press("k"); press("n");
@@ -234,6 +237,6 @@ def test_cases_are_decided_by_keyboard_and_saved_as_a_table(tmp_path):
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
 def test_the_script_of_the_page_is_javascript_that_parses(tmp_path):
-    page = StudyPage("t", (), (), (), ()).html().decode()
-    (tmp_path / "page.js").write_text(page.rpartition("<script>")[2].partition("</script>")[0])
+    page = StudyPage("t", (), (), (), (), TABLE).html().decode()
+    (tmp_path / "page.js").write_text(page.split("<script>")[1].partition("</script>")[0])
     assert subprocess.run(["node", "--check", tmp_path / "page.js"], check=False).returncode == 0

@@ -8,14 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from stacks import NORMED_NETWORK, TINY_NETWORK, make_stacks, small_config
 
+from gliomask.colours import PALETTE
 from gliomask.errors import UsageError
+from gliomask.labels import Region
 from gliomask.networks.catalogue import NETWORKS
 from gliomask.training.checkpoint import Checkpoint
 
 pytest.importorskip("keras", reason="training needs the extra 'train'")
 from gliomask.training import loop
+from gliomask.training import run as training_run
+from gliomask.training.curve import dice_column, draw_learning_curve
 from gliomask.training.loop import CHECKPOINT_NAME, finished, train
 
 pytestmark = pytest.mark.train
@@ -90,7 +95,7 @@ def scripted_validation(monkeypatch):
     """Validation losses that are given, not computed."""
 
     def script(losses):
-        monkeypatch.setattr(loop._Run, "_validation_loss", lambda run: losses[len(run.history)])
+        monkeypatch.setattr(loop._Run, "_validate", lambda run: {"validation_loss": losses[len(run.history)]})
 
     return script
 
@@ -124,8 +129,39 @@ def test_finished():
 def test_a_real_validation_loss_repeats_for_the_same_weights(tmp_path):
     stacks = make_stacks(2)
     config = tiny_config(epochs=3, validation_share=0.5, optimiser="sgd", learning_rate=1e-30, decay_per_epoch=1.0)
-    losses = [row["validation_loss"] for row in train(stacks[:1], stacks[1:], config, tmp_path).history]
-    assert losses[0] == losses[1] == losses[2] > 0
+    history = train(stacks[:1], stacks[1:], config, tmp_path).history
+    for column in ("validation_loss", *map(dice_column, Region)):
+        values = [row[column] for row in history]
+        assert values[0] == values[1] == values[2] > 0, column
+    assert all(0 < row[dice_column(region)] < 1 for row in history for region in Region)
+    assert [row["learning_rate"] for row in history] == pytest.approx([1e-30] * 3)
+
+
+def test_the_learning_rate_of_the_log_is_the_schedules(tmp_path):
+    config = tiny_config(epochs=3, learning_rate=1e-2, decay_per_epoch=0.5)
+    rates = [row["learning_rate"] for row in train(make_stacks(1), [], config, tmp_path).history]
+    assert rates == pytest.approx([1e-2, 5e-3, 2.5e-3]), "that of each epoch's last step"
+
+
+def test_the_course_is_drawn_whatever_its_rows_hold(tmp_path):
+    """Checkpoints of earlier versions know neither learning rates nor Dice, and not every training has validation cases."""
+    old = {"epoch": 1, "loss": 0.9, "seconds": 3.0, "waiting_share": 0.0}
+    new = old | {"epoch": 2, "learning_rate": 1e-3, "validation_loss": 0.8} | {dice_column(region): 0.5 for region in Region}
+    pictures = {}
+    for name, history in {"none": [], "old": [old], "new": [new], "both": [old, new]}.items():
+        draw_learning_curve(history, tmp_path / f"{name}.png")
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            pictures[name] = np.asarray(picture.convert("RGB"))
+    assert len({picture.tobytes() for picture in pictures.values()}) == 4
+    for region in Region:
+        colour = PALETTE.regions[region]
+        assert (np.abs(pictures["new"].astype(int) - colour).max(axis=2) < 10).any(), region
+        assert not (np.abs(pictures["old"].astype(int) - colour).max(axis=2) < 10).any(), region
+
+
+def test_a_log_that_an_earlier_version_began_has_blank_cells():
+    old, new = {"epoch": 1, "loss": 0.9}, {"epoch": 2, "loss": 0.8, "learning_rate": 0.1}
+    assert training_run._table([old, new]).decode().split() == ["epoch,loss,learning_rate", "1,0.9,", "2,0.8,0.1"]
 
 
 def test_a_diverging_training_stops_and_says_so(tmp_path):

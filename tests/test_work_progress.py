@@ -53,22 +53,13 @@ def test_without_a_terminal_short_work_is_silent_and_long_work_says_so_now_and_t
     assert capsys.readouterr().err == ""
 
 
-def test_a_cohort_tells_the_time_left_from_the_cases_it_worked_on():
-    clock = Clock()
-    display = CohortDisplay(4, clock=clock)
-    assert display.ended(kept=True, failed=False).left_s is None, "a kept case says nothing about the speed"
-    clock.now = 30.0
-    state = display.ended(kept=False, failed=False)
-    assert (state.done, state.total, state.left_s) == (2, 4, 60.0)
-
-
 def test_the_bar_of_a_cohort_moves_within_a_case():
     stream = io.StringIO()
     with work_bar(Console(file=stream, force_terminal=True, width=100)) as bar:
         display = CohortDisplay(4, bar)
         display.within(500, 1000)
         assert bar.tasks[0].completed == 0.5
-        display.ended(kept=False, failed=False)
+        display.ended()
         assert bar.tasks[0].completed == 1
         display.within(250, 1000)
         assert bar.tasks[0].completed == 1.25

@@ -1,6 +1,6 @@
 """Carrying images and masks along: from one space of a finished case to another, through the transforms that the case's results hold.
 
-A case has these spaces: each of its sequences as scanned, `brats` (the frame of BraTS) and `mni152` (ICBM 152 nonlinear symmetric 2009a, by an affine map
+A case has these spaces: each of its sequences as scanned, `brats` (BraTS space) and `mni152` (ICBM 152 nonlinear symmetric 2009a, by an affine map
 from the frame: good for showing patients together, not for measuring). A prepared case's sequences lie in BraTS space already.
 """
 

@@ -360,3 +360,6 @@ CHAINS: dict[str, Chain] = {
     )
 }
 """Every way of post-processing, by name."""
+
+DEFAULT_CHAIN = "3d"
+"""What a model gets for which nobody chose otherwise: the shipped networks were chosen with it."""

@@ -33,6 +33,10 @@ _CLEAR_PEAK = "5"
 """Written to /proc/self/clear_refs it sets the peak of resident memory back to what is resident (Linux 4.0, proc(5))."""
 
 
+NETWORK_STAGES = ("first look", "network", "whole brain", "second opinion")
+"""Stages in which networks work."""
+
+
 @dataclass
 class Stage:
     """What one stage took.
@@ -75,7 +79,7 @@ class Profile:
 
     stages: dict[str, Stage] = field(default_factory=dict)
     networks: dict[str, NetworkWork] = field(default_factory=dict)
-    network_stages: tuple[str, ...] = ("network", "further planes", "second opinion")
+    network_stages: tuple[str, ...] = NETWORK_STAGES
     sgemm_gmac_per_s: float | None = None
 
     def __post_init__(self) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, replace
 from datetime import date
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from gliomask.arrays import LabelMap, Mask, Volume
-from gliomask.errors import CaseError, GeometryError, GliomaskError, InputError, UsageError
+from gliomask.errors import CaseError, GeometryError, GliomaskError, InputError, UsageError, printable
 from gliomask.files.hashing import sha256_of
 from gliomask.files.regular import read_regular, reason
 from gliomask.files.tables import MAX_TABLE_BYTES
@@ -25,6 +26,7 @@ from gliomask.report.case_report import case_report
 from gliomask.report.pdf import require_fpdf
 from gliomask.report.provenance import InputFile, Provenance, file_name, provenance
 from gliomask.report.rendered import Rendered
+from gliomask.report.timeline_pictures import Scans
 from gliomask.report.timeline_report import TimelineReport, TimePoint, timeline_report
 from gliomask.results.layout import FRAME, CaseLayout
 from gliomask.results.record import RunRecord, read_record
@@ -299,44 +301,83 @@ def _time_point_row(table: Path, line: int, row: dict[str, str | None]) -> tuple
     return row["timepoint"], table.parent / row["label_map"], day, row.get("labels") or None
 
 
+FILE_NAME = re.compile(r"[^\s/\\:*?\"<>|.\x00-\x1f][^/\\:*?\"<>|\x00-\x1f]{0,99}")
+"""What a patient may be called for files to be named so, on any system; no dot at the beginning, which hides them."""
+
+
+def timeline_paths(patient: str, output: Path, formats: Iterable[str]) -> dict[str, Path]:
+    """Returns where the report of a patient over time goes, by format.
+
+    Raises:
+        UsageError: no file can be named after the patient.
+    """
+    if not FILE_NAME.fullmatch(patient):
+        raise UsageError(f"--patient '{printable(patient)}': files are named after the patient, and none can have this name. Give letters, digits, - and _.")
+    return {name: output / f"{patient}_timeline.{name}" for name in formats}
+
+
 def write_timeline(
     patient: str, points: Ordered[tuple[str, Path, date | None, str | None]], output: Path, reporting: Reporting
 ) -> tuple[TimelineReport, list[Path]]:
     """Writes the report of one patient over time.
 
     Args:
-        patient: what the report calls the patient.
+        patient: what the report calls the patient, and its files: `PATIENT_timeline.html`.
         points: name, label map, date and label convention (None where the run record says it) of each time point, in the order of time.
-        output: the folder; files are called `timeline_report`.
+        output: the folder.
         reporting: what to write.
 
     Raises:
-        UsageError: a report exists, the order makes no sense, or a convention is neither recorded nor given.
+        UsageError: a report exists, no file can be named after the patient, the order makes no sense, or a convention is neither recorded
+            nor given.
         InputError: a label map cannot be read.
     """
-    paths = {name: output / f"timeline_report.{name}" for name in reporting.formats}
+    paths = timeline_paths(patient, output, reporting.formats)
     reporting.refuse_existing(paths)
     results = [(name, _read_result(path, labels or reporting.labels), day) for name, path, day, labels in points]
-    report = timeline_report(patient, [TimePoint(name, read.values, read.geometry, day, read.origin, *_brain(read)) for name, read, day in results])
+    report = timeline_report(patient, [_time_point(name, read, day) for name, read, day in results])
     return report, _write(paths, report)
 
 
-def _brain(result: _Result) -> tuple[Mask | None, str]:
-    """The brain on the label map's grid; None, and why, where it is not at hand.
+def _time_point(name: str, result: _Result, day: date | None) -> TimePoint:
+    """A time point with its brain and its scans on the label map's grid; None for each, and why, where it is not at hand."""
+    known = TimePoint(name, result.values, result.geometry, day, result.origin)
+    try:
+        brain, grid, volumes, where = _raw_head(result) or _prepared_head(result)
+    except (InputError, UsageError) as error:
+        return replace(known, no_brain=str(error).rstrip("."))
+    if not grid.same_grid(result.geometry):
+        return replace(known, no_brain=f"{where} lie on another grid than the label map")
+    return replace(known, brain=brain, scans=Scans.of(volumes, brain) if volumes else None)
 
-    A raw case left its mask beside the label map; a prepared one has it in its scans.
+
+Head = tuple[Mask, Geometry, Mapping[Sequence, Volume], str]
+"""The brain, its grid, the scans on it, and what they are called."""
+
+
+def _prepared_head(result: _Result) -> Head:
+    case = read_case(_scans(result, None))
+    return np.asarray(case.brain_mask), case.geometry, case.volumes, "the scans"
+
+
+def _raw_head(result: _Result) -> Head | None:
+    """Of a raw case, the mask that lies beside the label map, and the one scan on its grid; None of a prepared one.
+
+    Raises:
+        CaseError: the mask is gone.
     """
     route = None if result.record is None else result.record.raw_route
-    try:
-        if route is not None:
-            path = CaseLayout(result.path).mask_in(route.reference.value)
-            if not path.is_file():
-                return None, f"there is no {path.name} beside the label map"
-            volume = nifti.read_volume(path)
-            mask, grid, where = np.asarray(volume.values != 0), volume.geometry, path.name
-        else:
-            case = read_case(_scans(result, None))
-            mask, grid, where = np.asarray(case.brain_mask), case.geometry, "the scans"
-    except (InputError, UsageError) as error:
-        return None, str(error).rstrip(".")
-    return (mask, "") if grid.same_grid(result.geometry) else (None, f"{where} lie on another grid than the label map")
+    if result.record is None or route is None:
+        return None
+    path = CaseLayout(result.path).mask_in(route.reference.value)
+    if not path.is_file():
+        raise CaseError(f"there is no {path.name} beside the label map")
+    mask = nifti.read_volume(path)
+    scan = Path(result.record.sequences.get(route.reference, ""))
+    volumes: dict[Sequence, Volume] = {}
+    if nifti.is_nifti_name(scan) and scan.is_file():
+        volume = nifti.read_volume(scan)
+        # Its pictures are worth showing only where they are of this head: the file may have been replaced since.
+        if volume.geometry.same_grid(mask.geometry) and sha256_of(scan) == result.record.inputs.get(str(scan)):
+            volumes[route.reference] = np.asarray(volume.values, np.float32)
+    return np.asarray(mask.values != 0), mask.geometry, volumes, path.name

@@ -11,8 +11,8 @@ from harness import damage, damaged, fuzz, holds, refusal, temporary
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gliomask.case_results import Row, write_table
 from gliomask.cohort.index import read_index
+from gliomask.cohort.table import SharedTable
 from gliomask.errors import FileFormatError, InputError, UsageError
 from gliomask.files.json import parse_json
 from gliomask.files.tables import parse_table, to_tsv
@@ -173,7 +173,7 @@ def test_tables_of_others_are_read_or_refused(tmp_path, content):
     for read, errors in (
         (read_folds, (UsageError, InputError)),
         (read_index, (UsageError, InputError)),
-        (lambda table: write_table(table, [Row("c", "done", 1.0, "", "")]), UsageError),
+        (lambda table: SharedTable(table, ["c"]).write(), UsageError),
     ):
         before = path.read_bytes()
         message = refusal(read, path, errors)

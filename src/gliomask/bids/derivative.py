@@ -24,7 +24,7 @@ SOURCE = "raw"
 """Name of the input dataset in BIDS URIs; `DatasetLinks` says where it is."""
 
 SPACES: dict[str, str] = {Sequence.T1: "T1w", Sequence.T1CE: "T1ce", Sequence.T2: "T2w", Sequence.FLAIR: "FLAIR", FRAME: "SRI24"}
-"""Labels of `space-`, `from-` and `to-`: the grid of a sequence, or the frame of BraTS, which is that of the SRI24 atlas."""
+"""Labels of `space-`, `from-` and `to-`: the grid of a sequence, or BraTS space, which is that of the SRI24 atlas."""
 
 FRAME_REFERENCE = "https://www.nitrc.org/projects/sri24/"
 """The atlas in whose frame BraTS lays its patients (Rohlfing et al., Human Brain Mapping 2010, doi:10.1002/hbm.20906)."""

@@ -97,7 +97,7 @@ def _member(output: Path, session: Session) -> Member:
     gone = [name for name in record.outputs or () if not (output / name).is_file()]
     if gone:
         return Member(session, "missing", _values(session, "missing", message=f"{gone[0]} is gone"))
-    return Member(session, "done", _values(session, "done", **dict(_results(record))), picture.read_bytes(), _flags(record))
+    return Member(session, "done", _values(session, "done", **dict(_results(record))), picture.read_bytes(), _flags(record), _report(record, session))
 
 
 def _values(session: Session, status: str, **more: str) -> dict[str, str]:
@@ -123,6 +123,11 @@ def _results(record: SessionRecord) -> Iterator[tuple[str, str]]:
 
 def _flags(record: SessionRecord) -> tuple[str, ...]:
     return tuple(flag.message for flag in record.quality_flags)
+
+
+def _report(record: SessionRecord, session: Session) -> str | None:
+    name = f"{session.case_id}.html"
+    return name if name in (record.outputs or ()) else None
 
 
 def _table(members: Ordered[Member]) -> bytes:

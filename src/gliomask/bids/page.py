@@ -15,6 +15,7 @@ from gliomask import __version__
 from gliomask.bids.layout import Session
 from gliomask.colours import PALETTE
 from gliomask.labels import Region
+from gliomask.report.case_table import CaseLine, case_table
 from gliomask.report.document import NOTICE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table
 from gliomask.report.pictures import png
 from gliomask.report.rendered import Rendered
@@ -40,6 +41,7 @@ class Member:
         values: its row of the table.
         picture: the bytes of its small picture; None where it is not done.
         flags: messages of its quality flags.
+        report: name of its report beside the page; None where it has none.
     """
 
     session: Session
@@ -47,6 +49,7 @@ class Member:
     values: Mapping[str, str]
     picture: bytes | None = None
     flags: tuple[str, ...] = ()
+    report: str | None = None
 
     @property
     def name(self) -> str:
@@ -116,13 +119,19 @@ class GroupPage(Rendered):
     def _table(self, done: list[Member]) -> Iterator[Block]:
         if not done:
             return
-        rows = tuple(
-            (member.name, *(f"{float(member.values[name]):.1f}" for name in AMOUNTS), member.values["raw_route"], _flag_names(member)) for member in done
-        )
-        yield Heading("Volumes")
-        header = ("Session", *(f"{region.title.capitalize()}, ml" for region in Region), "Raw route", "Flags")
-        caption = "The whole table, with labels and expected Dice: group_volumes.tsv. The report of each session: the HTML file named after it."
-        yield Table(rows, header, (1, 2, 3), (1.8, 1, 1, 1.2, 0.8, 2), caption=caption)
+        lines = [
+            CaseLine(
+                member.name,
+                _numbers(member, "{}_ml"),
+                _numbers(member, "expected_dice_{}"),
+                (member.values["raw_route"], _flag_names(member)),
+                member.report,
+            )
+            for member in done
+        ]
+        yield Heading("All sessions")
+        caption = "A heading sorts by its column, a session's name leads to its report. The whole table, with labels: group_volumes.tsv."
+        yield case_table(lines, "Session", ("Registered from raw scans", "Flags"), caption, (1.2, 2.0))
 
     def _flags(self, done: list[Member]) -> Iterator[Block]:
         rows = tuple((member.name, message) for member in done for message in member.flags)
@@ -131,8 +140,13 @@ class GroupPage(Rendered):
             yield Table(rows, ("Session", "What looks wrong"), (), (1.4, 5.7))
 
 
+def _numbers(member: Member, column: str) -> dict[Region, float]:
+    cells = {region: member.values[column.format(region.value.lower())] for region in Region}
+    return {region: float(cell) for region, cell in cells.items() if cell != "n/a"}
+
+
 def _flag_names(member: Member) -> str:
-    return "\N{EN DASH}" if member.values["flags"] == "n/a" else member.values["flags"].replace("_", " ")
+    return "" if member.values["flags"] == "n/a" else member.values["flags"].replace("_", " ")
 
 
 def _pictures(done: list[Member]) -> Iterator[Block]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Sequence as Ordered
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,23 +18,20 @@ from gliomask.bids.layout import Dataset, Session, session_files
 from gliomask.bids.output import describe_dataset, refuse_other_dataset, write_pieces
 from gliomask.bids.records import Request, compose, failure_path, kept_row, place_of, read_record, record_path, write_failure
 from gliomask.bids.thumbnail import thumbnail
-from gliomask.case_results import CohortResult, row_of, row_of_record
-from gliomask.errors import UsageError
+from gliomask.errors import GliomaskError, UsageError
 from gliomask.files.atomic import temporary_folder
-from gliomask.files.hashing import sha256_of
-from gliomask.files.json import read_json
 from gliomask.io.brats import CaseFiles
 from gliomask.progress import Progress
-from gliomask.quality import entropy
-from gliomask.report.case_report import case_report
-from gliomask.report.provenance import InputFile, provenance
-from gliomask.reporting import RAW
+from gliomask.report.provenance import InputFile
+from gliomask.report.run_record import compose_record
 from gliomask.results.layout import CaseLayout
-from gliomask.results.record import parse_record
-from gliomask.results.row import CaseRow
-from gliomask.segmentation import Prediction, Segmenter
-from gliomask.segmentation.cases import Failed, segment_to_files
-from gliomask.segmentation.deliver import IN_BRATS_SPACE
+from gliomask.results.record import RECORD_VERSION, parse_record
+from gliomask.results.row import CaseRow, row_of_record
+from gliomask.results.write import held
+from gliomask.segmentation import Segmenter
+from gliomask.segmentation.deliver import record_fields, report_of, with_writing, write_results
+from gliomask.segmentation.outcome import Outcome
+from gliomask.segmentation.run import segment_source
 from gliomask.segmentation.source import FileSource
 from gliomask.sequences import Sequence
 
@@ -78,12 +75,20 @@ class Plan:
             )
 
 
+@dataclass(frozen=True, eq=False)
+class Participants:
+    """The rows of all sessions, and the first error, whose exit code is the command's."""
+
+    rows: tuple[CaseRow, ...]
+    first_error: BaseException | None
+
+
 def run_participants(
     plan: Plan,
     segmenter: Segmenter,
     on_row: Callable[[CaseRow], None] = lambda row: None,
     progress: Progress = lambda done, total: None,
-) -> CohortResult:
+) -> Participants:
     """Segments sessions, one after the other; one that fails does not stop the others.
 
     Args:
@@ -107,7 +112,7 @@ def run_participants(
         first_error = first_error or error
         rows.append(row)
         on_row(row)
-    return CohortResult(tuple(rows), first_error)
+    return Participants(tuple(rows), first_error)
 
 
 def _one(plan: Plan, segmenter: Segmenter, session: Session, progress: Progress) -> tuple[CaseRow, Exception | None]:
@@ -122,7 +127,8 @@ def _one(plan: Plan, segmenter: Segmenter, session: Session, progress: Progress)
             row = _segment(plan, segmenter, session, files, work, progress)
         return replace(row, seconds=round(time.perf_counter() - start, 2)), None
     except Exception as error:
-        failed = row_of(Failed(session.case_id, error, round(time.perf_counter() - start, 2)))
+        message = str(error) if isinstance(error, GliomaskError) else f"{type(error).__name__}: {error}"
+        failed = CaseRow(session.case_id, "failed", round(time.perf_counter() - start, 2), "", message)
         # As elsewhere in the derivative dataset, no folder of this machine is named.
         write_failure(plan.output, session, replace(failed, message=failed.message.replace(f"{plan.dataset.root}{os.sep}", "")), error)
         return failed, error
@@ -139,23 +145,28 @@ def _work_folder(plan: Plan, session: Session) -> Iterator[Path]:
 
 def _segment(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFiles, work: Path, progress: Progress) -> CaseRow:
     """Segments a session into the work folder and brings its results into the derivative dataset."""
-    results = CaseLayout.of(work, session.case_id)
     earlier = read_record(plan.output, session)
-    # What an interrupted run left would be taken for a part of this one's.
-    for path in results.all():
-        path.unlink(missing_ok=True)
-    delivery = replace(plan.request.delivery, overwrite=True, preview=False)
-    outcome = segment_to_files(segmenter, FileSource(files), results, delivery, progress=progress)
-    record = read_json(results.record)
-    request = plan.request.of(segmenter, files, plan.dataset.root)
+    outcome = segment_source(segmenter, FileSource(files), progress=progress)
+    start, delivery = time.perf_counter(), plan.request.delivery
+    if delivery.strict:
+        outcome.refuse_flagged()
+    results = CaseLayout.of(work, session.case_id)
+    with held(results.place(session.case_id)):
+        # What an interrupted run left would be taken for a part of this one's.
+        for path in results.all():
+            path.unlink(missing_ok=True)
+        digest = write_results(outcome, results, delivery)
+        fields = {**compose_record("gliomask-bids", {}), **record_fields(outcome, delivery)}
+        fields["seconds"] = with_writing(outcome, time.perf_counter() - start)
+        request = plan.request.of(segmenter, files, plan.dataset.root)
 
-    def record_of(outputs: dict[str, str]) -> bytes:
-        return in_json(compose(record, request, results, outputs))
+        def record_of(outputs: dict[str, str]) -> bytes:
+            return in_json(compose(fields, request, outputs))
 
-    pieces = _pieces(plan, session, files, results, outcome.prediction, record)
-    write_pieces(pieces, place_of(session, plan.output), record_of, (earlier.outputs or ()) if earlier else ())
+        pieces = _pieces(plan, session, files, results, outcome, fields, digest)
+        write_pieces(pieces, place_of(session, plan.output), record_of, (earlier.outputs or ()) if earlier else ())
     (plan.output / failure_path(session)).unlink(missing_ok=True)
-    return row_of_record(parse_record(record, str(results.record)))
+    return row_of_record(parse_record({"record_version": RECORD_VERSION, "outputs": {}, **fields}, session.case_id))
 
 
 def _kept_row(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFiles) -> tuple[CaseRow, Exception | None] | None:
@@ -168,19 +179,12 @@ def _kept_row(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFil
         return CaseRow(session.case_id, "failed", 0.0, "", str(error)), error
 
 
-def _pieces(plan: Plan, session: Session, files: CaseFiles, results: CaseLayout, result: Prediction, record: dict[str, Any]) -> Iterator[Piece]:
+def _pieces(plan: Plan, session: Session, files: CaseFiles, results: CaseLayout, outcome: Outcome, fields: Mapping[str, Any], digest: str) -> Iterator[Piece]:
     """All files of a session but its run record."""
-    reference = Sequence(record[RAW]["reference"]) if RAW in record else None
-    derivatives = Derivatives(session, files, plan.dataset.root, reference)
+    derivatives = Derivatives(session, files, plan.dataset.root, outcome.space)
     yield from derivatives.pieces(results)
-    yield Piece(PurePosixPath(session.folder.as_posix()) / "figures" / f"{session.case_id}_dseg.png", thumbnail(result))
-    yield from _reports(plan, session, derivatives, results, result, record)
-
-
-def _reports(plan: Plan, session: Session, derivatives: Derivatives, results: CaseLayout, result: Prediction, record: dict[str, Any]) -> Iterator[Piece]:
-    label_map = InputFile("label map", derivatives.label_map_name, sha256_of(results.label_map))
-    notes = (IN_BRATS_SPACE,) if RAW in record else ()
-    unsure = entropy(result.probabilities) if plan.request.delivery.uncertainty else None
-    report = case_report(result.case, result.label_map, provenance(record, label_map), notes=notes, uncertainty=unsure)
+    yield Piece(PurePosixPath(session.folder.as_posix()) / "figures" / f"{session.case_id}_dseg.png", thumbnail(outcome.prediction))
+    label_map = InputFile("label map", derivatives.label_map_name, digest)
+    report = report_of(outcome, fields, label_map, uncertainty=plan.request.delivery.uncertainty)
     for form in plan.request.reports:
         yield Piece(PurePosixPath(f"{session.case_id}.{form}"), report.content(form))

@@ -13,15 +13,14 @@ from typing import Any
 from gliomask.bids.derivative import in_json, uri
 from gliomask.bids.layout import Session
 from gliomask.bids.session_record import FailureRecord, SessionRecord, read_as
-from gliomask.case_results import KEPT
 from gliomask.errors import UsageError
-from gliomask.files.json import read_json
 from gliomask.io.brats import CaseFiles
 from gliomask.io.nifti import write_bytes
 from gliomask.report.run_record import compose_record, input_hashes
-from gliomask.results.layout import REPORT_FORMATS, CaseLayout
+from gliomask.results.layout import REPORT_FORMATS
+from gliomask.results.record import RECORD_VERSION
 from gliomask.results.resume import NO_RESULT_DEPENDS_ON, damaged
-from gliomask.results.row import CaseRow
+from gliomask.results.row import KEPT, CaseRow
 from gliomask.results.write import Place
 from gliomask.segmentation import Delivery, Segmenter
 from gliomask.segmentation.outcome import asked_of
@@ -69,15 +68,13 @@ class Request:
         }
 
 
-def compose(segment_record: Mapping[str, Any], request: Mapping[str, Any], results: CaseLayout, outputs: Mapping[str, str]) -> dict[str, Any]:
-    """Returns the run record of a session: that of the segmentation, with URIs for paths, its volumes, the request and the files that were written."""
-    volumes = read_json(results.volumes_json)
+def compose(fields: Mapping[str, Any], request: Mapping[str, Any], outputs: Mapping[str, str]) -> dict[str, Any]:
+    """Returns the run record of a session: the fields of a segmentation, with URIs for paths, the request and the files that were written."""
     values = {
-        **segment_record,
-        "command": "gliomask-bids",
+        **fields,
+        "record_version": RECORD_VERSION,
         "inputs": request["inputs"],
         "sequences": request["sequences"],
-        "volumes": {kind: volumes[kind] for kind in ("labels", "regions")},
         "request": dict(request),
         "outputs": dict(outputs),
     }

@@ -170,15 +170,19 @@ def _group(dataset: Dataset, output: Path, sessions: list[Session], *, overwrite
 
 def _participants(plan: Plan, options: Options) -> int:
     from gliomask.bids.participant import run_participants
-    from gliomask.cli.found import show_row
+    from gliomask.cli.account import show_row
     from gliomask.cli.progress import cohort_progress
+    from gliomask.cohort.progress import Rate
+    from gliomask.results.row import KEPT
     from gliomask.segmentation import Segmenter
 
     with Segmenter(options) as segmenter, cohort_progress(len(plan.sessions)) as display:
+        rate = Rate(len(plan.sessions))
 
         def show(row: CaseRow) -> None:
-            kept = row.wt_ml is not None and bool(row.message)
-            show_row(row, display.ended(kept=kept, failed=row.status == "failed"))
+            display.ended()
+            kept = row.message == KEPT
+            show_row(row, rate.ended(kept=kept, failed=row.status == "failed"), kept=kept)
 
         result = run_participants(plan, segmenter, show, display.within)
     failed = [row.case for row in result.rows if row.status == "failed"]

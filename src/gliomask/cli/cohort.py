@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gliomask.cli import options as shared
+from gliomask.cli.account import show_row, show_summary
 from gliomask.cli.say import echo
 from gliomask.segmentation.options import Delivery, Options, words
 
@@ -19,8 +21,9 @@ if TYPE_CHECKING:
     from gliomask.cohort.local import LocalRunner
     from gliomask.cohort.place import CohortPlace
     from gliomask.cohort.progress import State
+    from gliomask.cohort.rows import Result
     from gliomask.cohort.runner import Cohort
-    from gliomask.cohort.supervisor import Limits, Result
+    from gliomask.cohort.supervisor import Limits
     from gliomask.cohort.table import Summary
 
 _OUTPUT = click.option("-o", "--output", type=shared.GivenPath(), required=True, help="Folder for the results; each case has a folder of its own in it.")
@@ -260,7 +263,6 @@ class Display:
 
     def __init__(self, form: str, cohort: Cohort) -> None:
         self._json, self._cohort = form == "json", cohort
-        self._kept = 0
 
     def begin(self, how: str) -> None:
         """Says what is about to be done."""
@@ -280,13 +282,7 @@ class Display:
             values = {"case": row.case, "status": row.status, "kept": result.kept, "reason": row.reason, "message": row.message, "seconds": row.seconds}
             self._line({"event": "case", **values, **asdict(state)})
             return
-        if result.kept:
-            self._kept += 1
-        how = "kept, finished by an earlier run" if result.kept else f"{row.status} in {row.seconds:.1f} s"
-        words = row.message if row.status == "failed" else f"WT {row.wt_ml or 0:.1f} ml, TC {row.tc_ml or 0:.1f} ml, ET {row.et_ml or 0:.1f} ml"
-        flags = f"  flags: {row.flags}" if row.flags else ""
-        rate = "" if state.per_hour is None else f"  ({state.per_hour:.0f} an hour, {in_time(state.left_s or 0)} left)"
-        echo(f"[{state.done}/{state.total}] {row.case}: {how}  {words}{flags}{rate}", err=row.status == "failed")
+        show_row(row, state, kept=result.kept)
 
     def end(self, summary: Summary) -> None:
         """Says what became of all."""
@@ -294,23 +290,18 @@ class Display:
             failures = [{"reason": item.reason, "count": item.count, "example": item.example.case} for item in summary.failures]
             self._line({"event": "end", "done": summary.done, "failed": summary.failed, "waiting": summary.waiting, "failures": failures})
             return
-        show_summary(summary, self._cohort.place.table)
+        show_summary(summary, self._cohort.place.table, hints(summary))
 
     def _line(self, values: dict[str, Any]) -> None:
         echo(json.dumps({"time": round(time.time(), 3), **values}))
 
 
-def show_summary(summary: Summary, table: Path) -> None:
-    """Prints what became of a cohort, failures by reason."""
-    total = summary.done + summary.failed + summary.waiting
-    waiting = f", {summary.waiting} waiting" if summary.waiting else ""
-    echo(f"{summary.done} of {total} cases done, {summary.failed} failed{waiting}. Table: {table}")
-    for failure in summary.failures:
-        echo(f"  {failure.count} x {failure.reason}, such as {failure.example.case}: {failure.example.message}", err=True)
+def hints(summary: Summary) -> Iterator[str]:
+    """What may be done about the failures of a cohort."""
     if any(failure.example.attempts for failure in summary.failures):
-        echo("--retry-failed tries them again.", err=True)
+        yield "--retry-failed tries them again."
     if any(not failure.example.attempts for failure in summary.failures):
-        echo("--refresh looks again at the files of cases that were never tried.", err=True)
+        yield "--refresh looks again at the files of cases that were never tried."
 
 
 def cluster_tasks(place: CohortPlace) -> dict[str, int] | None:
@@ -325,14 +316,6 @@ def cluster_tasks(place: CohortPlace) -> dict[str, int] | None:
     except GliomaskError as error:
         echo(str(error), err=True)
         return None
-
-
-def in_time(seconds: float) -> str:
-    """A duration for people: `40 s`, `12 min`, `3 h 20 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 @command.command("status", short_help="Say where a cohort stands.")
@@ -360,7 +343,7 @@ def status_command(output: Path, as_json: bool) -> int:
         failures = {failure.reason: failure.count for failure in summary.failures}
         echo(json.dumps({"done": summary.done, "failed": summary.failed, "waiting": summary.waiting, "failures": failures, "tasks": running}))
         return summary.exit_code
-    show_summary(summary, place.table)
+    show_summary(summary, place.table, hints(summary))
     if running:
         echo(f"SLURM: {', '.join(f'{count} {state}' for state, count in running.items())}")
     elif summary.waiting and running is not None:

@@ -19,10 +19,14 @@ from gliomask.cli.say import echo
 @click.option("--labels", default="brats2021", show_default=True, help="Label convention of PREDICTIONS: brats2021, brats2023 or decathlon.")
 @click.option("--reference-labels", help="Label convention of REFERENCES.  [default: the one that their layout stands for]")
 @click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap intervals.")
-@click.option("--panel-scans", type=GivenPath(), help="Also draw the paper's panel; the folder of scans to take FLAIR from.")
+@click.option("--panel-scans", type=GivenPath(), help="Also draw cases beside their references, as the paper does; the folder of scans to take FLAIR from.")
 @click.option("--panel-count", type=click.IntRange(min=1), default=4, show_default=True, help="Cases in the panel, from the lowest to the highest WT Dice.")
 @click.option("--panel-case", "panel_cases", multiple=True, help="Case to show instead; may be given several times.")
-@click.option("--panel-predictions", type=GivenPath(), help="Label maps without post-processing, where PREDICTIONS have some.")
+@click.option(
+    "--panel-predictions",
+    type=GivenPath(),
+    help="Other label maps to show, such as those without post-processing: they are also shown after each of the paper's two steps.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace results that exist.")
 def command(
     predictions: Path,
@@ -50,13 +54,16 @@ def command(
 
     from gliomask.cli.progress import progress_bar
     from gliomask.errors import UsageError
-    from gliomask.evaluate.panel import PANEL_FILE, write_panel
+    from gliomask.evaluate.panel import PANEL_FILE, panel_source, write_panel
     from gliomask.evaluate.results import describe, raise_without_scores, refuse_existing, write_evaluation
     from gliomask.evaluate.scoring import CaseResult, evaluate
 
     if panel_scans is None and (panel_cases or panel_predictions):
         raise UsageError("--panel-case and --panel-predictions say what the panel shows; give --panel-scans too.")
     refuse_existing(folder, overwrite, () if panel_scans is None else (PANEL_FILE,))
+    source = None
+    if panel_scans is not None:
+        source = panel_source(predictions, references, panel_scans, cases=panel_cases, count=panel_count, shown=panel_predictions)
     started = time.perf_counter()
     with progress_bar(Console(stderr=True)) as progress:
         task = progress.add_task("scoring", total=None)
@@ -67,7 +74,7 @@ def command(
         evaluation = evaluate(predictions, references, on_case=show, **choices)  # type: ignore[arg-type]
     write_evaluation(evaluation, folder, overwrite=overwrite, seconds={"score": round(time.perf_counter() - started, 2)})
     echo(describe(evaluation))
-    if panel_scans is not None:
-        write_panel(evaluation, panel_scans, folder / PANEL_FILE, cases=panel_cases, count=panel_count, predictions=panel_predictions)
-    echo(f"Written to {folder}/: scores.tsv, summary.tsv, scores.json, boxplots.png" + (f", {PANEL_FILE}" if panel_scans else ""))
+    if source is not None:
+        write_panel(evaluation, source, folder / PANEL_FILE)
+    echo(f"Written to {folder}/: scores.tsv, summary.tsv, scores.json, boxplots.png" + (f", {PANEL_FILE}" if source else ""))
     raise_without_scores(evaluation)

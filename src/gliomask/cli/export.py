@@ -15,10 +15,12 @@ from gliomask.cli.say import echo
 @click.option("--name", help="The model's name.  [default: the model folder's]")
 @click.option("--licence", default="not stated", show_default=True, help="Licence of the weights.")
 @click.option("--attribution", multiple=True, help="A work or data set that must be named with every use; may be given several times.")
-@click.option("--postprocess", default="none", show_default=True, help="Post-processing that goes with the model.")
+@click.option("--postprocess", help="Post-processing that goes with the model, or none.  [default: 3d, as the shipped networks]")
 @click.option("--backend", type=click.Choice(["tensorflow", "jax"]), default="tensorflow", show_default=True, help="What Keras runs on.")
 @click.option("--overwrite", is_flag=True, help="Replace a model that is there.")
-def command(run: Path, folder: Path, name: str | None, licence: str, attribution: tuple[str, ...], postprocess: str, backend: str, overwrite: bool) -> None:
+def command(
+    run: Path, folder: Path, name: str | None, licence: str, attribution: tuple[str, ...], postprocess: str | None, backend: str, overwrite: bool
+) -> None:
     """Write the network of the run folder RUN (as gliomask train leaves it) as a model folder.
 
     The model folder holds the network as ONNX, its weights, a golden input with its probabilities, and model.json, which says how they
@@ -30,6 +32,7 @@ def command(run: Path, folder: Path, name: str | None, licence: str, attribution
       gliomask segment CASE -o OUT --model models/my-sparse
     """
     from gliomask.files.paths import as_given
+    from gliomask.postprocess import CHAINS, DEFAULT_CHAIN
     from gliomask.training.backend import use_backend
 
     use_backend(backend, None)
@@ -41,8 +44,11 @@ def command(run: Path, folder: Path, name: str | None, licence: str, attribution
         name=name or as_given(folder).name,
         licence=licence,
         attribution=attribution,
-        postprocess=postprocess,
+        postprocess=DEFAULT_CHAIN if postprocess is None else postprocess,
         overwrite=overwrite,
     )
     assert spec.training is not None  # an export's model was trained here
-    echo(f"Done: {folder}: {spec.title}, {spec.parameters:,} parameters, trained on {len(spec.training.cases)} cases")
+    echo(
+        f"Done: {folder}: {spec.title}, {spec.parameters:,} parameters, trained on {len(spec.training.cases)} cases, "
+        f"post-processing {spec.postprocess} ({CHAINS[spec.postprocess].description})"
+    )

@@ -8,9 +8,7 @@ from gliomask.cli.say import echo
 from gliomask.cli.text_table import text_table
 
 if TYPE_CHECKING:
-    from gliomask.cohort.progress import State
     from gliomask.results.layout import CaseLayout
-    from gliomask.results.row import CaseRow
     from gliomask.segmentation import Outcome, Segmenter
 
 NOTICE = "Research use only, not a medical device."
@@ -61,16 +59,3 @@ def show_written(layout: CaseLayout) -> None:
     echo(f"\nWritten to {layout.folder}:")
     echo(text_table(files))
     echo(NOTICE)
-
-
-def show_row(row: CaseRow, state: State) -> None:
-    """Shows a line about a case of many, with how many are done and how long the others will take."""
-    from gliomask.case_results import KEPT
-    from gliomask.in_words import duration, millilitres
-
-    volumes = (("WT", row.wt_ml), ("TC", row.tc_ml), ("ET", row.et_ml))
-    words = ", ".join(f"{name} {millilitres(ml)}" for name, ml in volumes if ml is not None) or row.message
-    flags = f"  flags: {row.flags}" if row.flags else ""
-    how = f"kept, {KEPT}" if row.message == KEPT else f"{row.status} in {duration(row.seconds)}"
-    left = "" if not state.left_s else f"  ({duration(round(state.left_s))} left)"
-    echo(f"[{state.done}/{state.total}] {row.case}: {how}  {words}{flags}{left}", err=row.status == "failed")

@@ -13,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskPro
 from rich.text import Text
 
 from gliomask.cli.say import echo
-from gliomask.cohort.progress import Rate, State
 from gliomask.errors import printable
 from gliomask.in_words import duration
 
@@ -164,16 +163,14 @@ def work_progress(name: str) -> Iterator[Callable[[int, int], None]]:
 
 
 class CohortDisplay:
-    """Shows how far many cases are: on a terminal a bar with the time left, within the case at work too.
+    """Shows how far many cases are: on a terminal a bar, within the case at work too.
 
     Args:
         total: how many cases there are.
         bar: on a terminal.
-        clock: monotonic, in seconds.
     """
 
-    def __init__(self, total: int, bar: Progress | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate = Rate(total, clock=clock)
+    def __init__(self, total: int, bar: Progress | None = None) -> None:
         self._bar, self._done = bar, 0
         self._task = None if bar is None else bar.add_task("cases", total=total)
 
@@ -182,12 +179,11 @@ class CohortDisplay:
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=self._done + done / max(total, 1))
 
-    def ended(self, *, kept: bool, failed: bool) -> State:
-        """Takes up a case that ended; returns where the run stands."""
+    def ended(self) -> None:
+        """Takes up a case that ended."""
         self._done += 1
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=self._done)
-        return self._rate.ended(failed=failed, kept=kept)
 
 
 @contextmanager

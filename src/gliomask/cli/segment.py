@@ -15,9 +15,10 @@ from gliomask.cli.say import echo
 from gliomask.segmentation.options import Delivery, Options
 
 if TYPE_CHECKING:
+    from gliomask.cohort.progress import State
+    from gliomask.cohort.rows import Result
     from gliomask.errors import InputError
     from gliomask.io.brats import CaseFiles
-    from gliomask.results.row import CaseRow
     from gliomask.segmentation import Segmenter
     from gliomask.segmentation.source import Source
     from gliomask.sequences import Sequence
@@ -178,11 +179,11 @@ def _cases(case: Path | None, explicit: Mapping[str, Path], absent: frozenset[Se
 def _segment_one(segmenter: Segmenter, source: Source, output: Path, delivery: Delivery, *, resume: bool = False) -> int:
     from contextlib import ExitStack
 
-    from gliomask.case_results import KEPT
     from gliomask.cli.dicom import headers_read
     from gliomask.cli.found import show_found, show_written
     from gliomask.cli.progress import work_progress
     from gliomask.results.layout import CaseLayout
+    from gliomask.results.row import KEPT
     from gliomask.segmentation.cases import Kept, segment_or_keep
 
     if source.describe():
@@ -194,27 +195,29 @@ def _segment_one(segmenter: Segmenter, source: Source, output: Path, delivery: D
     if isinstance(result, Kept):
         echo(f"{result.case_id}: kept, {KEPT}")
         return 0
-    show_found(segmenter, result)
-    show_written(CaseLayout.of(output, result.case_id))
+    show_found(segmenter, result.outcome)
+    show_written(CaseLayout.of(output, result.outcome.case_id))
     return 0
 
 
 def _segment_many(segmenter: Segmenter, cases: list[CaseFiles | tuple[str, InputError]], output: Path, delivery: Delivery, resume: bool) -> int:
-    from gliomask.case_results import KEPT, segment_cohort
-    from gliomask.cli.found import show_row
+    from gliomask.cli.account import show_row, show_summary
     from gliomask.cli.progress import cohort_progress
+    from gliomask.cohort.here import FolderRun, segment_folder
+    from gliomask.cohort.place import TABLE
+    from gliomask.segmentation.source import FileSource
 
+    sources: dict[str, Source | InputError] = {}
     for files in cases:
         echo(f"{files[0]}: cannot be used, see below" if isinstance(files, tuple) else files.describe())
+        case, source = files if isinstance(files, tuple) else (files.case_id, FileSource(files))
+        sources[case] = source
     with cohort_progress(len(cases)) as display:
 
-        def show(row: CaseRow) -> None:
-            show_row(row, display.ended(kept=row.message == KEPT, failed=row.status == "failed"))
+        def show(result: Result, state: State) -> None:
+            display.ended()
+            show_row(result.row, state, kept=result.kept)
 
-        result = segment_cohort(segmenter, cases, output, delivery, show, display.within, resume=resume)
-    failed = [row.case for row in result.rows if row.status == "failed"]
-    echo(f"{len(result.rows) - len(failed)} of {len(result.rows)} cases done; table: {output / 'cohort.tsv'}")
-    if failed:
-        echo(f"Failed: {', '.join(failed)}. The table says why.", err=True)
-        return int(getattr(result.first_error, "exit_code", 1))
-    return 0
+        summary = segment_folder(FolderRun(segmenter, output, delivery, resume, display.within), sources, show)
+    show_summary(summary, output / TABLE, ["--resume keeps what is done and tries the others again."])
+    return summary.exit_code

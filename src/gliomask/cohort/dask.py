@@ -16,9 +16,9 @@ from typing import Any
 from gliomask.cohort import supervisor
 from gliomask.cohort.index import Entry, entry_of_cells
 from gliomask.cohort.place import CohortPlace
-from gliomask.cohort.rows import RowStore, failed, parse_row
+from gliomask.cohort.rows import Result, RowStore, failed, parse_row
 from gliomask.cohort.settings import Asked, asked_sha256
-from gliomask.cohort.supervisor import Limits, Result, Supervisor
+from gliomask.cohort.supervisor import Limits, Supervisor
 from gliomask.errors import EngineUnavailableError, UsageError
 
 LOCAL = "local"

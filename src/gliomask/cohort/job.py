@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from gliomask.cohort.index import Entry
-from gliomask.cohort.rows import Row, row_of_record
+from gliomask.cohort.rows import Result, Row, row_of_record
 from gliomask.cohort.settings import Asked, asked_sha256
 from gliomask.engines.precision import choose_precision, pays
 from gliomask.errors import CaseError, FileFormatError, UsageError
@@ -20,7 +20,7 @@ from gliomask.results.layout import CaseLayout
 from gliomask.results.record import RECORD_VERSION, RunRecord, read_record
 from gliomask.results.resume import is_whole, same_inputs
 from gliomask.results.write import recover
-from gliomask.segmentation.cases import segment_to_files, wanted
+from gliomask.segmentation.cases import segment_or_keep, wanted
 from gliomask.segmentation.deliver import refuse_formats
 from gliomask.segmentation.options import Delivery, Options, default_of, described, report_formats
 from gliomask.segmentation.segmenter import Segmenter
@@ -79,19 +79,6 @@ def settled(asked: Asked, earlier: Asked | None = None) -> dict[str, Any]:
     return {**asked, "precision": choose_precision("auto", asked["engine"], offered=offered)}
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a case ended that was not refused.
-
-    Args:
-        row: its row.
-        kept: an earlier run had finished it with the same inputs, model and options, and its results are whole.
-    """
-
-    row: Row
-    kept: bool
-
-
 class Job:
     """Does cases, one after the other. Use it in a `with` statement: it holds an open model.
 
@@ -120,7 +107,7 @@ class Job:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._segmenter.__exit__(kind, error, trace)
 
-    def do(self, entry: Entry) -> Ended:
+    def do(self, entry: Entry) -> Result:
         """Does a case, unless an earlier run has finished it; what an earlier run left of it otherwise is replaced.
 
         Raises:
@@ -133,13 +120,10 @@ class Job:
         source = _source(entry)
         record, why = self._earlier(entry, source, results)
         if record is None:
-            segment_to_files(self._segmenter, source, results, self._delivery)
-            record = read_record(results.record)
-            if record is None:
-                raise FileFormatError(f"{results.record}: vanished after it was written. Give the same command again.")
-            row = self._row(record, results)
-            return Ended(replace(row, seconds=round(time.perf_counter() - start, 2), message=why), kept=False)
-        return Ended(self._row(record, results), kept=True)
+            done = segment_or_keep(self._segmenter, source, results, self._delivery)
+            row = self._row(done.record, results)
+            return Result(replace(row, seconds=round(time.perf_counter() - start, 2), message=why), kept=False)
+        return Result(self._row(record, results), kept=True)
 
     def _row(self, record: RunRecord, results: CaseLayout) -> Row:
         return row_of_record(record, results.label_map.relative_to(self.output).as_posix(), self._sha256)

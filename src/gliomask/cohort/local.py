@@ -13,8 +13,9 @@ from queue import Empty, Queue
 
 from gliomask.cohort.index import Entry
 from gliomask.cohort.place import CohortPlace
+from gliomask.cohort.rows import Result
 from gliomask.cohort.settings import Asked
-from gliomask.cohort.supervisor import Limits, Result, StoppedError, Supervisor
+from gliomask.cohort.supervisor import Limits, StoppedError, Supervisor
 from gliomask.errors import UsageError
 from gliomask.files.atomic import not_written
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from gliomask.errors import FileFormatError, GliomaskError
+from gliomask.errors import FileFormatError, GliomaskError, LimitError
 from gliomask.files.atomic import make_folder, write_bytes
 from gliomask.files.json import UNREADABLE, read_json
 from gliomask.results.record import RunRecord
@@ -30,7 +30,7 @@ MESSAGE_LETTERS = 2000
 
 @dataclass(frozen=True)
 class Row(CaseRow):
-    """What became of a case. The first columns are those of `gliomask segment FOLDER` (`CaseRow`).
+    """What became of a case: a row of `cohort.tsv`, whether `gliomask cohort` or `gliomask segment FOLDER` wrote it.
 
     Args:
         case: its id.
@@ -46,7 +46,7 @@ class Row(CaseRow):
         without: sequences that the case was done without.
         inputs_sha256: SHA-256 of the sorted SHA-256 of all inputs.
         model_sha256: of the model.
-        options_sha256: of what was asked.
+        options_sha256: of what was asked; empty where `gliomask segment FOLDER` did the case.
         label_map: path of the label map from the output folder.
         label_map_sha256: of that file.
         finished: ISO 8601, UTC; for people: no decision is made by it.
@@ -70,6 +70,14 @@ class Row(CaseRow):
     finished: str = ""
 
 
+@dataclass(frozen=True)
+class Result:
+    """What became of a case: its row, and whether an earlier run had finished it with the same inputs, model and options."""
+
+    row: Row
+    kept: bool = False
+
+
 COLUMNS = tuple(field.name for field in fields(Row))
 
 
@@ -77,6 +85,16 @@ def failed(case: str, reason: str, message: str, exit_code: int, options_sha256:
     """Returns the row of a case that could not be done."""
     text = message if len(message) <= MESSAGE_LETTERS else f"{message[:MESSAGE_LETTERS]} ..."
     return Row(case, "failed", round(seconds, 2), message=text, reason=reason, exit_code=exit_code, options_sha256=options_sha256)
+
+
+def row_of_failure(case: str, error: Exception, options_sha256: str = "", seconds: float = 0.0) -> Row:
+    """Returns the row of a case that ended in an error."""
+    if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
+        message = f"Case {case}: memory ran out. Give it more memory, or work on fewer cases at a time."
+        return failed(case, "memory limit", message, LimitError.exit_code, options_sha256, seconds)
+    if isinstance(error, GliomaskError):
+        return failed(case, type(error).__name__, str(error), error.exit_code, options_sha256, seconds)
+    return failed(case, f"unexpected {type(error).__name__}", f"{type(error).__name__}: {error}", 1, options_sha256, seconds)
 
 
 def row_of_record(record: RunRecord, label_map: str, options_sha256: str) -> Row:

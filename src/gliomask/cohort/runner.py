@@ -13,9 +13,8 @@ from gliomask.cohort.index import Entry, find_entries, read_index, write_index
 from gliomask.cohort.job import complete, settled
 from gliomask.cohort.place import CohortPlace
 from gliomask.cohort.progress import Rate, State
-from gliomask.cohort.rows import Row, RowStore, failed
+from gliomask.cohort.rows import Result, Row, RowStore, failed
 from gliomask.cohort.settings import Asked, Settings, differences, read_settings, write_settings
-from gliomask.cohort.supervisor import Result
 from gliomask.cohort.table import Summary, Table
 from gliomask.errors import CaseError, FileFormatError, GliomaskError, UsageError
 from gliomask.files.hashing import sha256
@@ -174,15 +173,28 @@ def run_cohort(
     ended = [row for row in table.rows.values() if row.status != "waiting" and row.case not in doing]
     rate = Rate(len(table.rows), len(ended), sum(row.status == "failed" for row in ended))
     try:
-        with closing(runner.run(cohort.place, cohort.settings.asked, todo)) as results:
-            for result in results:
-                table.put(result.row)
-                on_case(result, rate.ended(failed=result.row.status == "failed", kept=result.kept))
+        return follow(table, runner.run(cohort.place, cohort.settings.asked, todo), rate, on_case)
     except BaseException:
         # Rows that were written and not given back any more stand in their files. The error that ends the run is the one to tell.
         with suppress(GliomaskError):
             open_table(cohort)
         raise
+
+
+def follow(table: Table, results: Generator[Result], rate: Rate, on_case: Callable[[Result, State], Any]) -> Summary:
+    """Takes up results as cases end, and keeps the table; returns what became of the cases of the table.
+
+    Args:
+        table: of all cases.
+        results: closed at the end.
+        rate: counts them.
+        on_case: called with each.
+    """
+    table.write()
+    with closing(results):
+        for result in results:
+            table.put(result.row)
+            on_case(result, rate.ended(failed=result.row.status == "failed", kept=result.kept))
     table.write()
     return Summary.of(table.rows.values())
 

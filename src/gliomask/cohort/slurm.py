@@ -22,9 +22,9 @@ from pathlib import Path
 
 from gliomask.cohort.index import Entry, write_index
 from gliomask.cohort.place import CohortPlace
-from gliomask.cohort.rows import Row, RowStore
+from gliomask.cohort.rows import Result, Row, RowStore
 from gliomask.cohort.settings import Asked
-from gliomask.cohort.supervisor import Limits, Result
+from gliomask.cohort.supervisor import Limits
 from gliomask.errors import EngineUnavailableError, GliomaskError, UsageError
 from gliomask.files.atomic import make_folder, write_bytes
 from gliomask.files.paths import as_given

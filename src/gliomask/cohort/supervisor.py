@@ -18,7 +18,7 @@ from typing import Any
 from gliomask.cohort.allowance import THREAD_VARIABLES
 from gliomask.cohort.index import Entry
 from gliomask.cohort.place import CohortPlace
-from gliomask.cohort.rows import Row, RowStore, failed, parse_row
+from gliomask.cohort.rows import Result, Row, RowStore, failed, parse_row
 from gliomask.cohort.settings import Asked, asked_sha256
 from gliomask.errors import GliomaskError, LimitError, ModelError, UsageError
 
@@ -58,14 +58,6 @@ class Limits:
     seconds: float | None = 3600.0
     memory_mb: float | None = None
     retries: int = 1
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of a case: its row, and whether an earlier run had finished it."""
-
-    row: Row
-    kept: bool = False
 
 
 class Supervisor:

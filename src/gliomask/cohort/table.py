@@ -7,10 +7,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from gliomask.cohort.rows import COLUMNS, Row
+from gliomask.errors import FileFormatError, UsageError
 from gliomask.files.atomic import write_bytes
-from gliomask.files.tables import to_tsv
+from gliomask.files.lock import awaited
+from gliomask.files.tables import read_table, to_tsv
 
 SHARE_OF_TIME = 0.02
 """Of the run's time that may go into writing the table: a large one is written less often, a small one after every case."""
@@ -51,10 +54,40 @@ class Table:
         if not self._changed:
             return
         start = time.monotonic()
-        write_bytes(self.path, to_tsv([asdict(row) for row in self.rows.values()], COLUMNS))
+        self._write()
         self._last = time.monotonic()
         self._took = self._last - start
         self._changed = False
+
+    def _write(self) -> None:
+        write_bytes(self.path, to_tsv([asdict(row) for row in self.rows.values()], COLUMNS))
+
+
+class SharedTable(Table):
+    """A table that several runs may write into, at one time as well: rows of other cases stay, and so does an earlier row until its case has ended again."""
+
+    def _write(self) -> None:
+        with awaited(self.path.parent, "writing of the table", f".{self.path.name}.lock"):
+            rows = self.others()
+            # A table of an earlier version may lack columns.
+            rows |= {case: asdict(row) for case, row in self.rows.items() if row.status != "waiting" or case not in rows}
+            write_bytes(self.path, to_tsv([dict.fromkeys(COLUMNS) | row for row in rows.values()], COLUMNS))
+
+    def others(self) -> dict[str, dict[str, Any]]:
+        """Returns the rows on disk by case; none where there is no table.
+
+        Raises:
+            UsageError: the table is none of gliomask's.
+        """
+        if not self.path.exists():
+            return {}
+        try:
+            rows = read_table(self.path, ("case", "status"), "\t", "a table of cases")
+        except FileFormatError as error:
+            raise UsageError(f"{error} It is no table of gliomask, so no row is added to it. Move it away.") from error
+        if rows and set(rows[0]) - set(COLUMNS):
+            raise UsageError(f"{self.path}: is no table of gliomask, so no row is added to it. Move it away.")
+        return {row["case"]: dict(row) for row in rows}
 
 
 @dataclass(frozen=True)

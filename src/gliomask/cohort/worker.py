@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import IO, Any
 
 from gliomask.cohort.index import Entry, entry_of_cells
-from gliomask.cohort.rows import Row, failed
+from gliomask.cohort.rows import row_of_failure
 from gliomask.errors import GliomaskError, InputError, LimitError
 from gliomask.files.atomic import NO_ROOM
 from gliomask.report.run_record import peak_memory_mb
@@ -76,17 +76,8 @@ def do(job: Any, entry: Entry, options_sha256: str) -> dict[str, Any]:
     except Exception as error:
         if cannot_write(error, job.output):
             return {"stop": str(error), "exit_code": getattr(error, "exit_code", LimitError.exit_code)}
-        row = _failed(entry.case, error, options_sha256, time.perf_counter() - start)
+        row = row_of_failure(entry.case, error, options_sha256, time.perf_counter() - start)
     return {"row": asdict(row if kept else replace(row, peak_memory_mb=peak_mb())), "kept": kept}
-
-
-def _failed(case: str, error: Exception, options_sha256: str, seconds: float) -> Row:
-    if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
-        message = f"Case {case}: memory ran out. Give --case-memory more, or fewer workers."
-        return failed(case, "memory limit", message, LimitError.exit_code, options_sha256, seconds)
-    if isinstance(error, GliomaskError):
-        return failed(case, type(error).__name__, str(error), error.exit_code, options_sha256, seconds)
-    return failed(case, f"unexpected {type(error).__name__}", f"{type(error).__name__}: {error}", 1, options_sha256, seconds)
 
 
 def cannot_write(error: BaseException, output: Path) -> bool:

@@ -124,7 +124,7 @@ def evaluate(
         CaseError: there is no reference, two files belong to one case, or no prediction has the id of a reference.
     """
     chosen, written = empty.policy(policy), convention(labels)
-    pairs, unpaired = _pair(predictions, references)
+    pairs, unpaired = pair_label_maps(predictions, references)
     conventions = _reference_conventions(pairs, reference_labels)
     rows = []
     for reference, prediction in pairs:
@@ -138,8 +138,19 @@ def evaluate(
 Pair = tuple[LabelMapFile, LabelMapFile | None]
 
 
-def _pair(predictions: Path, references: Path) -> tuple[list[Pair], list[LabelMapFile]]:
-    """Pairs label maps by case id, or, where both places are files, with each other; also returns predictions without reference."""
+def pair_label_maps(predictions: Path, references: Path) -> tuple[list[Pair], list[LabelMapFile]]:
+    """Pairs label maps by case id, or, where both places are files, with each other.
+
+    Args:
+        predictions: a label map or a folder of them.
+        references: likewise.
+
+    Returns:
+        Each reference with its prediction, None where it has none; and the predictions without reference.
+
+    Raises:
+        CaseError: there is no reference, or no prediction has the id of a reference.
+    """
     expected, found = find_label_maps(references), find_label_maps(predictions)
     if not expected:
         unknown = "".join(f" {path} may be a brain mask and was left alone." for path in unknown_masks(references)[:3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import BinaryIO
 
 from gliomask.errors import FileFormatError
 from gliomask.files.regular import open_regular, reason
@@ -30,3 +31,28 @@ def sha256_of(path: Path) -> str:
 def sha256(content: bytes) -> str:
     """Returns the SHA-256 of bytes, in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
+
+
+class HashedStream:
+    """Writes into a stream, and hashes what it writes, so that a file need not be read again for its hash.
+
+    Args:
+        stream: open for writing.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._digest = stream, hashlib.sha256()
+
+    def write(self, content: bytes | memoryview) -> int:
+        """Writes bytes; returns how many."""
+        self._digest.update(content)
+        return self._stream.write(content)
+
+    def flush(self) -> None:
+        """Passes on what is buffered."""
+        self._stream.flush()
+
+    @property
+    def sha256(self) -> str:
+        """Of everything that was written so far, in hexadecimal digits."""
+        return self._digest.hexdigest()

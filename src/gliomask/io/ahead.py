@@ -1,4 +1,4 @@
-"""Reading a case in the background, while models are opened: unpacking leaves Python free, and so does compiling a network."""
+"""Reading a case in the background, while models are opened: unpacking releases the GIL, and so does compiling a network."""
 
 from __future__ import annotations
 

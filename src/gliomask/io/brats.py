@@ -329,7 +329,7 @@ def read_files(files: CaseFiles, threads: int = len(PAPER_ORDER)) -> ReadFiles:
 
     Args:
         files: where they are.
-        threads: files read at the same time; unpacking leaves Python free.
+        threads: files read at the same time; unpacking releases the GIL.
 
     Raises:
         FileFormatError: a file cannot be read.

@@ -25,6 +25,7 @@ from nibabel.spatialimages import HeaderDataError
 from gliomask.arrays import Volume, short_repr
 from gliomask.errors import FileFormatError, GeometryError, UsageError
 from gliomask.files.atomic import all_or_none, make_folder, refuse_existing, refuse_unwritable, replacing, write_bytes
+from gliomask.files.hashing import HashedStream
 from gliomask.files.regular import NotRegularError, open_regular
 from gliomask.geometry import QUATERNION_THRESHOLD, Geometry
 from gliomask.io.gunzip import GZIP_MAGIC, ByteStream, Gunzip, GunzipError
@@ -324,7 +325,7 @@ def _refuse_odd_place(header: Nifti1Header, path: Path) -> None:
 
 def write_volume(
     path: Path, values: npt.NDArray[np.uint8 | np.int16] | Volume, geometry: Geometry, header: bytes | None = None, *, overwrite: bool = False
-) -> None:
+) -> str:
     """Writes a volume or a 4-D stack of volumes, in the data type it has, to a temporary name beside `path` and renames it.
 
     Args:
@@ -334,6 +335,9 @@ def write_volume(
         header: the header of the scan this belongs to; its sform and qform with their codes, its spacing and its units are kept
             exactly, its free text and its intensity range are not. Without it both codes are 1 (scanner) and the affine is the geometry's.
         overwrite: replace an existing file.
+
+    Returns:
+        The SHA-256 of the file's bytes.
 
     Raises:
         UsageError: the file exists and `overwrite` is false, the name has another ending, or the file cannot be written.
@@ -349,14 +353,16 @@ def write_volume(
     refuse_existing([path], overwrite=overwrite)
     written = _fresh_header(geometry) if header is None else _header_of_result(header)
     _describe_values(written, values)
-    with replacing(path, exclusive=not overwrite) as stream:
+    with replacing(path, exclusive=not overwrite) as file:
+        stream = HashedStream(file)
         if path.name.lower().endswith(".gz"):
             # No name and a fixed time stamp, so that the same result has the same bytes.
             level = LABEL_LEVEL if values.dtype == np.uint8 else PROBABILITY_LEVEL
             with gzip.GzipFile(filename="", mode="wb", compresslevel=level, fileobj=stream, mtime=0) as compressed:
                 _write_all(cast(BinaryIO, compressed), written, values)
         else:
-            _write_all(stream, written, values)
+            _write_all(cast(BinaryIO, stream), written, values)
+    return stream.sha256
 
 
 def _fresh_header(geometry: Geometry) -> Nifti1Header:

@@ -20,7 +20,7 @@ from gliomask.files.atomic import refuse_existing
 from gliomask.io.nifti import write_bytes
 from gliomask.models.content import MAX_BYTES
 from gliomask.models.files import SPEC_NAME, Arrays, pack_arrays, read_limited, sha256
-from gliomask.models.golden import GOLDEN_SHAPES, PROBABILITIES, answer, as_given, golden_input, refuse_blind_pair
+from gliomask.models.golden import GOLDEN_SHAPES, PROBABILITIES, answer, as_given, check_channel_order_sensitivity, golden_input
 from gliomask.models.graph import FLOAT32, TensorEnd, look_into
 from gliomask.models.registry import load_model, source_of
 from gliomask.models.spec import FOREIGN, SCHEMA_VERSION, ForeignRecord, Graph, ModelSpec, Normalisation, spec_bytes
@@ -248,7 +248,7 @@ def _golden(content: bytes, spec: ModelSpec) -> Arrays:
     with closing(open_engine(DEFAULT_ENGINE, source_of(spec, content, {}))) as engine:
         golden[PROBABILITIES] = answer(engine, golden, spec, spec.inputs)
         _refuse_nonsense(golden, spec)
-        refuse_blind_pair(engine, golden, spec)
+        check_channel_order_sensitivity(engine, golden, spec)
     return golden
 
 

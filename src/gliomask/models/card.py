@@ -44,8 +44,8 @@ Where less than {enhancing_share:g} of the tumour enhances, its core is all of i
 (`--no-core-rule` leaves that out). Command: `{command}`."""
 
 PLANES = """\
-It is asked along {planes} slices, the further planes only where the first view suspects tumour; the probabilities are averaged there
-(`--single-plane` leaves the further planes out)."""
+It is asked along {planes} slices, and the probabilities are averaged: near what a first look at every third axial slice suspects, and over
+the whole brain where that leaves it unsure (`--whole-brain`: always; `--single-plane`: axial slices alone)."""
 
 ENHANCEMENT_RULE = """\
 A connected component of enhancement is called core where the voxels to which the network gives enhancement more than {probability:g} do not fill

@@ -75,7 +75,7 @@ def golden_input(sequences: Iterable[str], shape: tuple[int, ...], background: f
     return arrays
 
 
-def refuse_blind_pair(engine: Engine, golden: Arrays, spec: ModelSpec) -> None:
+def check_channel_order_sensitivity(engine: Engine, golden: Arrays, spec: ModelSpec) -> None:
     """Checks that a golden pair tells every other order of the inputs from the right one; for a foreign model, which may take minutes, every exchange of two.
 
     Raises:

@@ -157,7 +157,7 @@ class ModelSpec(Part):
         size_multiple: each size of the input must be a multiple of this.
         neighbouring_slices: slices on each side of the one being segmented that a network of slices also sees, as further channels; the
             lowest slice's sequences come first.
-        planes: planes along which it may be asked, the axial one first; their probabilities are averaged where the axial view suspects tumour,
+        planes: planes along which it may be asked, the axial one first; their probabilities are averaged where a first look suspects tumour,
             see `predict.planes`. More than one only for a network of slices that learned from all of them.
         halo: pixels of surroundings to keep round a box that is cut out.
         may_miss: sequences that it was trained to do without: any of them, while one of `sequences.INDISPENSABLE` stays. A missing sequence is

@@ -22,7 +22,7 @@ from gliomask.errors import CaseError, GeometryError
 from gliomask.flag import Flag
 from gliomask.geometry import QUATERNION_THRESHOLD, Geometry
 from gliomask.preprocess.contrast import enhancement, fluid, likeness, resemblance, sample_ranks, top_share
-from gliomask.preprocess.shape import how_it_lies, largest_section_mm2, likeness_to_brain, misfit
+from gliomask.preprocess.shape import largest_section_mm2, likeness_to_brain, misfit, orientation_measures
 from gliomask.sequences import PAPER_ORDER, Sequence
 
 NOT_1MM_LIMIT = 0.05
@@ -72,17 +72,17 @@ def refuse_no_brain(case: Case) -> None:
     if _skull_on(case) is not None:
         return
     mask, geometry = case.brain_mask, case.geometry
-    lie, likeness = how_it_lies(mask, geometry), _likeness_of(case)
-    if lie is None or likeness is None:
+    measures, likeness = orientation_measures(mask, geometry), _likeness_of(case)
+    if measures is None or likeness is None:
         return
     if likeness >= LIKENESS_LIMIT:
         return
     section, what = largest_section_mm2(mask, geometry), None
     if section > SECTION_LIMIT_MM2:
         what = f"an axial section has {section:,.0f} mm2, more than a bare brain ({SECTION_LIMIT_MM2:,.0f}), so the skull is on, or it is no head"
-    elif max(abs(lie.mirror), abs(lie.front), abs(lie.nod)) < SYMMETRY_LIMIT and misfit(lie) is None:
+    elif max(abs(measures.mirror), abs(measures.front), abs(measures.pitch)) < SYMMETRY_LIMIT and misfit(measures) is None:
         what = f"its outline is symmetric in every direction and unlike a brain (Dice with the average brain {likeness:.2f}), as a phantom's is"
-    elif min(_cut_areas_mm2(mask, geometry)) > CUT_LIMIT_MM2 and lie.height > 1:
+    elif min(_cut_areas_mm2(mask, geometry)) > CUT_LIMIT_MM2 and measures.height > 1:
         what = "it goes on beyond the field of view at both ends and is longer than wide, as a limb is"
     if what is not None:
         raise CaseError(f"Case {case.case_id}: this is no bare brain: {what}. Give scans of a head; with the skull on, give --raw always.")
@@ -271,8 +271,8 @@ def _negative(samples: npt.NDArray[np.float32]) -> Flag | None:
 
 def brain_turned(mask: Mask, geometry: Geometry) -> Flag | None:
     """Returns a flag where a whole, bare brain does not lie as the grid says; left and right cannot be told."""
-    lie = how_it_lies(mask, geometry)
-    found = None if lie is None else misfit(lie)
+    measures = orientation_measures(mask, geometry)
+    found = None if measures is None else misfit(measures)
     if found is None:
         return None
     what, value, limit = found

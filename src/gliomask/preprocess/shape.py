@@ -23,13 +23,14 @@ FEWEST_VOXELS = 1000
 
 LPS = "LPS"
 
-LIMITS = {"width": 1.0, "height": 1.0, "mirror": 0.02, "front": 0.1, "nod": 0.1}
-"""Largest measures of a brain that lies as its header says, see `Lie`. 65 patients of BraTS, three more and a stroke in another frame have at most 0.94,
-0.87, -0.05, -0.14 and -0.01. A turn by 90 degrees takes the inverse of the first two; a flip changes the signs of the last two."""
+LIMITS = {"width": 1.0, "height": 1.0, "mirror": 0.02, "front": 0.1, "pitch": 0.1}
+"""Largest measures of a brain that lies as its header says, see `OrientationMeasures`. 65 patients of BraTS, three
+more and a stroke in another frame have at most 0.94, 0.87, -0.05, -0.14 and -0.01. A turn by 90 degrees takes the
+inverse of the first two; a flip changes the signs of the last two."""
 
 
 OUTLINE_FILE, OUTLINE_MM, OUTLINE_SHAPE = "brain_outline.bin", 4.0, (50, 58, 52)
-"""The average brain, MNI152 in the frame of BraTS, axes to the left, to posterior and up; made by `scripts/make_brain_outline.py`."""
+"""The average brain, MNI152 in BraTS space, axes to the left, to posterior and up; made by `scripts/make_brain_outline.py`."""
 
 PITCHES_DEGREES = range(-30, 31, 6)
 SHIFTS_MM = (-12.0, 0.0, 12.0)
@@ -37,7 +38,7 @@ SHIFTS_MM = (-12.0, 0.0, 12.0)
 
 
 @dataclass(frozen=True)
-class Lie:
+class OrientationMeasures:
     """How a brain lies, in numbers.
 
     Args:
@@ -45,17 +46,17 @@ class Lie:
         height: spread from bottom to top over that from front to back.
         mirror: how much better the brain matches its mirror image top to bottom than left to right, a difference of Dice.
         front: skewness from front to back; negative, since the brain tapers to the front.
-        nod: correlation of the way up with the way back; negative, since what lies low lies at the back.
+        pitch: correlation of the way up with the way back; negative, since what lies low lies at the back.
     """
 
     width: float
     height: float
     mirror: float
     front: float
-    nod: float
+    pitch: float
 
 
-def how_it_lies(mask: Mask, geometry: Geometry) -> Lie | None:
+def orientation_measures(mask: Mask, geometry: Geometry) -> OrientationMeasures | None:
     """Measures the outline of a brain on a coarse grid; None where there is too little of it.
 
     Args:
@@ -73,7 +74,7 @@ def how_it_lies(mask: Mask, geometry: Geometry) -> Lie | None:
     _, back, up = (centred / spread).T
     width, length, height = spread
     mirror = _likeness_to_mirror(coarse, 2) - _likeness_to_mirror(coarse, 0)
-    return Lie(float(width / length), float(height / length), mirror, float((back**3).mean()), float((back * up).mean()))
+    return OrientationMeasures(float(width / length), float(height / length), mirror, float((back**3).mean()), float((back * up).mean()))
 
 
 def _thinned(mask: Mask, geometry: Geometry, step_mm: float) -> tuple[Mask, npt.NDArray[np.float64]]:
@@ -93,17 +94,17 @@ def _likeness_to_mirror(mask: npt.NDArray[np.bool_], axis: int) -> float:
     return 2 * float(both.sum()) / float(2 * mask.sum())
 
 
-def misfit(lie: Lie) -> tuple[str, float, float] | None:
+def misfit(measures: OrientationMeasures) -> tuple[str, float, float] | None:
     """Returns what is wrong with how a brain lies, in words, the measure that says so and its limit; None where nothing is."""
     words = {
         "width": "it is longer from left to right than from front to back",
         "height": "it is longer from bottom to top than from front to back",
         "mirror": "what the header calls top and bottom are more alike than left and right",
         "front": "it tapers to the back, so front and back are exchanged",
-        "nod": "its lower part lies at the front, so top and bottom are exchanged",
+        "pitch": "its lower part lies at the front, so top and bottom are exchanged",
     }
     for name, what in words.items():
-        value = float(getattr(lie, name))
+        value = float(getattr(measures, name))
         if value > LIMITS[name]:
             return what, value, LIMITS[name]
     return None

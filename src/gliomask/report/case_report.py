@@ -11,7 +11,7 @@ from gliomask import __version__
 from gliomask.arrays import LabelMap, Volume
 from gliomask.case import Case
 from gliomask.colours import PALETTE
-from gliomask.in_words import dice, millilitres
+from gliomask.in_words import INTERVAL, dice, millilitres
 from gliomask.labels import Label, Region
 from gliomask.metrics.diameters import LesionDiameters, measure_lesions
 from gliomask.metrics.location import CROSSING_MM, CROSSING_SHARE, Centre, Laterality, Midplane, centre, laterality, midsagittal_plane
@@ -126,9 +126,10 @@ def case_report(
     Raises:
         GeometryError: the label map does not have the shape of the case's grid.
 
-    Example:
-        >>> result = gliomask.segment("patients/BraTS2021_00000")  # doctest: +SKIP
-        >>> Path("report.html").write_text(case_report(result.case, result.label_map).html())  # doctest: +SKIP
+    Examples:
+        >>> result = gliomask.segment("patients/BraTS2021_00000")
+        >>> case_report(result.case, result.label_map).html()[:15]
+        '<!DOCTYPE html>'
     """
     volumes = measure(label_map, case.geometry)
     views = Views.of(case, label_map, PANEL_WIDTH - 2 * SIDE_AIR, PANEL_HEIGHT)
@@ -199,7 +200,7 @@ def _summary(report: CaseReport) -> Cards:
     for region in Region:
         amount = report.volumes.of(region)
         expected = report.provenance.expected_dice.get(region.value)
-        remark = f"{amount.voxels:,} voxels" if expected is None else f"expected Dice {dice(expected[0])} ({dice(expected[1])} to {dice(expected[2])})"
+        remark = f"{amount.voxels:,} voxels" if expected is None else f"expected Dice {dice(expected[0])}"
         cards.append(Card(millilitres(amount.volume_ml), region.title.capitalize(), remark))
     cards.append(_diameter_card(report))
     whole = report.sides[Region.WT]
@@ -309,10 +310,16 @@ def _location(report: CaseReport) -> list[Block]:
 
 
 def _quality(origin: Provenance) -> list[Block]:
-    if not origin.estimates:
-        return []
-    words = "Estimates, not measurements: no reference was at hand. Of cross-validated patients four in five lay within the interval."
-    return [Heading("Confidence"), Table(origin.estimates, ("Estimate", "Value"), (), (2, 3), caption=words)]
+    blocks: list[Block] = []
+    if origin.expected_dice:
+        header = ("Region", *(f"{region.title.capitalize()} ({region.value})" for region in Region))
+        found = [origin.expected_dice.get(region.value) for region in Region]
+        cells = ["not told" if one is None else f"{dice(one[0])} ({dice(one[1])} to {dice(one[2])})" for one in found]
+        words = "Estimates, not measurements: no reference was at hand. Of cross-validated patients four in five lay within the interval."
+        blocks.append(Table(((f"Expected Dice ({INTERVAL})", *cells),), header, (), (1.4, 1, 1, 1), caption=words))
+    if origin.estimates:
+        blocks.append(Table(origin.estimates, ("Estimate", "Value"), (), (2, 3), caption="Estimates, not measurements: no reference was at hand."))
+    return [Heading("Confidence"), *blocks] if blocks else []
 
 
 def _uncertainty(report: CaseReport) -> list[Block]:

@@ -81,6 +81,8 @@ class Table:
         swatches: colour shown before the first cell, by row.
         code: columns of hashes and file names, set in fixed width and broken anywhere.
         caption: what it shows.
+        links: address to which the first cell of each row leads, relative and encoded; empty for none. Setters without links leave them out.
+        sortable: rows can be sorted by a column, where the setter can do that.
     """
 
     rows: tuple[tuple[str, ...], ...]
@@ -90,6 +92,8 @@ class Table:
     swatches: tuple[RGB | None, ...] = ()
     code: tuple[int, ...] = ()
     caption: str = ""
+    links: tuple[str, ...] = ()
+    sortable: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,7 @@ class SliceViewer:
         slices: number of each tile's slice in the volume, counted from 1.
         slices_in_all: of the volume.
         first: tile that is shown first.
+        first_sheet: title of the sequence that is shown first.
         pixel_mm: size of a pixel.
         marks: letters of the directions at the left, right, top and bottom edge.
     """
@@ -133,6 +138,7 @@ class SliceViewer:
     slices: tuple[int, ...]
     slices_in_all: int
     first: int
+    first_sheet: str
     pixel_mm: tuple[float, float]
     marks: tuple[str, str, str, str]
 

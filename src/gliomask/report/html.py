@@ -1,6 +1,7 @@
 """A report as one HTML file that needs no other: no font, no picture and no script from elsewhere, so that it opens anywhere, offline.
 
-Pages without moving parts have no script at all. The viewer of slices has one, whose hash stands in the page's policy: a browser runs it and no other.
+Pages without moving parts have no script at all. The viewer of slices and tables that can be sorted have one each, whose hashes stand in the
+page's policy: a browser runs these and no other.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Callable
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -17,7 +19,7 @@ from gliomask.report.document import MAX_SUBJECT, NOTICE, Block, Cards, Document
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """Content security policy: should a name from a file ever get past the escaping, the browser still runs and fetches nothing.
-With a viewer it also allows the one script whose hash it names."""
+With moving parts it also allows the scripts whose hashes it names."""
 
 STYLE = """
 :root { --ink: #1b2430; --quiet: #5b6675; --line: #d9dee5; --band: #f4f6f8; --accent: #0b5c8a; }
@@ -57,15 +59,24 @@ footer { position: fixed; bottom: 0; left: 0; right: 0; background: #fff; border
 """.replace("NOTICE", NOTICE)
 
 
+MOVING: dict[str, Callable[[Block], bool]] = {
+    "viewer": lambda block: isinstance(block, SliceViewer),
+    "sort": lambda block: isinstance(block, Table) and block.sortable,
+}
+"""Scripts, each with a style sheet of its name, and which blocks need them."""
+
+
 def to_html(document: Document) -> str:
     """Returns a report as the text of one HTML file."""
     subject = _text(visible(document.subject, MAX_SUBJECT))
     title = f"{subject} \N{EN DASH} {_text(document.title)}"
     facts = "".join(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in document.facts)
     blocks = "\n".join(_block(block) for block in document.blocks)
-    moving = any(isinstance(block, SliceViewer) for block in document.blocks)
-    policy = f"{POLICY}; script-src 'sha256-{_hash(_piece('viewer.js'))}'" if moving else POLICY
-    style, script = (STYLE + _piece("viewer.css"), f"<script>{_piece('viewer.js')}</script>\n") if moving else (STYLE, "")
+    moving = [name for name, needed in MOVING.items() if any(needed(block) for block in document.blocks)]
+    scripts = [piece(f"{name}.js") for name in moving]
+    policy = f"{POLICY}; script-src {' '.join(map(_source, scripts))}" if moving else POLICY
+    style = STYLE + "".join(piece(f"{name}.css") for name in moving)
+    script = "".join(f"<script>{text}</script>\n" for text in scripts)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -107,7 +118,7 @@ def _block(block: Block) -> str:
         case Cards():
             return f'<div class="cards">{"".join(_card(card.value, card.title, card.remark) for card in block.cards)}</div>'
         case Table():
-            return _table(block)
+            return table_html(block)
         case Pictures():
             return _pictures(block)
         case SliceViewer():
@@ -118,17 +129,22 @@ def _card(value: str, title: str, remark: str) -> str:
     return f'<div class="card"><div class="value">{_text(value)}</div><div class="title">{_text(title)}</div><div class="remark">{_text(remark)}</div></div>'
 
 
-def _table(table: Table) -> str:
+def table_html(table: Table) -> str:
+    """Returns a table as HTML; one that can be sorted needs `piece("sort.js")` after it."""
     caption = f"<caption>{_text(table.caption)}</caption>" if table.caption else ""
     header = "".join(f"<th{_class(table, column)}>{_text(cell)}</th>" for column, cell in enumerate(table.header))
     rows = []
     for n, row in enumerate(table.rows):
         colour = table.swatches[n] if table.swatches else None
-        cells = [f"<td{_class(table, column)}>{_swatch(colour) if column == 0 else ''}{_text(cell)}</td>" for column, cell in enumerate(row)]
+        texts = [_text(cell) for cell in row]
+        if table.links and table.links[n]:
+            texts[0] = f'<a href="{escape(table.links[n], quote=True)}">{texts[0]}</a>'
+        cells = [f"<td{_class(table, column)}>{_swatch(colour) if column == 0 else ''}{text}</td>" for column, text in enumerate(texts)]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     columns = "".join(f'<col style="width:{100 * width / sum(table.widths):.1f}%">' for width in table.widths)
     head = f"<thead><tr>{header}</tr></thead>" if header else ""
-    return f"<table>{caption}{f'<colgroup>{columns}</colgroup>' if columns else ''}{head}<tbody>{''.join(rows)}</tbody></table>"
+    parts = (caption, f"<colgroup>{columns}</colgroup>" if columns else "", head, f"<tbody>{''.join(rows)}</tbody>")
+    return f"<table{' class=sortable' if table.sortable else ''}>{''.join(parts)}</table>"
 
 
 def _class(table: Table, column: int) -> str:
@@ -170,6 +186,7 @@ def _viewer(viewer: SliceViewer) -> str:
         "slices": viewer.slices,
         "slicesInAll": viewer.slices_in_all,
         "first": viewer.first,
+        "sheet": viewer.first_sheet,
         "pixelMm": viewer.pixel_mm,
         "marks": viewer.marks,
     }
@@ -191,15 +208,16 @@ def _viewer(viewer: SliceViewer) -> str:
 <div class="tools"><label class="slice">Slice <input type="range" name="slice" min="0" max="0" value="0"></label></div>
 <div class="tools">{ranges}</div>
 <p class="quiet">{KEYS}</p>
-{sheets}<img class="labels" hidden alt="" src="{_data("png", viewer.labels)}">
+{sheets}<img class="labels" hidden alt="labels" src="{_data("png", viewer.labels)}">
 </div>"""
 
 
-def _hash(text: str) -> str:
-    """As a content security policy names a script (CSP level 3, section 2.3.1)."""
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+def _source(script: str) -> str:
+    """A script as a content security policy names it (CSP level 3, section 2.3.1)."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 @cache
-def _piece(name: str) -> str:
+def piece(name: str) -> str:
+    """Returns a script or a style sheet that lies beside this module."""
     return files("gliomask.report").joinpath(name).read_text(encoding="utf-8")

@@ -68,7 +68,7 @@ def draw_panel(rows: Ordered[PanelRow], path: Path) -> None:
             _draw(axes, _cropped(row), title)
         top -= (height + captions) / size[1]
     for column, title in enumerate([FLAIR_TITLE, *titles]):
-        figure.text((column + 0.49) / (len(titles) + 1), 1 - 0.5 * TITLE_INCHES / size[1], title, color="white", ha="center", va="center", fontsize=12)
+        figure.text((column + 0.49) / (len(titles) + 1), 1 - 0.5 * TITLE_INCHES / size[1], title, color="white", ha="center", va="center", fontsize=10)
     _draw_legend(figure, LEGEND_INCHES / size[1])
     stream = io.BytesIO()
     FigureCanvasAgg(figure).print_figure(stream, dpi=150, facecolor="black")
@@ -103,6 +103,8 @@ def _draw(axes: Axes, row: PanelRow, title: str) -> None:
         picture = tinted(picture, row.labels[title])
     axes.imshow(picture.transpose(1, 0, 2), aspect=row.pixel_mm[1] / row.pixel_mm[0], interpolation="nearest")
     axes.set_axis_off()
+    for at, letter, side in ((0.02, "R", "left"), (0.98, "L", "right")):
+        axes.text(at, 0.5, letter, transform=axes.transAxes, color="white", ha=side, va="center", fontsize=8)
     caption = row.case_id if title == FLAIR_TITLE else row.captions.get(title, "")
     axes.text(0.5, -0.01, caption, transform=axes.transAxes, color="white", ha="center", va="top", fontsize=8)
 

@@ -209,7 +209,7 @@ def _block(page: FPDF, block: Block) -> None:
 
 def _heading(page: FPDF, heading: Heading, section: tuple[Block, ...]) -> None:
     """A heading stays with what follows; a short section without pictures is kept on one page."""
-    height = HEADING + sum((len(block.rows) + 2) * ROW if isinstance(block, Table) else PARAGRAPH for block in section)
+    height = HEADING + sum(map(_height, section))
     whole = height <= SHORT_SECTION and not any(isinstance(block, Pictures) for block in section)
     _room(page, height if whole else 30.0)
     page.ln(2)
@@ -218,6 +218,13 @@ def _heading(page: FPDF, heading: Heading, section: tuple[Block, ...]) -> None:
     page.set_draw_color(*RULE)
     page.line(MARGIN, page.get_y() + 0.5, MARGIN + WIDTH, page.get_y() + 0.5)
     page.ln(2.5)
+
+
+def _height(block: Block) -> float:
+    """About how many millimetres a block takes."""
+    if isinstance(block, SliceViewer):
+        return 0.0
+    return (len(block.rows) + 2) * ROW if isinstance(block, Table) else PARAGRAPH
 
 
 def _notice(page: FPDF, notice: Notice) -> None:

@@ -90,4 +90,7 @@ def _scale(axes: Axes, plot: BoxPlot) -> None:
         ticks = [0, 2, 4, 6, 8, 10, 20, 50, 100, 200, 400]
         axes.set_yticks(ticks, [str(tick) for tick in ticks])
         axes.set_yticks([], minor=True)
+        axes.axhline(LINEAR_UP_TO_MM, color="0.45", linestyle=":", linewidth=1)
+        words = f"logarithmic above {LINEAR_UP_TO_MM:g} mm"
+        axes.text(1.0, LINEAR_UP_TO_MM, words, transform=axes.get_yaxis_transform(), color="0.35", fontsize=7, ha="right", va="bottom")
     axes.set_ylim(-0.03 * min(highest, LINEAR_UP_TO_MM), max(highest * 1.2, 1.0))

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-from gliomask.in_words import counted, dice_with_interval, millilitres
+from gliomask.in_words import counted, millilitres
 from gliomask.judgement import DOUBTS
+from gliomask.labels import Region
 
 NOT_RECORDED = "not recorded"
 
@@ -103,7 +104,7 @@ def exceptions_in_words(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Returns in what a case was not segmented as most are: what was missing, at what price, and how the core of a tumour that hardly enhances was found.
 
     Args:
-        record: a run record; of it `without`, `cost_of_missing`, `core_rule`, `removed_enhancement` and `removed` are read.
+        record: a run record; of it `without`, `cost_of_missing`, `core_rule`, `asked_over`, `removed_enhancement` and `removed` are read.
     """
     lines = []
     without, cost, rule = record.get("without"), _mapping(record, "cost_of_missing"), _mapping(record, "core_rule")
@@ -112,6 +113,8 @@ def exceptions_in_words(record: Mapping[str, Any]) -> tuple[str, ...]:
     if rule:
         share, probability = (_percent(rule.get(name, NOT_RECORDED)) for name in ("enhancing_share", "core_probability"))
         lines.append(f"Less than {share} of the tumour enhances, so all of it to which the network gives core more than {probability} is called core.")
+    if record.get("asked_over") == "again":
+        lines.append("The network was unsure of what it found near the first suspicion, so it was asked again over the whole brain.")
     removed = _mapping(record, "removed_enhancement")
     if removed.get("components"):
         volume = removed.get("volume_ml")
@@ -144,29 +147,23 @@ def _two_places(value: Any) -> str:
 
 
 def _estimates(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """The Dice to be expected, calibrated where the model is; otherwise what the network expects of itself."""
+    """What the network expects of itself, where it is not calibrated; and what a calibrated record holds in place of numbers, as text."""
     predicted, expected = _mapping(record, "predicted_dice"), _mapping(record, "expected_dice")
     if predicted:
-        return estimates_in_words({f"Expected Dice, {region}": _interval(value) for region, value in predicted.items()})
+        told = _expected(record)
+        return estimates_in_words({f"Expected Dice, {region}": value for region, value in predicted.items() if region not in told})
     return estimates_in_words({f"Dice the network expects of itself, not calibrated, {region}": value for region, value in expected.items()})
 
 
 def _expected(record: Mapping[str, Any]) -> dict[str, tuple[float, float, float]]:
-    """Numbers alone: a record that somebody changed shows what else it holds among the estimates, as text."""
+    """The Dice to be expected with its interval, of the regions for which the record holds such numbers."""
     found = {}
     for region, value in _mapping(record, "predicted_dice").items():
         given = [value.get(name) for name in ("dice", "low", "high")] if isinstance(value, Mapping) else []
         numbers = [float(number) for number in given if isinstance(number, int | float) and 0 <= number <= 1]
-        if len(numbers) == 3:
+        if region in Region.__members__ and len(numbers) == 3:
             found[str(region)] = (numbers[0], numbers[1], numbers[2])
     return found
-
-
-def _interval(value: Any) -> Any:
-    numbers = [value[name] for name in ("dice", "low", "high")] if isinstance(value, Mapping) and {"dice", "low", "high"} <= set(value) else []
-    if numbers and all(isinstance(number, int | float) for number in numbers):
-        return dice_with_interval(*numbers)
-    return value
 
 
 def estimates_in_words(estimates: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

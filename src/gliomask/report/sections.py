@@ -111,18 +111,18 @@ def window(volume: Volume, brain: Mask) -> tuple[float, float]:
     return float(low), float(high) if high > low else float(low) + 1
 
 
-def draw_section(box: Box, plane: Plane, index: int, volume: Volume, levels: tuple[float, float]) -> Picture:
+def draw_section(box: Box, plane: Plane, index: int, volume: Volume | LabelMap, levels: tuple[float, float]) -> Picture:
     """Returns one section of a scan, in grey.
 
     Args:
         box: what to show, and how large.
         plane: how to cut.
         index: voxel along the plane's normal.
-        volume: (I, J, K) intensities on `DISPLAY_ORIENTATION` axes.
+        volume: (I, J, K) intensities on `DISPLAY_ORIENTATION` axes, also as bytes.
         levels: intensities of black and white.
     """
     low, high = levels
-    grey = (box.cut(volume, plane, index) - np.float32(low)) * np.float32(255 / (high - low))
+    grey = (np.asarray(box.cut(volume, plane, index), np.float32) - np.float32(low)) * np.float32(255 / (high - low))
     enlarged = np.asarray(Image.fromarray(np.ascontiguousarray(grey, np.float32)).resize(box.size(plane), Image.Resampling.BICUBIC))
     return np.repeat(enlarged.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
 

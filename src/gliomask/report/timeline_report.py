@@ -25,10 +25,13 @@ from gliomask.in_words import change_ml, millilitres
 from gliomask.labels import Label, Region
 from gliomask.metrics.diameters import LesionDiameters, measure_lesions
 from gliomask.metrics.follow_up import Change, Changes, NewLesion, carried_over, changes, new_lesions
+from gliomask.report.case_report import READING
 from gliomask.report.document import NOTICE, SCOPE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table
+from gliomask.report.pictures import png
 from gliomask.report.provenance import Provenance
 from gliomask.report.rendered import Rendered
 from gliomask.report.sections import DISPLAY_ORIENTATION
+from gliomask.report.timeline_pictures import Scans, common_place, draw_visit
 from gliomask.report.volumes import Volumes, measure
 
 TITLE = "Glioma follow-up report"
@@ -58,6 +61,7 @@ class TimePoint:
         origin: how the label map was made.
         brain: (I, J, K), to see whether images lie on each other; None where no mask of it is at hand.
         no_brain: why there is no mask, in words that end a sentence; empty where there is one.
+        scans: what is drawn below the outlines; None where the scans are not at hand.
     """
 
     name: str
@@ -67,6 +71,7 @@ class TimePoint:
     origin: Provenance = field(default_factory=Provenance)
     brain: Mask | None = None
     no_brain: str = ""
+    scans: Scans | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +145,7 @@ class TimelineReport(Rendered):
             *_alignment(self.visits),
             _summary(self.visits),
             *_curves(self.visits),
+            *_pictures(self.visits),
             *_volume_tables(self.visits),
             *_diameters(self.visits),
             *_new(self.visits),
@@ -265,18 +271,49 @@ def _curves(visits: Ordered[Visit]) -> list[Block]:
     for region in Region:
         axes.plot(places, [visit.volumes.region_ml(region) for visit in visits], "o-", color=PALETTE.region_hex(region), label=region.title, linewidth=2)
     # The names come from files: a dollar sign there is no mathematics.
+    numbers = ["" if day is None or days[0] is None else f"\nday {place}" for day, place in zip(days, places, strict=True)]
     labels = [(visit.point.name if len(visit.point.name) <= 18 else visit.point.name[:17] + "\N{HORIZONTAL ELLIPSIS}").replace("$", r"\$") for visit in visits]
-    dated = [_plain(label) + ("" if day is None else f"\n{day.isoformat()}") for label, day in zip(labels, days, strict=True)]
+    dated = [_plain(label) + number + ("" if day is None else f"\n{day.isoformat()}") for label, number, day in zip(labels, numbers, days, strict=True)]
     axes.set_xticks(places, dated, rotation=30 if len(visits) > 6 else 0, fontsize=8)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("volume, ml")
-    axes.set_xlabel("days since the first, to scale" if days[0] is not None else "time points in their order, not to scale")
+    axes.set_xlabel("days since the first time point, to scale" if days[0] is not None else "time points in their order, not to scale")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
     stream = io.BytesIO()
     FigureCanvasAgg(figure).print_figure(stream, dpi=200, metadata={"Software": None})
     return [Pictures(((Picture(stream.getvalue(), "Curves of the three regions' volumes over time"),),))]
+
+
+def _pictures(visits: Ordered[Visit]) -> list[Block]:
+    """A row of sections for each visit; one place for all of them where the images lie on each other, else each at its own."""
+    drawn = [visit for visit in visits if visit.point.scans is not None]
+    blocks: list[Block] = [Heading("Pictures")]
+    without = [visit.point.name for visit in visits if visit.point.scans is None]
+    told = f"No pictures, because the scans are not at hand: {', '.join(without)}." if without else ""
+    if not drawn:
+        return [*blocks, Paragraph(told)]
+    together = all(visit.aligned is not None and visit.aligned >= ALIGNED_DICE for visit in visits[1:])
+    shared = common_place([(visit.point.label_map, visit.point.geometry) for visit in visits]) if together else None
+    for visit in drawn:
+        point = visit.point
+        assert point.scans is not None
+        place = shared or common_place([(point.label_map, point.geometry)]) or _middle(point.geometry)
+        panels = draw_visit(point.scans, point.label_map, point.geometry, place)
+        row = tuple(Picture(png(panel), f"{point.name}: section {n} of {len(panels)} with the tumour's outlines") for n, panel in enumerate(panels, 1))
+        blocks.append(Pictures((row,), f"{_when(point)}: whole tumour {millilitres(visit.volumes.region_ml(Region.WT))}"))
+    where = (
+        "All visits are cut at one place: where the tumour of the visit with most of it is largest."
+        if shared
+        else "Each visit is cut where its own tumour is largest: the images are not known to lie on each other."
+    )
+    return [*blocks, Paragraph(" ".join(filter(None, (where, READING, told))), quiet=True)]
+
+
+def _middle(grid: Geometry) -> tuple[float, float, float]:
+    right, anterior, superior = grid.corners_ras().mean(axis=0)
+    return float(right), float(anterior), float(superior)
 
 
 def _plain(text: str) -> str:

@@ -130,6 +130,6 @@
   root.querySelector("[data-zoom=reset]").addEventListener("click", reset);
   Promise.all([...sheets, labels].map((image) => image.decode())).then(() => {
     root.hidden = false;
-    choose(0);
+    choose(Math.max(0, sheets.findIndex((sheet) => sheet.alt === facts.sheet)));
   });
 })();

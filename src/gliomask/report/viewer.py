@@ -15,7 +15,7 @@ from gliomask.labels import Label
 from gliomask.report.document import SliceViewer
 from gliomask.report.sections import AXIAL, Box
 from gliomask.report.views import Views
-from gliomask.sequences import READING_ORDER
+from gliomask.sequences import READING_ORDER, Sequence
 
 MOST_SLICES = 200
 """More are thinned out; a scan of the whole head in 1 mm has 150 to 180 with brain."""
@@ -77,6 +77,7 @@ def slice_viewer(views: Views) -> SliceViewer:
         slices=tuple(index + 1 for index in layout.indices),
         slices_in_all=views.labels.shape[2],
         first=min(range(len(layout.indices)), key=lambda n: abs(layout.indices[n] - views.centre[2])),
+        first_sheet=(Sequence.T1CE if Sequence.T1CE in views.volumes else Sequence.FLAIR).title,
         pixel_mm=(spacing_mm[0] * layout.thin, spacing_mm[1] * layout.thin),
         marks=AXIAL.marks,
     )

@@ -144,6 +144,11 @@ class RunRecord(_Part):
     cost_of_missing: CostRecord | None = None
     core_rule: CoreRuleRecord | None = None
     removed_enhancement: RemovedEnhancementRecord | None = None
+    asked_over: Literal["brain", "suspected", "again"] = Field(
+        "brain",
+        description="Where the network was asked along its planes: the whole brain, the part near what a first look suspects, or the whole brain "
+        "again because that part left it unsure.",
+    )
     grid: str = Field("", description="The grid that the network worked in.")
     model: ModelUsed
     second_opinion: SecondModel | None = None

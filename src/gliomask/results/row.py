@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from gliomask.results.record import RunRecord
 
+KEPT = "finished by an earlier run"
+"""Message of the row of a case that was kept."""
+
 
 @dataclass(frozen=True)
 class CaseRow:
@@ -43,3 +46,9 @@ def measured_columns(record: RunRecord) -> dict[str, float]:
 def flag_names(record: RunRecord) -> str:
     """Returns the names of a record's quality flags, as the column `flags` has them."""
     return " ".join(flag.name for flag in record.quality_flags)
+
+
+def row_of_record(record: RunRecord, message: str = "") -> CaseRow:
+    """Returns the row of a finished case, from its record."""
+    seconds = round(record.seconds.get("total", 0.0), 2)
+    return CaseRow(record.case, "done", seconds, flag_names(record), message, **measured_columns(record))

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -81,14 +81,17 @@ class Place:
         return [path for path in self.folder.iterdir() if pattern.fullmatch(path.name)] if self.folder.is_dir() else []
 
 
-def write_case(place: Place, fill: Callable[[Path], None], compose: Callable[[dict[str, str]], bytes], earlier: Iterable[str] = ()) -> tuple[Path, ...]:
+def write_case(
+    place: Place, fill: Callable[[Path], Mapping[str, str] | None], compose: Callable[[dict[str, str]], bytes], earlier: Iterable[str] = ()
+) -> tuple[Path, ...]:
     """Writes the results of a case: all of them, or, after an error, none; what was there before stays until all are complete.
 
     The caller holds the case's lock (`held`).
 
     Args:
         place: where.
-        fill: writes every file but the record into the folder that it is given, which stands for the output folder.
+        fill: writes every file but the record into the folder that it is given, which stands for the output folder; may return the SHA-256 of files that it
+            knows, by name, and those are not read again.
         compose: makes the run record of the SHA-256 of every file by its name.
         earlier: names that an earlier record of the case lists; those that the case owns and that are not replaced are removed.
 
@@ -102,9 +105,9 @@ def write_case(place: Place, fill: Callable[[Path], None], compose: Callable[[di
     _finish(place)
     folder = place.new_folder()
     try:
-        fill(folder / FILES)
-        found = sorted(path for path in (folder / FILES).rglob("*") if path.is_file())
-        hashes = {path.relative_to(folder / FILES).as_posix(): sha256_of(path) for path in found}
+        known = fill(folder / FILES) or {}
+        found = {path.relative_to(folder / FILES).as_posix(): path for path in sorted((folder / FILES).rglob("*")) if path.is_file()}
+        hashes = {name: known.get(name) or sha256_of(path) for name, path in found.items()}
         stale = sorted(name for name in set(earlier) - set(hashes) if _may_go(place, name))
         staged = folder / FILES / place.record
         make_folder(staged.parent)
@@ -142,7 +145,7 @@ def held(place: Place) -> Iterator[None]:
 
 
 def recover(place: Place) -> bool:
-    """Moves results that count, but that a killed run did not move, to their places, and removes what killed runs left unfinished.
+    """Moves results that count, but that a killed run did not move, to their places, and removes what killed runs left: unfinished files and their lock.
 
     What a process that works on the case now has in hand is left to it.
 
@@ -152,7 +155,7 @@ def recover(place: Place) -> bool:
     Raises:
         UsageError: a file cannot be moved, or the folder is none of ours.
     """
-    if not (place.ready.is_dir() or place.leftovers()):
+    if not (place.ready.is_dir() or place.leftovers() or (place.folder / place.lock_name).exists()):
         return False
     try:
         with held(place):

@@ -1,8 +1,7 @@
-"""One case of many, from its source to its files: done, kept, or failed, and each said."""
+"""One case from its source to its files: segmented now, or kept where an earlier run has finished it."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -10,11 +9,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from gliomask.errors import FileFormatError, GliomaskError, UsageError
+from gliomask.errors import UsageError
 from gliomask.progress import Progress
 from gliomask.report.run_record import input_hashes
 from gliomask.results.layout import CaseLayout
-from gliomask.results.record import RunRecord, read_record
+from gliomask.results.record import RunRecord
 from gliomask.results.resume import Wanted, earlier_record, is_whole, refuse_other_inputs
 from gliomask.results.write import held, recover, refuse_existing, refuse_inputs, refuse_unknown
 from gliomask.segmentation.deliver import asked_options, deliver, refuse_formats
@@ -27,14 +26,19 @@ from gliomask.segmentation.source import Headers, Source
 from gliomask.sequences import Sequence
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Done:
-    """A case that was segmented now."""
+    """A case that was segmented now.
 
-    case_id: str
+    Args:
+        outcome: what came of it, in memory.
+        record: its run record.
+        files: what was written, the run record last.
+    """
+
+    outcome: Segmentation
     record: RunRecord
     files: tuple[Path, ...]
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -43,23 +47,6 @@ class Kept:
 
     case_id: str
     record: RunRecord
-
-
-@dataclass(frozen=True, eq=False)
-class Failed:
-    """A case that could not be segmented, and why; what an earlier run wrote of it is untouched."""
-
-    case_id: str
-    error: Exception
-    seconds: float
-
-    @property
-    def message(self) -> str:
-        """Why, in one line for tables."""
-        return str(self.error) if isinstance(self.error, GliomaskError) else f"{type(self.error).__name__}: {self.error}"
-
-
-Result = Done | Kept | Failed
 
 
 def segment_to_files(
@@ -86,9 +73,9 @@ def segment_to_files(
         QualityError: a quality flag was raised and `delivery.strict` is set, or a registration cannot be believed.
         InputError: the scans cannot be segmented.
     """
-    outcome = segment_or_keep(segmenter, source, output, delivery, progress=progress, headers=headers)
-    assert not isinstance(outcome, Kept), "nothing is kept that is not resumed"
-    return outcome
+    result = segment_or_keep(segmenter, source, output, delivery, progress=progress, headers=headers)
+    assert isinstance(result, Done), "nothing is kept that is not resumed"
+    return result.outcome
 
 
 class _Finished(Exception):  # noqa: N818 - no error: it stops a reading
@@ -108,7 +95,7 @@ def segment_or_keep(
     resume: bool = False,
     progress: Progress = lambda done, total: None,
     headers: Headers | None = None,
-) -> Segmentation | Kept:
+) -> Done | Kept:
     """As `segment_to_files`; with `resume` a case that an earlier run has finished with the same scans, models and options is kept.
 
     The name of a DICOM examination is known after its headers are read, so what is there is looked for then, before any pixel is read.
@@ -131,8 +118,8 @@ def segment_or_keep(
             outcome = segment_source(segmenter, source, before=before, progress=progress, headers=headers)
         except _Finished as finished:
             return Kept(finished.record.case, finished.record)
-        deliver(outcome, _layout(output, outcome.case_id), replacing)
-    return outcome
+        written = deliver(outcome, _layout(output, outcome.case_id), replacing)
+    return Done(outcome, written.record, written.files)
 
 
 def _layout(output: Path | CaseLayout, case_id: str) -> CaseLayout:
@@ -150,41 +137,6 @@ def refuse_places(layout: CaseLayout, source: Source, delivery: Delivery, segmen
     recover(layout.place(case_id))
     refuse_unknown(layout.place(case_id), layout.label_map)
     refuse_existing(layout.all(), f"the results of case {case_id}", overwrite=delivery.overwrite)
-
-
-def segment_case(
-    segmenter: Segmenter,
-    source: Source,
-    output: Path,
-    delivery: Delivery,
-    *,
-    resume: bool = False,
-    progress: Progress = lambda done, total: None,
-) -> Result:
-    """Does one case of many: no error leaves this function, each is in what it returns.
-
-    Args:
-        segmenter: the models, opened once.
-        source: what to segment.
-        output: the folder.
-        delivery: what to write, and how.
-        resume: keep what an earlier run has finished with the same scans, models and options; what it left of another case is replaced.
-        progress: called with (parts of the brain done, parts in all).
-    """
-    start = time.perf_counter()
-    name = source.name
-    try:
-        outcome = segment_or_keep(segmenter, source, output, delivery, resume=resume, progress=progress)
-        if isinstance(outcome, Kept):
-            return outcome
-        layout = CaseLayout.of(output, outcome.case_id)
-        record = read_record(layout.record)
-        if record is None:
-            raise FileFormatError(f"{layout.record}: vanished after it was written. Segment the case again.")
-        files = tuple(layout.folder / name for name in record.outputs or ())
-        return Done(outcome.case_id, record, (*files, layout.record), round(time.perf_counter() - start, 2))
-    except Exception as error:
-        return Failed(name, error, round(time.perf_counter() - start, 2))
 
 
 def wanted(segmenter: Segmenter, delivery: Delivery, without: Iterable[Sequence] = (), source: Mapping[str, Any] = MappingProxyType({})) -> Wanted:

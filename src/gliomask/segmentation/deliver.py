@@ -5,22 +5,22 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gliomask.files.hashing import sha256_of
 from gliomask.io import nifti
 from gliomask.preprocess.raw.transforms import to_itk_text
 from gliomask.profiling import current, stage
 from gliomask.quality import entropy
 from gliomask.report.preview import draw_preview
 from gliomask.report.provenance import InputFile, provenance
+from gliomask.report.rendered import Rendered
 from gliomask.report.run_record import compose_record
 from gliomask.results.layout import FRAME, CaseLayout
-from gliomask.results.record import RECORD_VERSION, earlier_outputs, parse_record
+from gliomask.results.record import RECORD_VERSION, RunRecord, earlier_outputs, parse_record
 from gliomask.results.write import refuse_existing, refuse_unknown, write_case
 from gliomask.segmentation.options import Delivery
 from gliomask.segmentation.outcome import Asked, Outcome
@@ -32,7 +32,20 @@ IN_BRATS_SPACE = (
 )
 
 
-def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> tuple[Path, ...]:
+@dataclass(frozen=True)
+class Delivered:
+    """What was written of a case.
+
+    Args:
+        record: the run record.
+        files: the files, the run record last.
+    """
+
+    record: RunRecord
+    files: tuple[Path, ...]
+
+
+def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> Delivered:
     """Writes the results of a case: all of them, or, after an error, nothing; what was there before stays until all are complete.
 
     The caller holds the case's lock (`results.write.held`).
@@ -43,7 +56,7 @@ def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> tuple[P
         delivery: which files, and how.
 
     Returns:
-        The files, the run record last.
+        The record, and the files.
 
     Raises:
         QualityError: a quality flag was raised and `delivery.strict` is set.
@@ -58,26 +71,44 @@ def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> tuple[P
     fields = record_fields(outcome, delivery)
     # The reports and the record say the same of the run, to the second.
     stamp: dict[str, Any] = {}
+    composed: list[RunRecord] = []
 
-    def fill(folder: Path) -> None:
+    def fill(folder: Path) -> dict[str, str]:
         staged = layout.within(folder)
-        _write_label_maps(outcome, staged, delivery)
-        _write_maps(outcome, staged, delivery)
-        _write_volumes(outcome, staged)
-        _write_preview(outcome, staged, delivery)
-        seconds = {**outcome.seconds, "write": round(time.perf_counter() - start, 3)}
-        fields["seconds"] = {**seconds, "total": round(sum(seconds.values()), 3)}
+        digest = write_results(outcome, staged, delivery)
+        fields["seconds"] = with_writing(outcome, time.perf_counter() - start)
         stamp.update(compose_record("segment", {}))
-        _write_reports(outcome, staged, delivery, stamp | fields)
+        if delivery.report:
+            report = report_of(outcome, stamp | fields, InputFile("label map", staged.label_map.name, digest), uncertainty=delivery.uncertainty)
+            for form in delivery.report:
+                nifti.write_bytes(staged.report(form), report.content(form))
+        return {staged.label_map.name: digest}
 
     def compose(outputs: dict[str, str]) -> bytes:
         profile = current()
         measured = {} if profile is None else {"profile": profile.measured()}
         values = {**stamp, "record_version": RECORD_VERSION, **fields, **measured, "outputs": outputs}
-        return parse_record(values, str(layout.record)).to_bytes()
+        composed.append(parse_record(values, str(layout.record)))
+        return composed[0].to_bytes()
 
     with stage("write"):
-        return write_case(layout.place(outcome.case_id), fill, compose, earlier_outputs(layout.record))
+        files = write_case(layout.place(outcome.case_id), fill, compose, earlier_outputs(layout.record))
+    return Delivered(composed[0], files)
+
+
+def write_results(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> str:
+    """Writes all files of a case but reports and record, one after the other; returns the SHA-256 of the label map."""
+    digest = _write_label_maps(outcome, layout, delivery)
+    _write_maps(outcome, layout, delivery)
+    _write_volumes(outcome, layout)
+    _write_preview(outcome, layout, delivery)
+    return digest
+
+
+def with_writing(outcome: Outcome, writing: float) -> dict[str, float]:
+    """Returns the seconds of a case by stage, with those of writing and the total."""
+    seconds = {**outcome.seconds, "write": round(writing, 3)}
+    return {**seconds, "total": round(sum(seconds.values()), 3)}
 
 
 def refuse_formats(delivery: Delivery) -> None:
@@ -141,6 +172,7 @@ def exceptions(outcome: Outcome) -> dict[str, Any]:
         "cost_of_missing": None if prediction.cost is None else asdict(prediction.cost),
         "core_rule": None if prediction.core_rule is None else asdict(prediction.core_rule),
         "removed": [asdict(part) for part in prediction.removed],
+        "asked_over": prediction.asked_over,
         "removed_enhancement": None if prediction.removed_enhancement is None else asdict(prediction.removed_enhancement),
     }
 
@@ -163,18 +195,21 @@ def _native_fields(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _write_label_maps(outcome: Outcome, targets: CaseLayout, delivery: Delivery) -> None:
-    """The label map in its own grid; of scans that were brought to BraTS space, also those of other grids, masks, transforms and images."""
+def _write_label_maps(outcome: Outcome, targets: CaseLayout, delivery: Delivery) -> str:
+    """The label map in its own grid; of scans that were brought to BraTS space, also those of other grids, masks, transforms and images.
+
+    Returns the SHA-256 of the first.
+    """
     registered, to_disk = outcome.registered, delivery.labels.to_disk
     if registered is None:
-        nifti.write_volume(targets.label_map, to_disk(outcome.label_map), outcome.geometry, outcome.case.header)
-        return
+        return nifti.write_volume(targets.label_map, to_disk(outcome.label_map), outcome.geometry, outcome.case.header)
     scans = registered.examination.scans
     others = [sequence for sequence in delivery.spaces if sequence in registered.matrices and sequence != registered.reference]
+    digests = []
     for sequence in (registered.reference, *others):
         path = targets.label_map if sequence == registered.reference else targets.label_map_in(sequence.value)
         grid, header = scans[sequence].geometry, outcome.scans.headers.get(sequence)
-        nifti.write_volume(path, to_disk(outcome.label_map_in(sequence)), grid, header)
+        digests.append(nifti.write_volume(path, to_disk(outcome.label_map_in(sequence)), grid, header))
         nifti.write_volume(targets.mask_in(sequence.value), registered.mask_in(sequence).astype(np.uint8), grid, header)
     frame = registered.case.geometry
     nifti.write_volume(targets.label_map_in(FRAME), to_disk(outcome.label_map_in(FRAME)), frame)
@@ -183,6 +218,7 @@ def _write_label_maps(outcome: Outcome, targets: CaseLayout, delivery: Delivery)
         nifti.write_bytes(targets.transform(sequence), to_itk_text(registered.matrices[sequence]).encode())
         if delivery.keep_images:
             nifti.write_volume(targets.image(sequence), registered.case.volumes[sequence], frame)
+    return digests[0]
 
 
 def _write_maps(outcome: Outcome, targets: CaseLayout, delivery: Delivery) -> None:
@@ -218,16 +254,18 @@ def _write_preview(outcome: Outcome, targets: CaseLayout, delivery: Delivery) ->
             draw_preview(outcome.case, outcome.prediction.label_map, targets.preview, **more)
 
 
-def _write_reports(outcome: Outcome, targets: CaseLayout, delivery: Delivery, fields: Mapping[str, Any]) -> None:
-    """Of the result in hand: nothing that was written a moment before is read again but the label map, for its hash."""
-    if not delivery.report:
-        return
+def report_of(outcome: Outcome, fields: Mapping[str, Any], label_map: InputFile, *, uncertainty: bool) -> Rendered:
+    """Returns the report of a result in hand: nothing that was written is read again.
+
+    Args:
+        outcome: the result.
+        fields: of its run record.
+        label_map: as it was written.
+        uncertainty: show where the network is unsure.
+    """
     # Imported here: the measures of a report take optimisers and geometry that nothing else of a prepared case needs.
     from gliomask.report.case_report import case_report
 
-    file = InputFile("label map", targets.label_map.name, sha256_of(targets.label_map))
     notes = () if outcome.registered is None else (IN_BRATS_SPACE,)
-    unsure = entropy(outcome.prediction.probabilities) if delivery.uncertainty else None
-    report = case_report(outcome.case, outcome.prediction.label_map, provenance(fields, file), notes=notes, uncertainty=unsure)
-    for form in delivery.report:
-        nifti.write_bytes(targets.report(form), report.content(form))
+    unsure = entropy(outcome.prediction.probabilities) if uncertainty else None
+    return case_report(outcome.case, outcome.prediction.label_map, provenance(fields, label_map), notes=notes, uncertainty=unsure)

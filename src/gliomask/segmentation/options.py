@@ -133,6 +133,13 @@ class Options:
         group="network",
         kind="flag",
     )
+    whole_brain: bool = option(
+        False,
+        "--whole-brain",
+        help="Ask all planes over the whole brain at once, not only where a first look was not enough: two to three times as long.",
+        group="network",
+        kind="flag",
+    )
     raw: Mode = option(
         "auto",
         "--raw",

@@ -21,11 +21,13 @@ class Segmentation(Outcome):
     Labels in memory are 0 background, 1 necrotic and non-enhancing core, 2 oedema, 3 enhancing (`labels.Label`). On disk `save` writes 1, 2 and 4,
     as BraTS 2017 to 2021 have them, or what `labels` names.
 
-    Example:
-        >>> result = gliomask.segment("patients/BraTS2021_00000")  # doctest: +SKIP
-        >>> result  # doctest: +SKIP
-        Segmentation('BraTS2021_00000', prepared, WT 111.9 ml, TC 36.8 ml, ET 26.1 ml, flags: none)
-        >>> result.save("results", report="html")  # doctest: +SKIP
+    Examples:
+        >>> result = gliomask.segment("patients/BraTS2021_00000")
+        >>> result  # doctest: +ELLIPSIS
+        Segmentation('BraTS2021_00000', prepared, WT ... ml, TC ... ml, ET ... ml, flags: ...)
+        >>> files = result.save("results", report="html")
+        >>> files[-1].name
+        'BraTS2021_00000_run.json'
     """
 
     def save(self, output: str | os.PathLike[str], **delivery: Any) -> tuple[Path, ...]:
@@ -49,7 +51,7 @@ class Segmentation(Outcome):
         place = layout.place(self.case_id)
         recover(place)
         with held(place):
-            return deliver(self, layout, chosen)
+            return deliver(self, layout, chosen).files
 
     def _repr_png_(self) -> bytes:
         """The picture that a notebook shows."""

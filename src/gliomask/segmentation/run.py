@@ -136,10 +136,10 @@ def segment(
         InputError: the scans cannot be segmented; the message says why.
         ModelError: the model cannot be used.
 
-    Example:
-        >>> result = gliomask.segment("patients/BraTS2021_00000")  # doctest: +SKIP
-        >>> result.label_map.shape  # doctest: +SKIP
-        (240, 240, 155)
+    Examples:
+        >>> result = gliomask.segment("patients/BraTS2021_00000")
+        >>> result.label_map.shape == result.case.geometry.shape
+        True
     """
     if "network" in options:
         options = {"model": options.pop("network"), **options}

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +24,11 @@ from gliomask.models.operations import work_per_pixel
 from gliomask.models.registry import load_model
 from gliomask.models.shelf import summaries
 from gliomask.postprocess import CHAINS, CoreRule, Removed, decide, lost_parts, postprocess
-from gliomask.predict.brain import NetworkShape, PatchPlan, predict_brain
+from gliomask.predict.brain import NetworkShape, PatchPlan
 from gliomask.predict.ensemble import consult
 from gliomask.predict.flips import averaged_over_flips
 from gliomask.predict.memory import slices_within
-from gliomask.predict.planes import average_planes
+from gliomask.predict.planes import mean_of_planes, suspected_region, unsure
 from gliomask.predict.sizes import Sizes
 from gliomask.preprocess.channels import Prepared, prepare_on_demand
 from gliomask.preprocess.checks import check_case, refuse_no_brain
@@ -44,8 +44,11 @@ if TYPE_CHECKING:
     from gliomask.planes import Plane
     from gliomask.predict.tiles import Predict
 
-SUSPECTED_SHARE = 0.5
-"""Time of a network where tumour is suspected, as a share of its time over the whole brain: for the progress bar alone."""
+LOOK_SHARES = (0.2, 0.7, 0.1)
+"""Of the time of the first network, what the first look, the planes and the whole brain take, which is seldom asked: for the progress bar alone."""
+
+SECOND_SHARE = 0.5
+"""Time of the second opinion, as a share of the first network's: for the progress bar alone."""
 
 NO_OTHER = "none"
 """As the name of a second opinion: none is asked for."""
@@ -71,6 +74,8 @@ class Prediction:
         removed_enhancement: unsure enhancement that is core instead, see `postprocess.EnhancementRule`; None where the model has no such rule
             or it was not asked for.
         core_rule: the rule by which the core was widened, see `postprocess.CoreRule`; None where it was not.
+        asked_over: where the first network was asked along its planes: `brain`, `suspected` for the part near what a first look suspects, or `again`
+            for the whole brain, because that part left it unsure.
     """
 
     case: Case
@@ -87,6 +92,7 @@ class Prediction:
     core_rule: CoreRule | None = None
     removed_enhancement: Removed | None = None
     removed: tuple[RemovedPart, ...] = ()
+    asked_over: Literal["brain", "suspected", "again"] = "brain"
 
     __repr__ = short_repr
 
@@ -201,21 +207,15 @@ class Segmenter:
         watch.lap("normalise")
         doubts = np.zeros(prepared.brain.shape, np.float32) if self.options.flips else None
         second = None if self.second is None or self.second.cannot_do_without(case.without) else self.second
-        seen, turned, asked = parts(progress, self._shares(second))
-        sizes, first = Sizes(), self.first
-        plan = self._within_memory(first, prepared)
-        probabilities = predict_brain(prepared, first.network, plan, self._predict(first), seen, doubts, first.engine.in_flight, sizes)
-        watch.lap("network")
+        first, *asked = parts(progress, (1.0, 0.0 if second is None else SECOND_SHARE))
+        probabilities, looked = self._ask_first(prepared, doubts, watch, first)
         apart = None if doubts is None else disagreement(probabilities, doubts)
-        planes = self._further_planes(prepared, probabilities, plan, sizes, turned)
-        if planes:
-            watch.lap("further planes")
         if second is not None:
             plan = self._within_memory(second, prepared)
-            consult(prepared, probabilities, second.network, plan, self._predict(second), second.engine.in_flight, asked)
+            consult(prepared, probabilities, second.network, plan, self._predict(second), second.engine.in_flight, asked[0])
             watch.lap("second opinion")
         # In a mean of two, what is tumour to both may be split between labels, each below background: so it is asked region by region.
-        raw = decide(probabilities, self.model.spec.outputs if second is None and not planes else REGION_NAMES)
+        raw = decide(probabilities, self.model.spec.outputs if second is None and len(self._planes) == 1 else REGION_NAMES)
         label_map = postprocess(raw, self.chain, prepared.reorientation.target.spacing_mm)
         # Morphology may close a gap across air: what lies outside the brain is background whatever a chain does.
         label_map[~prepared.brain] = Label.BACKGROUND
@@ -252,6 +252,7 @@ class Segmenter:
             rule,
             removed,
             removed_parts,
+            looked,
         )
         watch.lap("to input grid")
         progress(ALL, ALL)
@@ -268,17 +269,40 @@ class Segmenter:
         slices = slices_within(limit_mb, held_mb, prepared.brain, member.network, work.live_bytes, spec.channels)
         return replace(member.plan, slices=slices)
 
-    def _shares(self, second: Member | None) -> tuple[float, float, float]:
-        """How much of the time the first view, the further planes and the second opinion take; the last two see where tumour is suspected."""
-        planes = 0 if self.options.single_plane else len(self.model.spec.planes[1:])
-        return 1.0, SUSPECTED_SHARE * planes, 0.0 if second is None else SUSPECTED_SHARE
+    @property
+    def _planes(self) -> tuple[Plane, ...]:
+        """Planes along which the first network is asked, the axial one first."""
+        return self.model.spec.planes[:1] if self.options.single_plane else self.model.spec.planes
 
-    def _further_planes(self, prepared: Prepared, probabilities: Probabilities, plan: PatchPlan, sizes: Sizes, progress: Progress) -> tuple[Plane, ...]:
-        """Averages the views along further planes into the axial one, in place, where the model has such and they are asked for; returns which."""
-        planes = () if self.options.single_plane else self.model.spec.planes[1:]
-        first = self.first
-        average_planes(prepared, probabilities, planes, first.network, plan, self._predict(first), first.engine.in_flight, sizes, progress)
-        return planes
+    def _ask_first(
+        self, prepared: Prepared, doubts: npt.NDArray[np.float32] | None, watch: Stopwatch, progress: Progress
+    ) -> tuple[Probabilities, Literal["brain", "suspected", "again"]]:
+        """Asks the first network along its planes: near what a first look suspects, and over the whole brain where that leaves it unsure.
+
+        Returns:
+            The probabilities, and where they were asked for: `brain`, `suspected`, or `again` for the whole brain after the suspected part.
+        """
+        member, sizes, plan, predict = self.first, Sizes(), self._within_memory(self.first, prepared), self._predict(self.first)
+
+        def views(within: Prepared, moved: Progress) -> Probabilities:
+            return mean_of_planes(within, self._planes, member.network, plan, predict, moved, doubts, member.engine.in_flight, sizes)
+
+        # Patches keep the lattice of the whole slice, so the brain is not cut to what is suspected.
+        if len(self._planes) == 1 or self.options.whole_brain or self.options.patches != "whole":
+            probabilities = views(prepared, progress)
+            watch.lap("network")
+            return probabilities, "brain"
+        looking, asking, again = parts(progress, LOOK_SHARES)
+        region = suspected_region(prepared, member.network, plan, predict, looking, member.engine.in_flight, sizes)
+        watch.lap("first look")
+        probabilities = views(replace(prepared, brain=region), asking)
+        watch.lap("network")
+        if not unsure(probabilities):
+            return probabilities, "suspected"
+        del probabilities
+        probabilities = views(prepared, again)
+        watch.lap("whole brain")
+        return probabilities, "again"
 
     def _confirm_enhancement(self, label_map: LabelMap, probabilities: Probabilities, prepared: Prepared) -> tuple[LabelMap, Removed | None]:
         """Applies the model's rule for enhancement, where it has one and it is asked for."""

@@ -1,8 +1,8 @@
 """A client for programs: send scans, follow a job, fetch its results.
 
-    >>> with Client("http://127.0.0.1:8765") as client:  # doctest: +SKIP
-    ...     job = client.submit({"flair": "f.nii.gz", "t1": "a.nii.gz", "t1ce": "b.nii.gz", "t2": "c.nii.gz"})
-    ...     client.fetch(client.wait(job["id"]), "results/")
+    with Client("http://127.0.0.1:8765") as client:
+        job = client.submit({"flair": "f.nii.gz", "t1": "a.nii.gz", "t1ce": "b.nii.gz", "t2": "c.nii.gz"})
+        client.fetch(client.wait(job["id"]), "results/")
 
 Uploads are streamed from disk, results to disk.
 """

@@ -50,9 +50,9 @@ def simulate_case(
         UsageError: there is no such grade or size.
         EngineUnavailableError: the extra `simulate` is not installed.
 
-    Example:
-        >>> case, label_map = simulate_case(np.random.default_rng(7), size="small")  # doctest: +SKIP
-        >>> case.geometry.shape  # doctest: +SKIP
+    Examples:
+        >>> case, label_map = simulate_case(np.random.default_rng(7), size="small")
+        >>> case.geometry.shape
         (64, 72, 40)
     """
     grade, size = member(Grade, grade, "grade"), member(Size, size, "size")

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from gliomask.evaluate.panel import write_panel
+from gliomask.evaluate.panel import PanelSource, write_panel
 from gliomask.evaluate.scoring import CaseResult, Evaluation, Status
 from gliomask.files.json import read_json
 from gliomask.io.brats import find_cases
@@ -126,12 +126,16 @@ def _trainings(folder: StudyFolder, plan: Plan) -> list[dict[str, str]]:
     return _text(merge_rows(folder.table("trainings"), rows, ("training", "fold")), {row.training for row in plan.rows.values()}, "training")
 
 
+CURVE_COLUMNS = ("validation_loss", "epoch", "loss", "seconds", "waiting_share")
+"""Of a training's log, those that logs of all versions have: rows of several go into one table."""
+
+
 def _curves(folder: StudyFolder, plan: Plan) -> list[dict[str, str]]:
     known, rows = _known(folder, "curves", "training"), list[dict[str, Any]]()
     for task in _done(folder, plan, Kind.TRAIN, [row.training for row in plan.rows.values()]):
         if (task.name, str(task.fold)) not in known:
             for point in folder.learning_curve(task.name, task.fold):
-                rows.append({"training": task.name, "fold": task.fold, "validation_loss": None, **point})
+                rows.append({"training": task.name, "fold": task.fold, **{name: point.get(name) for name in CURVE_COLUMNS}})
     return _text(merge_rows(folder.table("curves"), rows, ("training", "fold", "epoch")), {row.training for row in plan.rows.values()}, "training")
 
 
@@ -159,4 +163,6 @@ def _draw_panel(folder: StudyFolder, results: Results, data: Path) -> None:
     ]
     if rows:
         evaluation = Evaluation(tuple(rows), policy(plan.study.policy), convention("brats2021"), None, plan.study.seed)
-        write_panel(evaluation, data, folder.figure("panel"), count=PANEL_ROWS)
+        label_maps = {row.case_id: row.prediction for row in rows if row.prediction is not None}
+        source = PanelSource({case: files[case] for case in label_maps}, label_maps, (), PANEL_ROWS, dict.fromkeys(label_maps.values(), "none"))
+        write_panel(evaluation, source, folder.figure("panel"))

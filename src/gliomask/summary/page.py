@@ -11,6 +11,9 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from gliomask.report.document import Table
+from gliomask.report.html import piece, table_html
+
 
 @dataclass(frozen=True)
 class PageCase:
@@ -41,6 +44,7 @@ class StudyPage:
         failures: reason, count, example and message of each kind of failure.
         pictures: caption and PNG of each figure.
         cases: those that ask for attention first.
+        table: a line for each case.
     """
 
     title: str
@@ -48,6 +52,7 @@ class StudyPage:
     failures: tuple[tuple[str, str, str, str], ...]
     pictures: tuple[tuple[str, bytes], ...]
     cases: tuple[PageCase, ...]
+    table: Table
 
     def html(self) -> bytes:
         """Returns the page; it needs no other file and no network, and what cases are called cannot become a part of the page."""
@@ -56,8 +61,10 @@ class StudyPage:
             "FACTS": "".join(f"<p>{escape(line)}</p>" for line in self.facts),
             "FAILURES": _table(self.failures),
             "PICTURES": "".join(_figure(text, png) for text, png in self.pictures),
-            "STYLE": _piece("page.css"),
+            "TABLE": table_html(self.table),
+            "STYLE": _piece("page.css") + piece("sort.css"),
             "SCRIPT": _piece("page.js"),
+            "SORT": piece("sort.js"),
             "CASES": _in_script([_values(case) for case in self.cases]),
         }
         text = _piece("page.html")

@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from gliomask.colours import PALETTE
@@ -49,6 +50,8 @@ def volumes_picture(volumes_ml: Mapping[Region, Ordered[float]]) -> bytes:
         axes.set_xticks(np.log10(1 + np.asarray(ticks)), [str(tick) for tick in ticks])
         axes.set_title(f"{region.title}: median {np.median(values):.1f} ml" if len(values) else region.title, fontsize=9)
         axes.set_xlabel("ml", fontsize=8)
+        axes.set_ylabel("cases", fontsize=8)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.tick_params(labelsize=8)
     return _png(figure)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from collections.abc import Sequence as Ordered
 from dataclasses import asdict, dataclass
@@ -14,6 +15,8 @@ from gliomask.errors import InputError
 from gliomask.files.atomic import make_folder, refuse_existing, write_bytes
 from gliomask.io import nifti
 from gliomask.labels import Region
+from gliomask.report.case_table import CaseLine, case_table
+from gliomask.report.document import Table
 from gliomask.report.run_record import write_record
 from gliomask.summary.cases import StudyCase, read_cases
 from gliomask.summary.compare import Comparison, compare
@@ -99,7 +102,7 @@ def summarise(
         rows = comparison_rows(comparison)
         written += write_table(folder / "comparison.tsv", rows, list(rows[0]), parquet=choices.parquet)
     summary = Summary.of(case.row for case in cases)
-    write_bytes(folder / "review.html", page_of(place, cases, summary, apart, comparison, found).html())
+    write_bytes(folder / "review.html", page_of(place, folder, cases, summary, apart, comparison, found).html())
     options = {"features": choices.features, "parquet": choices.parquet, "frequency": choices.frequency, "compare": choices.other and str(choices.other)}
     agreements = {} if comparison is None else {region.value: asdict(value) for region, value in comparison.agreements.items() if value.count > 1}
     fields = {"options": options, "cases": len(cases), "done": summary.done, "agreement_ml": agreements, "left_out": left_out}
@@ -127,13 +130,14 @@ def _write_map(found: FrequencyMap, folder: Path) -> list[Path]:
 
 def page_of(
     place: Path,
+    folder: Path,
     cases: Ordered[StudyCase],
     summary: Summary,
     apart: dict[str, list[str]],
     comparison: Comparison | None,
     found: FrequencyMap | None,
 ) -> StudyPage:
-    """Returns the page of a cohort; cases that ask for attention come first."""
+    """Returns the page of a cohort, as it lies in `folder`; cases that ask for attention come first."""
     volumes = {region: [case.volume_ml(region) or 0.0 for case in cases if case.done] for region in Region}
     pictures = [("Volumes of the regions over all cases that are done; the axis is logarithmic.", volumes_picture(volumes))]
     if comparison is not None and comparison.agreements:
@@ -147,7 +151,27 @@ def page_of(
     shown = sorted((_page_case(case, apart.get(case.case, [])) for case in cases), key=lambda case: not case.attention)
     failures = tuple((item.reason, str(item.count), item.example.case, item.example.message) for item in summary.failures)
     facts = (f"{summary.done} of {len(cases)} cases are done, {summary.failed} failed, {summary.waiting} wait.", f"Outliers by volume: {len(apart)}.")
-    return StudyPage(f"Cohort {place.resolve().name}", facts, failures, tuple(pictures), tuple(shown))
+    return StudyPage(f"Cohort {place.resolve().name}", facts, failures, tuple(pictures), tuple(shown), _table(cases, folder))
+
+
+def _table(cases: Ordered[StudyCase], folder: Path) -> Table:
+    caption = "A heading sorts by its column; a case's name leads to its report, where it has one (segment --report html)."
+    return case_table([_line(case, folder) for case in cases], "Case", ("Status", "Flags"), caption, (0.9, 2.0))
+
+
+def _line(case: StudyCase, folder: Path) -> CaseLine:
+    row = case.row
+    expected = {Region.WT: row.expected_dice_wt, Region.TC: row.expected_dice_tc, Region.ET: row.expected_dice_et}
+    volumes_ml = {region: case.volume_ml(region) for region in Region} if case.done else {}
+    flags = "" if case.record is None else " ".join(flag.name for flag in case.record.quality_flags).replace("_", " ")
+    report = None if case.layout is None else case.layout.report("html")
+    return CaseLine(
+        row.case,
+        {region: value for region, value in volumes_ml.items() if value is not None},
+        {region: value for region, value in expected.items() if value is not None},
+        (row.status, flags),
+        Path(os.path.relpath(report, folder)).as_posix() if report is not None and report.is_file() else None,
+    )
 
 
 def _page_case(case: StudyCase, apart: list[str]) -> PageCase:

@@ -19,7 +19,7 @@ from gliomask.files.json import read_json
 from gliomask.io.nifti import write_bytes
 from gliomask.models.calibration import CoreNumbers, EnhancementNumbers, Quality, Subsets
 from gliomask.models.files import SPEC_NAME, Arrays, pack_arrays, sha256
-from gliomask.models.golden import GOLDEN_SHAPES, PROBABILITIES, check_golden, golden_batch, golden_input, prove, refuse_blind_pair
+from gliomask.models.golden import GOLDEN_SHAPES, PROBABILITIES, check_channel_order_sensitivity, check_golden, golden_batch, golden_input, prove
 from gliomask.models.spec import ORIENTATION, OUTPUT_NAMES, SCHEMA_VERSION, Graph, ModelSpec, Normalisation, Timing, TrainingRecord, spec_bytes
 from gliomask.networks.catalogue import Network, network
 from gliomask.planes import Plane
@@ -181,7 +181,7 @@ def _prove(source: EngineSource, golden: Arrays, spec: ModelSpec) -> None:
     check_golden(golden, spec, "The exported network")
     with closing(open_engine(DEFAULT_ENGINE, source)) as engine:
         prove(engine, golden, spec)
-        refuse_blind_pair(engine, golden, spec)
+        check_channel_order_sensitivity(engine, golden, spec)
     try:
         second = open_engine("onnxruntime", source)
     except EngineUnavailableError:

@@ -12,11 +12,12 @@ import keras
 import numpy as np
 
 from gliomask.errors import UsageError
-from gliomask.labels import Label
+from gliomask.labels import Label, Region
 from gliomask.networks.catalogue import network
 from gliomask.sampling import SliceStack
 from gliomask.training.checkpoint import Arrays, Checkpoint
 from gliomask.training.config import PAPER_WEIGHTS, TrainConfig
+from gliomask.training.curve import dice_column
 from gliomask.training.dataset import VALIDATION_EPOCH, Waiting, epoch_batches, prefetched, steps_per_epoch, unenhanced_twins
 from gliomask.training.losses import SegmentationLoss, class_weights
 from gliomask.training.weights import WEIGHTS_NAME, load_weights
@@ -148,21 +149,30 @@ class _Run:
         start = time.perf_counter()
         waiting = Waiting()
         losses: list[float] = []
+        rate = 0.0
         with prefetched(epoch_batches(self.training, self.config, epoch, self.twins), waiting) as batches:
             for step, (images, labels) in enumerate(batches, start=1):
+                if step == self.steps:
+                    rate = float(np.asarray(self.trainee.optimizer.learning_rate))
                 losses.append(float(self.trainee.train_on_batch(images, labels)))
                 self._average_statistics()
                 self._refuse_diverged(losses[-1], f"epoch {epoch + 1}, step {step}")
                 if on_step is not None:
                     on_step(Step(epoch + 1, self.config.epochs, step, self.steps, float(np.mean(losses))))
         seconds = time.perf_counter() - start
-        row = {"epoch": epoch + 1, "loss": float(np.mean(losses)), "seconds": round(seconds, 2), "waiting_share": round(waiting.seconds / seconds, 4)}
+        row = {
+            "epoch": epoch + 1,
+            "loss": float(np.mean(losses)),
+            "learning_rate": rate,
+            "seconds": round(seconds, 2),
+            "waiting_share": round(waiting.seconds / seconds, 4),
+        }
         raw = [np.asarray(value) for value in self.trainee.variables]
         if self.config.average:
             self.trainee.optimizer.finalize_variable_values(self.trainee.trainable_variables)
             _assign(self._statistics(), self.statistics)
         if self.validation:
-            row["validation_loss"] = self._validation_loss()
+            row |= self._validate()
         if not self.validation or row["validation_loss"] <= min((r["validation_loss"] for r in self.history), default=np.inf):
             self.best = [np.asarray(value) for value in self.trainee.variables]
         _assign(self.trainee.variables, raw)
@@ -192,11 +202,22 @@ class _Run:
                 f"(it was {self.config.learning_rate:g}) or a lower clip_norm above 0 (it was {self.config.clip_norm:g})."
             )
 
-    def _validation_loss(self) -> float:
-        batches = epoch_batches(self.validation, self.config, VALIDATION_EPOCH, vary=False)
-        loss = float(np.mean([float(self.trainee.test_on_batch(images, labels)) for images, labels in batches]))
+    def _validate(self) -> dict[str, float]:
+        """The loss, and the Dice of each region over the pixels of all validation patches; 1 where neither side has the region."""
+        losses: list[float] = []
+        overlap, sizes = dict.fromkeys(Region, 0), dict.fromkeys(Region, 0)
+        for images, labels in epoch_batches(self.validation, self.config, VALIDATION_EPOCH, vary=False):
+            logits = self.trainee.predict_on_batch(images)
+            losses.append(float(self.trainee.loss(labels, logits)))
+            found = np.asarray(logits).argmax(axis=-1)
+            for region in Region:
+                truth, answer = region.mask(labels), region.mask(found)
+                overlap[region] += int(np.count_nonzero(truth & answer))
+                sizes[region] += int(np.count_nonzero(truth)) + int(np.count_nonzero(answer))
+        loss = float(np.mean(losses))
         self._refuse_diverged(loss, "validation")
-        return loss
+        dice = {region: 2 * overlap[region] / sizes[region] if sizes[region] else 1.0 for region in Region}
+        return {"validation_loss": loss} | {dice_column(region): round(value, 4) for region, value in dice.items()}
 
 
 def _precision(config: TrainConfig) -> str:

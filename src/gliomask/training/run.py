@@ -282,7 +282,8 @@ def _choose_cases(data: Path, fold_table: Path | None, fold: int | None) -> tupl
 
 def _table(history: list[dict[str, float]]) -> bytes:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(history[0]))
+    # The first epochs may be an earlier version's, with fewer columns.
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in history for name in row)), restval="")
     writer.writeheader()
     writer.writerows(history)
     return text.getvalue().encode()

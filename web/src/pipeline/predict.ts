@@ -3,13 +3,21 @@
 import type { Triple } from './grid'
 import { voxelCount } from './grid'
 import type { Model } from './model'
+import { diceToExpect } from './quality'
 import { Sizes } from './sizes'
 
 /** Slices that go through the network together. */
 export const SLAB_SLICES = 8
 
-/** Probability of tumour above which the further planes are asked. */
+/** Probability of tumour above which a voxel is suspected. */
 const SUSPICION = 0.1
+
+/** Largest distance of the slices that are looked at first, and how far round a suspected voxel tumour can be. */
+const LOOK_MM = 3
+const MARGIN_MM = 6
+
+/** Expected Dice of the whole tumour below which the whole brain is asked. */
+const UNSURE_DICE = 0.8
 
 export const LABELS = 4
 
@@ -22,6 +30,8 @@ export interface Prepared {
   readonly brain: Uint8Array
   readonly shape: Triple
   readonly background: number
+  /** Size of a voxel along each axis. */
+  readonly spacingMm: Triple
 }
 
 type Network = Pick<Model, 'halo' | 'multiple' | 'neighbours'>
@@ -37,7 +47,7 @@ interface Box {
   readonly size: Triple
 }
 
-/** Returns the probabilities of each voxel, four in turn; outside the brain it is background for certain. */
+/** Returns the probabilities of each voxel, four in turn; where the network was not asked it is background for certain. */
 export async function predictBrain(
   prepared: Prepared,
   network: Network,
@@ -45,58 +55,106 @@ export async function predictBrain(
   predict: Predict,
   progress: (done: number, total: number) => void = () => undefined,
 ): Promise<Float32Array> {
-  const probabilities = new Float32Array(LABELS * voxelCount(prepared.shape))
-  for (let v = 0; v < probabilities.length; v += LABELS) probabilities[v] = 1
   const sizes = new Sizes()
-  const first = boxes(prepared.brain, prepared.shape, PLANE_AXES.axial, network, sizes)
-  // Until the axial view is done, the further planes are taken to need as much again; their boxes are small.
-  const expected = planes.length > 1 ? Math.ceil(first.length * 1.6) : first.length
-  for (const [n, box] of first.entries()) {
-    await ask(prepared, network, PLANE_AXES.axial, box, prepared.brain, predict, (v, answer, at) => {
-      for (let l = 0; l < LABELS; l++) probabilities[LABELS * v + l] = answer[at + l] as number
-    })
-    progress(n + 1, expected)
-  }
-  await averagePlanes(prepared, network, planes.slice(1), probabilities, predict, sizes, (done, total) =>
-    progress(first.length + done, first.length + total),
-  )
-  return probabilities
+  if (planes.length === 1) return meanOfPlanes(prepared, network, planes, predict, sizes, progress)
+  // What is left is not known before: it is taken to be as much again as the first look, and the whole brain is seldom asked.
+  let before = 0
+  const region = await suspectedRegion(prepared, network, predict, sizes, (done, total) => progress(done, 2 * (before = total)))
+  const near = await meanOfPlanes({ ...prepared, brain: region }, network, planes, predict, sizes, (done, total) => {
+    progress(before + done, before + total)
+    if (done === total) before += total
+  })
+  if (!unsure(near)) return near
+  return meanOfPlanes(prepared, network, planes, predict, sizes, (done, total) => progress(before + done, before + total))
 }
 
-/** Averages the views along further planes into the axial one, in place, where that gives tumour any chance. */
-async function averagePlanes(
+/** Returns the mean of a network's views along several planes, the axial one first. */
+async function meanOfPlanes(
   prepared: Prepared,
   network: Network,
   planes: Model['planes'],
-  probabilities: Float32Array,
   predict: Predict,
   sizes: Sizes,
   progress: (done: number, total: number) => void,
-): Promise<void> {
-  const suspected = new Uint8Array(prepared.brain.length)
-  const limit = Math.fround(1 - SUSPICION)
-  let any = false
-  for (let v = 0; v < suspected.length; v++) {
-    if ((probabilities[LABELS * v] as number) >= limit) continue
-    suspected[v] = 1
-    any = true
-  }
-  if (!any || !planes.length) return
-  const work = planes.flatMap((plane) => {
-    const axes = PLANE_AXES[plane]
-    return boxes(suspected, prepared.shape, axes, network, sizes).map((box) => ({ axes, box }))
-  })
-  for (const [n, { axes, box }] of work.entries()) {
-    await ask(prepared, network, axes, box, suspected, predict, (v, answer, at) => {
-      for (let l = 0; l < LABELS; l++) probabilities[LABELS * v + l] = (probabilities[LABELS * v + l] as number) + (answer[at + l] as number)
+): Promise<Float32Array> {
+  const { brain, shape } = prepared
+  const probabilities = new Float32Array(LABELS * voxelCount(shape))
+  for (let v = 0; v < probabilities.length; v += LABELS) probabilities[v] = 1
+  const work = planes.flatMap((plane) => boxes(brain, shape, PLANE_AXES[plane], network, sizes).map((box) => ({ plane, box })))
+  for (const [n, { plane, box }] of work.entries()) {
+    await ask(prepared, network, PLANE_AXES[plane], box, brain, predict, (v, answer, at) => {
+      for (let l = 0; l < LABELS; l++) {
+        const sum = plane === 'axial' ? 0 : (probabilities[LABELS * v + l] as number)
+        probabilities[LABELS * v + l] = sum + (answer[at + l] as number)
+      }
     })
     progress(n + 1, work.length)
   }
-  const views = 1 + planes.length
-  for (let v = 0; v < suspected.length; v++) {
-    if (!suspected[v]) continue
-    for (let l = 0; l < LABELS; l++) probabilities[LABELS * v + l] = (probabilities[LABELS * v + l] as number) / views
+  for (let v = 0; v < brain.length; v++) {
+    if (!brain[v]) continue
+    for (let l = 0; l < LABELS; l++) probabilities[LABELS * v + l] = (probabilities[LABELS * v + l] as number) / planes.length
   }
+  return probabilities
+}
+
+/** Returns true if the network expects so little of its own whole tumour that more surroundings may change it. */
+function unsure(probabilities: Float32Array): boolean {
+  let [inside, everywhere, voxels] = [0, 0, 0]
+  for (let v = 0; v < probabilities.length; v += LABELS) {
+    const tumour = Math.fround(1 - (probabilities[v] as number))
+    everywhere += tumour
+    if (tumour <= 0.5) continue
+    inside += tumour
+    voxels++
+  }
+  return diceToExpect(inside, everywhere, voxels) < UNSURE_DICE
+}
+
+/** Returns where tumour can be: the brain around voxels that the network gives any chance of tumour in a few axial slices. */
+async function suspectedRegion(
+  prepared: Prepared,
+  network: Network,
+  predict: Predict,
+  sizes: Sizes,
+  progress: (done: number, total: number) => void,
+): Promise<Uint8Array> {
+  const [rows, columns, slices] = prepared.shape
+  const step = Math.max(1, Math.floor(LOOK_MM / prepared.spacingMm[2]))
+  const looked = new Uint8Array(prepared.brain.length)
+  for (let k = Math.floor(step / 2); k < slices; k += step) {
+    const start = k * rows * columns
+    looked.set(prepared.brain.subarray(start, start + rows * columns), start)
+  }
+  const suspected = new Uint8Array(looked.length)
+  const limit = Math.fround(1 - SUSPICION)
+  // A slab holds neighbouring slices, so slices apart go one by one.
+  const work = boxes(looked, prepared.shape, PLANE_AXES.axial, network, sizes, step === 1 ? SLAB_SLICES : 1)
+  for (const [n, box] of work.entries()) {
+    await ask(prepared, network, PLANE_AXES.axial, box, looked, predict, (v, answer, at) => {
+      if ((answer[at] as number) < limit) suspected[v] = 1
+    })
+    progress(n + 1, work.length)
+  }
+  return withMargin(suspected, prepared)
+}
+
+/** Returns a mask with all of the brain that lies within the margin of it along each axis. */
+function withMargin(suspected: Uint8Array, { brain, shape, spacingMm }: Prepared): Uint8Array {
+  let mask = suspected
+  for (const axis of [0, 1, 2] as const) {
+    const reach = Math.ceil(MARGIN_MM / spacingMm[axis])
+    const stride = axis === 0 ? 1 : axis === 1 ? shape[0] : shape[0] * shape[1]
+    const length = shape[axis]
+    const wider = new Uint8Array(mask.length)
+    for (let v = 0; v < mask.length; v++) {
+      if (!mask[v]) continue
+      const at = Math.floor(v / stride) % length
+      for (let d = -Math.min(reach, at); d <= Math.min(reach, length - 1 - at); d++) wider[v + d * stride] = 1
+    }
+    mask = wider
+  }
+  for (let v = 0; v < mask.length; v++) mask[v] = (mask[v] as number) & (brain[v] as number)
+  return mask
 }
 
 /** Asks the network about one box and hands over where in the answer each voxel of the mask is. */
@@ -148,8 +206,8 @@ function cut(prepared: Prepared, network: Network, axes: Triple, box: Box, [row,
   return { batch, shape }
 }
 
-/** Returns boxes that hold all of a mask: runs of slices, each with the smallest box and the network's halo. */
-export function boxes(mask: Uint8Array, shape: Triple, axes: Triple, network: Network, sizes: Sizes): Box[] {
+/** Returns boxes that hold all of a mask: runs of at most `thickness` slices, each with the smallest box and the network's halo. */
+export function boxes(mask: Uint8Array, shape: Triple, axes: Triple, network: Network, sizes: Sizes, thickness = SLAB_SLICES): Box[] {
   const [rows, columns, depth] = axes.map((axis) => shape[axis as 0 | 1 | 2]) as Triple
   const strides = [1, shape[0], shape[0] * shape[1]]
   const [row, column, normal] = axes.map((axis) => strides[axis] as number) as Triple
@@ -169,7 +227,7 @@ export function boxes(mask: Uint8Array, shape: Triple, axes: Triple, network: Ne
   const result: Omit<Box, 'size'>[] = []
   for (let at = 0; at < extent.length; ) {
     const start = extent[at]?.n as number
-    const run = extent.slice(at).filter((found) => found.n < start + SLAB_SLICES)
+    const run = extent.slice(at).filter((found) => found.n < start + thickness)
     at += run.length
     result.push({
       rows: withHalo(Math.min(...run.map((f) => f.top)), Math.max(...run.map((f) => f.bottom)), rows, network),

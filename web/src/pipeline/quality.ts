@@ -28,9 +28,14 @@ export function expectedDice(probabilities: Float32Array, labels: Uint8Array): R
       inside += share
       voxels++
     }
-    result[region] = (2 * inside + SMOOTHING_VOXELS) / (everywhere + voxels + SMOOTHING_VOXELS)
+    result[region] = diceToExpect(inside, everywhere, voxels)
   }
   return result
+}
+
+/** Returns the Dice to expect of one region: sums of its probability inside the predicted region and everywhere, and the region's voxels. */
+export function diceToExpect(inside: number, everywhere: number, voxels: number): number {
+  return (2 * inside + SMOOTHING_VOXELS) / (everywhere + voxels + SMOOTHING_VOXELS)
 }
 
 /** Returns what the network's own expectation is worth, by the lines that were fitted to cross-validated cases. */

@@ -87,7 +87,7 @@ function prepare(one: Case, model: Model, turn: ReturnType<typeof turnToLps>, br
     const clean = !faint && !notBare.includes(present.indexOf(sequence))
     return normalise(model.normalisation, clean ? laid : laid.map((value, v) => (brain[v] ? value : 0)), brain)
   })
-  return { channels, brain, shape: turn.target.shape, background: VOLUME_BACKGROUND }
+  return { channels, brain, shape: turn.target.shape, background: VOLUME_BACKGROUND, spacingMm: spacingMm(turn.target) }
 }
 
 function refuseMissing(one: Case, model: Model, without: readonly Sequence[]): void {

@@ -1,4 +1,4 @@
-"""Which scan leads, how the others come to it, and how it comes to the frame of BraTS; and when to believe that they have."""
+"""Which scan leads, how the others come to it, and how it comes to BraTS space; and when to believe that they have."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ SEQUENCE_LEVELS = (Level(8, 4_000, 0.5), Level(4, 10_000, 0.2), Level(2, 30_000,
 FRAME_LEVELS = (Level(8, 5_000, 0.5), Level(4, 20_000, 0.1, 4))
 """Coarse to fine, for a head and the average brain; nothing finer than 4 mm is alike in two people."""
 
-NODS_DEGREES = (0, -9, 9, -18, 18, -27, 27, -36, 36)
-NODS_FOLLOWED = 5
+PITCH_DEGREES = (0, -9, 9, -18, 18, -27, 27, -36, 36)
+PITCHES_FOLLOWED = 5
 """How far chin and chest are apart is where heads in scanners differ most: poses tried, and those of them that are followed."""
 SIDES_DEGREES = ((0, 0), (0, -20), (0, 20), (-15, 0), (15, 0))
-"""Head tilted to a shoulder, or turned to a side: tried with each nod."""
+"""Head tilted to a shoulder, or turned to a side: tried with each pitch angle."""
 SAME_POSE_MM = 3.0
 """Of poses that end nearer to each other than this, mean over the brain, one is followed further."""
 
@@ -119,7 +119,7 @@ def choose_reference(examination: Examination) -> Sequence:
     return best if advantage > RESOLUTION_ADVANTAGE else first
 
 
-def lightened(scan: Scan) -> Scan:
+def downsampled(scan: Scan) -> Scan:
     """Returns a scan smoothed and thinned to about `LIGHT_MM` where its voxels are smaller than that by half; others as they are."""
     if all(round(LIGHT_MM / mm) < 2 for mm in scan.geometry.spacing_mm):
         return scan
@@ -176,8 +176,8 @@ def _align_sized(scan: Scan, atlas: Atlas, size: float) -> Alignment:
 def _align_adult(scan: Scan, atlas: Atlas) -> Alignment:
     fixed, moving = Image(atlas.t1, atlas.geometry, _near_atlas(atlas)), Image(scan.volume, scan.geometry)
     coarse, fine = (Comparison(fixed, moving, level, STRETCH_COST) for level in FRAME_LEVELS)
-    starts = [best_start(coarse, _head_starts(scan, atlas, nod))[0] for nod in NODS_DEGREES]
-    starts = sorted(starts, key=lambda match: -match.information)[:NODS_FOLLOWED]
+    starts = [best_start(coarse, _head_starts(scan, atlas, pitch))[0] for pitch in PITCH_DEGREES]
+    starts = sorted(starts, key=lambda match: -match.information)[:PITCHES_FOLLOWED]
     if starts[0].information <= 0:
         raise QualityError("no pose was found in which the average brain overlaps it")
     poses = _distinct([coarse.register(start.matrix, "rigid") for start in starts], atlas.brain_points)
@@ -210,12 +210,12 @@ def _settled(comparison: Comparison, match: Match, brain: Points) -> Match:
     return match
 
 
-def _head_starts(scan: Scan, atlas: Atlas, nod: float) -> Iterator[Affine]:
+def _head_starts(scan: Scan, atlas: Atlas, pitch: float) -> Iterator[Affine]:
     """Poses to begin from: the average brain in the upper part of the head, nodding so much, straight or to one side, and somewhat off."""
     middle = _brain_centre(scan)
     centre = atlas.brain_points.mean(axis=0)
     for (tilt, yaw), up, ahead in product(SIDES_DEGREES, (0, -7, 7), (0, -7, 7)):
-        yield about(centre, turn((0, tilt, yaw)) @ turn((nod, 0, 0)), middle - centre + (0, ahead, up))
+        yield about(centre, turn((0, tilt, yaw)) @ turn((pitch, 0, 0)), middle - centre + (0, ahead, up))
 
 
 BRAIN_CENTRE_BELOW_TOP_MM = 80.0

@@ -1,4 +1,4 @@
-"""The frame of BraTS, and the average brain in it that raw scans are registered to.
+"""BraTS space, and the average brain in it that raw scans are registered to.
 
 BraTS brings its patients rigidly to SRI24 (Rohlfing et al., Human Brain Mapping 2010, doi:10.1002/hbm.20906), which may not be had with this package's
 licence; nilearn's wheel carries MNI152 (ICBM 152 nonlinear symmetric 2009a: Fonov et al., NeuroImage 2011, doi:10.1016/j.neuroimage.2010.07.033), skull
@@ -33,7 +33,7 @@ FRAME_TO_MNI = np.array(
     ]
 )
 """World of the BraTS frame to world of MNI152, RAS millimetres: the affine map under which the MNI152 T1 correlates best (r2 = 0.92) with the mean T1 of 65
-patients of BraTS. The average patient is 10 % smaller than MNI152 along each axis and nods by 12 degrees."""
+patients of BraTS. The average patient is 10 % smaller than MNI152 along each axis and is pitched by 12 degrees."""
 
 ATLAS_SPACING_MM = 2.0
 ATLAS_SHAPE = (100, 116, 104)

@@ -1,4 +1,4 @@
-"""The raw route: an examination as the scanner gave it, into a `Case` in the frame of BraTS; and label maps back to the scanner's grids.
+"""The raw route: an examination as the scanner gave it, into a `Case` in BraTS space; and label maps back to the scanner's grids.
 
 Steps: choose the reference; bring the others to it (rigid); bring it to the frame (rigid, by way of the average brain); find the brain; lay every sequence into
 the frame in one interpolation. Each step can be left out, and each says what it measured.
@@ -30,7 +30,7 @@ from gliomask.preprocess.raw.align import (
     align_to_frame,
     choose_reference,
     coverage,
-    lightened,
+    downsampled,
     refuse_unbelievable,
     rigid_to_frame,
 )
@@ -99,7 +99,7 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class RawCase:
-    """An examination in the frame of BraTS.
+    """An examination in BraTS space.
 
     Args:
         case: the four sequences in the frame, 0 outside the brain.
@@ -134,7 +134,7 @@ class RawCase:
 
 
 def prepare_examination(examination: Examination, settings: Settings = DEFAULT_SETTINGS, progress: Progress = lambda done, total: None) -> RawCase:
-    """Brings an examination into the frame of BraTS.
+    """Brings an examination into BraTS space.
 
     Args:
         examination: all four sequences.
@@ -164,7 +164,7 @@ def prepare_examination(examination: Examination, settings: Settings = DEFAULT_S
     grid = examination.scans[reference].geometry
     done(Step("reference", reference.value, f"the others are brought to it; {grid}", {"skull_off": [sequence.value for sequence in stripped]}))
     # What is looked at; what is laid into the frame in the end are the scans themselves.
-    light = Examination(examination.case_id, {sequence: lightened(scan) for sequence, scan in examination.scans.items()})
+    light = Examination(examination.case_id, {sequence: downsampled(scan) for sequence, scan in examination.scans.items()})
     affine, to_reference = _frame(light.case_id, light.scans[reference], reference, settings, done)
     between = _between(light, reference, move(affine.matrix, load_atlas().brain_points), settings, done)
     matrices = {sequence: between[sequence] @ to_reference for sequence in examination.scans}

@@ -1,0 +1,114 @@
+"""Many cases in this process, one after the other, results side by side in one folder: `gliomask segment FOLDER`.
+
+Rows, table, progress and summary are those of `gliomask cohort`; what that command has besides (an index, worker processes, limits) this one does
+without, so it also runs on Windows, and several commands may fill one folder.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gliomask.cohort.place import TABLE
+from gliomask.cohort.progress import Rate, State
+from gliomask.cohort.rows import Result, row_of_failure, row_of_record
+from gliomask.cohort.runner import follow
+from gliomask.cohort.table import SharedTable, Summary
+from gliomask.cohort.worker import cannot_write
+from gliomask.errors import InputError
+from gliomask.files.atomic import make_folder
+from gliomask.progress import Progress
+from gliomask.results.layout import CaseLayout
+from gliomask.results.resume import earlier_record
+from gliomask.results.row import KEPT
+from gliomask.segmentation.cases import Kept, refuse_places, segment_or_keep, wanted
+from gliomask.segmentation.options import Delivery
+from gliomask.segmentation.segmenter import Segmenter
+from gliomask.segmentation.source import Source
+
+Cases = Mapping[str, Source | InputError]
+"""What is to be segmented, by case; an error for a case that was found to be incomplete."""
+
+
+@dataclass(frozen=True)
+class FolderRun:
+    """What is done with every case alike.
+
+    Args:
+        segmenter: the models, opened once.
+        output: the folder.
+        delivery: what to write, and how.
+        resume: keep the cases that an earlier run has finished; what it left of others is replaced.
+        progress: called within the case at work.
+    """
+
+    segmenter: Segmenter
+    output: Path
+    delivery: Delivery
+    resume: bool = False
+    progress: Progress = lambda done, total: None
+
+    @property
+    def _replacing(self) -> Delivery:
+        return replace(self.delivery, overwrite=self.delivery.overwrite or self.resume)
+
+    def refuse(self, cases: Cases) -> None:
+        """Refuses, before the first scan is read, what no case could be written for: results that exist, or were finished otherwise.
+
+        Raises:
+            UsageError: the first case of which that is so, or a table that is none of ours; nothing has been touched.
+        """
+        SharedTable(self.output / TABLE, ()).others()
+        for case, source in cases.items():
+            if isinstance(source, InputError):
+                continue
+            layout = CaseLayout.of(self.output, case)
+            refuse_places(layout, source, self._replacing, self.segmenter, case)
+            if self.resume:
+                earlier_record(layout.place(case), wanted(self.segmenter, self.delivery, source.without))
+
+    def results(self, cases: Cases) -> Generator[Result]:
+        """Does the cases; one that fails does not stop the others.
+
+        Raises:
+            GliomaskError: nothing can be written any more.
+        """
+        for case, source in cases.items():
+            start = time.perf_counter()
+            try:
+                result = self._result(case, source)
+            except Exception as error:
+                if cannot_write(error, self.output):
+                    raise
+                result = Result(row_of_failure(case, error))
+            yield result if result.kept else Result(replace(result.row, seconds=round(time.perf_counter() - start, 2)))
+
+    def _result(self, case: str, source: Source | InputError) -> Result:
+        if isinstance(source, InputError):
+            raise source
+        found = segment_or_keep(self.segmenter, source, self.output, self.delivery, resume=self.resume, progress=self.progress)
+        row = replace(row_of_record(found.record, CaseLayout.of(self.output, case).label_map.name, ""), attempts=1)
+        return Result(replace(row, message=KEPT), kept=True) if isinstance(found, Kept) else Result(row)
+
+
+def segment_folder(run: FolderRun, cases: Cases, on_case: Callable[[Result, State], Any] = lambda result, state: None) -> Summary:
+    """Segments cases into one folder, and keeps `cohort.tsv` in it, a row per case.
+
+    Args:
+        run: how.
+        cases: which.
+        on_case: called as each case ends.
+
+    Returns:
+        What became of these cases.
+
+    Raises:
+        UsageError: results exist or were finished otherwise (see `FolderRun.refuse`), or nothing can be written.
+        LimitError: the disk is full.
+    """
+    run.refuse(cases)
+    make_folder(run.output)
+    return follow(SharedTable(run.output / TABLE, cases), run.results(cases), Rate(len(cases)), on_case)
