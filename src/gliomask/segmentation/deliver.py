@@ -21,7 +21,7 @@ from gliomask.report.rendered import Rendered
 from gliomask.report.run_record import compose_record
 from gliomask.results.layout import FRAME, CaseLayout
 from gliomask.results.record import RECORD_VERSION, RunRecord, earlier_outputs, parse_record
-from gliomask.results.write import refuse_existing, write_case
+from gliomask.results.write import refuse_existing, refuse_unknown, write_case
 from gliomask.segmentation.options import Delivery
 from gliomask.segmentation.outcome import Asked, Outcome
 
@@ -54,11 +54,12 @@ def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> Deliver
 
     Raises:
         QualityError: a quality flag was raised and `delivery.strict` is set.
-        UsageError: a file exists and may not be replaced, or cannot be written.
+        UsageError: a file exists and may not be replaced, or cannot be written; a label map that no record lists is never replaced.
         LimitError: the disk is full.
     """
     if delivery.strict:
         outcome.refuse_flagged()
+    refuse_unknown(layout.place(outcome.case_id), layout.label_map)
     refuse_existing(layout.all(), f"the results of case {outcome.case_id}", overwrite=delivery.overwrite)
     start = time.perf_counter()
     fields = record_fields(outcome, delivery)

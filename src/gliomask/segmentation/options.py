@@ -207,7 +207,13 @@ class Delivery:
         (), "--space", help="Also write a raw case's label map in this sequence's grid; may be repeated.", group="output", metavar="SEQUENCE", several=True
     )
     keep_images: bool = option(False, "--keep-images", help="Also write a raw case's sequences in BraTS space.", group="output", kind="flag")
-    strict: bool = option(False, "--strict", help="Refuse input that looks wrong (exit code 6) instead of warning.", group="running", kind="flag")
+    strict: bool = option(
+        False,
+        "--strict",
+        help="Write nothing (exit code 6) where scans look wrong or the network doubts its answer, instead of warning.",
+        group="running",
+        kind="flag",
+    )
     overwrite: bool = option(False, "--overwrite", help="Replace results that exist.", group="running", kind="flag")
 
     def __post_init__(self) -> None:
