@@ -1,18 +1,19 @@
 """Fixtures that several test modules share: a seeded generator, a tiny patient in memory and on disk, and the real cases."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
+from fakes import tiny_spec
 from hypothesis import settings
 
 from gliomask.case import Case
+from gliomask.engines.base import EngineSource
 from gliomask.engines.fake import FakeEngine
 from gliomask.geometry import Geometry
-from gliomask.labels import LABEL_NAMES
-from gliomask.sequences import PAPER_ORDER, Sequence
+from gliomask.models.spec import ModelSpec
+from gliomask.sequences import Sequence
 
 # A loaded machine is no reason for a property to fail, and a test's outcome no matter of the day.
 settings.register_profile("gliomask", deadline=None, derandomize=True)
@@ -106,28 +107,27 @@ def tiny_brats_folder(tmp_path: Path, tiny_case: Case) -> Path:
 MIXING = [[0, 0, 3, 0], [0, -3, 0, 0], [0, 0, 0, 4], [0, 0, 0, 0]]
 
 
-def model_by_hand():
-    """A model as `load_model` returns it, with the network made by hand."""
-    spec = SimpleNamespace(
-        name="by-hand",
-        inputs=PAPER_ORDER,
-        input_kind="slices",
-        halo=2,
-        neighbouring_slices=0,
-        may_miss=(),
-        quality=None,
-        subsets=None,
-        second_opinion=None,
-        size_multiple=2,
-        normalisation=SimpleNamespace(method="volume"),
-        postprocess="none",
-        core_rule=None,
-        enhancement_rule=None,
-        planes=("axial",),
-        window=None,
-        outputs=LABEL_NAMES,
-    )
-    return SimpleNamespace(spec=spec, sha256="0" * 64, int8=None, open=lambda engine, threads: FakeEngine(MIXING, (3, 0, 0, 0), radius=1))
+class HandModel:
+    """A model as `load_model` returns it: its specification is a real one, its network is made by hand."""
+
+    sha256 = "0" * 64
+    int8 = None
+    source = EngineSource(b"", "by-hand")
+
+    def __init__(self) -> None:
+        self.spec = tiny_spec("slices", name="by-hand", halo=2)
+
+    def open(self, engine, threads):
+        return FakeEngine(MIXING, (3, 0, 0, 0), radius=1)
+
+    def change(self, **fields) -> None:
+        """Changes fields of the specification, which is checked as one that is read from a file."""
+        self.spec = ModelSpec(**(dict(self.spec) | fields))
+
+
+def model_by_hand() -> HandModel:
+    """A model with the network made by hand."""
+    return HandModel()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.ndimage as ndi
 
-from gliomask.air import find_foreground, measure_air, more_than_brain, without_nan
+from gliomask.air import find_foreground, measure_air, more_than_brain, without_far_air, without_nan
 from gliomask.case import Case
 from gliomask.errors import CaseError
 from gliomask.geometry import Geometry
@@ -173,3 +173,20 @@ def test_a_network_sees_what_it_would_see_with_exact_air(method: str) -> None:
     right = prepare(Case("right", brains(), geometry), PAPER_ORDER, method).channels
     almost = Case("almost", changed(lambda volume: np.where(EXACT, volume, 1e-4 * noise(1, 1.0))), geometry)
     np.testing.assert_allclose(prepare(almost, PAPER_ORDER, method).channels, right, atol=1e-3)
+
+
+@pytest.mark.parametrize("level", [-32768.0, 5000.0])
+def test_air_far_from_tissue_changes_nothing_inside_the_brain(level: float) -> None:
+    volumes = brains()
+    far = {**volumes, Sequence.FLAIR: np.where(volumes[Sequence.FLAIR] == 0, np.float32(level), volumes[Sequence.FLAIR])}
+    geometry = Geometry(SHAPE, np.diag([-SPACING_MM, -SPACING_MM, SPACING_MM, 1]))
+    expected, found = (prepare(Case("x", given, geometry), PAPER_ORDER, "volume").channels[:, :, :] for given in (volumes, far))
+    np.testing.assert_array_equal(mask_of(far), EXACT)
+    # The one voxel that is 0 inside the brain takes the darkest value of the tissue.
+    np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+@pytest.mark.parametrize("level", [0.0, -2.5])
+def test_air_beside_tissue_is_left_as_it_is(level: float) -> None:
+    volume = brains()[Sequence.T1] / 100 + np.float32(level)
+    assert without_far_air(volume, measure_air(volume)) is volume

@@ -289,8 +289,14 @@ def full_disk_dicom(place: Place) -> list:
 
 def done_before(place: Place) -> list:
     place.out.mkdir()
-    (place.out / "tiny_seg.nii.gz").write_text("kept")
+    (place.out / "tiny_volumes.tsv").write_text("kept")
     return place.prepared()
+
+
+def reference_in_the_output(place: Place) -> list:
+    place.out.mkdir()
+    (place.out / "tiny_seg.nii.gz").write_text("kept")
+    return [*place.prepared(), "--overwrite"]
 
 
 def packed(place: Place, name: str) -> list:
@@ -366,6 +372,7 @@ INPUTS = {
     ("a full disk", "prepared, raw"): full_disk,
     ("a full disk", "DICOM"): full_disk_dicom,
     ("a result that exists", "prepared, raw"): done_before,
+    ("a label map that no run wrote, where the result would go", "prepared, raw"): reference_in_the_output,
     ("a truncated gzip", "prepared, raw"): cut_short,
     ("a file cut off in its pixels", "DICOM"): lambda place: cut_short_dicom(place, -20),
     ("a file cut off in its header", "DICOM"): lambda place: cut_short_dicom(place, 400),
@@ -422,7 +429,7 @@ def test_row(key, place, capsys):
     for quoted in row.quoted:
         assert quoted in (printed.err if code else printed.out + printed.err + " ".join(place.left()))
     if code:
-        # Before it, a note may stand on what was about to be done.
+        # One message; what the way to it told may stand above.
         assert [line.startswith("Error: ") for line in printed.err.splitlines()].count(True) == 1
         assert place.left() == before
     assert "\x1b" not in printed.out + printed.err

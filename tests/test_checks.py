@@ -253,6 +253,14 @@ def test_nan_outside_the_brain_is_flagged_as_air() -> None:
     assert [flag.name for flag in flags] == ["not_1mm", "nan_is_air"]
 
 
+@pytest.mark.parametrize("pixdim", [[0, 4, 4, 4, 0, 0, 0, 0], [1, 4, -4, 4, 0, 0, 0, 0]])
+def test_spacings_that_nibabel_refuses_are_a_flag(pixdim: list[float]) -> None:
+    header = nib.Nifti1Header(header_of(np.diag([-4.0, -4, 4, 1]), np.diag([-4.0, -4, 4, 1])))
+    header["pixdim"] = pixdim
+    flags = check_case(dataclasses.replace(head(), header=header.binaryblock))
+    assert [flag.name for flag in flags] == ["not_1mm", "two_orientations"]
+
+
 def test_a_qform_that_cannot_be_read_has_a_finite_value() -> None:
     header = nib.Nifti1Header(header_of(np.diag([-4.0, -4, 4, 1]), np.diag([-4.0, -4, 4, 1])))
     header["quatern_b"], header["quatern_c"], header["quatern_d"] = 1, 1, 0

@@ -58,9 +58,15 @@ def test_oedema_with_enough_probability_becomes_core_and_nothing_else_changes():
 def ruled_model(fake_model):
     """The model made by hand, which finds no enhancement, with a rule."""
     fake_model.open = lambda engine, threads: FakeEngine(MIXING, NOT_ENHANCING, radius=1)
-    fake_model.spec.core_rule = NUMBERS
-    fake_model.spec.may_miss = PAPER_ORDER
+    fake_model.change(core_rule=NUMBERS)
+    fake_model.change(may_miss=PAPER_ORDER)
     return fake_model
+
+
+def promise(model, estimates):
+    """Lets a model promise this Dice, whatever it expects of itself."""
+    quality = SimpleNamespace(calibration=lambda: SimpleNamespace(estimates=lambda expected: estimates))
+    model.spec = model.spec.model_copy(update={"quality": quality})
 
 
 def test_a_tumour_that_hardly_enhances_gets_a_wider_core(ruled_model, tiny_case):
@@ -76,14 +82,14 @@ def test_a_tumour_that_hardly_enhances_gets_a_wider_core(ruled_model, tiny_case)
 
 def test_a_calibration_with_the_rule_says_nothing_of_a_core_without(ruled_model, tiny_case):
     estimates = {Region.TC: Estimate(0.9, 0.8, 1.0)}
-    ruled_model.spec.quality = SimpleNamespace(calibration=lambda: SimpleNamespace(estimates=lambda expected: estimates))
+    promise(ruled_model, estimates)
     assert gliomask.segment(tiny_case).estimates == estimates
     assert gliomask.segment(tiny_case, core_rule=False).estimates == {}
 
 
 def test_it_is_left_alone_where_the_tumour_enhances(fake_model, tiny_case):
-    fake_model.spec.core_rule = NUMBERS
-    fake_model.spec.quality = SimpleNamespace(calibration=lambda: SimpleNamespace(estimates=lambda expected: {Region.TC: Estimate(0.9, 0.8, 1.0)}))
+    fake_model.change(core_rule=NUMBERS)
+    promise(fake_model, {Region.TC: Estimate(0.9, 0.8, 1.0)})
     for asked in (True, False):
         result = gliomask.segment(tiny_case, core_rule=asked)
         assert Region.ET.mask(result.label_map).any()

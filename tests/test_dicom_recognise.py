@@ -84,6 +84,11 @@ def taken_for(**fields) -> str | None:
         ("T1 mit KM", "t1ce"),
         ("T1 mit FS", "t1"),
         ("AX T1 W/WO", None),
+        ("AX T1 W WO GAD", None),
+        ("MRI BRAIN T1 WITH AND WITHOUT CONTRAST", None),
+        ("t1 mit und ohne KM", None),
+        ("T2 TSE SAG C-SPINE", None),
+        ("T1 SAG LWS", None),
         ("AX T1 W & W/O GD", None),
         ("AX T1 POST WITHOUT CONTRAST", None),
         # Before and after an operation is not before and after contrast agent.

@@ -2,12 +2,14 @@
 
 import contextlib
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from gliomask.cli.main import run
 from gliomask.errors import FileFormatError
 from gliomask.files.hashing import sha256, sha256_of
 from gliomask.files.json import parse_json, read_json, read_json_as, to_json
@@ -186,3 +188,12 @@ def test_no_more_than_the_limit_is_read(tmp_path):
     with pytest.raises(ValueError, match="more than 4 bytes"):
         read_regular(tmp_path / "x", 4)
     assert sha256_of(tmp_path / "x") == sha256(b"12345")
+
+
+@pytest.mark.parametrize("words", [["timeline"], ["cohort"], ["segment"], ["dicom", "inspect"], ["dicom", "convert"]])
+def test_commands_neither_wait_for_a_pipe_nor_read_a_device(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", Path("/dev/zero")):
+        output = [] if words[-1] == "inspect" else ["-o", str(tmp_path / "out")]
+        assert run([*words, str(place), *output]) in (2, 3)
+        assert "regular file" in capsys.readouterr().err

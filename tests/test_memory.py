@@ -50,7 +50,6 @@ def test_live_memory_is_that_of_tensors_needed_at_once():
 
 
 def test_a_segmenter_keeps_to_it_and_labels_stay(tiny_case, fake_model, monkeypatch):
-    fake_model.source, fake_model.spec.channels = type("Source", (), {"graph": b""}), 4
     monkeypatch.setattr(segmenter_module, "work_per_pixel", lambda graph, channels: Work(1.0, 100.0))
     monkeypatch.setattr(segmenter_module, "slices_within", lambda *given: 2)
     batches = []
@@ -64,7 +63,6 @@ def test_a_segmenter_keeps_to_it_and_labels_stay(tiny_case, fake_model, monkeypa
 
 
 def test_what_cannot_be_told_is_not_promised(tiny_case, fake_model, monkeypatch):
-    fake_model.source, fake_model.spec.channels = type("Source", (), {"graph": b""}), 4
     monkeypatch.setattr(segmenter_module, "work_per_pixel", lambda graph, channels: None)
     with Segmenter(Options(max_memory_mb=500)) as segmenter, pytest.raises(UsageError, match="cannot be held with model"):
         segmenter.run(tiny_case)

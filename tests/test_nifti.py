@@ -456,6 +456,7 @@ def with_header(tmp_path: Path, **fields: object) -> Path:
         ({"scl_slope": 2, "scl_inter": np.nan}, FileFormatError, "scl_inter is nan"),
         ({"scl_slope": -1, "scl_inter": 0}, FileFormatError, "turns dark into bright"),
         ({"sform_code": 0, "quatern_d": 1.001}, GeometryError, "affine cannot be used"),
+        ({"sform_code": 0, "pixdim": [1, 1, -1, 1, 0, 0, 0, 0]}, GeometryError, "pixdims[1,2,3] should be positive"),
     ],
 )
 def test_headers_that_programs_read_differently_are_refused(tmp_path: Path, fields: dict[str, object], error: type[InputError], what: str) -> None:
@@ -467,9 +468,22 @@ def test_headers_that_only_look_odd_are_read(tmp_path: Path, fields: dict[str, o
     assert nifti.read_volume(with_header(tmp_path, **fields)).values.max() == 59
 
 
-def test_a_quaternion_a_rounding_error_too_long_is_a_rotation(tmp_path: Path) -> None:
-    path = with_header(tmp_path, sform_code=0, quatern_d=np.float32(1.0000002384))
+@pytest.mark.parametrize("length", [np.float32(1.0000002384), np.float32(1.00001)])
+def test_a_quaternion_a_rounding_error_too_long_is_a_rotation(tmp_path: Path, length: np.float32) -> None:
+    path = with_header(tmp_path, sform_code=0, quatern_d=length)
     np.testing.assert_allclose(nifti.read_volume(path).geometry.affine, np.diag([-1.0, -1, 1, 1]), atol=1e-3)
+
+
+@pytest.mark.parametrize(("first", "sign"), [(0, 1), (-0.5, -1), (7, 1)])
+def test_the_sign_of_the_first_spacing_alone_counts(tmp_path: Path, first: float, sign: int) -> None:
+    path = with_header(tmp_path, sform_code=0, pixdim=[first, 1, 1, 1, 0, 0, 0, 0])
+    np.testing.assert_allclose(nifti.read_volume(path).geometry.affine[:3, 2], [0, 0, sign], atol=1e-6)
+
+
+def test_a_negative_spacing_beside_an_sform_is_its_size(tmp_path: Path) -> None:
+    read = nifti.read_volume(with_header(tmp_path, pixdim=[1, 1, -1, 1, 0, 0, 0, 0]))
+    np.testing.assert_allclose(read.geometry.affine, np.diag([-1.0, -1, 1, 1]))
+    nib.Nifti1Header(read.header).get_qform()
 
 
 def test_twice_gzipped_is_told(tmp_path: Path) -> None:

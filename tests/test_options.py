@@ -2,10 +2,13 @@
 
 import dataclasses
 import importlib.util
+from dataclasses import fields
 from pathlib import Path
 
 import click
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from packaging.version import Version
 
 import gliomask
@@ -13,8 +16,9 @@ from gliomask.cli import bids, segment
 from gliomask.cli.options import chosen
 from gliomask.errors import UsageError
 from gliomask.labels import convention
+from gliomask.results.layout import report_formats
 from gliomask.segmentation.deliver import asked_options
-from gliomask.segmentation.options import Delivery, Options, default_of, described, from_names, options_table, report_formats
+from gliomask.segmentation.options import Delivery, Options, default_of, described, from_names, options_table
 from gliomask.segmentation.outcome import Asked
 from gliomask.sequences import Sequence
 
@@ -97,3 +101,44 @@ def test_the_record_holds_every_option_that_a_result_depends_on():
     plain = {name: default_of(one) for name, (one, _) in described(Options).items()}
     recorded = asked_options(Asked(("m", "s"), None, plain, 1), Delivery(report=("html",)))
     assert (set(described(Options)) | set(described(Delivery))) - set(recorded) == {"strict", "overwrite"}
+
+
+def drawn(model):
+    """Values of options, some of them given: flags, choices, and lists of what has names."""
+    lists = {
+        "spaces": st.lists(st.sampled_from([sequence.value for sequence in Sequence]), max_size=4),
+        "report": st.lists(st.sampled_from(("html", "pdf", "json", "HTML")), max_size=4),
+        "labels": st.sampled_from(("brats2021", "brats2023", "decathlon")),
+    }
+    known = {}
+    for name, (_, spec) in described(model).items():
+        if name in lists:
+            known[name] = lists[name]
+        elif spec.kind == "flag":
+            known[name] = st.booleans()
+        elif spec.choices:
+            known[name] = st.sampled_from(spec.choices)
+    return st.fixed_dictionaries({}, optional=known)
+
+
+@given(st.data(), st.sampled_from((Options, Delivery)))
+@settings(max_examples=60)
+def test_options_made_of_options_are_the_same(data, model):
+    values = data.draw(drawn(model))
+    made = from_names(model, values)
+    assert from_names(model, {field.name: getattr(made, field.name) for field in fields(model)}) == made
+    for name, value in values.items():
+        if isinstance(value, bool):
+            assert getattr(made, name) is value
+        if isinstance(value, list):
+            # Named once each, in the order in which they were given, whatever their capitals.
+            assert getattr(made, name) == tuple(dict.fromkeys(one.lower() for one in value))
+
+
+@given(st.text(min_size=1, max_size=20), st.sampled_from((Options, Delivery)))
+@settings(max_examples=60)
+def test_an_option_that_is_none_is_refused_by_its_name(name, model):
+    if name in described(model):
+        return
+    with pytest.raises(UsageError):
+        from_names(model, {name: True})

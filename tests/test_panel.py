@@ -56,7 +56,14 @@ def test_rows_add_height_and_pixels_keep_their_shape(tmp_path):
 
 def test_a_row_without_brain_or_tumour_is_drawn(tmp_path):
     empty = np.zeros((10, 12))
-    drawn(tmp_path / "panel.png", [PanelRow("empty", empty, {"reference": empty.astype(np.uint8)})])
+    empty_row = drawn(tmp_path / "empty.png", [PanelRow("empty", empty, {"reference": empty.astype(np.uint8)})])
+    marked = empty.astype(np.uint8)
+    marked[4:7, 4:7] = Label.ENHANCING
+    marked_row = drawn(tmp_path / "marked.png", [PanelRow("empty", empty, {"reference": marked})])
+    assert coloured(marked_row, Label.ENHANCING).any()
+    # The case's name is drawn, and no label.
+    assert len(np.unique(empty_row[..., 0])) > 2
+    assert not any(coloured(empty_row, label).any() for label in TUMOUR_LABELS)
 
 
 def test_panels_that_do_not_fit_are_refused(tmp_path):

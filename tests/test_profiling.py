@@ -111,7 +111,6 @@ def test_multiply_adds_of_a_u_net_are_those_worked_out_by_hand():
 
 def test_the_command_prints_and_records_it(tiny_case, fake_model, tmp_path, capsys, quick_sgemm, monkeypatch):
     monkeypatch.setattr("gliomask.segmentation.segmenter.work_per_pixel", lambda graph, channels: Work(1000.0, 100.0))
-    fake_model.source, fake_model.spec.channels = type("Source", (), {"graph": b""}), 4
     folder = write_brats_case(tmp_path / "case", tiny_case)
     assert run(["segment", str(folder), "-o", str(tmp_path / "out"), "--raw", "never", "--profile"]) == 0
     printed = capsys.readouterr().out

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from gliomask.cli.progress import TrainingDisplay
+from gliomask.cli.progress import TrainingDisplay, progress_bar, work_bar
 
 
 def Step(epoch, epochs, step, steps, loss):
@@ -78,3 +78,13 @@ def test_an_interrupt_says_what_is_kept():
             interrupt(display, step)
         assert message in text_of(display)
         assert bool(text_of(display)) == bool(message)
+
+
+@pytest.mark.parametrize("bar", [progress_bar, work_bar])
+def test_names_in_bars_are_shown_letter_by_letter(bar):
+    console = Console(file=io.StringIO(), force_terminal=False, width=120, color_system=None)
+    with bar(console) as shown:
+        shown.add_task("scored x\x1b[31m[red]", total=1, completed=1)
+    text = console.file.getvalue()
+    assert "scored x\\x1b[31m[red]" in text
+    assert "\x1b" not in text

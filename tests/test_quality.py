@@ -124,7 +124,7 @@ QUALITY = {
 
 
 def test_a_doubtful_result_is_flagged_and_the_doubts_are_written(fake_model, tmp_path, capsys):
-    fake_model.spec.quality = Quality.model_validate(QUALITY)
+    fake_model.change(quality=Quality.model_validate(QUALITY))
     folder = write_brats_case(tmp_path / "tiny", make_tiny_case())
     assert run(["segment", str(folder), "-o", str(tmp_path / "out"), "--uncertainty", "--flips"]) == 0
     said = capsys.readouterr()
@@ -193,7 +193,7 @@ def test_a_slope_that_falls_is_no_calibration():
 
 
 def test_a_cohort_tells_what_is_to_be_expected_of_each_case_and_so_does_its_resumption(fake_model, tmp_path):
-    fake_model.spec.quality = Quality.model_validate(QUALITY)
+    fake_model.change(quality=Quality.model_validate(QUALITY))
     for name in ("first", "second"):
         write_brats_case(tmp_path / "cases", make_tiny_case(name))
     words = ["segment", str(tmp_path / "cases"), "-o", str(tmp_path / "out"), "--no-preview"]
@@ -210,7 +210,7 @@ def test_a_cohort_tells_what_is_to_be_expected_of_each_case_and_so_does_its_resu
 
 
 def test_the_report_shows_what_is_to_be_expected_with_its_interval(fake_model, tmp_path):
-    fake_model.spec.quality = Quality.model_validate(QUALITY)
+    fake_model.change(quality=Quality.model_validate(QUALITY))
     folder = write_brats_case(tmp_path / "tiny", make_tiny_case())
     assert run(["segment", str(folder), "-o", str(tmp_path / "out"), "--no-preview", "--report", "html,json"]) == 0
     estimate = json.loads((tmp_path / "out" / "tiny_run.json").read_text())["predicted_dice"]["TC"]

@@ -34,8 +34,8 @@ from gliomask.preprocess.raw.atlas import BRATS_FRAME, load_atlas
 from gliomask.preprocess.raw.registration import Image, thin
 from gliomask.preprocess.raw.route import RawCase, Settings, Step, prepare_examination
 from gliomask.preprocess.raw.transforms import about, distance_mm, move, turn
-from gliomask.reporting import Reporting, write_report, write_reports
 from gliomask.results.layout import CaseLayout
+from gliomask.results.reports import Reporting, write_report, write_reports
 from gliomask.results.row import KEPT
 from gliomask.segmentation import Delivery, Options, Segmenter
 from gliomask.segmentation.cases import segment_to_files

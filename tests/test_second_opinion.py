@@ -18,6 +18,7 @@ from gliomask.errors import ModelError, UsageError
 from gliomask.io.brats import find_cases
 from gliomask.labels import Label, Region
 from gliomask.models.registry import load_model
+from gliomask.models.spec import Normalisation
 from gliomask.predict.brain import NetworkShape, PatchPlan, predict_brain
 from gliomask.predict.ensemble import SUSPICION, consult
 from gliomask.preprocess.channels import prepare
@@ -41,8 +42,9 @@ def answer(bias):
 def two_models(monkeypatch):
     """The model made by hand with another one, shyer and with another name and hash, as its second opinion."""
     first, second = model_by_hand(), model_by_hand()
-    first.spec.second_opinion = "shy"
-    second.spec.name, second.sha256 = "shy", "1" * 64
+    first.change(second_opinion="shy")
+    second.change(name="shy")
+    second.sha256 = "1" * 64
     second.open = lambda engine, threads: FakeEngine(MIXING, SHY, radius=1)
     monkeypatch.setattr("gliomask.segmentation.segmenter.load_model", lambda name: second if name == "shy" else first)
     return first, second
@@ -115,26 +117,26 @@ def test_any_model_may_be_asked_for_a_second_opinion(fake_model, tiny_case):
 
 def test_it_is_not_asked_about_patients_who_lack_what_it_needs(two_models, tiny_case):
     first, second = two_models
-    first.spec.may_miss = PAPER_ORDER
+    first.change(may_miss=PAPER_ORDER)
     volumes = {sequence: volume for sequence, volume in tiny_case.volumes.items() if sequence != Sequence.T1}
     case = Case("tiny", volumes, tiny_case.geometry, without=frozenset({Sequence.T1}))
     assert gliomask.segment(case).models == ("by-hand",)
-    second.spec.may_miss = PAPER_ORDER
+    second.change(may_miss=PAPER_ORDER)
     assert gliomask.segment(case).models == ("by-hand", "shy")
 
 
 def test_a_calibration_of_both_is_not_used_for_one(two_models, tiny_case):
     """Both: what was calibrated together. The first alone: what was calibrated by subsets, whether nothing or something lacks. Others: nothing."""
     first, _ = two_models
-    first.spec.may_miss = PAPER_ORDER
+    first.change(may_miss=PAPER_ORDER)
     both = {Region.WT: Estimate(0.9, 0.8, 1.0)}
-    first.spec.quality = SimpleNamespace(calibration=lambda: SimpleNamespace(estimates=lambda expected: both))
+    first.spec = first.spec.model_copy(update={"quality": SimpleNamespace(calibration=lambda: SimpleNamespace(estimates=lambda expected: both))})
     volumes = {sequence: volume for sequence, volume in tiny_case.volumes.items() if sequence != Sequence.T1}
     lacking = Case("tiny", volumes, tiny_case.geometry, without=frozenset({Sequence.T1}))
     assert gliomask.segment(tiny_case).estimates == both
     for case, options in ((lacking, {}), (tiny_case, {"second_opinion": "none"}), (tiny_case, {"second_opinion": "by-hand"})):
         assert gliomask.segment(case, **options).estimates == {}
-    first.spec.subsets = tiny_subsets()
+    first.spec = first.spec.model_copy(update={"subsets": tiny_subsets()})
     for case, options, slope in ((lacking, {}, 0.25), (tiny_case, {"second_opinion": "none"}, 0.5)):
         result = gliomask.segment(case, **options)
         assert result.estimates[Region.WT].dice == pytest.approx(slope * result.expected_dice[Region.WT], abs=1e-3)
@@ -142,7 +144,7 @@ def test_a_calibration_of_both_is_not_used_for_one(two_models, tiny_case):
 
 
 def test_the_screen_says_so_when_it_is_not_asked(two_models, tmp_path, capsys):
-    two_models[0].spec.may_miss = PAPER_ORDER
+    two_models[0].change(may_miss=PAPER_ORDER)
     write_brats_case(tmp_path / "cases", make_tiny_case())
     assert run(["segment", str(tmp_path / "cases"), "-o", str(tmp_path / "out"), "--without", "t1"]) == 0
     assert "Without the second opinion of shy, which cannot do without t1." in capsys.readouterr().out
@@ -155,15 +157,11 @@ def test_the_screen_says_so_when_it_is_not_asked(two_models, tmp_path, capsys):
     ("field", "value", "words"),
     [
         ("inputs", PAPER_ORDER[::-1], "its sequences: t2, t1ce, t1, flair, not flair, t1, t1ce, t2"),
-        ("normalisation", "slice", "its normalisation: slice, not volume"),
+        ("normalisation", Normalisation(method="slice", background=-9.0), "its normalisation: slice, not volume"),
     ],
 )
 def test_one_that_takes_other_input_is_refused(two_models, field, value, words):
-    spec = two_models[1].spec
-    if field == "inputs":
-        spec.inputs = value
-    else:
-        spec.normalisation.method = value
+    two_models[1].change(**{field: value})
     with pytest.raises(ModelError, match=f"'shy' cannot give a second opinion on 'by-hand': {words}"):
         Segmenter(Options())
 

@@ -66,3 +66,21 @@ def test_any_sequences_may_be_missing_while_flair_or_t1ce_stays() -> None:
     assert all({Sequence.FLAIR, Sequence.T1CE} - set(missing) for missing in sets)
     assert droppable((Sequence.FLAIR, Sequence.T2)) == ((Sequence.T2,),)
     assert droppable((Sequence.T1, Sequence.T2)) == ()
+
+
+@pytest.mark.parametrize(
+    ("folder", "stem", "sequence"),
+    [
+        ("spline_t2", "spline_t2_t1ce", Sequence.T1CE),
+        ("T2-study_007", "T2-study_007_flair", Sequence.FLAIR),
+        ("CE-12", "CE-12_t1", Sequence.T1),
+        ("ce-12", "ce-12_t1_gd", Sequence.T1CE),
+        # A folder that is named after sequences alone says nothing of a patient.
+        ("flair", "flair_to_t1ce", None),
+        ("flair", "flair", Sequence.FLAIR),
+        ("P1_t1", "P1_t1", Sequence.T1),
+        ("P1", "P1_t1_to_t2", None),
+    ],
+)
+def test_what_a_name_shares_with_its_folder_is_the_patients(folder: str, stem: str, sequence: Sequence | None) -> None:
+    assert sequence_of_file_name(stem, folder) is sequence

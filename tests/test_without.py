@@ -26,7 +26,7 @@ T1 = frozenset({Sequence.T1})
 @pytest.fixture
 def able_model(fake_model):
     """The model made by hand, as if it could do without anything."""
-    fake_model.spec.may_miss = PAPER_ORDER
+    fake_model.change(may_miss=PAPER_ORDER)
     return fake_model
 
 
@@ -110,7 +110,7 @@ def test_the_command_records_it(able_model, tmp_path, capsys):
 
 
 def test_doubts_are_read_by_what_is_missing(able_model, tiny_case):
-    able_model.spec.subsets = tiny_subsets()
+    able_model.change(subsets=tiny_subsets())
     for case, slope in ((tiny_case, None), (subset(tiny_case, T1), 0.25), (subset(tiny_case, T1_T2), None)):
         result = gliomask.segment(case)
         expected = {} if slope is None else {region: pytest.approx(slope * dice, abs=1e-3) for region, dice in result.expected_dice.items()}
@@ -119,7 +119,7 @@ def test_doubts_are_read_by_what_is_missing(able_model, tiny_case):
 
 
 def test_what_is_missing_and_what_that_costs_is_said_where_results_are_read(able_model, tmp_path, capsys):
-    able_model.spec.subsets = tiny_subsets()
+    able_model.change(subsets=tiny_subsets())
     folder = write_brats_case(tmp_path / "tiny", make_tiny_case())
     assert run(["segment", str(folder), "-o", str(tmp_path / "out"), "--without", "t1", "--report", "html", "--no-preview"]) == 0
     cost = "Median Dice of 65 cross-validated patients segmented so, in brackets with all four: WT 0.70 (0.90), TC 0.70 (0.90), ET 0.70 (0.90)."

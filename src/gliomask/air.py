@@ -191,6 +191,28 @@ def _whole(mask: Mask) -> Mask:
     return np.asarray(ndi.binary_fill_holes(mask))
 
 
+def without_far_air(volume: Volume, air: Air) -> Volume:
+    """Returns a volume with its air raised to the darkest tissue where a constant lies far from all tissue, such as -32768 for "empty".
+
+    The brain's mask is that of all sequences, so some air of each lies in it, and one such value would be most of a mean and a deviation.
+
+    Args:
+        volume: (I, J, K), finite.
+        air: what `measure_air` found in it.
+
+    Returns:
+        The same object where air is 0 or lies beside the tissue, as after a z-score.
+    """
+    if air.level == 0:
+        return volume
+    empty = volume == np.float32(air.level)
+    tissue = volume[~empty]
+    if not tissue.size:
+        return volume
+    low, high = float(tissue.min()), float(tissue.max())
+    return np.where(empty, np.float32(low), volume) if air.level < low - (high - low) or air.level > high else volume
+
+
 def without_nan(volume: Volume) -> tuple[Volume, int]:
     """Returns a volume with 0 where NaN marks what lies outside the field of view or the brain, and how many voxels that are.
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from gliomask.air import Foreground, find_foreground, without_nan
+from gliomask.air import Foreground, find_foreground, without_far_air, without_nan
 from gliomask.arrays import Mask, Volume
 from gliomask.errors import CaseError, GeometryError
 from gliomask.geometry import Geometry
@@ -104,6 +104,10 @@ class Case:
     def brain_mask(self) -> Mask:
         """(I, J, K), True where there is tissue: the brain, in skull-stripped scans. Read-only. See `gliomask.air.find_foreground`."""
         return self.foreground.mask
+
+    def tissue(self, sequence: Sequence) -> Volume:
+        """Returns a sequence, (I, J, K), for measuring inside the brain: as it is but for air far from all tissue, see `gliomask.air.without_far_air`."""
+        return without_far_air(self.volumes[sequence], self.foreground.airs[sequence])
 
 
 def _float32_view(values: npt.NDArray[np.generic], name: str) -> Volume:

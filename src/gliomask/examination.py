@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -25,7 +25,6 @@ class Scan:
         volume: (I, J, K).
         geometry: its grid.
         source: where it came from, in words for messages and records, such as a file's path or `series 4`.
-        series_uid: SeriesInstanceUID, with which results can be written back to DICOM; None where it did not come from DICOM.
             It identifies the examination in the hospital's archive: keep it out of messages and records.
 
     Raises:
@@ -36,7 +35,6 @@ class Scan:
     volume: Volume
     geometry: Geometry
     source: str
-    series_uid: str | None = field(default=None, repr=False)
 
     __repr__ = short_repr
 

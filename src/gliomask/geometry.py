@@ -16,9 +16,10 @@ import numpy.typing as npt
 from gliomask.arrays import Affine, short_repr
 from gliomask.errors import GeometryError
 
-QUATERNION_THRESHOLD = -1e-5
+QUATERNION_THRESHOLD = -1e-4
 """Lowest square of a quaternion's first part that counts as 0. In float32 a rotation by 180 degrees can be a rounding error longer than 1; nibabel
-draws the line at -3.6e-7, which public sets miss by a little. At -1e-5 the rotation is still exact to 0.01 mm, and FSL and ITK read it so."""
+draws the line at -3.6e-7, which public sets miss by a little, and five decimals of a text make -2e-5. FSL and ITK scale such a quaternion to the
+length 1, as is done here; a first part of 1e-2 that was lost turns the head by no more than a degree."""
 
 SAME_GRID_TOLERANCE_MM = 1e-2
 """Two grids are the same when no corner voxel lies further apart than this. Rewriting a header through a quaternion in float32

@@ -64,6 +64,10 @@ COMPOUNDS: dict[tuple[str, str], Sequence] = {
 """The last two words of a file's stem, in lower case, to sequence."""
 
 
+WORD_END = re.compile(r"[_\-. ]+")
+"""What separates words in the names of files and folders."""
+
+
 def refuse_too_few(without: Iterable[Sequence]) -> None:
     """Raises UsageError where neither FLAIR nor T1ce is left."""
     if set(without) >= INDISPENSABLE:
@@ -89,14 +93,22 @@ def parse_sequence(name: str) -> Sequence:
         raise UsageError(f"'{name}' is not the name of a sequence. Known names: {known}.") from None
 
 
-def sequence_of_file_name(stem: str) -> Sequence | None:
+def sequence_of_file_name(stem: str, folder: str = "") -> Sequence | None:
     """Returns the sequence named by the end of a file's stem, or None.
 
     Words are separated by `_`, `-`, `.` or a space: `BraTS-GLI-00008-000-t1c` ends in `t1c`, `patient_t1ce` in `t1ce` and
     `patient_T1_Gd` in `t1 gd`. The BIDS entity `ce-` makes a T1 a T1ce (BIDS specification, "ce"). A stem that names two sequences
-    (`flair_to_t1ce`) may be either, so it is None.
+    (`flair_to_t1ce`) may be either, so it is None. What the stem has in common with its folder is the patient's name and says nothing:
+    in the folder `T2-study_007` the file `T2-study_007_t1` is a T1, and `CE-12_t1` in `CE-12` is no T1ce.
+
+    Args:
+        stem: the file's name without its ending.
+        folder: name of the folder that it lies in; empty: not known.
     """
-    words = re.split(r"[_\-. ]+", stem.lower())
+    words = WORD_END.split(stem.lower())
+    shared = WORD_END.split(folder.lower())
+    if words[: len(shared)] == shared and len(words) > len(shared) and not all(word in ALIASES for word in shared):
+        words = words[len(shared) :]
     compound = COMPOUNDS.get((words[-2], words[-1])) if len(words) > 1 else None
     named = compound or ALIASES.get(words[-1])
     rest = words[:-2] if compound else words[:-1]

@@ -138,7 +138,7 @@ def _request(values: dict[str, Any], report: str, *, probseg: bool) -> Request:
     """What is wanted of every session."""
     from gliomask.bids.layout import LABELS
     from gliomask.bids.records import Request
-    from gliomask.reporting import Reporting
+    from gliomask.results.reports import Reporting
 
     delivery = replace(shared.chosen(Delivery, values), labels=convention(LABELS), probabilities=probseg, preview=False, overwrite=False)
     formats = () if report.strip().lower() == "none" else Reporting.of(report).formats

@@ -9,20 +9,32 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from gliomask.cli.say import echo
 from gliomask.errors import printable
 from gliomask.in_words import duration
 
 if TYPE_CHECKING:
-    from gliomask.study.plan import Task
+    from gliomask.study.plan import Task as StudyTask
     from gliomask.training.loop import Step
+
+
+class Described(TextColumn):
+    """What is being done, with the names in it shown letter by letter: they come from disks and may steer a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__("{task.description}", markup=False)
+
+    def render(self, task: Task) -> Text:
+        """The words of one bar."""
+        return Text(printable(task.description))
 
 
 def progress_bar(console: Console) -> Progress:
     """A bar with counts, elapsed and remaining time."""
-    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=console)
+    return Progress(Described(), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=console)
 
 
 class TrainingDisplay:
@@ -87,15 +99,15 @@ class StudyDisplay:
         """Something that the user should know."""
         self.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
-    def started(self, task: Task, left: int) -> None:
+    def started(self, task: StudyTask, left: int) -> None:
         """A step has begun."""
         self.note(f"{time.strftime('%H:%M:%S')} {task} begun, {left} left")
 
-    def finished(self, task: Task, seconds: float) -> None:
+    def finished(self, task: StudyTask, seconds: float) -> None:
         """A step is done."""
         self.note(f"{time.strftime('%H:%M:%S')} {task} done in {seconds / 60:.1f} min")
 
-    def failed(self, task: Task, message: str) -> None:
+    def failed(self, task: StudyTask, message: str) -> None:
         """A step could not be done."""
         self.note(f"{time.strftime('%H:%M:%S')} {task} FAILED: {message}")
 
@@ -129,7 +141,7 @@ class Lines:
 def work_bar(console: Console) -> Progress:
     """A bar for work whose parts are of no interest by number: a percentage, elapsed and remaining time."""
     return Progress(
-        TextColumn("{task.description}", markup=False),
+        Described(),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),

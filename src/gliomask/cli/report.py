@@ -33,7 +33,7 @@ def command(result: Path, scans: Path | None, output: Path | None, formats: str,
     comes from. PDF needs the extra report. Research software, not a medical device.
     """
     from gliomask.errors import GliomaskError
-    from gliomask.reporting import Reporting, write_reports
+    from gliomask.results.reports import Reporting, write_reports
 
     reports = write_reports(result, Reporting.of(formats, overwrite=overwrite, labels=labels), scans=scans, output=output)
     failed = 0

@@ -34,7 +34,7 @@ def command(time_points: tuple[Path, ...], output: Path, patient: str | None, fo
     """
     from gliomask.files.paths import as_given
     from gliomask.io.nifti import is_nifti_name, stem
-    from gliomask.reporting import Reporting, read_timeline, write_timeline
+    from gliomask.results.reports import Reporting, read_timeline, write_timeline
 
     reporting = Reporting.of(formats, overwrite=overwrite, labels=labels)
     if len(time_points) == 1 and not is_nifti_name(time_points[0]):

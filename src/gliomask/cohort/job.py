@@ -16,13 +16,13 @@ from gliomask.engines.precision import choose_precision, pays
 from gliomask.errors import CaseError, FileFormatError, UsageError
 from gliomask.labels import convention
 from gliomask.models.registry import load_model
-from gliomask.results.layout import CaseLayout
+from gliomask.results.layout import CaseLayout, report_formats
 from gliomask.results.record import RECORD_VERSION, RunRecord, read_record
 from gliomask.results.resume import is_whole, same_inputs
 from gliomask.results.write import recover
 from gliomask.segmentation.cases import segment_or_keep, wanted
 from gliomask.segmentation.deliver import refuse_formats
-from gliomask.segmentation.options import Delivery, Options, default_of, described, report_formats
+from gliomask.segmentation.options import Delivery, Options, default_of, described
 from gliomask.segmentation.segmenter import Segmenter
 from gliomask.segmentation.source import DicomSource, FileSource, Source
 from gliomask.sequences import parse_sequence

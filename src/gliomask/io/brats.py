@@ -26,10 +26,10 @@ from gliomask.io import decathlon, nifti
 from gliomask.io.ahead import Ahead
 from gliomask.io.dicom.headers import is_dicom
 from gliomask.io.references import last_word, masks_of_unknown_kind, tumour_label_maps
-from gliomask.io.tree import DEPTH, Folder, case_ids, in_other_space, walk
+from gliomask.io.tree import DEPTH, Folder, case_ids, in_other_space, sequence_of_path, walk
 from gliomask.labels import LabelConvention, convention
 from gliomask.preprocess.fitness import refuse_ct_and_copies
-from gliomask.sequences import PAPER_ORDER, Sequence, refuse_too_few, sequence_of_file_name
+from gliomask.sequences import PAPER_ORDER, Sequence, refuse_too_few
 
 NEW_NAMES = ("t1n", "t2f")
 """Last words that only BraTS 2023 and later use; `t1c` and `t2w` are older than that."""
@@ -177,7 +177,7 @@ def survey(folder: Path, labels: str | None = None, without: Iterable[Sequence] 
 def holds_dicom(place: Path) -> bool:
     """Whether a place is a DICOM file or a zip, or a folder among whose first files there are DICOM ones and none is named as NIfTI files are."""
     if not place.is_dir():
-        return _is_dicom(place) or (not nifti.is_nifti_name(place) and zipfile.is_zipfile(place))
+        return _is_dicom(place) or (place.is_file() and not nifti.is_nifti_name(place) and zipfile.is_zipfile(place))
     looked_at = list(islice((Path(folder) / name for folder, _, names in os.walk(place) for name in names), LOOKED_AT))
     return not any(map(nifti.is_nifti_name, looked_at)) and any(map(_is_dicom, looked_at))
 
@@ -239,10 +239,10 @@ def case_from_files(case_id: str, files: Iterable[Path], without: frozenset[Sequ
     stems = {nifti.stem(path) for path in files}
     files = tuple(path for path in files if not in_other_space(nifti.stem(path), stems))
     for path in files:
-        sequence = sequence_of_file_name(nifti.stem(path))
+        sequence = sequence_of_path(path)
         if sequence is not None and sequence not in without:
             found[sequence].append(path)
-    scans = [path for path in files if sequence_of_file_name(nifti.stem(path))]
+    scans = [path for path in files if sequence_of_path(path)]
     references = tumour_label_maps(files, scans)
     others = [path for path in files if path not in (*scans, *references)]
     for what, paths in [*((sequence.value, found[sequence]) for sequence in PAPER_ORDER), ("the reference label map", references)]:

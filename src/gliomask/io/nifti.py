@@ -193,6 +193,8 @@ def _read_header(stream: ByteStream, path: Path) -> Nifti1Header:
         raise FileFormatError(f"{path}: ends inside its header ({len(head)} of {length} bytes). Copy the file again from its source.")
     header = kind(head, check=False)
     header.quaternion_threshold = QUATERNION_THRESHOLD
+    # The sign alone counts, and 0 is 1, as in the standard's own library (nifti1_io.c, nifti_convert_nhdr2nim).
+    header["pixdim"][0] = -1 if header["pixdim"][0] < 0 else 1
     if bytes(header["magic"].item()) not in SINGLE_FILE_MAGIC:
         raise FileFormatError(f"{path}: not a single-file NIfTI (magic {header['magic'].item()!r}). Convert .hdr/.img pairs to .nii.gz first.")
     return header
@@ -296,6 +298,9 @@ def _geometry(header: Nifti1Header, shape: tuple[int, ...], path: Path) -> Geome
     _refuse_odd_place(header, path)
     if not (np.isfinite(header["pixdim"][1:4]).all() and (header["pixdim"][1:4] != 0).all()):
         raise GeometryError(f"{path}: the header's spacing is {header['pixdim'][1:4].tolist()} mm. Repair the header first.")
+    if header["sform_code"] > 0:
+        # The sform says which way axes run, so the sign of a spacing says nothing. In a qform programs read it differently, and nibabel refuses it.
+        header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
     try:
         return Geometry((shape[0], shape[1], shape[2]), header.get_best_affine())
     except GeometryError as error:

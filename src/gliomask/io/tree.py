@@ -15,7 +15,7 @@ from pathlib import Path
 from gliomask.errors import CaseError, LimitError
 from gliomask.files.paths import as_given
 from gliomask.io import nifti
-from gliomask.sequences import sequence_of_file_name
+from gliomask.sequences import Sequence, sequence_of_file_name
 
 DEPTH = 4
 """Levels of folders searched: archives nest BraTS 2017-2019's HGG and LGG trees two deep."""
@@ -50,8 +50,12 @@ class Folder:
     def scans(self) -> tuple[Path, ...]:
         """The files that are named after a sequence."""
         stems = {nifti.stem(path) for path in self.files}
-        names = ((path, nifti.stem(path)) for path in self.files)
-        return tuple(path for path, stem in names if sequence_of_file_name(stem) and not in_other_space(stem, stems))
+        return tuple(path for path in self.files if sequence_of_path(path) and not in_other_space(nifti.stem(path), stems))
+
+
+def sequence_of_path(path: Path) -> Sequence | None:
+    """Returns the sequence that a NIfTI file is named after in its folder, or None; see `sequence_of_file_name`."""
+    return sequence_of_file_name(nifti.stem(path), as_given(path.parent).name)
 
 
 def in_other_space(stem: str, stems: Collection[str]) -> bool:
@@ -97,7 +101,7 @@ def walk(top: Path) -> Iterator[Folder]:
             raise LimitError(f"{top}: holds more than {MAX_FOLDERS:,} folders. Give the folder of the cases.")
         # A folder may carry a sequence's NIfTI name; it is kept, so that reading it says what is wrong.
         named = (path for path in entries if nifti.is_nifti_name(path))
-        files = tuple(path for path in named if sequence_of_file_name(nifti.stem(path)) or not _is_folder(path))
+        files = tuple(path for path in named if sequence_of_path(path) or not _is_folder(path))
         folder = Folder(step.path, step.parts, files, step.below_case, error)
         yield folder
         new, scans_in[identity] = identity not in scans_in, bool(folder.scans)

@@ -123,7 +123,7 @@ def prepare_on_demand(case: Case, order: Ordered[Sequence], method: str) -> Prep
     background = normalisation(method)[1]
     reorientation = case.geometry.reorientation_to(NETWORK_ORIENTATION)
     brain = reorientation.apply(case.brain_mask)
-    volumes = tuple(None if sequence in case.without else reorientation.apply(case.volumes[sequence]) for sequence in order)
+    volumes = tuple(None if sequence in case.without else reorientation.apply(case.tissue(sequence)) for sequence in order)
     scores = tuple(None if volume is None or not brain.any() else fit(values_inside(volume, brain)) for volume in volumes)
     return Prepared(OnDemand(volumes, scores, brain, background), brain, background, reorientation)
 
@@ -141,7 +141,7 @@ def _box(mask: Mask) -> tuple[slice, slice, slice]:
 
 def _with_air_of_0(case: Case, sequence: Sequence) -> Volume:
     """A sequence as it is, where its air is exact; else with 0 outside the brain, which is what methods that look beyond it expect there."""
-    foreground, volume = case.foreground, case.volumes[sequence]
+    foreground, volume = case.foreground, case.tissue(sequence)
     if not foreground.faint and sequence not in foreground.not_bare:
         return volume
     return np.where(case.brain_mask, volume, np.float32(0))

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
+from nibabel.spatialimages import HeaderDataError
 
 from gliomask.air import BRAIN_LIMITS_ML, FAINT_LIMIT, FILLED_LIMIT, NAN_ISLANDS, TINY, faces
 from gliomask.arrays import Mask, Volume
@@ -169,7 +170,7 @@ def _orientation(case: Case) -> Flag | None:
     header.quaternion_threshold = QUATERNION_THRESHOLD
     try:
         apart = case.geometry.corner_distance_mm(Geometry(case.geometry.shape, header.get_qform()))
-    except (GeometryError, ValueError):
+    except (GeometryError, HeaderDataError, ValueError):
         length = float(np.linalg.norm([header["quatern_b"], header["quatern_c"], header["quatern_d"]]))
         unreadable = "The header's qform is no rotation and cannot be read; the sform was used. Programs that use the qform will show the result elsewhere."
         return Flag("two_orientations", unreadable, length if np.isfinite(length) else 0.0, 1.0)
@@ -355,7 +356,7 @@ def brain_samples(case: Case, ahead: int = 0) -> npt.NDArray[np.float32]:
     rows = []
     for sequence in PAPER_ORDER:
         nothing = np.zeros(np.count_nonzero(inside), np.float32)
-        rows.append(nothing if sequence in case.without else _ahead(case.volumes[sequence], grid, ahead)[inside])
+        rows.append(nothing if sequence in case.without else _ahead(case.tissue(sequence), grid, ahead)[inside])
     return np.stack(rows)
 
 

@@ -49,6 +49,12 @@ SIDES = (
     "(RAS) in the coordinates of the images shown."
 )
 
+IN_BRATS_SPACE = (
+    "The scans were registered to each other and to an average brain first. Pictures, sections, coordinates and measures of this report are in the frame of "
+    "BraTS, not in the scanner's: slices are those of no series, and millilitres and millimetres differ a little from those in the scanner's grid, in which "
+    "the label map and its table of volumes are."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class CaseReport(Rendered):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -64,10 +63,6 @@ class Volumes:
             values = asdict(amount)
             result[f"{values.pop('kind')}s"][values.pop("name")] = values
         return result
-
-    def to_json(self) -> str:
-        """Returns the values of `to_dict` as JSON text, ending in a line break."""
-        return json.dumps(self.to_dict(), indent=1) + "\n"
 
     def to_tsv(self) -> str:
         """Returns a table with a heading, one line per amount, columns separated by tabs."""

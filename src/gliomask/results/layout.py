@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -146,3 +146,17 @@ def given_output(output: Path | str) -> Path:
     if not str(output).strip():
         raise UsageError("The output is empty. Name a folder for the results; the working folder is '.'.")
     return Path(output)
+
+
+def report_formats(value: str | Iterable[str]) -> tuple[str, ...]:
+    """Returns the formats of a report, as they are typed, separated by commas, or as a list.
+
+    Raises:
+        UsageError: there is no such format, or a text names none.
+    """
+    parts = value.split(",") if isinstance(value, str) else value
+    named = tuple(dict.fromkeys(part.strip().lower() for part in parts if part.strip()))
+    unknown = [name for name in named if name not in REPORT_FORMATS]
+    if unknown or (isinstance(value, str) and not named):
+        raise UsageError(f"There is no report format '{', '.join(unknown)}'. Give one or more of {', '.join(REPORT_FORMATS)}, separated by commas.")
+    return named

@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
 
-from gliomask.errors import UsageError
+from gliomask.errors import FileFormatError, UsageError
 from gliomask.files import atomic
 from gliomask.files.atomic import flush_folder, make_folder, refuse_unwritable
 from gliomask.files.hashing import sha256_of
 from gliomask.files.json import UNREADABLE, read_json
 from gliomask.files.lock import HeldError, locked
+from gliomask.results.record import read_record
 
 FILES, MANIFEST = "files", "manifest.json"
 """In a hidden folder: the new files under their names, and what is to be done with them."""
@@ -241,6 +242,31 @@ def refuse_existing(paths: Iterable[Path], whose: str, *, overwrite: bool) -> No
     for folder in {path.parent for path in paths}:
         refuse_unwritable(folder)
     atomic.refuse_existing(paths, overwrite=overwrite, remedy=f"Give --overwrite to replace {whose}, or another output folder.")
+
+
+def refuse_unknown(place: Place, label_map: Path) -> None:
+    """Refuses to replace a label map that no run wrote here: where scans of a patient lie apart from the experts' maps, theirs has the same name.
+
+    Args:
+        place: of the case; what a killed run left there has been moved to its place (`recover`).
+        label_map: the file that would be replaced, below the place's folder.
+
+    Raises:
+        UsageError: the file exists, and there is no record of the case, or one that does not list it.
+    """
+    if not os.path.lexists(label_map):
+        return
+    try:
+        record = read_record(place.record_path)
+    except FileFormatError:
+        # A run wrote it, and something damaged it since: that is what --overwrite is for.
+        return
+    if record is not None and (record.outputs is None or label_map.relative_to(place.folder).as_posix() in record.outputs):
+        return
+    raise UsageError(
+        f"{label_map}: exists, and no run record beside it lists it, so it may be a reference and is not replaced, not with --overwrite or --resume either. "
+        "Move it away, or give another output."
+    )
 
 
 def refuse_inputs(paths: Iterable[Path], inputs: Iterable[Path]) -> None:

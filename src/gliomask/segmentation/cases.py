@@ -15,7 +15,7 @@ from gliomask.report.run_record import input_hashes
 from gliomask.results.layout import CaseLayout
 from gliomask.results.record import RunRecord
 from gliomask.results.resume import Wanted, earlier_record, is_whole, refuse_other_inputs
-from gliomask.results.write import held, recover, refuse_existing, refuse_inputs
+from gliomask.results.write import held, recover, refuse_existing, refuse_inputs, refuse_unknown
 from gliomask.segmentation.deliver import asked_options, deliver, refuse_formats
 from gliomask.segmentation.options import Delivery
 from gliomask.segmentation.outcome import asked_of
@@ -135,6 +135,7 @@ def refuse_places(layout: CaseLayout, source: Source, delivery: Delivery, segmen
     mask = segmenter.options.brain_mask
     refuse_inputs(layout.all(), (*source.inputs, *(() if mask is None else (mask,))))
     recover(layout.place(case_id))
+    refuse_unknown(layout.place(case_id), layout.label_map)
     refuse_existing(layout.all(), f"the results of case {case_id}", overwrite=delivery.overwrite)
 
 

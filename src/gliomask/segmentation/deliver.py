@@ -21,15 +21,9 @@ from gliomask.report.rendered import Rendered
 from gliomask.report.run_record import compose_record
 from gliomask.results.layout import FRAME, CaseLayout
 from gliomask.results.record import RECORD_VERSION, RunRecord, earlier_outputs, parse_record
-from gliomask.results.write import refuse_existing, write_case
+from gliomask.results.write import refuse_existing, refuse_unknown, write_case
 from gliomask.segmentation.options import Delivery
 from gliomask.segmentation.outcome import Asked, Outcome
-
-IN_BRATS_SPACE = (
-    "The scans were registered to each other and to an average brain first. Pictures, sections, coordinates and measures of this report are in the frame of "
-    "BraTS, not in the scanner's: slices are those of no series, and millilitres and millimetres differ a little from those in the scanner's grid, in which "
-    "the label map and its table of volumes are."
-)
 
 
 @dataclass(frozen=True)
@@ -60,11 +54,12 @@ def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> Deliver
 
     Raises:
         QualityError: a quality flag was raised and `delivery.strict` is set.
-        UsageError: a file exists and may not be replaced, or cannot be written.
+        UsageError: a file exists and may not be replaced, or cannot be written; a label map that no record lists is never replaced.
         LimitError: the disk is full.
     """
     if delivery.strict:
         outcome.refuse_flagged()
+    refuse_unknown(layout.place(outcome.case_id), layout.label_map)
     refuse_existing(layout.all(), f"the results of case {outcome.case_id}", overwrite=delivery.overwrite)
     start = time.perf_counter()
     fields = record_fields(outcome, delivery)
@@ -263,7 +258,7 @@ def report_of(outcome: Outcome, fields: Mapping[str, Any], label_map: InputFile,
         uncertainty: show where the network is unsure.
     """
     # Imported here: the measures of a report take optimisers and geometry that nothing else of a prepared case needs.
-    from gliomask.report.case_report import case_report
+    from gliomask.report.case_report import IN_BRATS_SPACE, case_report
 
     notes = () if outcome.registered is None else (IN_BRATS_SPACE,)
     unsure = entropy(outcome.prediction.probabilities) if uncertainty else None

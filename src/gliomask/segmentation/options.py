@@ -207,10 +207,18 @@ class Delivery:
         (), "--space", help="Also write a raw case's label map in this sequence's grid; may be repeated.", group="output", metavar="SEQUENCE", several=True
     )
     keep_images: bool = option(False, "--keep-images", help="Also write a raw case's sequences in BraTS space.", group="output", kind="flag")
-    strict: bool = option(False, "--strict", help="Refuse input that looks wrong (exit code 6) instead of warning.", group="running", kind="flag")
+    strict: bool = option(
+        False,
+        "--strict",
+        help="Write nothing (exit code 6) where scans look wrong or the network doubts its answer, instead of warning.",
+        group="running",
+        kind="flag",
+    )
     overwrite: bool = option(False, "--overwrite", help="Replace results that exist.", group="running", kind="flag")
 
     def __post_init__(self) -> None:
+        from gliomask.results.layout import report_formats
+
         if isinstance(self.labels, str):
             object.__setattr__(self, "labels", convention(self.labels))
         object.__setattr__(self, "report", report_formats(self.report))
@@ -221,21 +229,6 @@ def words(value: str | Iterable[str]) -> tuple[str, ...]:
     """Returns what a list separated by commas names; a list stays as it is."""
     parts = value.split(",") if isinstance(value, str) else value
     return tuple(part.strip() for part in parts if part.strip())
-
-
-def report_formats(value: str | Iterable[str]) -> tuple[str, ...]:
-    """Returns the formats of a report, as they are typed, separated by commas, or as a list.
-
-    Raises:
-        UsageError: there is no such format.
-    """
-    from gliomask.results.layout import REPORT_FORMATS
-
-    named = tuple(dict.fromkeys(name.lower() for name in words(value)))
-    unknown = [name for name in named if name not in REPORT_FORMATS]
-    if unknown or (isinstance(value, str) and not named):
-        raise UsageError(f"There is no report format '{', '.join(unknown)}'. Give one or more of {', '.join(REPORT_FORMATS)}, separated by commas.")
-    return named
 
 
 def from_names(options: type, values: dict[str, Any]) -> Any:

@@ -12,6 +12,7 @@ from gliomask.case import Case
 from gliomask.errors import QualityError, UsageError
 from gliomask.flag import Flag
 from gliomask.geometry import Geometry
+from gliomask.judgement import doubts_first
 from gliomask.labels import Region
 from gliomask.postprocess import CoreRule, Removed
 from gliomask.processors import thread_count
@@ -167,9 +168,11 @@ class Outcome:
         return self.prediction.removed_enhancement
 
     def refuse_flagged(self) -> None:
-        """Raises QualityError where a quality flag was raised."""
-        if self.flags:
-            raise QualityError(f"Case {self.case_id}: {self.flags[0].message} Nothing was written, because --strict was given.")
+        """Raises QualityError where a quality flag was raised; the gravest is told, the others are named."""
+        first, *others = doubts_first(self.flags) or (None,)
+        if first is not None:
+            also = f" (Also flagged: {', '.join(flag.name for flag in others)}.)" if others else ""
+            raise QualityError(f"Case {self.case_id}: {first.message}{also} Nothing was written, because --strict was given.")
 
     def __repr__(self) -> str:
         """The result in one line, without its voxels."""

@@ -97,7 +97,7 @@ def _through_brats_space(segmenter: Segmenter, scans: Scans, seconds: dict[str, 
         scans = replace(scans, hashes={**scans.hashes, str(options.brain_mask): mask.sha256})
     start = time.perf_counter()
     given = None if mask is None else (np.asarray(mask.values != 0), mask.geometry)
-    settings = Settings(frozenset(options.skip), None, given, scans.without, options.threads)
+    settings = Settings(frozenset(options.skip), given, scans.without, options.threads)
     prepared, segmented = parts(progress, (PREPARING_SHARE, 1 - PREPARING_SHARE))
     with stage("prepare"):
         registered = prepare_examination(examination, settings, prepared)

@@ -170,7 +170,7 @@ def _scans_in_archive(absent: frozenset[Sequence]) -> tuple[dict[Sequence, Path]
     with opened(ARCHIVE) as place:
         for path, name in sorted(place.names.items()):
             inner = PurePosixPath(name.replace("\\", "/"))
-            sequence = sequence_of_file_name(stem(Path(inner.name))) if is_nifti_name(Path(inner.name)) else None
+            sequence = sequence_of_file_name(stem(Path(inner.name)), inner.parent.name) if is_nifti_name(Path(inner.name)) else None
             if sequence is None or sequence in absent or inner.name.startswith("."):
                 left_out += 1
                 continue

@@ -68,7 +68,7 @@ class JobOptions(BaseModel):
     flips: bool = Field(default=False, description="Average over mirror images: four times as long.")
     probabilities: bool = Field(default=False, description="Also write the probability of each label.")
     uncertainty: bool = Field(default=False, description="Also write the uncertainty of each voxel.")
-    strict: bool = Field(default=False, description="Refuse scans that look wrong instead of warning.")
+    strict: bool = Field(default=False, description="Give no result where scans look wrong or the network doubts its answer, instead of warning.")
 
     @field_validator("title")
     @classmethod

@@ -10,9 +10,9 @@ from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles, find_cases
 from gliomask.io.label_maps import LabelMapFile, find_label_maps
 from gliomask.labels import LabelConvention, convention
-from gliomask.reporting import recorded_scans
 from gliomask.results.layout import CaseLayout
 from gliomask.results.record import RunRecord, read_record
+from gliomask.results.reports import recorded_scans
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def opened(source: Source) -> Iterator[Opened]:
         if isinstance(source, bytes | bytearray | memoryview):
             path = folder / "000000"
             path.write_bytes(source)
-            if zipfile.is_zipfile(path):
+            if path.is_file() and zipfile.is_zipfile(path):
                 (folder / "unpacked").mkdir()
                 yield Opened(folder / "unpacked", IN_MEMORY, "examination", _unpack(path, folder / "unpacked", IN_MEMORY))
                 return
@@ -112,7 +112,7 @@ def _opened_path(place: Path) -> Iterator[Opened]:
     if not place.is_dir() and not place.is_file():
         # A pipe would be waited for.
         raise FileFormatError(f"{place}: is no folder and no regular file. Give a folder or a zip archive of DICOM files.")
-    if place.is_dir() or not zipfile.is_zipfile(place):
+    if not place.is_file() or not zipfile.is_zipfile(place):
         if place.suffix.lower() == ".zip" and place.is_file():
             raise FileFormatError(f"{place}: is no zip archive, or a damaged one. Pack it again.")
         yield at(place)

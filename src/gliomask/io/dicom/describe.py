@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from gliomask.in_words import counted
 from gliomask.io.dicom.survey import Choice, Series, Survey
 from gliomask.sequences import Sequence
 
@@ -46,7 +47,7 @@ def to_text(found: Survey, choice: Choice) -> str:
     widths = {column: max(len(row[column]) for row in table) for column in COLUMNS[:-1]}
     lines = ["  ".join([*(row[column].ljust(width) for column, width in widths.items()), row[COLUMNS[-1]]]) for row in table]
     if found.other_files:
-        lines.append(f"{found.other_files} file{'' if found.other_files == 1 else 's'} that are not DICOM left out.")
+        lines.append(f"{counted(found.other_files, 'file that is', 'files that are')} not DICOM left out.")
     if found.links:
         verb = "leads" if found.links == 1 else "lead"
         lines.append(f"{found.links} link{'' if found.links == 1 else 's'} that {verb} outside the folder or nowhere not followed.")

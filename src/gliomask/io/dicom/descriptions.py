@@ -64,6 +64,8 @@ FILLER = frozenset(("iv", "any", "the"))
 REWRITTEN = (
     # Each way of writing is brought to the words above. Underscores and carets are blanks by now.
     (r"(?<![a-z0-9])w ?/? ?(?:/|&|\+|and) ?w ?/? ?o(?![a-z0-9])|(?<![a-z0-9])w ?/? ?o ?(?:/|&|\+|and) ?w(?![a-z0-9/])", " bothways "),
+    (r"(?<![a-z0-9])w w ?/?o(?![a-z0-9])|(?<![a-z0-9])wo w(?![a-z0-9/])", " bothways "),
+    (r"(?<![a-z])(?:with|mit|avec|con|met) ?(?:and|und|et|en|y|e|or|&|\+|/)? ?(?:without|ohne|sans|senza|sin|zonder)(?![a-z])", " bothways "),
     (r"(?<![a-z0-9])(?:w ?/ ?o|w\.o\.?|wo)(?![a-z0-9])", " without "),
     (r"(?<![a-z0-9])w/", " with "),
     (r"(?<![a-z0-9])s/ ?c(?![a-z0-9])", " without gd "),

@@ -113,7 +113,7 @@ def read_scan(series: Series) -> Scan:
         raise series.problem
     if series.geometry is None:
         raise CaseError(f"{series.name} has no grid. Give a series that is one volume.")
-    return Scan(_volume(series), series.geometry, series.name, series.tags.series_uid)
+    return Scan(_volume(series), series.geometry, series.name)
 
 
 def case_name(name: str, identifiers: frozenset[str]) -> str:

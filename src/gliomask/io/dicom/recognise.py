@@ -37,6 +37,7 @@ WORDS = {
     "balanced steady state": r"\bfiesta\w*|\bciss\b|tru.?fi\w*|\bbalanced\b|\bb(tfe|ffe)\b|ssfp",
     "proton density": r"^(?!.*t2).*(\bpd\w?\b|proton)",
     "a dual-echo series": r"^(?!.*t[12]).*(dual|double).?echo",
+    "another part of the body": r"\b\w*spine\b|\bspinal\b|cervical|thora\w*|lumbar|\b[hbl]ws\b|abdom\w*|pelvi\w*|\bknee\b|shoulder|breast|prostat\w*|\bliver\b",
     "a derived map": r"subtract\w*|\bsub\b|\bratio\b|t[12].?map|\bmaps?\b|mapping|molli|screen.?save|report|\bmpr.?range\b|overlay|result|fus(ed|ion)",
 }
 """Words of descriptions and protocols that stand for what is none of the four sequences."""

@@ -55,14 +55,12 @@ class Settings:
 
     Args:
         skip: names of `STEPS` to leave out: their work was done before.
-        reference: the sequence that the others are brought to; None for the one that `choose_reference` finds.
         brain_mask: a mask, (I, J, K), and its grid, which must be that of a scan or of the frame; None to find the brain.
         without: sequences that the patient does not have.
         threads: how many sequences are registered at a time; None for as many as there are processors.
     """
 
     skip: frozenset[str] = frozenset()
-    reference: Sequence | None = None
     brain_mask: tuple[Mask, Geometry] | None = None
     without: frozenset[Sequence] = frozenset()
     threads: int | None = None
@@ -159,7 +157,7 @@ def prepare_examination(examination: Examination, settings: Settings = DEFAULT_S
         # Reference, frame, mask, and each of the others.
         progress(min(len(steps), in_all), in_all)
 
-    reference = settings.reference or choose_reference(examination)
+    reference = choose_reference(examination)
     stripped = [sequence for sequence, scan in examination.scans.items() if not has_skull(scan.volume, scan.geometry)]
     grid = examination.scans[reference].geometry
     done(Step("reference", reference.value, f"the others are brought to it; {grid}", {"skull_off": [sequence.value for sequence in stripped]}))

@@ -15,26 +15,23 @@ import numpy as np
 from gliomask.arrays import LabelMap, Mask, Volume
 from gliomask.errors import CaseError, GeometryError, GliomaskError, InputError, UsageError, printable
 from gliomask.files.hashing import sha256_of
+from gliomask.files.regular import read_regular, reason
+from gliomask.files.tables import MAX_TABLE_BYTES
 from gliomask.geometry import Geometry
 from gliomask.io import nifti
 from gliomask.io.brats import CaseFiles, find_cases, read_case, read_label_map
 from gliomask.io.label_maps import find_label_maps
 from gliomask.labels import LabelConvention, convention
-from gliomask.report.case_report import case_report
+from gliomask.report.case_report import IN_BRATS_SPACE, case_report
 from gliomask.report.pdf import require_fpdf
 from gliomask.report.provenance import InputFile, Provenance, file_name, provenance
 from gliomask.report.rendered import Rendered
 from gliomask.report.timeline_pictures import Scans
 from gliomask.report.timeline_report import TimelineReport, TimePoint, timeline_report
-from gliomask.results.layout import FRAME, CaseLayout
+from gliomask.results.layout import FRAME, CaseLayout, report_formats
 from gliomask.results.record import RunRecord, read_record
 from gliomask.results.write import refuse_existing
-from gliomask.segmentation.deliver import IN_BRATS_SPACE
-from gliomask.segmentation.options import report_formats
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
-
-RAW = "raw_route"
-"""Field of a run record whose case was registered from raw scans."""
 
 TABLE_COLUMNS = ("timepoint", "label_map", "date", "labels")
 """Columns of a timeline's table; the last two may be missing."""
@@ -277,14 +274,16 @@ def read_timeline(table: Path) -> list[tuple[str, Path, date | None, str | None]
         UsageError: the file cannot be read or has other columns, a row is incomplete, or a date is none.
     """
     try:
-        lines = table.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{table}: cannot be read as a table ({error}). Give a tab-separated text file.") from error
-    reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    columns = reader.fieldnames or []
+        lines = read_regular(table, MAX_TABLE_BYTES).decode("utf-8-sig").splitlines()
+        reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        columns, rows = reader.fieldnames or [], list(reader)
+    except (OSError, ValueError, csv.Error) as error:
+        raise UsageError(f"{table}: cannot be read as a table ({reason(error)}). Give a tab-separated text file.") from error
     if not {"timepoint", "label_map"} <= set(columns) or set(columns) - set(TABLE_COLUMNS):
-        raise UsageError(f"{table}: its columns are {list(columns)}; needed are timepoint and label_map, allowed also date and labels, separated by tabs.")
-    return [_time_point_row(table, n, row) for n, row in enumerate(reader, start=2)]
+        raise UsageError(
+            f"{table}: its columns are {str(list(columns))[:200]}; needed are timepoint and label_map, allowed also date and labels, separated by tabs."
+        )
+    return [_time_point_row(table, n, row) for n, row in enumerate(rows, start=2)]
 
 
 def _time_point_row(table: Path, line: int, row: dict[str, str | None]) -> tuple[str, Path, date | None, str | None]:

@@ -13,8 +13,8 @@ from gliomask.errors import CaseError, FileFormatError, GeometryError, UsageErro
 from gliomask.io.brats import find_cases
 from gliomask.io.nifti import read_volume, write_volume
 from gliomask.report.document import Pictures
-from gliomask.reporting import Reporting, read_timeline, write_report, write_timeline
 from gliomask.results.layout import CaseLayout
+from gliomask.results.reports import Reporting, read_timeline, write_report, write_timeline
 from gliomask.segmentation import Delivery, Segmenter
 from gliomask.segmentation.cases import segment_to_files
 from gliomask.segmentation.source import FileSource
@@ -47,7 +47,11 @@ def test_a_result_becomes_three_files(result):
     figures = json.loads(written[2].read_text())
     assert figures["provenance"]["model"] == "by-hand"
     assert [file["role"] for file in figures["provenance"]["inputs"]] == ["flair", "t1", "t1ce", "t2", "label map"]
-    assert figures["sides"]["WT"] is None or figures["sides"]["WT"]["side"] == "left"
+    # So small a brain has no plane of symmetry; test_location.py tells sides.
+    assert figures["sides"] == dict.fromkeys(("WT", "TC", "ET"))
+    volumes = json.loads(CaseLayout(result).volumes_json.read_text())
+    assert figures["volumes"] == {kind: volumes[kind] for kind in ("labels", "regions")}
+    assert figures["volumes"]["regions"]["WT"]["voxels"] > 0
     assert not [path for path in result.parent.iterdir() if path.name.endswith(".part")]
 
 
