@@ -53,7 +53,8 @@ export class Pane {
     const view = new Niivue({
       backColor: [0, 0, 0, 1],
       crosshairColor: [1, 1, 1, 0.6],
-      crosshairWidth: 1,
+      // Of a voxel, so that the voxel under it can be seen.
+      crosshairWidth: 0.25,
       crosshairGap: 6,
       dragMode: DRAG_MODE.contrast,
       dragAndDropEnabled: false,

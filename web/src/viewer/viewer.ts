@@ -82,6 +82,7 @@ export class Viewer {
       const overlay = this.overlayOf(frame)
       if (overlay && frame.pane && !frame.figure.hidden) frame.pane.refresh(overlay)
     }
+    this.tellPlace()
   }
 
   /** Writes the panel beside the pictures anew, as after a correction. */
