@@ -422,7 +422,8 @@ def test_row(key, place, capsys):
     for quoted in row.quoted:
         assert quoted in (printed.err if code else printed.out + printed.err + " ".join(place.left()))
     if code:
-        assert printed.err.startswith("Error: ")
+        # Before it, a note may stand on what was about to be done.
+        assert [line.startswith("Error: ") for line in printed.err.splitlines()].count(True) == 1
         assert place.left() == before
     assert "\x1b" not in printed.out + printed.err
     assert not list(place.folder.rglob("*.part"))

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 import gliomask
 from gliomask.cli.main import run
 from gliomask.errors import ModelError
-from gliomask.in_words import dice_with_interval
+from gliomask.in_words import dice
 from gliomask.io.nifti import read_volume
+from gliomask.judgement import self_doubt
 from gliomask.labels import Region
 from gliomask.models.calibration import Quality, parse_quality
 from gliomask.quality import PLANES, SMOOTHING_VOXELS, Calibration, disagreement, entropy, expected_dice
@@ -214,6 +215,13 @@ def test_the_report_shows_what_is_to_be_expected_with_its_interval(fake_model, t
     assert run(["segment", str(folder), "-o", str(tmp_path / "out"), "--no-preview", "--report", "html,json"]) == 0
     estimate = json.loads((tmp_path / "out" / "tiny_run.json").read_text())["predicted_dice"]["TC"]
     page = (tmp_path / "out" / "tiny_report.html").read_text()
-    assert "Expected Dice, TC" in page
-    assert dice_with_interval(estimate["dice"], estimate["low"], estimate["high"]) in page
+    assert "Expected Dice (80 % interval)" in page
+    assert f"{dice(estimate['dice'])} ({dice(estimate['low'])} to {dice(estimate['high'])})" in page
     assert "The network doubts its own answer" in page
+
+
+@pytest.mark.parametrize(("expected", "flagged"), [(0.79, True), (0.81, False)])
+def test_without_a_calibration_the_networks_own_doubt_is_told(expected, flagged):
+    flags = self_doubt({Region.WT: expected, Region.TC: 0.1, Region.ET: 0.1})
+    assert [flag.name for flag in flags] == ["doubtful"] * flagged
+    assert all(f"a Dice of {expected:.2f} of its own whole tumour" in flag.message for flag in flags)

@@ -4,7 +4,9 @@ import base64
 import hashlib
 import io
 import re
+import shutil
 import struct
+import subprocess
 import sys
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -203,6 +205,21 @@ def test_the_viewer_holds_every_slice_of_the_shown_part_with_its_labels(report):
             assert (tile[expected == label][:, :3] == colour).all()
     for _, jpeg in viewer.sheets:
         assert Image.open(io.BytesIO(jpeg)).size == sheet.shape[1::-1], "labels lie on the scans"
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+def test_the_slices_are_shown_from_disk_under_the_pages_own_policy(report, page, tmp_path):
+    (tmp_path / "report.html").write_text(page, encoding="utf-8")
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    address = (tmp_path / "report.html").as_uri()
+    dom = subprocess.run([*command, address], capture_output=True, text=True, check=True, timeout=60).stdout
+    viewer = next(attributes for tag, attributes in parsed(page).tags if attributes.get("id") == "viewer")
+    shown = Collector()
+    shown.feed(dom)
+    now = next(attributes for tag, attributes in shown.tags if attributes.get("id") == "viewer")
+    assert ("hidden" in viewer, "hidden" in now) == (True, False), "the script has run"
+    assert [attributes["data-sheet"] for tag, attributes in shown.tags if attributes.get("aria-pressed") == "true"] == ["1"], "T1ce"
+    assert f"axial {report.views.centre[2] + 1}/{report.slices}, 100 %" in shown.text
 
 
 def test_large_volumes_are_thinned_out_and_keep_their_size_in_mm():

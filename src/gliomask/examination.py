@@ -1,4 +1,4 @@
-"""What the scanner gave: the sequences of one patient at one time point, each on its own grid. The raw route turns it into a `case.Case`."""
+"""What the scanner gave: the sequences of one patient at one time point, each on its own grid. Native-space preprocessing turns it into a `case.Case`."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from gliomask.arrays import LabelMap
 from gliomask.flag import Flag
+from gliomask.in_words import dice as dice_in_words
 from gliomask.in_words import dice_with_interval
 from gliomask.labels import Region
 from gliomask.quality import Estimate
@@ -15,6 +16,10 @@ from gliomask.quality import Estimate
 DOUBTFUL_DICE = {Region.WT: 0.75, Region.TC: 0.6, Region.ET: 0.6}
 """Expected Dice of each region below which a result is flagged. Of the 65 patients in use here a sixth lie below each in cross-validation
 (SparseMultiOCM, post-processing 3d)."""
+
+SELF_DOUBT_DICE = 0.8
+"""What a network expects of its own whole tumour, below which a result is flagged where no calibration says what that is worth. Of the 65
+cross-validated patients four were below (ResidualUNet), and had a Dice of .42 to .64 (docs/tables/residual-unet_cases.tsv)."""
 
 NOT_AS_CALIBRATED = frozenset({"skull_on", "sequences_swapped", "same_image", "no_image", "saturated", "orientation_wrong", "unlike_brain"})
 """Flags of scans with which no Dice is promised: calibrations come from scans that raise none of them. With `not_1mm`, `brain_small` and `brain_cut` the
@@ -45,6 +50,22 @@ def doubtful(estimates: Mapping[Region, Estimate]) -> tuple[Flag, ...]:
     )
     worst = min(low, key=lambda region: low[region].dice - DOUBTFUL_DICE[region])
     return (Flag("doubtful", message, low[worst].dice, DOUBTFUL_DICE[worst]),)
+
+
+def self_doubt(expected: Mapping[Region, float]) -> tuple[Flag, ...]:
+    """Returns the flag `doubtful` where a network expects little of its own whole tumour: for results that no calibration judges.
+
+    Args:
+        expected: see `quality.expected_dice`.
+    """
+    dice = expected[Region.WT]
+    if dice >= SELF_DOUBT_DICE:
+        return ()
+    message = (
+        f"The network doubts its own answer: it expects a Dice of {dice_in_words(dice)} of its own whole tumour. What that is worth for such a patient was not "
+        "measured. Look at the result with care, and at whether the scans are what they should be."
+    )
+    return (Flag("doubtful", message, dice, SELF_DOUBT_DICE),)
 
 
 LOST_PART_ML = 1.0

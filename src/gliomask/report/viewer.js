@@ -128,7 +128,8 @@
   root.querySelector("[data-zoom=in]").addEventListener("click", () => zoom(1.4));
   root.querySelector("[data-zoom=out]").addEventListener("click", () => zoom(1 / 1.4));
   root.querySelector("[data-zoom=reset]").addEventListener("click", reset);
-  Promise.all([...sheets, labels].map((image) => image.decode())).then(() => {
+  // All pictures stand in the page itself, so with its load event they are there.
+  addEventListener("load", () => {
     root.hidden = false;
     choose(Math.max(0, sheets.findIndex((sheet) => sheet.alt === facts.sheet)));
   });

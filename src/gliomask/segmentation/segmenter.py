@@ -18,7 +18,7 @@ from gliomask.case import Case
 from gliomask.engines.precision import choose_precision
 from gliomask.errors import CaseError, ModelError, UsageError
 from gliomask.flag import Flag
-from gliomask.judgement import RemovedPart, doubtful, expectation_holds, nothing_found, part_removed, unpromised
+from gliomask.judgement import RemovedPart, doubtful, expectation_holds, nothing_found, part_removed, self_doubt, unpromised
 from gliomask.labels import REGION_NAMES, Label, Region
 from gliomask.models.operations import work_per_pixel
 from gliomask.models.registry import load_model
@@ -234,7 +234,11 @@ class Segmenter:
         estimates = {} if calibration is None or not expectation_holds(flags) else calibration.estimates(expected)
         watch.lap("quality")
         undo = prepared.reorientation.undo
-        flags += nothing_found(label_map) + part_removed(removed_parts, self.chain) + (unpromised(flags) or doubtful(estimates))
+        flags += (
+            nothing_found(label_map)
+            + part_removed(removed_parts, self.chain)
+            + (unpromised(flags) or (doubtful(estimates) if estimates else self_doubt(expected)))
+        )
         apart = None if apart is None else undo(apart)
         models = tuple(member.model.spec.name for member in (self.first, second) if member is not None)
         result = Prediction(

@@ -7,6 +7,7 @@ import { REGION_LABELS, regionShare } from './postprocess'
 
 const SMOOTHING_VOXELS = 100
 const DOUBTFUL_DICE: Readonly<Record<Region, number>> = { WT: 0.75, TC: 0.6, ET: 0.6 }
+const SELF_DOUBT_DICE = 0.8
 const REGION_TITLES: Readonly<Record<Region, string>> = { WT: 'whole tumour', TC: 'tumour core', ET: 'enhancing tumour' }
 
 export interface Estimate {
@@ -57,7 +58,12 @@ export function unpromised(flags: readonly Flag[]): string[] {
 }
 
 /** Returns the flags of a result, given those of the scans. */
-export function judge(labels: Uint8Array, scans: readonly Flag[], found: Readonly<Record<Region, Estimate>> | null): Flag[] {
+export function judge(
+  labels: Uint8Array,
+  scans: readonly Flag[],
+  expected: Readonly<Record<Region, number>>,
+  found: Readonly<Record<Region, Estimate>> | null,
+): Flag[] {
   const flags: Flag[] = []
   if (!labels.some((value) => value !== 0)) {
     const message = 'No tumour was found. The networks were trained on patients who all have one: look at the scans.'
@@ -67,13 +73,14 @@ export function judge(labels: Uint8Array, scans: readonly Flag[], found: Readonl
   if (wrong.length) {
     const message = `The scans look wrong (${wrong.join(', ')}), so no Dice can be promised. Look at scans and result with care.`
     flags.push({ name: 'doubtful', message, value: 0, limit: 1 })
+    return flags
   }
-  if (!found) return flags
+  if (!found) return [...flags, ...selfDoubt(expected.WT)]
   const low = REGIONS.filter((region) => found[region].dice < DOUBTFUL_DICE[region])
   if (!low.length) return flags
   const words = low.map((region) => {
     const { dice, low: least, high } = found[region]
-    return `${REGION_TITLES[region]} ${dice.toFixed(2)} (${least.toFixed(2)} to ${high.toFixed(2)})`
+    return `${REGION_TITLES[region]} ${dice.toFixed(2)} (80 % interval ${least.toFixed(2)} to ${high.toFixed(2)})`
   })
   const message =
     `The network doubts its own answer. Dice to be expected: ${words.join(', ')}. ` +
@@ -82,6 +89,15 @@ export function judge(labels: Uint8Array, scans: readonly Flag[], found: Readonl
   const worst = low.reduce((one, other) => (distance(other) < distance(one) ? other : one))
   flags.push({ name: 'doubtful', message, value: found[worst].dice, limit: DOUBTFUL_DICE[worst] })
   return flags
+}
+
+/** Returns a flag where a network expects little of its own whole tumour: for results that no calibration judges. */
+function selfDoubt(dice: number): Flag[] {
+  if (dice >= SELF_DOUBT_DICE) return []
+  const message =
+    `The network doubts its own answer: it expects a Dice of ${dice.toFixed(2)} of its own whole tumour. What that is worth for such a patient ` +
+    'was not measured. Look at the result with care, and at whether the scans are what they should be.'
+  return [{ name: 'doubtful', message, value: dice, limit: SELF_DOUBT_DICE }]
 }
 
 function unit(value: number): number {

@@ -64,7 +64,7 @@ export async function segment(
   lap('postprocess')
   const expected = expectedDice(probabilities, labels)
   const found = known && model.quality && !unpromised(flags).length ? estimates(expected, model.quality) : null
-  const all = [...flags, ...judge(labels, flags, found)]
+  const all = [...flags, ...judge(labels, flags, expected, found)]
   lap('quality')
   return {
     labels: undoTurn(turn, labels),

@@ -1,4 +1,4 @@
-"""The raw route: an examination as the scanner gave it, into a `Case` in BraTS space; and label maps back to the scanner's grids.
+"""Native-space preprocessing: an examination as the scanner gave it, into a `Case` in BraTS space; and label maps back to the scanner's grids.
 
 Steps: choose the reference; bring the others to it (rigid); bring it to the frame (rigid, by way of the average brain); find the brain; lay every sequence into
 the frame in one interpolation. Each step can be left out, and each says what it measured.
