@@ -278,6 +278,16 @@ def test_finished_cases_are_kept_changed_ones_redone_and_failed_ones_retried_on_
     assert results_of(tmp_path / "out")["a/a_seg.nii.gz"] == before["a/a_seg.nii.gz"]
     other = again(asked={**ASKED, "labels": "brats2023"})
     assert all(result.row.message == "done again: earlier with other --labels" for result in other.values())
+    # A label map that somebody corrected stays, whatever else has changed.
+    label_map = tmp_path / "out" / "a" / "a_seg.nii.gz"
+    label_map.write_bytes((tmp_path / "out" / "b" / "b_seg.nii.gz").read_bytes())
+    mine = results_of(tmp_path / "out")
+    refused = again(asked={**ASKED, "postprocess": "none"})
+    assert (refused["a"].row.status, refused["a"].row.reason) == ("failed", "UsageError")
+    assert "a_seg.nii.gz: was changed after gliomask wrote it" in refused["a"].row.message
+    assert {name: content for name, content in results_of(tmp_path / "out").items() if name.startswith("a/")} == {
+        name: content for name, content in mine.items() if name.startswith("a/")
+    }
 
 
 def test_a_cohort_of_another_source_or_a_changed_index_is_refused(tmp_path):
