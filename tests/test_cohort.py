@@ -224,7 +224,7 @@ def test_a_cohort_is_done_in_isolation_and_every_case_accounted_for(stub, tmp_pa
     shutil.copy(cases / "a" / "a_t1.nii.gz", cases / "f" / "f_t1.nii.gz")
     cohort = begin(cases, CohortPlace(tmp_path / "out"), ASKED)
     seen = []
-    summary = run_cohort(cohort, LocalRunner(2, 1, Limits(5.0, 600)), lambda result, state: seen.append((result.row.case, state)))
+    summary = run_cohort(cohort, LocalRunner(2, 1, Limits(8.0, 600)), lambda result, state: seen.append((result.row.case, state)))
     assert summary.done == 2
     rows = table_of(tmp_path / "out")
     assert {case: row["reason"] for case, row in rows.items()} == {
