@@ -4,6 +4,7 @@ import io
 import json
 import threading
 import zipfile
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -80,6 +81,33 @@ def test_a_case_is_done_then_kept_then_done_again_where_a_file_is_gone(segmenter
     kept = segment_or_keep(segmenter, open_source(folder), out, PLAIN, resume=True)
     assert isinstance(kept, Kept)
     assert kept.record.outputs["tiny_seg.nii.gz"] == done.record.outputs["tiny_seg.nii.gz"]
+
+
+def corrected(path):
+    """Changes one voxel, as a person does in an editor, and returns the file's new bytes."""
+    image = nib.load(path)
+    values = np.asarray(image.dataobj).copy()
+    values[0, 0, 0] = 1
+    nib.save(nib.Nifti1Image(values, image.affine, image.header), path)
+    return path.read_bytes()
+
+
+def test_a_corrected_label_map_is_replaced_only_where_that_is_asked_for(segmenter, folder, tmp_path):
+    out = tmp_path / "out"
+    segment_to_files(segmenter, open_source(folder), out, PLAIN)
+    label_map = out / "tiny_seg.nii.gz"
+    first, mine = label_map.read_bytes(), corrected(label_map)
+    (out / "tiny_volumes.tsv").unlink()
+    before = files_in(out)
+    with pytest.raises(UsageError, match="tiny_seg.nii.gz: was changed after gliomask wrote it.*--overwrite"):
+        segment_or_keep(segmenter, open_source(folder), out, PLAIN, resume=True)
+    assert files_in(out) == before
+    label_map.write_bytes(mine[: len(mine) // 2])
+    assert isinstance(segment_or_keep(segmenter, open_source(folder), out, PLAIN, resume=True), Done), "a torn file is no correction"
+    assert label_map.read_bytes() == first
+    corrected(label_map)
+    assert isinstance(segment_or_keep(segmenter, open_source(folder), out, replace(PLAIN, overwrite=True)), Done)
+    assert label_map.read_bytes() == first
 
 
 def test_other_options_other_scans_and_results_that_exist_are_refused_and_touch_nothing(segmenter, folder, tmp_path):
