@@ -24,7 +24,7 @@ def misbehave(case: str) -> None:
     if "eat" in case:
         held = []
         while True:
-            held.append(np.ones(4 << 20))
+            held.append(np.ones(8 << 20))
             time.sleep(0.01)
     if "crash" in case:
         os.kill(os.getpid(), 11)

@@ -1,5 +1,6 @@
 """The BIDS App from a dataset to a derivative dataset: names, sidecars, tables, pages, failures, and what the BIDS validator says of all that."""
 
+import gzip
 import json
 import re
 import subprocess
@@ -261,6 +262,11 @@ def test_what_is_done_is_kept_replaced_or_refused(small, capsys):
     assert app(*arguments, "--resume", "--probseg") == 2
     assert "was finished earlier with other probseg" in capsys.readouterr().err
     assert not list(small.output.glob("logs/*_failed.json")), "what is done is not marked as failed"
+    whole = label_map.read_bytes()
+    label_map.write_bytes(gzip.compress(gzip.decompress(whole), mtime=1))
+    assert app(*arguments, "--resume") == 2
+    assert "sub-01_dseg.nii.gz: was changed after gliomask wrote it" in capsys.readouterr().err
+    assert label_map.read_bytes() != whole
     assert app(*arguments, "--overwrite", "--probseg") == 0
     assert label_map.stat().st_mtime_ns > before
     assert app(*arguments, "--overwrite") == 0

@@ -13,6 +13,7 @@ import pytest
 from conftest import make_tiny_case, tiny_labels, write_brats_case
 from stub_cohort import HERE, PLAIN
 
+from gliomask.cli.main import run
 from gliomask.cohort import supervisor
 from gliomask.cohort.allowance import default_workers, memory_mb
 from gliomask.cohort.index import Entry, find_entries, read_index, write_index
@@ -224,7 +225,7 @@ def test_a_cohort_is_done_in_isolation_and_every_case_accounted_for(stub, tmp_pa
     shutil.copy(cases / "a" / "a_t1.nii.gz", cases / "f" / "f_t1.nii.gz")
     cohort = begin(cases, CohortPlace(tmp_path / "out"), ASKED)
     seen = []
-    summary = run_cohort(cohort, LocalRunner(2, 1, Limits(5.0, 600)), lambda result, state: seen.append((result.row.case, state)))
+    summary = run_cohort(cohort, LocalRunner(2, 1, Limits(8.0, 600)), lambda result, state: seen.append((result.row.case, state)))
     assert summary.done == 2
     rows = table_of(tmp_path / "out")
     assert {case: row["reason"] for case, row in rows.items()} == {
@@ -278,6 +279,16 @@ def test_finished_cases_are_kept_changed_ones_redone_and_failed_ones_retried_on_
     assert results_of(tmp_path / "out")["a/a_seg.nii.gz"] == before["a/a_seg.nii.gz"]
     other = again(asked={**ASKED, "labels": "brats2023"})
     assert all(result.row.message == "done again: earlier with other --labels" for result in other.values())
+    # A label map that somebody corrected stays, whatever else has changed.
+    label_map = tmp_path / "out" / "a" / "a_seg.nii.gz"
+    label_map.write_bytes((tmp_path / "out" / "b" / "b_seg.nii.gz").read_bytes())
+    mine = results_of(tmp_path / "out")
+    refused = again(asked={**ASKED, "postprocess": "none"})
+    assert (refused["a"].row.status, refused["a"].row.reason) == ("failed", "UsageError")
+    assert "a_seg.nii.gz: was changed after gliomask wrote it" in refused["a"].row.message
+    assert {name: content for name, content in results_of(tmp_path / "out").items() if name.startswith("a/")} == {
+        name: content for name, content in mine.items() if name.startswith("a/")
+    }
 
 
 def test_a_cohort_of_another_source_or_a_changed_index_is_refused(tmp_path):
@@ -348,7 +359,6 @@ def test_a_case_that_the_index_refused_waits_again_once_a_new_index_takes_it(tmp
 
 
 def test_the_command_shows_progress_as_json_and_its_status_and_refuses_a_second_run(stub, tmp_path, capsys):
-    from gliomask.cli.main import run
 
     cases = write_cases(tmp_path / "in", "a", "b")
     out = tmp_path / "out"
@@ -414,3 +424,13 @@ def test_a_folder_of_dicom_examinations_is_a_cohort(fake_model, tmp_path):
         with pytest.raises(CaseError, match="t1"):
             job.do(entries[1])
     assert not (tmp_path / "out" / "P2" / "P2_run.json").exists()
+
+
+@pytest.mark.parametrize("source", ["none", "empty", "note.txt"])
+def test_a_refused_cohort_leaves_no_folder_behind(tmp_path, source):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "note.txt").write_text("no scan")
+    before = sorted(tmp_path.rglob("*"))
+    assert run(["cohort", str(tmp_path / source), "-o", str(tmp_path / "out")]) in (2, 3)
+    assert run(["cohort", str(tmp_path / "empty"), "-o", str(tmp_path / "empty")]) == 3
+    assert sorted(tmp_path.rglob("*")) == before

@@ -80,3 +80,11 @@ def test_every_command_has_the_options_once(words, capsys):
 def test_options_are_not_given_twice():
     command = with_log_options(with_log_options(click.Command("x")))
     assert [param.name for param in command.params] == ["verbose", "log_file"]
+
+
+def test_a_pipe_is_no_log_file(tmp_path, capsys):
+    import os
+
+    os.mkfifo(tmp_path / "pipe")
+    assert run(["models", "list", "--log-file", str(tmp_path / "pipe")]) == 2
+    assert "is a pipe" in capsys.readouterr().err

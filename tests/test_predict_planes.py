@@ -219,7 +219,7 @@ class TestWhereTheNetworkIsAsked:
 
     @pytest.fixture
     def found(self, tiny_case, fake_model, monkeypatch):
-        fake_model.spec.planes = ALL
+        fake_model.change(planes=ALL)
 
         def found(unsure_dice: float, **options):
             monkeypatch.setattr("gliomask.predict.planes.UNSURE_DICE", unsure_dice)

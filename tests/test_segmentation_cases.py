@@ -1,4 +1,4 @@
-"""One case of many, from its source to its files: done, kept or failed, refused before a scan is read, never two at once."""
+"""One case, from its source to its files: done, kept or refused, before a scan is read, never two at once."""
 
 import io
 import json
@@ -16,11 +16,10 @@ import gliomask
 from gliomask.cli.main import run
 from gliomask.errors import GliomaskError, QualityError, UsageError
 from gliomask.files.lock import locked
-from gliomask.flag import Flag
 from gliomask.labels import Region
 from gliomask.results.layout import CaseLayout
 from gliomask.segmentation import Delivery, Options, Segmenter
-from gliomask.segmentation.cases import Done, Failed, Kept, segment_case, segment_to_files
+from gliomask.segmentation.cases import Done, Kept, segment_or_keep, segment_to_files
 from gliomask.segmentation.source import DicomSource, open_source
 from gliomask.sequences import PAPER_ORDER, Sequence
 
@@ -71,43 +70,58 @@ def no_reading(monkeypatch):
 
 def test_a_case_is_done_then_kept_then_done_again_where_a_file_is_gone(segmenter, folder, tmp_path, no_reading):
     out = tmp_path / "out"
-    done = segment_case(segmenter, open_source(folder), out, PLAIN)
+    done = segment_or_keep(segmenter, open_source(folder), out, PLAIN)
     assert isinstance(done, Done)
     assert done.files[-1] == out / "tiny_run.json"
     assert all(path.is_file() for path in done.files)
     assert {path.name for path in done.files} == set(files_in(out))
     (out / "tiny_volumes.tsv").unlink()
-    assert isinstance(segment_case(segmenter, open_source(folder), out, PLAIN, resume=True), Done)
+    assert isinstance(segment_or_keep(segmenter, open_source(folder), out, PLAIN, resume=True), Done)
     no_reading()
-    kept = segment_case(segmenter, open_source(folder), out, PLAIN, resume=True)
+    kept = segment_or_keep(segmenter, open_source(folder), out, PLAIN, resume=True)
     assert isinstance(kept, Kept)
     assert kept.record.outputs["tiny_seg.nii.gz"] == done.record.outputs["tiny_seg.nii.gz"]
 
 
-def test_other_options_other_scans_and_results_that_exist_fail_and_touch_nothing(segmenter, folder, tmp_path):
+def corrected(path):
+    """Changes one voxel, as a person does in an editor, and returns the file's new bytes."""
+    image = nib.load(path)
+    values = np.asarray(image.dataobj).copy()
+    values[0, 0, 0] = 1
+    nib.save(nib.Nifti1Image(values, image.affine, image.header), path)
+    return path.read_bytes()
+
+
+def test_a_corrected_label_map_is_replaced_only_where_that_is_asked_for(segmenter, folder, tmp_path):
     out = tmp_path / "out"
-    segment_case(segmenter, open_source(folder), out, PLAIN)
+    segment_to_files(segmenter, open_source(folder), out, PLAIN)
+    label_map = out / "tiny_seg.nii.gz"
+    first, mine = label_map.read_bytes(), corrected(label_map)
+    (out / "tiny_volumes.tsv").unlink()
     before = files_in(out)
-    exists = segment_case(segmenter, open_source(folder), out, PLAIN)
-    assert isinstance(exists, Failed)
-    assert "Give --overwrite" in exists.message
-    other = segment_case(segmenter, open_source(folder), out, Delivery(preview=False, probabilities=True), resume=True)
-    assert "with other --probabilities" in other.message
-    nib.save(nib.Nifti1Image(make_tiny_case(seed=3).volumes[Sequence.T2], make_tiny_case().geometry.affine), folder / "tiny_t2.nii.gz")
-    changed = segment_case(segmenter, open_source(folder), out, PLAIN, resume=True)
-    assert "with other scans" in changed.message
+    with pytest.raises(UsageError, match="tiny_seg.nii.gz: was changed after gliomask wrote it.*--overwrite"):
+        segment_or_keep(segmenter, open_source(folder), out, PLAIN, resume=True)
     assert files_in(out) == before
+    label_map.write_bytes(mine[: len(mine) // 2])
+    assert isinstance(segment_or_keep(segmenter, open_source(folder), out, PLAIN, resume=True), Done), "a torn file is no correction"
+    assert label_map.read_bytes() == first
+    corrected(label_map)
+    assert isinstance(segment_or_keep(segmenter, open_source(folder), out, replace(PLAIN, overwrite=True)), Done)
+    assert label_map.read_bytes() == first
 
 
-def test_no_error_leaves_a_case_of_many(segmenter, folder, tmp_path, monkeypatch):
-    def fail(*arguments, **more):
-        raise ZeroDivisionError("of some library")
-
-    monkeypatch.setattr("gliomask.segmentation.cases.segment_source", fail)
-    failed = segment_case(segmenter, open_source(folder), tmp_path / "out", PLAIN)
-    assert isinstance(failed, Failed)
-    assert (failed.case_id, failed.message) == ("tiny", "ZeroDivisionError: of some library")
-    assert not (tmp_path / "out").exists()
+def test_other_options_other_scans_and_results_that_exist_are_refused_and_touch_nothing(segmenter, folder, tmp_path):
+    out = tmp_path / "out"
+    segment_or_keep(segmenter, open_source(folder), out, PLAIN)
+    before = files_in(out)
+    with pytest.raises(UsageError, match="Give --overwrite"):
+        segment_or_keep(segmenter, open_source(folder), out, PLAIN)
+    with pytest.raises(UsageError, match="with other --probabilities"):
+        segment_or_keep(segmenter, open_source(folder), out, Delivery(preview=False, probabilities=True), resume=True)
+    nib.save(nib.Nifti1Image(make_tiny_case(seed=3).volumes[Sequence.T2], make_tiny_case().geometry.affine), folder / "tiny_t2.nii.gz")
+    with pytest.raises(UsageError, match="with other scans"):
+        segment_or_keep(segmenter, open_source(folder), out, PLAIN, resume=True)
+    assert files_in(out) == before
 
 
 @pytest.mark.parametrize("kind", ["folder", "examination"])
@@ -138,7 +152,14 @@ def test_nothing_but_results_stays_behind(segmenter, folder, tmp_path):
 
 def test_two_at_once_end_with_one_whole_result(segmenter, folder, tmp_path):
     out, results = tmp_path / "out", []
-    threads = [threading.Thread(target=lambda: results.append(segment_case(segmenter, open_source(folder), out, PLAIN))) for _ in range(4)]
+
+    def work():
+        try:
+            results.append(segment_or_keep(segmenter, open_source(folder), out, PLAIN))
+        except UsageError as error:
+            results.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -146,8 +167,8 @@ def test_two_at_once_end_with_one_whole_result(segmenter, folder, tmp_path):
     done = [result for result in results if isinstance(result, Done)]
     assert len(done) == 1
     assert len(results) == 4
-    assert all(isinstance(result.error, UsageError) for result in results if isinstance(result, Failed))
-    assert isinstance(segment_case(segmenter, open_source(folder), out, PLAIN, resume=True), Kept)
+    assert sum(isinstance(result, UsageError) for result in results) == 3
+    assert isinstance(segment_or_keep(segmenter, open_source(folder), out, PLAIN, resume=True), Kept)
 
 
 def test_threads_that_share_a_segmenter_get_their_own_answers(segmenter):
@@ -198,12 +219,11 @@ def test_another_patient_of_the_same_name_is_not_replaced_by_resuming(segmenter,
     out = tmp_path / "out"
     segment_to_files(segmenter, open_source(examination.read_bytes()), out, PLAIN)
     before = files_in(out)
-    assert isinstance(segment_case(segmenter, open_source(examination.read_bytes()), out, PLAIN, resume=True), Kept)
+    assert isinstance(segment_or_keep(segmenter, open_source(examination.read_bytes()), out, PLAIN, resume=True), Kept)
     paths = sorted((tmp_path / "dicom").rglob("*.dcm"))
     for items, why in ((paths, "with other scans"), ([io.BytesIO(path.read_bytes()) for path in paths], "scans in memory cannot be compared")):
-        failed = segment_case(segmenter, DicomSource(items), out, PLAIN, resume=True)
-        assert isinstance(failed, Failed)
-        assert why in failed.message
+        with pytest.raises(UsageError, match=why):
+            segment_or_keep(segmenter, DicomSource(items), out, PLAIN, resume=True)
     assert files_in(out) == before
 
 
@@ -243,37 +263,3 @@ def test_a_result_shows_itself_in_a_line_and_a_picture(fake_model, folder):
     np.testing.assert_array_equal(result.label_map_in("t2"), result.label_map)
     with pytest.raises(GliomaskError, match="pet"):
         result.label_map_in("pet")
-
-
-@pytest.mark.parametrize(("overwrite", "resume"), [(False, False), (True, False), (False, True)])
-def test_a_label_map_that_no_run_wrote_is_never_replaced(segmenter, folder, tmp_path, no_reading, overwrite, resume):
-    references = tmp_path / "references"
-    references.mkdir()
-    (references / "tiny_seg.nii.gz").write_bytes(b"the expert's")
-    delivery = Delivery(preview=False, overwrite=overwrite)
-    failed = segment_case(segmenter, open_source(folder), references, delivery, resume=resume)
-    assert isinstance(failed, Failed)
-    assert isinstance(failed.error, UsageError)
-    assert "no run record beside it lists it, so it may be a reference" in str(failed.error)
-    assert files_in(references) == {"tiny_seg.nii.gz": b"the expert's"}
-
-
-def test_results_are_replaced_where_their_record_lists_them_or_is_damaged(segmenter, folder, tmp_path):
-    again = Delivery(preview=False, overwrite=True)
-    segment_to_files(segmenter, open_source(folder), tmp_path / "out", PLAIN)
-    segment_to_files(segmenter, open_source(folder), tmp_path / "out", again)
-    record = tmp_path / "out" / "tiny_run.json"
-    record.write_bytes(record.read_bytes()[:50])
-    segment_to_files(segmenter, open_source(folder), tmp_path / "out", again)
-    record.unlink()
-    with pytest.raises(UsageError, match="no run record beside it lists it"):
-        segment_to_files(segmenter, open_source(folder), tmp_path / "out", again)
-
-
-def test_strict_tells_the_gravest_flag_and_names_the_others(fake_model, folder, tmp_path):
-    outcome = gliomask.segment(folder, raw="never")
-    assert [flag.name for flag in outcome.flags] == ["brain_small"]
-    doubtful = replace(outcome, prediction=replace(outcome.prediction, flags=(*outcome.prediction.flags, Flag("doubtful", "The network doubts.", 0.5, 0.75))))
-    with pytest.raises(QualityError, match=r"Case tiny: The network doubts. \(Also flagged: brain_small.\) Nothing was written"):
-        doubtful.save(tmp_path / "strict", strict=True)
-    assert not (tmp_path / "strict").exists()

@@ -19,7 +19,7 @@ from gliomask.io.nifti import write_bytes
 from gliomask.report.run_record import compose_record, input_hashes
 from gliomask.results.layout import REPORT_FORMATS
 from gliomask.results.record import RECORD_VERSION
-from gliomask.results.resume import NO_RESULT_DEPENDS_ON, damaged
+from gliomask.results.resume import NO_RESULT_DEPENDS_ON, damaged, refuse_corrected
 from gliomask.results.row import KEPT, CaseRow
 from gliomask.results.write import Place
 from gliomask.segmentation import Delivery, Segmenter
@@ -123,6 +123,8 @@ def kept_row(record: SessionRecord, request: Mapping[str, Any], session: Session
     """
     changed = [name for name, value in request.items() if record.request.get(name) != value]
     gone = damaged(record.outputs or {}, output)
+    if gone and not changed:
+        refuse_corrected(record.outputs or {}, output)
     if changed or gone:
         why = f"with other {', '.join(changed)}" if changed else f"but {gone[0]} is gone or changed"
         raise UsageError(

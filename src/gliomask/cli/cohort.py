@@ -127,14 +127,12 @@ def run_command(
     from gliomask.cohort.place import CohortPlace
     from gliomask.cohort.runner import begin, run_cohort
     from gliomask.cohort.supervisor import Limits
-    from gliomask.files.lock import locked
     from gliomask.sequences import parse_sequence
 
     cluster = {name: options.pop(name) for name in SLURM_OPTIONS}
     limits = Limits(case_minutes * 60, case_memory)
     place = CohortPlace(output)
-    place.begin()
-    with locked(place.hidden, "gliomask cohort"):
+    with place.held():
         cohort = begin(source, place, asked_of(options), map(parse_sequence, without), refresh=refresh)
         display = Display(progress, cohort)
         if cluster["slurm"]:

@@ -65,6 +65,9 @@ class Logs:
         Raises:
             UsageError: it cannot be written.
         """
+        if path.is_fifo():
+            # Opening it would wait for a reader.
+            raise UsageError(f"--log-file {path}: is a pipe. Give another file.")
         try:
             handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
         except OSError as error:

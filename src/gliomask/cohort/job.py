@@ -18,7 +18,7 @@ from gliomask.labels import convention
 from gliomask.models.registry import load_model
 from gliomask.results.layout import CaseLayout, report_formats
 from gliomask.results.record import RECORD_VERSION, RunRecord, read_record
-from gliomask.results.resume import is_whole, same_inputs
+from gliomask.results.resume import is_whole, refuse_corrected, same_inputs
 from gliomask.results.write import recover
 from gliomask.segmentation.cases import segment_or_keep, wanted
 from gliomask.segmentation.deliver import refuse_formats
@@ -129,7 +129,11 @@ class Job:
         return row_of_record(record, results.label_map.relative_to(self.output).as_posix(), self._sha256)
 
     def _earlier(self, entry: Entry, source: Source, results: CaseLayout) -> tuple[RunRecord | None, str]:
-        """The record of results that may be kept; None and, where there were results, why they are made anew."""
+        """The record of results that may be kept; None and, where there were results, why they are made anew.
+
+        Raises:
+            UsageError: a label map was corrected by hand since; a cohort never replaces that.
+        """
         place = results.place(entry.case)
         recover(place)
         try:
@@ -138,6 +142,7 @@ class Job:
             return None, "done again: its run record was damaged"
         if record is None:
             return None, ""
+        refuse_corrected(record.outputs or {}, place.folder, "Move it away and give the same command.")
         other = (
             ["version"] if record.record_version < RECORD_VERSION else wanted(self._segmenter, self._delivery, source.without, source.asked).differences(record)
         )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from gliomask.errors import UsageError
 from gliomask.files.atomic import make_folder, refuse_unwritable
+from gliomask.files.lock import locked
 
 TABLE, INDEX, SETTINGS, HIDDEN = "cohort.tsv", "cohort.index.tsv", "cohort.json", ".cohort"
 
@@ -73,3 +76,31 @@ class CohortPlace:
         if others:
             raise UsageError(f"{self.folder}: is not empty and no cohort of gliomask (it holds {sorted(others)[0]!r} and no {SETTINGS}). Give a new folder.")
         make_folder(self.rows)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Makes the folders and holds the cohort's lock; where no cohort was begun in the end, what was made is taken away again.
+
+        Raises:
+            UsageError: see `begin`, or another process works on the cohort.
+            LimitError: the disk is full.
+        """
+        new = not self.folder.exists()
+        self.begin()
+        try:
+            with locked(self.hidden, "gliomask cohort", transient=True):
+                try:
+                    yield
+                finally:
+                    if not self.exists:
+                        _remove_empty(self.rows)
+        finally:
+            if not self.exists:
+                # Only empty folders go: another process that has begun here keeps its own.
+                _remove_empty(self.hidden, *([self.folder] if new else []))
+
+
+def _remove_empty(*folders: Path) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()

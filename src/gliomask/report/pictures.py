@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from gliomask.arrays import Volume
+from gliomask.colours import REDDISH_PURPLE
 from gliomask.labels import Label
 from gliomask.metrics.diameters import LesionDiameters, Segment
 from gliomask.report.marks import BLACK, HALO, QUIET, TEXT, draw_letters, draw_scale_bar, font
@@ -21,7 +22,7 @@ PANEL_WIDTH, PANEL_HEIGHT, SIDE_AIR = 520, 560, 10
 LETTERS, SMALL = 30, 24
 
 LINE = (255, 255, 255)
-HEAT = (255, 92, 200)
+HEAT = REDDISH_PURPLE
 """Of uncertainty: no label has a colour like it."""
 
 

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gliomask.errors import FileFormatError, UsageError
+from gliomask.errors import FileFormatError, InputError, UsageError
 from gliomask.files.hashing import sha256_of
+from gliomask.io import nifti
 from gliomask.results.record import RECORD_VERSION, RunRecord, read_record
 from gliomask.results.write import Place, recover
 
 NO_RESULT_DEPENDS_ON = frozenset({"model", "second_opinion", "threads", "strict"})
 """Options that change no result by themselves: by which name a model was called (its hash counts), threads, and what is refused."""
+
+MADE_BY_HAND = ("_seg.nii.gz", "_dseg.nii.gz", "_mask.nii.gz")
+"""How the names of those results end that people correct in an editor."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,33 @@ def damaged(outputs: Mapping[str, str], folder: Path) -> list[str]:
         folder: the output folder.
     """
     return [name for name, digest in outputs.items() if not (folder / name).is_file() or sha256_of(folder / name) != digest]
+
+
+def refuse_corrected(outputs: Mapping[str, str], folder: Path, remedy: str = "Move it away, or give --overwrite in place of --resume.") -> None:
+    """Refuses to replace a label map or mask that somebody corrected by hand.
+
+    A file that is gone, or that cannot be read to its end (cut short, damaged on disk), is no correction: it may be made anew.
+
+    Args:
+        outputs: SHA-256 by path from the folder, as the record lists them.
+        folder: the output folder.
+        remedy: what the user can do.
+
+    Raises:
+        UsageError: a label map or mask can be read, and is not the one that the record lists.
+    """
+    images = {name: digest for name, digest in outputs.items() if name.endswith(MADE_BY_HAND)}
+    changed = [name for name in damaged(images, folder) if _readable(folder / name)]
+    if changed:
+        raise UsageError(f"{folder / changed[0]}: was changed after gliomask wrote it, and may be a correction, so it is not replaced. {remedy}")
+
+
+def _readable(path: Path) -> bool:
+    try:
+        nifti.read_volume(path)
+    except InputError:
+        return False
+    return True
 
 
 def same_inputs(record: RunRecord, hashes: Mapping[str, str]) -> bool:

@@ -14,7 +14,7 @@ from gliomask.progress import Progress
 from gliomask.report.run_record import input_hashes
 from gliomask.results.layout import CaseLayout
 from gliomask.results.record import RunRecord
-from gliomask.results.resume import Wanted, earlier_record, is_whole, refuse_other_inputs
+from gliomask.results.resume import Wanted, earlier_record, is_whole, refuse_corrected, refuse_other_inputs
 from gliomask.results.write import held, recover, refuse_existing, refuse_inputs, refuse_unknown
 from gliomask.segmentation.deliver import asked_options, deliver, refuse_formats
 from gliomask.segmentation.options import Delivery
@@ -149,11 +149,14 @@ def kept_record(segmenter: Segmenter, source: Source, layout: CaseLayout, delive
     """Returns the record of a case that an earlier run has finished; None where it has not, or where its files are not whole any more.
 
     Raises:
-        UsageError: it was finished with other scans, other models or other options, see `results.resume`.
+        UsageError: it was finished with other scans, other models or other options, or a label map was corrected since, see `results.resume`.
     """
     place = layout.place(name)
     record = earlier_record(place, wanted(segmenter, delivery, source.without, source.asked))
-    if record is None or not is_whole(record, place.folder):
+    if record is None:
+        return None
+    if not is_whole(record, place.folder):
+        refuse_corrected(record.outputs or {}, place.folder)
         return None
     mask, hashes = segmenter.options.brain_mask, source.hashes()
     if not hashes:

@@ -12,9 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gliomask.colours import PALETTE
+from gliomask.colours import BLUE, PALETTE, VERMILION, in_hex
 from gliomask.io.nifti import write_bytes
 from gliomask.labels import Region
+
+TRAINING, VALIDATION = in_hex(BLUE), in_hex(VERMILION)
 
 Row = Mapping[str, float]
 
@@ -51,12 +53,12 @@ def draw_learning_curve(history: Ordered[Row], picture: Path) -> None:
 
 def _draw_loss(axes: Axes, history: Ordered[Row]) -> None:
     axes.set_title("loss", fontsize=10)
-    _line(axes, history, "loss", color="#0b5c8a", label="training (patches as augmented)")
-    rows = _line(axes, history, "validation_loss", color="#b85c00", label="validation (weights as kept)")
+    _line(axes, history, "loss", color=TRAINING, label="training (patches as augmented)")
+    rows = _line(axes, history, "validation_loss", color=VALIDATION, label="validation (weights as kept)")
     if rows:
         best = min(rows, key=lambda row: row["validation_loss"])
         place = ([best["epoch"]], [best["validation_loss"]])
-        axes.plot(*place, marker="*", markersize=13, color="#b85c00", linestyle="none", label=f"best: epoch {best['epoch']:g}")
+        axes.plot(*place, marker="*", markersize=13, color=VALIDATION, linestyle="none", label=f"best: epoch {best['epoch']:g}")
     if history:
         axes.legend(fontsize=8, frameon=False)
 
