@@ -64,6 +64,16 @@ def test_segmenting_with_a_report_writes_the_same_one(fake_model, tiny_brats_fol
     assert later.read_bytes() == at_once
 
 
+def test_scans_that_were_given_by_a_relative_path_are_found_from_any_folder(fake_model, tiny_brats_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tiny_brats_folder)
+    assert run(["segment", "tiny", "-o", str(tmp_path / "out"), "--no-preview"]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert run(["report", str(tmp_path / "out"), "--format", "html"]) == 0
+    record = json.loads((tmp_path / "out" / "tiny_run.json").read_text())
+    assert set(record["sequences"].values()) == set(record["inputs"]), "report compares the hashes of the scans by these names"
+    assert all(path.startswith(str(tiny_brats_folder)) for path in record["inputs"])
+
+
 def test_a_report_that_exists_is_kept(result):
     mine = result.with_name("tiny_report.html")
     mine.write_text("mine")

@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 from gliomask.errors import GliomaskError, LimitError, UsageError
 from gliomask.files.owner import Owner, this_process
+from gliomask.files.regular import NotRegularError, refuse_other_kinds
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a disk, a quota or a file that is full."""
@@ -59,6 +60,7 @@ def replacing(path: Path, *, exclusive: bool = False) -> Iterator[BinaryIO]:
         UsageError: the file cannot be written, or exists and `exclusive` is true.
         LimitError: the disk is full.
     """
+    refuse_other_kinds_of_target(path)
     temporary = None
     try:
         sweep(path.parent)
@@ -133,6 +135,21 @@ def refuse_existing(paths: Iterable[Path], *, overwrite: bool, remedy: str = REP
     existing = None if overwrite else next((path for path in paths if os.path.lexists(path)), None)
     if existing is not None:
         raise _exists(existing, remedy)
+
+
+def refuse_other_kinds_of_target(path: Path) -> None:
+    """Refuses to put a file in the place of a folder, a pipe or a device, links followed: `-o /dev/null` by root would remove the device.
+
+    Raises:
+        UsageError: such a thing stands there.
+    """
+    try:
+        refuse_other_kinds(path.stat())
+    except NotRegularError as error:
+        raise UsageError(f"{path}: no file can be written there ({error.strerror}). Give another name.") from error
+    except OSError:
+        # Nothing is there, or writing will say what is wrong.
+        return
 
 
 def flush_folder(folder: Path) -> None:

@@ -21,7 +21,7 @@ from secrets import token_hex
 
 from gliomask.errors import FileFormatError, UsageError
 from gliomask.files import atomic
-from gliomask.files.atomic import flush_folder, make_folder, refuse_unwritable
+from gliomask.files.atomic import flush_folder, make_folder, refuse_other_kinds_of_target, refuse_unwritable
 from gliomask.files.hashing import sha256_of
 from gliomask.files.json import UNREADABLE, read_json
 from gliomask.files.lock import HeldError, locked
@@ -114,7 +114,7 @@ def write_case(
         write_plain(staged, compose(hashes))
         names = [*hashes, str(place.record)]
         write_plain(folder / MANIFEST, json.dumps({"files": names, "stale": stale}).encode())
-        _refuse_folders(place, names)
+        _refuse_other_kinds(place, names)
         flush_folder(folder)
         folder.rename(place.ready)
     except BaseException:
@@ -220,11 +220,10 @@ def write_plain(path: Path, content: bytes) -> None:
         os.fsync(stream.fileno())
 
 
-def _refuse_folders(place: Place, names: Iterable[str]) -> None:
-    """A folder of a result's name cannot be replaced: said before anything counts."""
-    taken = next((place.folder / name for name in names if (place.folder / name).is_dir()), None)
-    if taken is not None:
-        raise UsageError(f"{taken}: is a folder, so no file can be written there. Remove it, or give another output folder.")
+def _refuse_other_kinds(place: Place, names: Iterable[str]) -> None:
+    """A folder, pipe or device of a result's name is not replaced: said before anything counts."""
+    for name in names:
+        refuse_other_kinds_of_target(place.folder / name)
 
 
 def refuse_existing(paths: Iterable[Path], whose: str, *, overwrite: bool) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gliomask.files.paths import as_given
 from gliomask.io import nifti
 from gliomask.preprocess.raw.transforms import to_itk_text
 from gliomask.profiling import current, stage
@@ -135,8 +136,8 @@ def record_fields(outcome: Outcome, delivery: Delivery) -> dict[str, Any]:
         sources = {sequence: scan.source for sequence, scan in outcome.scans.examination().scans.items()}
     return {
         "case": outcome.case_id,
-        "inputs": dict(outcome.scans.hashes),
-        "sequences": {sequence.value: source for sequence, source in sources.items()},
+        "inputs": {_absolute(name): digest for name, digest in outcome.scans.hashes.items()},
+        "sequences": {sequence.value: _absolute(source) for sequence, source in sources.items()},
         **exceptions(outcome),
         "grid": str(outcome.case.geometry),
         "model": {"name": asked.model[0], "sha256": asked.model[1]},
@@ -152,6 +153,12 @@ def record_fields(outcome: Outcome, delivery: Delivery) -> dict[str, Any]:
         **({} if registered is None else {"raw_route": _native_fields(outcome)}),
         **({} if outcome.scans.dicom is None else {"dicom": dict(outcome.scans.dicom)}),
     }
+
+
+def _absolute(name: str) -> str:
+    """A file's absolute path, links not followed, so that its record is understood in any working folder; other names stay."""
+    path = Path(name)
+    return str(as_given(path)) if not path.is_absolute() and path.is_file() else name
 
 
 def exceptions(outcome: Outcome) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from gliomask.arrays import LabelMap
 from gliomask.case import Case
 from gliomask.errors import UsageError
-from gliomask.files.atomic import refuse_existing
+from gliomask.files.atomic import make_folder, refuse_existing
 from gliomask.io.nifti import write_volume
 from gliomask.labels import convention
 from gliomask.simulate.atlas import atlas_files
@@ -94,7 +94,7 @@ def write_patient(folder: Path, case: Case, label_map: LabelMap, *, overwrite: b
         UsageError: a file exists and `overwrite` is false.
     """
     target = folder / case.case_id
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     for sequence, volume in case.volumes.items():
         write_volume(target / f"{case.case_id}_{sequence.value}.nii.gz", volume.astype(np.int16), case.geometry, overwrite=overwrite)
     on_disk = convention("brats2021").to_disk(label_map)
