@@ -3,10 +3,12 @@ import { defineConfig } from '@playwright/test'
 /** Debian's Chromium; GLIOMASK_CHROMIUM names another. */
 export default defineConfig({
   testDir: 'e2e',
-  timeout: 300_000,
+  timeout: 600_000,
   workers: 1,
   reporter: 'list',
   use: {
+    // Longer than any of them takes without a graphics card.
+    actionTimeout: 60_000,
     launchOptions: {
       executablePath: process.env['GLIOMASK_CHROMIUM'] ?? '/usr/bin/chromium',
       // Draws without a graphics card, as test machines are.

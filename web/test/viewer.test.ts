@@ -1,14 +1,16 @@
 /** What the viewer lays over scans, and what it refuses to draw. */
 
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 
 import type { Affine, Grid } from '../src/pipeline/grid'
 import { readNifti } from '../src/pipeline/nifti'
 import { fromCodes } from '../src/view/files'
+import { boxIn, cropped, croppedGrid, spaceOf } from '../src/viewer/crop'
 import { refuseUndrawable } from '../src/viewer/drawable'
-import type { Exam, LabelMap } from '../src/viewer/exam'
+import type { Exam, LabelMap, Scan } from '../src/viewer/exam'
 import { imageBytes, usualWindow } from '../src/viewer/image'
-import { agreement, ALL_LABELS, labelsOverlay, overlayNames, valuesOverlay } from '../src/viewer/overlay'
+import { agreement, ALL_LABELS, diceByRegion, labelsOverlay, overlayNames, valuesOverlay } from '../src/viewer/overlay'
+import { indexOf, pointOf, voxelAt } from '../src/viewer/places'
 
 const GRID: Grid = { shape: [4, 3, 2], affine: [[0, 0, -2, 3], [1.5, 0, 0, -4], [0, -1, 0, 9]] as Affine }
 
@@ -76,4 +78,57 @@ test('without graphics, or with too small ones, the reason is said instead of a 
   expect(() => refuseUndrawable(null, scans)).toThrow('has no WebGL 2')
   expect(() => refuseUndrawable({ largestTexture: 2048, software: false }, scans)).toThrow('p_t1.nii.gz has 4096 x 3 x 2 voxels; the graphics of this computer hold 2048')
   expect(() => refuseUndrawable({ largestTexture: 4096, software: false }, scans)).not.toThrow()
+})
+
+describe('leaving out the air', () => {
+  const shape: Grid['shape'] = [20, 18, 16]
+  const AXES_TURNED: Affine[] = [
+    [[-1, 0, 0, 11], [0, -2, 0, 18], [0, 0, 3, -5]],
+    [[0, 1, 0, 0], [0, 0, -2, 18], [3, 0, 0, -5]],
+  ]
+
+  /** An exam whose one scan has brain from 8, 9, 7 to 10, 11, 9, on the air that is given. */
+  function examOn(grid: Grid, air: number): Exam {
+    const values = new Float32Array(20 * 18 * 16).fill(air)
+    for (let k = 7; k < 10; k++) for (let j = 9; j < 12; j++) for (let i = 8; i < 11; i++) values[i + 20 * (j + 18 * k)] = 100 + i
+    const scans = new Map([['flair' as const, { name: 'flair', grid, values }]])
+    return { id: 'p', title: 'p', scans, segmentation: null, reference: null, maps: [], facts: { model: '', flags: [], expected: [] } }
+  }
+
+  test.each(AXES_TURNED)('a part holds all brain at the same millimetres', (...affine) => {
+    const grid: Grid = { shape, affine: affine as Affine }
+    const exam = examOn(grid, -3)
+    const scan = exam.scans.get('flair') as Scan
+    const box = boxIn(grid, spaceOf(exam))
+    const [small, values] = [croppedGrid(grid, box), cropped(grid, scan.values, box)]
+    expect(values.length).toBeLessThan(scan.values.length)
+    expect(values.filter((value) => value > 0)).toHaveLength(27)
+    values.forEach((value, n) => {
+      const voxel = [n % small.shape[0], Math.floor(n / small.shape[0]) % small.shape[1], Math.floor(n / (small.shape[0] * small.shape[1]))]
+      const there = voxelAt(grid, pointOf(small, voxel)) as Grid['shape']
+      expect(scan.values[indexOf(grid, there)]).toBe(value)
+    })
+  })
+
+  test('a scan of one value is shown whole', () => {
+    const grid: Grid = { shape, affine: AXES_TURNED[0] as Affine }
+    const exam = examOn(grid, 0)
+    exam.scans.get('flair')?.values.fill(7)
+    expect(boxIn(grid, spaceOf(exam))).toEqual({ first: [0, 0, 0], end: shape })
+  })
+
+  test('a label in the air is shown, too', () => {
+    const grid: Grid = { shape, affine: AXES_TURNED[0] as Affine }
+    const labels = new Uint8Array(20 * 18 * 16)
+    labels[20 * 18 * 16 - 1] = 3
+    const exam = { ...examOn(grid, 0), segmentation: { name: 'seg', grid, values: labels, header: new Uint8Array(348) } }
+    expect(boxIn(grid, spaceOf(exam)).end).toEqual(shape)
+  })
+})
+
+test('the Dice of all regions at once is that of each', () => {
+  const [one, other] = [map([1, 3, 2, 0, 0, 3]), map([3, 3, 0, 0, 1, 2])]
+  const all = diceByRegion(one, other)
+  for (const region of ['WT', 'TC', 'ET'] as const) expect(all?.[region]).toBe(agreement(one, other, region)?.dice)
+  expect(diceByRegion(map([]), map([]))).toEqual({ WT: 1, TC: 1, ET: 1 })
 })

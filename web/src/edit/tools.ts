@@ -60,9 +60,11 @@ export class Tools {
     const who = make('input', { type: 'text', autocomplete: 'name', maxLength: 100 })
     const tool = menu(text.tool, tools, settings.tool, (value) => this.take(value as Tool))
     tool.dataset['menu'] = 'tool'
+    const drawLabel = menu(text.drawLabel, labels, String(settings.label), (value) => (settings.label = Number(value)))
+    drawLabel.dataset['menu'] = 'label'
     this.panel.append(
       make('h2', { textContent: text.edit }),
-      make('div', { className: 'row' }, tool, menu(text.drawLabel, labels, String(settings.label), (value) => (settings.label = Number(value)))),
+      make('div', { className: 'row' }, tool, drawLabel),
       make(
         'div',
         { className: 'row' },

@@ -7,6 +7,7 @@
 import { cmapper, DRAG_MODE, MULTIPLANAR_TYPE, Niivue, NVImage, SHOW_RENDER, SLICE_TYPE } from '@niivue/niivue'
 
 import { sameGrid, type Triple } from '../pipeline/grid'
+import { type Box, boxIn, cropped, croppedGrid, type Space } from './crop'
 import { imageBytes } from './image'
 import type { Overlay } from './overlay'
 import type { Plane } from './places'
@@ -44,14 +45,16 @@ export class Pane {
     readonly canvas: HTMLCanvasElement,
     private readonly view: Niivue,
     private readonly scan: Scan,
+    private readonly box: Box,
   ) {}
 
-  /** Opens a scan on a canvas that is in the page. */
-  static async open(canvas: HTMLCanvasElement, scan: Scan, window: readonly [number, number]): Promise<Pane> {
+  /** Opens the part of a scan that is in a space on a canvas that is in the page. */
+  static async open(canvas: HTMLCanvasElement, scan: Scan, space: Space, window: readonly [number, number]): Promise<Pane> {
     const view = new Niivue({
       backColor: [0, 0, 0, 1],
       crosshairColor: [1, 1, 1, 0.6],
-      crosshairWidth: 1,
+      // Of a voxel, so that the voxel under it can be seen.
+      crosshairWidth: 0.25,
       crosshairGap: 6,
       dragMode: DRAG_MODE.contrast,
       dragAndDropEnabled: false,
@@ -70,10 +73,11 @@ export class Pane {
       clipPlaneHotKey: '',
       cycleClipPlaneHotKey: '',
     })
-    const pane = new Pane(canvas, view, scan)
+    const box = boxIn(scan.grid, space)
+    const pane = new Pane(canvas, view, scan, box)
     canvas.addEventListener('webglcontextlost', () => pane.onLost())
     await view.attachToCanvas(canvas, false)
-    view.addVolume(await image(scan.name, scan.grid, scan.values, window))
+    view.addVolume(await image(scan.name, croppedGrid(scan.grid, box), cropped(scan.grid, scan.values, box), window))
     view.onLocationChange = (found: unknown) => {
       const { mm } = found as { mm: ArrayLike<number> }
       pane.onMove([mm[0] as number, mm[1] as number, mm[2] as number])
@@ -128,7 +132,8 @@ export class Pane {
     const back = this.view.volumes[0]
     const [step, start, dims] = [back?.img2RASstep, back?.img2RASstart, back?.dimsRAS]
     if (!step || !start || !dims) throw new Error('the scan is not laid out')
-    if (this.view.drawBitmap?.length !== overlay.values.length) this.view.createEmptyDrawing()
+    const values = cropped(overlay.grid, overlay.values, this.box)
+    if (this.view.drawBitmap?.length !== values.length) this.view.createEmptyDrawing()
     const drawing = this.view.drawBitmap as Uint8Array
     const [, width = 0, height = 0, depth = 0] = dims
     const [dx = 0, dy = 0, dz = 0] = step
@@ -137,7 +142,7 @@ export class Pane {
     for (let z = 0; z < depth; z++) {
       for (let y = 0; y < height; y++) {
         let from = first + z * dz + y * dy
-        for (let x = 0; x < width; x++, from += dx) drawing[at++] = overlay.values[from] as number
+        for (let x = 0; x < width; x++, from += dx) drawing[at++] = values[from] as number
       }
     }
     const colours = JSON.stringify(overlay.colours)

@@ -34,6 +34,9 @@ export const AGREED = 1
 export const MISSED = 2
 export const EXTRA = 3
 
+/** The value of a voxel, by twice whether the prediction has it plus whether the reference has it. */
+const AGREEMENT = [0, MISSED, EXTRA, AGREED] as const
+
 // Okabe and Ito, Color Universal Design, 2008: bluish green, vermilion, sky blue.
 export const AGREEMENT_COLOURS: Readonly<Record<number, Colour>> = { [AGREED]: [0, 158, 115], [MISSED]: [213, 94, 0], [EXTRA]: [86, 180, 233] }
 
@@ -76,19 +79,45 @@ export interface Agreement {
 /** Compares a prediction with a reference; null where they do not lie on one grid. */
 export function agreement(predicted: LabelMap, reference: LabelMap, region: Region): Agreement | null {
   if (!sameGrid(predicted.grid, reference.grid)) return null
-  const members = new Set<number>(REGION_LABELS[region])
+  const members = membersOf(region)
   const values = new Uint8Array(predicted.values.length)
-  const counts = [0, 0, 0, 0]
+  const counts: [number, number, number, number] = [0, 0, 0, 0]
   for (let v = 0; v < values.length; v++) {
-    const [here, there] = [members.has(predicted.values[v] as number), members.has(reference.values[v] as number)]
-    const value = here && there ? AGREED : there ? MISSED : here ? EXTRA : 0
+    const value = AGREEMENT[2 * (members[predicted.values[v] as number] as number) + (members[reference.values[v] as number] as number)] as 0
     values[v] = value
-    counts[value] = (counts[value] as number) + 1
+    counts[value]++
   }
-  const [, agreed = 0, missed = 0, extra = 0] = counts
-  const total = 2 * agreed + missed + extra
+  const [, agreed, missed, extra] = counts
   const colours = table((value) => AGREEMENT_COLOURS[value] ?? null)
-  return { overlay: { grid: predicted.grid, values, colours }, agreed, missed, extra, dice: total ? (2 * agreed) / total : 1 }
+  return { overlay: { grid: predicted.grid, values, colours }, agreed, missed, extra, dice: diceOf(agreed, missed, extra) }
+}
+
+/** Returns the Dice of every region in one pass; null where prediction and reference do not lie on one grid. */
+export function diceByRegion(predicted: LabelMap, reference: LabelMap): Record<Region, number> | null {
+  if (!sameGrid(predicted.grid, reference.grid)) return null
+  const pairs = new Uint32Array(16)
+  for (let v = 0; v < predicted.values.length; v++) {
+    const pair = 4 * (predicted.values[v] as number) + (reference.values[v] as number)
+    pairs[pair] = (pairs[pair] as number) + 1
+  }
+  const dice = (region: Region) => {
+    const members = membersOf(region)
+    const counts: [number, number, number, number] = [0, 0, 0, 0]
+    pairs.forEach((count, pair) => (counts[AGREEMENT[2 * (members[pair >> 2] as number) + (members[pair & 3] as number)] as 0] += count))
+    return diceOf(counts[AGREED], counts[MISSED], counts[EXTRA])
+  }
+  return { WT: dice('WT'), TC: dice('TC'), ET: dice('ET') }
+}
+
+/** 1 for each label of a region, 0 for others. */
+function membersOf(region: Region): Uint8Array {
+  return Uint8Array.from({ length: 4 }, (_, label) => (REGION_LABELS[region].includes(label) ? 1 : 0))
+}
+
+/** 1 where both are empty, as BraTS scores it. */
+function diceOf(agreed: number, missed: number, extra: number): number {
+  const total = 2 * agreed + missed + extra
+  return total ? (2 * agreed) / total : 1
 }
 
 /** What can be laid over an exam, by name, in the order of the menu. */

@@ -5,7 +5,7 @@ import { measure } from '../pipeline/results'
 import { text } from '../text/en'
 import { make, swatch } from './dom'
 import type { Exam, LabelMap } from './exam'
-import { agreement, AGREEMENT_COLOURS, labelColour, type PaletteName, REGIONS } from './overlay'
+import { AGREEMENT_COLOURS, diceByRegion, labelColour, type PaletteName, REGIONS } from './overlay'
 
 /** Returns the panel of an exam, with a second one beside it where there is one. */
 export function facts(exam: Exam, other: Exam | null, palette: PaletteName, overlay: string): HTMLElement {
@@ -51,9 +51,8 @@ function aboutExam(exam: Exam, titled: boolean): HTMLElement[] {
   const Heading = titled ? 'h3' : 'h2'
   const heading = (title: string) => make(Heading, { textContent: title })
   if (exam.segmentation && exam.reference) {
-    const map = exam.segmentation
-    const dice = REGIONS.map((region) => [region, agreement(map, exam.reference as LabelMap, region)?.dice] as const)
-    const lines = dice.flatMap(([region, value]) => (value === undefined ? [] : [text.measuredLine(region, value)]))
+    const dice = diceByRegion(exam.segmentation, exam.reference)
+    const lines = dice ? REGIONS.map((region) => text.measuredLine(region, dice[region])) : []
     found.push(heading(text.measured), lines.length ? list(lines) : make('p', { textContent: text.otherGrid }))
   }
   if (!exam.segmentation) return found

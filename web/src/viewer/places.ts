@@ -12,16 +12,20 @@ export function pointOf(grid: Grid, voxel: readonly number[]): Triple {
   return grid.affine.map((row) => row[0] * (voxel[0] ?? 0) + row[1] * (voxel[1] ?? 0) + row[2] * (voxel[2] ?? 0) + row[3]) as Triple
 }
 
-/** Returns the voxel nearest to a world position (RAS mm); null outside the grid. */
-export function voxelAt(grid: Grid, point: readonly number[]): Triple | null {
+/** Returns where a world position (RAS mm) lies in a grid, in voxels and parts of voxels; it may be outside. */
+export function placeIn(grid: Grid, point: readonly number[]): Triple {
   const [a, b, c] = grid.affine
   const rest = grid.affine.map((row, r) => (point[r] ?? 0) - row[3]) as Triple
   const det = determinant(a, b, c)
-  const solved = [0, 1, 2].map((column) => {
+  return [0, 1, 2].map((column) => {
     const replaced = grid.affine.map((row, r) => row.map((value, n) => (n === column ? rest[r as 0] : value))) as unknown as Affine
     return determinant(...replaced) / det
-  })
-  const voxel = solved.map((value) => Math.round(value) + 0) as Triple
+  }) as Triple
+}
+
+/** Returns the voxel nearest to a world position (RAS mm); null outside the grid. */
+export function voxelAt(grid: Grid, point: readonly number[]): Triple | null {
+  const voxel = placeIn(grid, point).map((value) => Math.round(value) + 0) as Triple
   return voxel.every((value, axis) => value >= 0 && value < (grid.shape[axis] as number)) ? voxel : null
 }
 

@@ -3,6 +3,7 @@
 import type { Triple } from '../pipeline/grid'
 import { PAPER_ORDER, type Sequence } from '../pipeline/sequences'
 import { text } from '../text/en'
+import { type Space, spaceOf } from './crop'
 import { button, checkbox, download, make, menu, numberField } from './dom'
 import { CannotDraw, graphics, refuseUndrawable } from './drawable'
 import { type Exam, LABELS, type Scan } from './exam'
@@ -39,6 +40,7 @@ export class Viewer {
   private readonly place = make('p', { className: 'place' })
   readonly message = make('p', { className: 'message' })
   private readonly windows = new Map<string, [number, number]>()
+  private readonly spaces = new Map<Exam, Space>()
   private layout: Layout = 'axial'
   private chosen: string
   private overlayName: string
@@ -80,6 +82,7 @@ export class Viewer {
       const overlay = this.overlayOf(frame)
       if (overlay && frame.pane && !frame.figure.hidden) frame.pane.refresh(overlay)
     }
+    this.tellPlace()
   }
 
   /** Writes the panel beside the pictures anew, as after a correction. */
@@ -230,7 +233,7 @@ export class Viewer {
   }
 
   private async openFrame(frame: Frame): Promise<void> {
-    const pane = await Pane.open(frame.canvas, frame.scan, this.windowOf(frame))
+    const pane = await Pane.open(frame.canvas, frame.scan, this.spaceOf(frame.exam), this.windowOf(frame))
     frame.pane = pane
     pane.onMove = (point) => this.moveTo(point, frame)
     pane.onLost = () => this.say(text.lost)
@@ -239,6 +242,12 @@ export class Viewer {
       this.drawWindows(this.frames.filter((one) => !one.figure.hidden))
     }
     await this.relay(frame)
+  }
+
+  private spaceOf(exam: Exam): Space {
+    const known = this.spaces.get(exam) ?? spaceOf(exam)
+    this.spaces.set(exam, known)
+    return known
   }
 
   /** Brings a picture up to date with what was chosen. */
