@@ -88,6 +88,7 @@ def in_time():
 def places(tmp_path):
     write_brats_case(tmp_path / "cases", make_tiny_case(), tiny_labels())
     (tmp_path / "table.csv").write_text("case,fold\ntiny,0\n")
+    (tmp_path / "note.txt").write_text("nothing of use")
     (tmp_path / "record.json").write_text("{}")
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
@@ -103,7 +104,7 @@ def places(tmp_path):
         "pipe": tmp_path / "pipe",
         "device": "/dev/zero",  # only ever read
         "folder": tmp_path / "folder",
-        "file": tmp_path / "table.csv",
+        "file": tmp_path / "note.txt",
     }
 
 
@@ -122,7 +123,7 @@ def refused(capsys):
     assert "Error: " in said or "NOT SOUND: " in said
 
 
-@pytest.mark.parametrize("odd", ["pipe", "device"])
+@pytest.mark.parametrize("odd", ["pipe", "device", "folder", "file"])
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_what_is_no_file_is_refused_at_once(places, in_time, capsys, command, odd):
     assert run(typed(command, places, odd)) in (2, 3, 4)
