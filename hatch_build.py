@@ -1,7 +1,8 @@
-"""Puts the browser's application into the wheel: builds `web/` with Node where it has not been built (docs/decisions/0022-browser.md).
+"""Puts the browser's application into the wheel: builds `web/` with Node where it has not been built
+(docs/decisions/0022-browser.md).
 
-The environment variable GLIOMASK_WEB says how: `auto` (the default) makes a wheel without the application where Node is missing, and
-says so; `require`, for releases, builds it anew and fails where it cannot; `skip` leaves it out.
+The environment variable GLIOMASK_WEB says how: `auto` (the default) makes a wheel without the application where Node is
+missing, and says so; `require`, for releases, builds it anew and fails where it cannot; `skip` leaves it out.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ class BuildHook(BuildHookInterface[Any]):
             if problem and mode == "require":
                 raise RuntimeError(f"The browser's application cannot be built: {problem}")
             if problem:
-                self.app.display_warning(f"gliomask: the wheel goes without the browser's application ({problem}). All else works.")
+                self.app.display_warning(
+                    f"gliomask: the wheel goes without the browser's application ({problem}). All else works."
+                )
         for folder, path in zip((APP, PAGE), made, strict=True):
             if path.is_file():
                 build_data["artifacts"].append(f"/{folder.as_posix()}/**")
@@ -48,7 +51,9 @@ class BuildHook(BuildHookInterface[Any]):
         if npm is None:
             return "npm is not installed; Node 20 or later is needed"
         for arguments in (["ci"], ["run", "build"]):
-            done = subprocess.run([npm, *arguments], cwd=web, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [npm, *arguments], cwd=web, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            )
             if done.returncode:
                 return f"npm {' '.join(arguments)} failed: {done.stderr.strip()[-500:] or done.stdout.strip()[-500:]}"
         return None

@@ -48,7 +48,9 @@ def forms(case: Case) -> dict[str, Callable[[], Mapping[Sequence, Volume]]]:
 
     def changed(change: Callable[[Volume], Volume], *sequences: Sequence) -> Callable[[], Mapping[Sequence, Volume]]:
         chosen = sequences or tuple(case.volumes)
-        return lambda: {sequence: change(volume) if sequence in chosen else volume for sequence, volume in case.volumes.items()}
+        return lambda: {
+            sequence: change(volume) if sequence in chosen else volume for sequence, volume in case.volumes.items()
+        }
 
     def z_scored(air: float) -> Callable[[Volume], Volume]:
         def change(volume: Volume) -> Volume:
@@ -75,7 +77,9 @@ def forms(case: Case) -> dict[str, Callable[[], Mapping[Sequence, Volume]]]:
         "T1ce and T2 by B-splines": changed(splined, one, Sequence.T1CE),
         "all by B-splines": changed(splined),
         "all by B-splines, rounded, nothing below 0": changed(rounded_from_zero),
-        "noise of 1e-4 in the air of all": changed(lambda volume: np.where(brain, volume, 1e-4 * generator.random(volume.shape)).astype(np.float32)),
+        "noise of 1e-4 in the air of all": changed(
+            lambda volume: np.where(brain, volume, 1e-4 * generator.random(volume.shape)).astype(np.float32)
+        ),
         "1e-8 added everywhere": changed(lambda volume: volume + np.float32(1e-8)),
         "all z-scored, air 0": changed(z_scored(0.0)),
         "all z-scored, air -3.8": changed(z_scored(-3.8)),
@@ -91,7 +95,17 @@ def main() -> None:
     parser.add_argument("--case", type=Path, required=True)
     options = parser.parse_args()
     case = read_case(find_cases(options.case)[0])
-    print("\t".join(("form", "mask_ml", *(f"{region.name}_ml" for region in Region), *(f"{region.name}_dice" for region in Region), "flags")))
+    print(
+        "\t".join(
+            (
+                "form",
+                "mask_ml",
+                *(f"{region.name}_ml" for region in Region),
+                *(f"{region.name}_dice" for region in Region),
+                "flags",
+            )
+        )
+    )
     base = None
     with Segmenter(Options()) as segmenter:
         for name, volumes in forms(case).items():
@@ -99,9 +113,14 @@ def main() -> None:
             base = result.label_map if base is None else base
             found = [(region.mask(result.label_map), region.mask(base)) for region in Region]
             volumes_ml = [f"{np.count_nonzero(mask) * case.geometry.voxel_ml:.1f}" for mask, _ in found]
-            dice = [f"{2 * np.count_nonzero(mask & right) / (np.count_nonzero(mask) + np.count_nonzero(right)):.3f}" for mask, right in found]
+            dice = [
+                f"{2 * np.count_nonzero(mask & right) / (np.count_nonzero(mask) + np.count_nonzero(right)):.3f}"
+                for mask, right in found
+            ]
             mask_ml = f"{np.count_nonzero(result.case.brain_mask) * case.geometry.voxel_ml:.1f}"
-            print("\t".join((name, mask_ml, *volumes_ml, *dice, " ".join(flag.name for flag in result.flags))), flush=True)
+            print(
+                "\t".join((name, mask_ml, *volumes_ml, *dice, " ".join(flag.name for flag in result.flags))), flush=True
+            )
 
 
 if __name__ == "__main__":

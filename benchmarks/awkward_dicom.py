@@ -2,9 +2,10 @@
 
     python benchmarks/awkward_dicom.py FOLDER... [--dcm2niix PROGRAM] [--other-python PYTHON] -o docs/tables/awkward_dicom.tsv
 
-Each FOLDER is searched for folders that hold files. Every such folder is read in a process of its own with a time limit. Where it is read, its
-grid and voxels are compared with those that dcm2niix (a program) and dicom2nifti (importable from PYTHON) make of the same files.
-"""
+Each FOLDER is searched for folders that hold files. Every such folder is read in a process of its own with a time
+limit. Where it is read, its grid and voxels are compared with those that dcm2niix (a program) and dicom2nifti
+(importable from PYTHON) make of the same files.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -50,7 +51,7 @@ for one in series:
         row |= {"result": "refused", "detail": f"{error}{besides}"}
     rows.append(row)
 print(json.dumps(rows))
-"""
+"""  # noqa: E501
 
 CONVERT = "import sys, dicom2nifti; dicom2nifti.dicom_series_to_nifti(sys.argv[1], sys.argv[2], reorient_nifti=False)"
 
@@ -58,14 +59,26 @@ CONVERT = "import sys, dicom2nifti; dicom2nifti.dicom_series_to_nifti(sys.argv[1
 def read_folder(folder: Path, scratch: Path) -> list[dict[str, str]]:
     """What gliomask makes of one folder; a crash or a hang is a result too."""
     try:
-        child = subprocess.run([sys.executable, "-c", READ, str(folder), str(scratch)], capture_output=True, text=True, timeout=SECONDS, check=False)
+        child = subprocess.run(
+            [sys.executable, "-c", READ, str(folder), str(scratch)],
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return [{"series": "-", "result": "HANGS"}]
-    return json.loads(child.stdout) if child.returncode == 0 else [{"series": "-", "result": "CRASHES", "detail": child.stderr.splitlines()[-1]}]
+    return (
+        json.loads(child.stdout)
+        if child.returncode == 0
+        else [{"series": "-", "result": "CRASHES", "detail": child.stderr.splitlines()[-1]}]
+    )
 
 
 def compare(ours: Path, others: list[Path]) -> str:
-    """Largest distance of a corner and largest difference of a value between our volume and the one of the same size that another reader made."""
+    """Largest distance of a corner and largest difference of a value between our volume and the one of the same size
+    that another reader made.
+    """
     mine = nib.load(ours)
     answers = []
     for path in others:
@@ -80,7 +93,9 @@ def compare(ours: Path, others: list[Path]) -> str:
         corners = np.array(np.meshgrid(*[(0, n - 1) for n in mine.shape])).reshape(3, 8)
         distance_mm = np.linalg.norm((mine.affine - affine)[:3] @ np.vstack([corners, np.ones(8)]), axis=0).max()
         difference = np.abs(values - np.asarray(mine.dataobj)).max()
-        answers.append(f"{distance_mm:.4f} mm, values {'equal' if difference < 1e-3 else f'differ by {difference:.3g}'}")
+        answers.append(
+            f"{distance_mm:.4f} mm, values {'equal' if difference < 1e-3 else f'differ by {difference:.3g}'}"
+        )
     return answers[0] if answers else ("other shape" if others else "reads nothing")
 
 
@@ -90,11 +105,18 @@ def by_others(folder: Path, scratch: Path, dcm2niix: str | None, python: str | N
     if dcm2niix:
         place = scratch / "dcm2niix"
         place.mkdir()
-        subprocess.run([dcm2niix, "-b", "n", "-z", "n", "-f", "%s_%j", "-o", str(place), str(folder)], capture_output=True, timeout=SECONDS, check=False)
+        subprocess.run(
+            [dcm2niix, "-b", "n", "-z", "n", "-f", "%s_%j", "-o", str(place), str(folder)],
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+        )
         made["dcm2niix"] = sorted(place.glob("*.nii"))
     if python:
         target = scratch / "dicom2nifti.nii"
-        subprocess.run([python, "-c", CONVERT, str(folder), str(target)], capture_output=True, timeout=SECONDS, check=False)
+        subprocess.run(
+            [python, "-c", CONVERT, str(folder), str(target)], capture_output=True, timeout=SECONDS, check=False
+        )
         made["dicom2nifti"] = [target] if target.exists() else []
     return made
 
@@ -110,7 +132,13 @@ def main() -> None:
     rows = []
     start = time.perf_counter()
     for root in options.folders:
-        for folder in sorted({path.parent for path in root.rglob("*") if path.is_file() and path.name not in ("LICENSE", "README.md", "batch.sh")}):
+        for folder in sorted(
+            {
+                path.parent
+                for path in root.rglob("*")
+                if path.is_file() and path.name not in ("LICENSE", "README.md", "batch.sh")
+            }
+        ):
             with tempfile.TemporaryDirectory() as scratch:
                 found = read_folder(folder, Path(scratch))
                 others = by_others(folder, Path(scratch), options.dcm2niix, options.other_python)
@@ -122,7 +150,9 @@ def main() -> None:
         writer = csv.DictWriter(stream, COLUMNS, restval="-", delimiter="\t", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    counts = {result: sum(row["result"] == result for row in rows) for result in ("read", "refused", "CRASHES", "HANGS")}
+    counts = {
+        result: sum(row["result"] == result for row in rows) for result in ("read", "refused", "CRASHES", "HANGS")
+    }
     print(f"{len(rows)} series: {counts}; {time.perf_counter() - start:.0f} s")
 
 

@@ -1,6 +1,8 @@
-"""Scores by the collection that patients come from: python benchmarks/by_collection.py SCORES MANIFEST -o docs/tables/NAME_by_collection.tsv
+"""Scores by the collection that patients come from: python benchmarks/by_collection.py SCORES MANIFEST -o
+docs/tables/NAME_by_collection.tsv
 
-SCORES is the `scores.tsv` of `gliomask evaluate`; MANIFEST a CSV table with the columns case and cohort. A row per collection and region.
+SCORES is the `scores.tsv` of `gliomask evaluate`; MANIFEST a CSV table with the columns case and cohort. A row per
+collection and region.
 """
 
 from __future__ import annotations

@@ -2,12 +2,14 @@
 
     python benchmarks/calibrate_quality.py PREDICTIONS SCORES --folds TABLE -o docs/tables/quality_NAME.tsv --json quality.json
 
-PREDICTIONS holds the run records of cross-validated cases, as `benchmarks/cross_validate.py --postprocess CHAIN` leaves them in OUT/CHAIN (each case
-segmented by a network that never saw its patient; `expected_dice` is that of the label map that was scored); SCORES is the `scores.tsv` that
-`gliomask evaluate` wrote for the same label maps. Each fold's cases are judged by a line and an interval fitted to the other folds alone (to
-the other cases, where there is one fold only), which is what the table and the picture show, with 95 % bootstrap intervals over patients. What
-ships, the JSON file for `benchmarks/ship_model.py --quality`, is fitted to all. A picture goes to docs/images where the table goes to docs/tables.
-"""
+PREDICTIONS holds the run records of cross-validated cases, as `benchmarks/cross_validate.py --postprocess CHAIN` leaves
+them in OUT/CHAIN (each case segmented by a network that never saw its patient; `expected_dice` is that of the label map
+that was scored); SCORES is the `scores.tsv` that `gliomask evaluate` wrote for the same label maps. Each fold's cases
+are judged by a line and an interval fitted to the other folds alone (to the other cases, where there is one fold only),
+which is what the table and the picture show, with 95 % bootstrap intervals over patients. What ships, the JSON file for
+`benchmarks/ship_model.py --quality`, is fitted to all. A picture goes to docs/images where the table goes to
+docs/tables.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -36,14 +38,18 @@ from gliomask.quality import Calibration, Estimate
 from gliomask.training.folds import read_folds
 
 COVERAGE = 0.8
-"""Share of cases that an interval is to hold: with some tens of cases, tails beyond a tenth on each side are one or two cases."""
+"""Share of cases that an interval is to hold: with some tens of cases, tails beyond a tenth on each side are one or two
+cases.
+"""
 
 WORST = 10
 """How many of the worst cases are asked about."""
 
 RESAMPLES = 1000
 CASE = "mean of all"
-"""Name of the row that takes a case as a whole: the mean over its regions, and whether it would have been flagged at all."""
+"""Name of the row that takes a case as a whole: the mean over its regions, and whether it would have been flagged at
+all.
+"""
 
 
 @dataclass(frozen=True)
@@ -90,16 +96,26 @@ def _judged(row: dict[str, str], path: Path, folds: dict[str, int]) -> Judged:
     if row["case"] not in folds:
         raise SystemExit(f"{row['case']} is scored but is not in the table of folds.")
     if not path.is_file():
-        raise SystemExit(f"{path} is missing. benchmarks/cross_validate.py --postprocess CHAIN leaves a record of each case in OUT/CHAIN.")
+        raise SystemExit(
+            f"{path} is missing. benchmarks/cross_validate.py --postprocess CHAIN leaves a record of each case "
+            "in OUT/CHAIN."
+        )
     record = json.loads(path.read_text(encoding="utf-8"))
     if "expected_dice" not in record:
-        raise SystemExit(f"{path} does not say what the network expected of itself (expected_dice). Segment the case again with this version.")
+        raise SystemExit(
+            f"{path} does not say what the network expected of itself (expected_dice). Segment the case again with "
+            "this version."
+        )
     expected = {region: float(record["expected_dice"][region.value]) for region in Region}
-    return Judged(row["case"], folds[row["case"]], expected, {region: float(row[f"{region}_dice"] or "nan") for region in Region})
+    return Judged(
+        row["case"], folds[row["case"]], expected, {region: float(row[f"{region}_dice"] or "nan") for region in Region}
+    )
 
 
 def fit(cases: Iterable[Judged]) -> Calibration:
-    """A line by the median of slopes (Theil and Sen), which single failures do not bend, and the middle `COVERAGE` of what lies about it."""
+    """A line by the median of slopes (Theil and Sen), which single failures do not bend, and the middle `COVERAGE` of
+    what lies about it.
+    """
     known = list(cases)
     lines, spread = {}, {}
     for region in Region:
@@ -119,15 +135,24 @@ def fit(cases: Iterable[Judged]) -> Calibration:
 
 
 def judge(cases: list[Judged]) -> list[dict[Region, Estimate]]:
-    """Returns what is to be expected of each case by the calibration of the other folds, or cases where there is one fold only."""
+    """Returns what is to be expected of each case by the calibration of the other folds, or cases where there is one
+    fold only.
+    """
     groups = [case.fold for case in cases] if len({case.fold for case in cases}) > 1 else list(range(len(cases)))
-    calibrations = {left_out: fit(case for case, group in zip(cases, groups, strict=True) if group != left_out) for left_out in set(groups)}
+    calibrations = {
+        left_out: fit(case for case, group in zip(cases, groups, strict=True) if group != left_out)
+        for left_out in set(groups)
+    }
     return [calibrations[group].estimates(case.expected) for case, group in zip(cases, groups, strict=True)]
 
 
 def column(region: Region, cases: list[Judged], estimates: list[dict[Region, Estimate]]) -> Column:
     """What was found of one region; cases without a Dice of it are left out."""
-    pairs = [(case.dice[region], found[region]) for case, found in zip(cases, estimates, strict=True) if not math.isnan(case.dice[region])]
+    pairs = [
+        (case.dice[region], found[region])
+        for case, found in zip(cases, estimates, strict=True)
+        if not math.isnan(case.dice[region])
+    ]
     return Column(
         np.array([found.dice for _, found in pairs]),
         np.array([dice for dice, _ in pairs]),
@@ -142,7 +167,9 @@ def whole_cases(cases: list[Judged], estimates: list[dict[Region, Estimate]]) ->
     unknown = np.full(len(cases), np.nan)
     predicted = [float(np.mean([estimate.dice for estimate in found.values()])) for found in estimates]
     dice = [float(np.nanmean(list(case.dice.values()))) for case in cases]
-    return Column(np.array(predicted), np.array(dice), unknown, unknown, np.array([bool(doubtful(found)) for found in estimates]))
+    return Column(
+        np.array(predicted), np.array(dice), unknown, unknown, np.array([bool(doubtful(found)) for found in estimates])
+    )
 
 
 def worst_flagged(found: Column) -> float:
@@ -152,7 +179,12 @@ def worst_flagged(found: Column) -> float:
 
 def worst_least_expected(found: Column) -> float:
     """How many of the worst cases are among the same number and as many again of those of which least was expected."""
-    return float(len(set(np.argsort(found.dice, kind="stable")[:WORST]) & set(np.argsort(found.predicted, kind="stable")[: 2 * WORST])))
+    return float(
+        len(
+            set(np.argsort(found.dice, kind="stable")[:WORST])
+            & set(np.argsort(found.predicted, kind="stable")[: 2 * WORST])
+        )
+    )
 
 
 def _correlation(measure: Callable[[npt.NDArray[np.float64], npt.NDArray[np.float64]], object], found: Column) -> float:
@@ -177,7 +209,10 @@ def rows(columns: dict[str, Column]) -> list[dict[str, str]]:
     """The table: each figure with the 2.5th and 97.5th percentile over resampled patients."""
     table = []
     for name, found in columns.items():
-        drawn = [found.of(cases) for cases in np.random.default_rng(0).integers(0, len(found.dice), (RESAMPLES, len(found.dice)))]
+        drawn = [
+            found.of(cases)
+            for cases in np.random.default_rng(0).integers(0, len(found.dice), (RESAMPLES, len(found.dice)))
+        ]
         row = {"region": name, "cases": str(len(found.dice)), "flagged": str(int(found.flagged.sum()))}
         for figure, measure in FIGURES.items():
             sample = np.array([measure(one) for one in drawn])
@@ -206,7 +241,9 @@ def line_fields(calibration: Calibration, region: Region, found: Column) -> dict
 
 
 def to_json(cases: list[Judged], columns: dict[str, Column], command: str) -> dict[str, object]:
-    """What goes into model.json: lines fitted to all cases, and what such lines were worth for cases that they were not fitted to."""
+    """What goes into model.json: lines fitted to all cases, and what such lines were worth for cases that they were not
+    fitted to.
+    """
     everything = fit(cases)
     several = len({case.fold for case in cases}) > 1
     return {
@@ -216,20 +253,32 @@ def to_json(cases: list[Judged], columns: dict[str, Column], command: str) -> di
         "flagged": int(columns[CASE].flagged.sum()),
         "worst": min(WORST, len(cases)),
         "worst_flagged": int(worst_flagged(columns[CASE])),
-        "protocol": f"The lines are fitted to {len(cases)} cross-validated cases; the figures are of each case judged by lines "
+        "protocol": f"The lines are fitted to {len(cases)} cross-validated cases; the figures are of each case "
+        "judged by lines "
         f"fitted to the {'other folds' if several else 'other cases'} alone.",
         "command": command,
     }
 
 
 def draw(cases: list[Judged], estimates: list[dict[Region, Estimate]], picture: Path) -> None:
-    """One panel a region: the Dice that each case had over the one that was expected, with the interval that was given for it."""
+    """One panel a region: the Dice that each case had over the one that was expected, with the interval that was given
+    for it.
+    """
     figure = Figure(figsize=(12, 4.9), layout="constrained")
     for axes, region in zip(figure.subplots(1, len(Region), sharey=True), Region, strict=True):
-        _panel(axes, region, [(case.dice[region], found[region]) for case, found in zip(cases, estimates, strict=True) if not math.isnan(case.dice[region])])
+        _panel(
+            axes,
+            region,
+            [
+                (case.dice[region], found[region])
+                for case, found in zip(cases, estimates, strict=True)
+                if not math.isnan(case.dice[region])
+            ],
+        )
     figure.axes[0].set_ylabel("Dice that the case had")
     figure.supxlabel(
-        f"bar: the interval that was given, meant to hold {COVERAGE:.0%} of the cases   hollow: outside it   dotted: flagged as doubtful to the left of it",
+        f"bar: the interval that was given, meant to hold {COVERAGE:.0%} of the cases   hollow: outside it   dotted: "
+        "flagged as doubtful to the left of it",
         fontsize=9,
         color="0.35",
     )
@@ -243,11 +292,26 @@ def _panel(axes: Axes, region: Region, pairs: list[tuple[float, Estimate]]) -> N
     colour = PALETTE.region_hex(region)
     for dice, found in pairs:
         inside = found.low <= dice <= found.high
-        axes.plot([found.dice, found.dice], [found.low, found.high], color="0.82", linewidth=2, zorder=1, solid_capstyle="butt")
-        axes.plot(found.dice, dice, "o", color=colour, markerfacecolor=colour if inside else "white", markersize=5, zorder=3)
+        axes.plot(
+            [found.dice, found.dice],
+            [found.low, found.high],
+            color="0.82",
+            linewidth=2,
+            zorder=1,
+            solid_capstyle="butt",
+        )
+        axes.plot(
+            found.dice, dice, "o", color=colour, markerfacecolor=colour if inside else "white", markersize=5, zorder=3
+        )
     axes.plot([0, 1], [0, 1], color="0.5", linewidth=0.8, zorder=2)
     axes.axvline(DOUBTFUL_DICE[region], color="0.5", linewidth=0.8, linestyle=":", zorder=2)
-    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), box_aspect=1, title=f"{region.title} ({region})", xlabel="Dice to be expected")
+    axes.set(
+        xlim=(-0.03, 1.03),
+        ylim=(-0.03, 1.03),
+        box_aspect=1,
+        title=f"{region.title} ({region})",
+        xlabel="Dice to be expected",
+    )
 
 
 def picture_of(table: Path) -> Path:
@@ -270,7 +334,9 @@ def main() -> None:
     except GliomaskError as error:
         raise SystemExit(str(error)) from error
     estimates = judge(cases)
-    columns = {region.value: column(region, cases, estimates) for region in Region} | {CASE: whole_cases(cases, estimates)}
+    columns = {region.value: column(region, cases, estimates) for region in Region} | {
+        CASE: whole_cases(cases, estimates)
+    }
     table = rows(columns)
     text = "\n".join(["\t".join(table[0]), *("\t".join(row.values()) for row in table)]) + "\n"
     options.output.parent.mkdir(parents=True, exist_ok=True)
@@ -278,12 +344,18 @@ def main() -> None:
     draw(cases, estimates, picture_of(options.output))
     # Names of files, not where this machine keeps them.
     names = [f"{path.parent.name}/{path.name}" for path in (options.predictions, options.scores)]
-    command = f"python benchmarks/calibrate_quality.py {' '.join(names)} --folds {options.folds.name} -o docs/tables/{options.output.name} --json quality.json"
+    command = (
+        f"python benchmarks/calibrate_quality.py {' '.join(names)} --folds {options.folds.name} -o "
+        f"docs/tables/{options.output.name} --json quality.json"
+    )
     write_bytes(options.json, (json.dumps(to_json(cases, columns, command), indent=1) + "\n").encode())
     print(text, end="")
     for case, found in zip(cases, estimates, strict=True):
         if flags := doubtful(found):
-            print(f"{case.case}: {flags[0].message} It had {', '.join(f'{region} {dice:.2f}' for region, dice in case.dice.items())}.")
+            print(
+                f"{case.case}: {flags[0].message} It had "
+                f"{', '.join(f'{region} {dice:.2f}' for region, dice in case.dice.items())}."
+            )
 
 
 if __name__ == "__main__":

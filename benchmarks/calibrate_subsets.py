@@ -1,11 +1,12 @@
-"""Calibrates a model's doubts about patients who lack sequences, subset by subset, from the table that `benchmarks/subsets.py` keeps:
+"""Calibrates a model's doubts about patients who lack sequences, subset by subset, from the table that
+`benchmarks/subsets.py` keeps:
 
     python benchmarks/calibrate_subsets.py docs/tables/subsets_NAME_cases.tsv -o docs/tables/quality_subsets_NAME.tsv --json subsets.json
 
-Each subset gets lines and intervals of its own, as `benchmarks/calibrate_quality.py` makes them for patients who have everything; the table, a row
-per subset and region, is of cases judged by the lines of the other folds, or other cases where there is one fold only. The JSON file is for
-`benchmarks/ship_model.py --subsets`.
-"""
+Each subset gets lines and intervals of its own, as `benchmarks/calibrate_quality.py` makes them for patients who have
+everything; the table, a row per subset and region, is of cases judged by the lines of the other folds, or other cases
+where there is one fold only. The JSON file is for `benchmarks/ship_model.py --subsets`.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -43,7 +44,11 @@ def subset_fields(cases: list[Judged], missing: tuple[Sequence, ...]) -> dict[st
         dice = np.array([case.dice[region] for case in cases])
         worth = {"median": round(float(np.median(dice)), 4), "mean": round(float(dice.mean()), 4)}
         regions[region.value] = line_fields(everything, region, column(region, cases, estimates)) | worth
-    return {"without": [sequence.value for sequence in missing], "regions": regions, "flagged": int(whole_cases(cases, estimates).flagged.sum())}
+    return {
+        "without": [sequence.value for sequence in missing],
+        "regions": regions,
+        "flagged": int(whole_cases(cases, estimates).flagged.sum()),
+    }
 
 
 def table_rows(fields: list[dict[str, Any]]) -> list[Row]:
@@ -67,7 +72,9 @@ def main() -> None:
     by_subset = {missing: judged(rows, missing) for missing in SUBSETS}
     names = [{case.case for case in cases} for cases in by_subset.values()]
     if any(some != names[0] for some in names):
-        raise SystemExit(f"{options.cases}: not every case is there with every subset. Let benchmarks/subsets.py go on with it.")
+        raise SystemExit(
+            f"{options.cases}: not every case is there with every subset. Let benchmarks/subsets.py go on with it."
+        )
     fields = [subset_fields(cases, missing) for missing, cases in by_subset.items()]
     content = to_tsv(table_rows(fields))
     write_bytes(options.output, content)
@@ -75,8 +82,10 @@ def main() -> None:
         "sets": fields,
         "coverage": COVERAGE,
         "cases": len(names[0]),
-        "protocol": f"Each subset's lines are fitted to {len(names[0])} cross-validated cases; a case's interval is by the lines of the other folds alone.",
-        "command": f"python benchmarks/calibrate_subsets.py docs/tables/{options.cases.name} -o docs/tables/{options.output.name} --json subsets.json",
+        "protocol": f"Each subset's lines are fitted to {len(names[0])} cross-validated cases; a case's interval is "
+        "by the lines of the other folds alone.",
+        "command": f"python benchmarks/calibrate_subsets.py docs/tables/{options.cases.name} -o "
+        f"docs/tables/{options.output.name} --json subsets.json",
     }
     write_bytes(options.json, (json.dumps(about, indent=1) + "\n").encode())
     print(content.decode(), end="")

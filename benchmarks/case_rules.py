@@ -1,15 +1,17 @@
-"""Chooses the numbers of a rule about a case by nested cross-validation: what is core, and what enhances, where a network is unsure.
+"""Chooses the numbers of a rule about a case by nested cross-validation: what is core, and what enhances, where a
+network is unsure.
 
     python benchmarks/case_rules.py core CV/3d REFERENCES --probabilities CV/probabilities --folds TABLE -o docs/tables/core_rule.tsv --write CV/core
     python benchmarks/case_rules.py enhancement CV/core REFERENCES --probabilities CV/probabilities --folds TABLE -o docs/tables/enhancement_rule.tsv
 
-`core` is `postprocess.CoreRule`, scored by TC; `enhancement` is `postprocess.EnhancementRule`, scored by ET. The first folder holds CASE_seg.nii.gz and
-CASE_run.json of every case after post-processing, as `benchmarks/cross_validate.py --postprocess 3d` leaves them (each case segmented by networks that
-never saw its patient), REFERENCES is a tree of labelled cases, TABLE has the columns case and fold.
-For each fold the numbers are chosen on the other folds' cases alone, and applied to this fold's; --write puts the label maps so made there, with run
-records whose `expected_dice` is theirs, for `gliomask evaluate` and `benchmarks/calibrate_quality.py`. The table's last row has the numbers
-chosen on all cases, which are the ones to ship; its Dice has seen what it is scored on.
-"""
+`core` is `postprocess.CoreRule`, scored by TC; `enhancement` is `postprocess.EnhancementRule`, scored by ET. The first
+folder holds CASE_seg.nii.gz and CASE_run.json of every case after post-processing, as
+`benchmarks/cross_validate.py --postprocess 3d` leaves them (each case segmented by networks that never saw its
+patient), REFERENCES is a tree of labelled cases, TABLE has the columns case and fold. For each fold the numbers are
+chosen on the other folds' cases alone, and applied to this fold's; --write puts the label maps so made there, with run
+records whose `expected_dice` is theirs, for `gliomask evaluate` and `benchmarks/calibrate_quality.py`. The table's last
+row has the numbers chosen on all cases, which are the ones to ship; its Dice has seen what it is scored on.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -56,23 +58,45 @@ class Kind:
 
 def widen_core(rule: Rule, label_map: LabelMap, kept: RegionProbabilities) -> LabelMap:
     """Returns a label map under a rule for the core."""
-    return rule.widen(label_map, kept.volume(Region.TC)) if isinstance(rule, CoreRule) and rule.applies(label_map) else label_map
+    return (
+        rule.widen(label_map, kept.volume(Region.TC))
+        if isinstance(rule, CoreRule) and rule.applies(label_map)
+        else label_map
+    )
 
 
 def confirm_enhancement(rule: Rule, label_map: LabelMap, kept: RegionProbabilities) -> LabelMap:
     """Returns a label map under a rule for enhancement; voxels have 1 mm."""
-    return rule.confirm(label_map, kept.volume(Region.ET), (1.0, 1.0, 1.0))[0] if isinstance(rule, EnhancementRule) else label_map
+    return (
+        rule.confirm(label_map, kept.volume(Region.ET), (1.0, 1.0, 1.0))[0]
+        if isinstance(rule, EnhancementRule)
+        else label_map
+    )
 
 
 KINDS = {
     "core": Kind(
         Region.TC,
-        (None, *(CoreRule(*numbers) for numbers in product((0.01, 0.02, 0.03, 0.05, 0.075, 0.1), (0.4, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01)))),
+        (
+            None,
+            *(
+                CoreRule(*numbers)
+                for numbers in product(
+                    (0.01, 0.02, 0.03, 0.05, 0.075, 0.1), (0.4, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01)
+                )
+            ),
+        ),
         widen_core,
     ),
     "enhancement": Kind(
         Region.ET,
-        (None, *(EnhancementRule(*numbers) for numbers in product((0.8, 0.9, 0.95, 0.98), (0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.5)))),
+        (
+            None,
+            *(
+                EnhancementRule(*numbers)
+                for numbers in product((0.8, 0.9, 0.95, 0.98), (0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.5))
+            ),
+        ),
         confirm_enhancement,
     ),
 }
@@ -80,7 +104,9 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Example:
-    """One case: the fold that it was held out with, and the Dice of the rule's region under each of the rules; 1 where both are empty."""
+    """One case: the fold that it was held out with, and the Dice of the rule's region under each of the rules; 1 where
+    both are empty.
+    """
 
     case_id: str
     fold: int
@@ -99,7 +125,11 @@ def read_example(kind: Kind, files: CaseFiles, predictions: Path, probabilities:
     label_map, _ = read_label_map(predictions / f"{files.case_id}_seg.nii.gz", LABELS)
     reference, _ = read_label_map(files.reference, files.labels)
     kept = RegionProbabilities.read(probabilities / f"{files.case_id}.npz")
-    return Example(files.case_id, fold, tuple(region_dice(reference, kind.apply(rule, label_map, kept), kind.region) for rule in kind.rules))
+    return Example(
+        files.case_id,
+        fold,
+        tuple(region_dice(reference, kind.apply(rule, label_map, kept), kind.region) for rule in kind.rules),
+    )
 
 
 def choose(examples: list[Example]) -> int:
@@ -159,13 +189,17 @@ def main() -> None:
     parser.add_argument("--probabilities", type=Path, required=True)
     parser.add_argument("--folds", type=Path, required=True, help="CSV or TSV with the columns case and fold")
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--write", type=Path, help="folder for the label maps, each under the rule that the other folds chose")
+    parser.add_argument(
+        "--write", type=Path, help="folder for the label maps, each under the rule that the other folds chose"
+    )
     options = parser.parse_args()
     kind = KINDS[options.kind]
     try:
         folds, cases = read_folds(options.folds), {files.case_id: files for files in find_cases(options.references)}
         there = [case for case in folds if case in cases and (options.predictions / f"{case}_seg.nii.gz").is_file()]
-        examples = [read_example(kind, cases[case], options.predictions, options.probabilities, folds[case]) for case in there]
+        examples = [
+            read_example(kind, cases[case], options.predictions, options.probabilities, folds[case]) for case in there
+        ]
     except GliomaskError as error:
         raise SystemExit(str(error)) from error
     numbers = sorted({example.fold for example in examples})
@@ -186,7 +220,14 @@ def main() -> None:
     if options.write:
         options.write.mkdir(parents=True, exist_ok=True)
         for example in examples:
-            write(kind, kind.rules[nested[example.fold]], example.case_id, options.predictions, options.probabilities, options.write)
+            write(
+                kind,
+                kind.rules[nested[example.fold]],
+                example.case_id,
+                options.predictions,
+                options.probabilities,
+                options.write,
+            )
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
     python benchmarks/choose_postprocess.py PREDICTIONS REFERENCES --folds TABLE -o docs/tables/postprocess.tsv
 
-PREDICTIONS holds CASE_seg.nii.gz of every case, each predicted without post-processing by a network that never saw its patient (labels as
-in BraTS 2017-2021); REFERENCES is a tree of labelled cases; TABLE has the columns case and fold. For each fold the numbers of `3d` are
-chosen on the other folds' cases alone and scored on this fold's, so that no case takes part in choosing what it is scored with.
+PREDICTIONS holds CASE_seg.nii.gz of every case, each predicted without post-processing by a network that never saw its
+patient (labels as in BraTS 2017-2021); REFERENCES is a tree of labelled cases; TABLE has the columns case and fold. For
+each fold the numbers of `3d` are chosen on the other folds' cases alone and scored on this fold's, so that no case
+takes part in choosing what it is scored with.
 """
 
 from __future__ import annotations
@@ -34,7 +35,12 @@ MIN_ENHANCING_ML = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 MIN_ENHANCING_SHARES = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05)
 CANDIDATES = sorted(
     (Cleaning(*values) for values in product(MIN_SHARES, MIN_ENHANCING_ML, MIN_ENHANCING_SHARES, (False, True))),
-    key=lambda c: MIN_SHARES.index(c.min_share) + MIN_ENHANCING_ML.index(c.min_enhancing_ml) + MIN_ENHANCING_SHARES.index(c.min_enhancing_share) + c.fill_holes,
+    key=lambda c: (
+        MIN_SHARES.index(c.min_share)
+        + MIN_ENHANCING_ML.index(c.min_enhancing_ml)
+        + MIN_ENHANCING_SHARES.index(c.min_enhancing_share)
+        + c.fill_holes
+    ),
 )
 """Everything that is tried, the mildest first."""
 
@@ -89,7 +95,10 @@ def dice(example: Example, label_map: LabelMap) -> Score:
 
 
 def candidate_scores(example: Example) -> list[Score]:
-    """Scores of every candidate. The rules against little enhancement move ET alone, and from all to nothing, so they need no image of their own."""
+    """Scores of every candidate.
+
+    The rules against little enhancement move ET alone, and from all to nothing, so they need no image of their own.
+    """
     cleaned: dict[tuple[float, bool], tuple[Score, int, int]] = {}
     last_share, last_voxels = math.nan, -1
     for min_share in MIN_SHARES:
@@ -97,7 +106,11 @@ def candidate_scores(example: Example) -> list[Score]:
         voxels = int(np.count_nonzero(kept))
         for fill in (False, True):
             # A larger share drops the same components and perhaps more: as many voxels are the same voxels.
-            cleaned[min_share, fill] = cleaned[last_share, fill] if voxels == last_voxels else _scored(example, fill_holes(kept) if fill else kept)
+            cleaned[min_share, fill] = (
+                cleaned[last_share, fill]
+                if voxels == last_voxels
+                else _scored(example, fill_holes(kept) if fill else kept)
+            )
         last_share, last_voxels = min_share, voxels
     without = 0.0 if Region.ET.mask(example.reference).any() else 1.0
     voxel_ml = float(np.prod(example.spacing_mm)) / 1000
@@ -111,17 +124,25 @@ def candidate_scores(example: Example) -> list[Score]:
 
 def _scored(example: Example, label_map: LabelMap) -> tuple[Score, int, int]:
     """The scores, the voxels of enhancing tumour, the voxels of all tumour."""
-    return dice(example, label_map), int(np.count_nonzero(label_map == Label.ENHANCING)), int(np.count_nonzero(label_map))
+    return (
+        dice(example, label_map),
+        int(np.count_nonzero(label_map == Label.ENHANCING)),
+        int(np.count_nonzero(label_map)),
+    )
 
 
 def choose(scores: list[list[Score]]) -> int:
-    """Returns the index of the mildest candidate whose mean Dice over cases and regions is within `TOLERANCE` of the best."""
+    """Returns the index of the mildest candidate whose mean Dice over cases and regions is within `TOLERANCE` of the
+    best.
+    """
     means = np.array(scores).mean(axis=(0, 2))
     return int(np.flatnonzero(means >= means.max() - TOLERANCE)[0])
 
 
 def nested_rows(examples: list[Example]) -> Iterable[Row]:
-    """Yields a row for `3d` over all cases by nested cross-validation, one per fold, and one for the choice on all cases."""
+    """Yields a row for `3d` over all cases by nested cross-validation, one per fold, and one for the choice on all
+    cases.
+    """
     scores = []
     for n, example in enumerate(examples):
         scores.append(candidate_scores(example))
@@ -131,7 +152,9 @@ def nested_rows(examples: list[Example]) -> Iterable[Row]:
     rows = []
     for fold in folds:
         cleaning = CANDIDATES[choose([s for e, s in zip(examples, scores, strict=True) if e.fold != fold])]
-        rows.append(_cleaning_row([e for e in examples if e.fold == fold], cleaning, f"folds other than {fold}", f"fold {fold}"))
+        rows.append(
+            _cleaning_row([e for e in examples if e.fold == fold], cleaning, f"folds other than {fold}", f"fold {fold}")
+        )
     yield Row("3d", "the other folds, for each fold", "all", None, [score for row in rows for score in row.scores])
     yield from rows
     yield _cleaning_row(examples, CANDIDATES[choose(scores)], "all (optimistic; what ships)", "all")
@@ -139,7 +162,9 @@ def nested_rows(examples: list[Example]) -> Iterable[Row]:
 
 def _cleaning_row(examples: list[Example], cleaning: Cleaning, chosen_on: str, scored_on: str) -> Row:
     """Scored by the very function that ships, not by the short cut that chose."""
-    return Row("3d", chosen_on, scored_on, cleaning, [dice(e, clean(e.prediction, e.spacing_mm, cleaning)) for e in examples])
+    return Row(
+        "3d", chosen_on, scored_on, cleaning, [dice(e, clean(e.prediction, e.spacing_mm, cleaning)) for e in examples]
+    )
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -161,10 +186,15 @@ def read_examples(predictions: Path, references: Path, folds: dict[str, int], *,
     cases = {files.case_id: files for files in find_cases(references)}
     absent = [case for case in folds if case not in cases or not (predictions / f"{case}_seg.nii.gz").is_file()]
     if absent and not partial:
-        raise SystemExit(f"{len(absent)} of {len(folds)} cases have no prediction or no reference: {', '.join(absent[:5])}. Add them, or give --partial.")
+        raise SystemExit(
+            f"{len(absent)} of {len(folds)} cases have no prediction or no reference: {', '.join(absent[:5])}. Add "
+            "them, or give --partial."
+        )
     examples = [read_example(cases[case], predictions, fold) for case, fold in folds.items() if case not in absent]
     if len({example.fold for example in examples}) < 2:
-        raise SystemExit(f"Cases of at least two folds are needed; found {len(examples)} cases of {len({e.fold for e in examples})}.")
+        raise SystemExit(
+            f"Cases of at least two folds are needed; found {len(examples)} cases of {len({e.fold for e in examples})}."
+        )
     return examples
 
 
@@ -177,10 +207,16 @@ def main() -> None:
     parser.add_argument("--partial", action="store_true", help="leave out cases without a prediction")
     options = parser.parse_args()
     try:
-        examples = read_examples(options.predictions, options.references, read_folds(options.folds), partial=options.partial)
+        examples = read_examples(
+            options.predictions, options.references, read_folds(options.folds), partial=options.partial
+        )
     except GliomaskError as error:
         raise SystemExit(str(error)) from error
-    fixed = [Row(name, "", "all", None, [dice(e, postprocess(e.prediction, name, e.spacing_mm)) for e in examples]) for name in CHAINS if name != "3d"]
+    fixed = [
+        Row(name, "", "all", None, [dice(e, postprocess(e.prediction, name, e.spacing_mm)) for e in examples])
+        for name in CHAINS
+        if name != "3d"
+    ]
     text = table([*fixed, *nested_rows(examples)])
     write_bytes(options.output, text.encode())
     print(text, end="")

@@ -1,10 +1,12 @@
-"""How a cohort scales: `python benchmarks/cohort_scaling.py run` with a stub engine, `... count` of what is done to the file system, `... simulate`.
+"""How a cohort scales: `python benchmarks/cohort_scaling.py run` with a stub engine, `... count` of what is done to the
+file system, `... simulate`.
 
-`run` does 10, 100 and 1,000 tiny cases with 1 and 2 workers, so that what is measured is everything but the network. `count` says how many files, bytes
-and file operations a case costs. `simulate` makes cohorts of up to 100,000 cases without segmenting them, and measures what one process does for all
-cases: the index, merging rows, the table. `saturate` plays 100,000 cases on up to 1,000 workers against a file server that does so many operations a
-second, and says how long workers wait for it. Prints tables in Markdown; repeats and spread as asked for
-by --repeats. Needs the extra test, since it takes the network made by hand from tests/.
+`run` does 10, 100 and 1,000 tiny cases with 1 and 2 workers, so that what is measured is everything but the network.
+`count` says how many files, bytes and file operations a case costs. `simulate` makes cohorts of up to 100,000 cases
+without segmenting them, and measures what one process does for all cases: the index, merging rows, the table.
+`saturate` plays 100,000 cases on up to 1,000 workers against a file server that does so many operations a second, and
+says how long workers wait for it. Prints tables in Markdown; repeats and spread as asked for by --repeats. Needs the
+extra test, since it takes the network made by hand from tests/.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
 
 EVENTS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.scandir", "os.listdir")
-"""Python's audit events that are operations on the metadata of files; stat has none, and is cached by network file systems."""
+"""Python's audit events that are operations on the metadata of files; stat has none, and is cached by network file
+systems.
+"""
 
 CASE_SECONDS = 25.0
 """Of a case on two processors, for the simulation; docs/clusters.md says where it comes from."""
@@ -65,7 +69,10 @@ def make_cases(folder: Path, number: int) -> None:
 
 
 def run(folder: Path, sizes: list[int], workers: list[int], repeats: int) -> None:
-    print("| cases | workers | seconds, median (least to most) | cases an hour | memory of the command, MB |\n|---|---|---|---|---|")
+    print(
+        "| cases | workers | seconds, median (least to most) | cases an hour | memory of the command, MB "
+        "|\n|---|---|---|---|---|"
+    )
     for size in sizes:
         cases = folder / f"in{size}"
         make_cases(cases, size)
@@ -74,16 +81,30 @@ def run(folder: Path, sizes: list[int], workers: list[int], repeats: int) -> Non
             for _ in range(repeats):
                 out = folder / "out"
                 shutil.rmtree(out, ignore_errors=True)
-                plain = ["--workers", str(number), "--no-preview", "--raw", "never", "--precision", "fp32", "--progress", "json"]
+                plain = [
+                    "--workers",
+                    str(number),
+                    "--no-preview",
+                    "--raw",
+                    "never",
+                    "--precision",
+                    "fp32",
+                    "--progress",
+                    "json",
+                ]
                 start = time.perf_counter()
-                done = subprocess.Popen([sys.executable, TESTS / "stub_cohort.py", cases, "-o", out, *plain], stdout=subprocess.DEVNULL)
+                done = subprocess.Popen(
+                    [sys.executable, TESTS / "stub_cohort.py", cases, "-o", out, *plain], stdout=subprocess.DEVNULL
+                )
                 _, status, used = os.wait4(done.pid, 0)
                 assert status == 0
                 seconds.append(time.perf_counter() - start)
                 peaks.append(used.ru_maxrss * 1024 / 1e6)
             middle = statistics.median(seconds)
             print(
-                f"| {size} | {number} | {middle:.1f} ({min(seconds):.1f} to {max(seconds):.1f}) | {size / middle * 3600:,.0f} | {max(peaks):.0f} |", flush=True
+                f"| {size} | {number} | {middle:.1f} ({min(seconds):.1f} to {max(seconds):.1f}) | "
+                f"{size / middle * 3600:,.0f} | {max(peaks):.0f} |",
+                flush=True,
             )
 
 
@@ -119,7 +140,10 @@ def count(folder: Path) -> None:
     print("| file operation | a case |\n|---|---|")
     for event, times in seen.most_common():
         print(f"| {event} | {times} |")
-    print(f"Together {sum(seen.values())} a case; with {CASE_SECONDS:.0f} s a case {1000 / CASE_SECONDS * sum(seen.values()):,.0f} a second for 1,000 workers.")
+    print(
+        f"Together {sum(seen.values())} a case; with {CASE_SECONDS:.0f} s a case "
+        f"{1000 / CASE_SECONDS * sum(seen.values()):,.0f} a second for 1,000 workers."
+    )
 
 
 def simulate(folder: Path, sizes: list[int]) -> None:
@@ -147,14 +171,37 @@ def simulate(folder: Path, sizes: list[int]) -> None:
     for size in sizes:
         place = CohortPlace(folder / f"out{size}")
         place.rows.mkdir(parents=True)
-        entries = [Entry(f"sub-{n:06}", {s: Path(f"/data/cohort/sub-{n:06}/sub-{n:06}_{s.value}.nii.gz") for s in PAPER_ORDER}) for n in range(size)]
+        entries = [
+            Entry(f"sub-{n:06}", {s: Path(f"/data/cohort/sub-{n:06}/sub-{n:06}_{s.value}.nii.gz") for s in PAPER_ORDER})
+            for n in range(size)
+        ]
         laps = [time.perf_counter()]
         content = write_index(place.index, entries)
         laps.append(time.perf_counter())
         read_index(place.index)
         laps.append(time.perf_counter())
         store = RowStore(place.rows)
-        row = Row("", "done", 25.3, "", "", 70.1, 20.2, 10.3, 0.9, 0.8, 0.95, 0.9, 0.8, 0.95, 0.9, 0.8, 0.95, inputs_sha256="0" * 64, model_sha256="1" * 64)
+        row = Row(
+            "",
+            "done",
+            25.3,
+            "",
+            "",
+            70.1,
+            20.2,
+            10.3,
+            0.9,
+            0.8,
+            0.95,
+            0.9,
+            0.8,
+            0.95,
+            0.9,
+            0.8,
+            0.95,
+            inputs_sha256="0" * 64,
+            model_sha256="1" * 64,
+        )
         row_bytes = 0
         for entry in entries:
             # Written plainly: the time of flushing is the disk's, and `run` has it.
@@ -188,23 +235,32 @@ SERVER_RATES = (1_000, 3_000, 10_000)
 
 
 def saturate(cases: int) -> None:
-    print("| workers | operations a second | hours | hours without the server | server busy | a case waits for it, s |\n|---|---|---|---|---|---|")
+    print(
+        "| workers | operations a second | hours | hours without the server | server busy | a case waits for it, s "
+        "|\n|---|---|---|---|---|---|"
+    )
     for rate in SERVER_RATES:
         for workers in (10, 100, 300, 1000):
             seconds, busy, waited = play(cases, workers, rate, random.Random(7))
             alone = cases * CASE_SECONDS / workers / 3600
-            print(f"| {workers:,} | {rate:,} | {seconds / 3600:.2f} | {alone:.2f} | {100 * busy / seconds:.0f} % | {waited / cases:.2f} |", flush=True)
+            print(
+                f"| {workers:,} | {rate:,} | {seconds / 3600:.2f} | {alone:.2f} | {100 * busy / seconds:.0f} % | "
+                f"{waited / cases:.2f} |",
+                flush=True,
+            )
 
 
 def play(cases: int, workers: int, rate: float, generator: random.Random) -> tuple[float, float, float]:
     """Plays a cohort against one file server that serves bursts of operations in the order in which they come.
 
     Returns:
-        Seconds until the last case has ended, seconds in which the server was busy, and seconds that all cases together waited for it.
+        Seconds until the last case has ended, seconds in which the server was busy, and seconds that all cases together
+            waited for it.
     """
     free_at = busy = waited = now = 0.0
     begun = 0
-    # Time at which a worker asks the server next, and what it asks for: 0 to begin a case, 1 to end one. Workers start within a minute.
+    # Time at which a worker asks the server next, and what it asks for: 0 to begin a case, 1 to end one. Workers start
+    # within a minute.
     asking = [(generator.uniform(0, 60), number, 0) for number in range(workers)]
     heapq.heapify(asking)
     while asking:

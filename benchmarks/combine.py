@@ -1,8 +1,10 @@
-"""Averages the region probabilities of several cross-validated networks: python benchmarks/combine.py CV [CV ...] --postprocess CHAIN -o OUT
+"""Averages the region probabilities of several cross-validated networks: python benchmarks/combine.py CV [CV ...]
+--postprocess CHAIN -o OUT
 
-Each CV is a folder of `benchmarks/cross_validate.py` with the probabilities of the same cases; a case's networks never saw it, so neither did their
-mean. A voxel is tumour where the mean probability of tumour is above one half, core or enhancing tumour likewise, each within the one before: with a
-single CV that is another decision on the same probabilities than the most probable label. OUT gets label maps after the chain, for `gliomask evaluate`.
+Each CV is a folder of `benchmarks/cross_validate.py` with the probabilities of the same cases; a case's networks never
+saw it, so neither did their mean. A voxel is tumour where the mean probability of tumour is above one half, core or
+enhancing tumour likewise, each within the one before: with a single CV that is another decision on the same
+probabilities than the most probable label. OUT gets label maps after the chain, for `gliomask evaluate`.
 """
 
 from __future__ import annotations
@@ -23,9 +25,17 @@ from gliomask.study.work import LABELS
 
 
 def decide_regions(members: list[RegionProbabilities]) -> LabelMap:
-    """Returns the label of each voxel, from the mean of the members' probabilities, as a network of regions is decided."""
-    whole, core, enhancing = (np.mean([member.volume(region) for member in members], axis=0, dtype=np.float32) for region in (Region.WT, Region.TC, Region.ET))
-    shares = {Label.BACKGROUND: 1 - whole, Label.NECROTIC: core - enhancing, Label.OEDEMA: whole - core, Label.ENHANCING: enhancing}
+    """Returns the label of each voxel, from the mean of the members' probabilities, as a network of regions is decided."""  # noqa: E501
+    whole, core, enhancing = (
+        np.mean([member.volume(region) for member in members], axis=0, dtype=np.float32)
+        for region in (Region.WT, Region.TC, Region.ET)
+    )
+    shares = {
+        Label.BACKGROUND: 1 - whole,
+        Label.NECROTIC: core - enhancing,
+        Label.OEDEMA: whole - core,
+        Label.ENHANCING: enhancing,
+    }
     return decide(np.stack([shares[label] for label in Label], axis=-1), REGION_NAMES)
 
 
@@ -39,7 +49,9 @@ def main() -> None:
     cases = [{path.stem for path in (folder / "probabilities").glob("*.npz")} for folder in options.networks]
     only = set.union(*cases) - set.intersection(*cases)
     if only or not cases[0]:
-        raise SystemExit(f"Not every network has the probabilities of the same cases: {', '.join(sorted(only)) or 'there are none'}")
+        raise SystemExit(
+            f"Not every network has the probabilities of the same cases: {', '.join(sorted(only)) or 'there are none'}"
+        )
     options.output.mkdir(parents=True, exist_ok=True)
     for case in sorted(cases[0]):
         members = [RegionProbabilities.read(folder / "probabilities" / f"{case}.npz") for folder in options.networks]

@@ -1,9 +1,11 @@
-"""Compares two models patient by patient: python benchmarks/compare_models.py SCORES BASELINE -o docs/tables/NAME_against_OTHER.tsv
+"""Compares two models patient by patient: python benchmarks/compare_models.py SCORES BASELINE -o
+docs/tables/NAME_against_OTHER.tsv
 
-SCORES and BASELINE are `scores.tsv` files that `gliomask evaluate` wrote for cross-validated predictions of the same cases. A row per metric
-and region: both means and medians, the paired difference (SCORES minus BASELINE) with 95 % bootstrap intervals over patients, and p of
-Wilcoxon's signed-rank test, uncorrected. Cases that only one file has scored are an error: nobody may choose the patients. `--folds TABLE --fold N`
-leaves both with the cases of one fold; `--collections MANIFEST`, a CSV table with the columns case and cohort, adds the same rows for each collection.
+SCORES and BASELINE are `scores.tsv` files that `gliomask evaluate` wrote for cross-validated predictions of the same
+cases. A row per metric and region: both means and medians, the paired difference (SCORES minus BASELINE) with 95 %
+bootstrap intervals over patients, and p of Wilcoxon's signed-rank test, uncorrected. Cases that only one file has
+scored are an error: nobody may choose the patients. `--folds TABLE --fold N` leaves both with the cases of one fold;
+`--collections MANIFEST`, a CSV table with the columns case and cohort, adds the same rows for each collection.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """Segments every case with the model that never saw it: python benchmarks/cross_validate.py RUN... --data CASES -o OUT
 
-Each RUN is a folder that `gliomask train --folds TABLE --fold N` has left. Its model is exported to OUT/models/RUN, and the cases
-that it held out are segmented without post-processing into OUT/predictions, where `benchmarks/choose_postprocess.py` and
-`gliomask evaluate` find them; OUT/probabilities gets what the network thought of each region (`region_probabilities.py`). With --postprocess CHAIN,
-OUT/CHAIN gets the predictions post-processed, and a run record for each whose `expected_dice` is that of the post-processed label map, for
-`benchmarks/calibrate_quality.py`. With --second-opinion RUN... of another network on the same folds, each pair is asked together. A case held out
-by two runs is an error; cases that are there already are left alone. `gliomask study` does the same for whole tables of experiments, trainings and
-comparison included.
+Each RUN is a folder that `gliomask train --folds TABLE --fold N` has left. Its model is exported to OUT/models/RUN, and
+the cases that it held out are segmented without post-processing into OUT/predictions, where
+`benchmarks/choose_postprocess.py` and `gliomask evaluate` find them; OUT/probabilities gets what the network thought of
+each region (`region_probabilities.py`). With --postprocess CHAIN, OUT/CHAIN gets the predictions post-processed, and a
+run record for each whose `expected_dice` is that of the post-processed label map, for
+`benchmarks/calibrate_quality.py`. With --second-opinion RUN... of another network on the same folds, each pair is asked
+together. A case held out by two runs is an error; cases that are there already are left alone. `gliomask study` does
+the same for whole tables of experiments, trainings and comparison included.
 """
 
 from __future__ import annotations
@@ -51,12 +52,18 @@ def apply_chain(chain: str, output: Path) -> None:
         label_map, geometry = read_label_map(path, LABELS)
         reorientation = geometry.reorientation_to(NETWORK_ORIENTATION)
         case = path.name.removesuffix("_seg.nii.gz")
-        kept = RegionProbabilities.read(probabilities_of(output, case)) if probabilities_of(output, case).exists() else None
+        kept = (
+            RegionProbabilities.read(probabilities_of(output, case))
+            if probabilities_of(output, case).exists()
+            else None
+        )
         found = reorientation.undo(postprocess(reorientation.apply(label_map), chain, reorientation.target.spacing_mm))
         write_volume(cleaned / path.name, LABELS.to_disk(found), geometry, overwrite=True)
         if kept is not None:
             record = json.loads((raw / f"{case}_run.json").read_text(encoding="utf-8"))
-            record["expected_dice"] = {region.value: round(dice, 4) for region, dice in kept.expected_dice(found).items()}
+            record["expected_dice"] = {
+                region.value: round(dice, 4) for region, dice in kept.expected_dice(found).items()
+            }
             record["options"]["postprocess"] = chain
             write_bytes(cleaned / f"{case}_run.json", (json.dumps(record, indent=1) + "\n").encode())
 
@@ -78,7 +85,10 @@ def partner(cases: list[str], others: dict[Path, list[str]]) -> Path | None:
     for run, held_out in others.items():
         if held_out == cases:
             return run
-    raise SystemExit(f"No run of --second-opinion held out just {', '.join(cases)}; another would have seen patients it is scored on.")
+    raise SystemExit(
+        f"No run of --second-opinion held out just {', '.join(cases)}; another would have seen patients it "
+        "is scored on."
+    )
 
 
 def main() -> None:
@@ -88,7 +98,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--second-opinion", nargs="+", type=Path, default=[], metavar="RUN", help="runs to be asked as well")
+    parser.add_argument(
+        "--second-opinion", nargs="+", type=Path, default=[], metavar="RUN", help="runs to be asked as well"
+    )
     parser.add_argument("--flips", action="store_true", help="average over mirror images")
     parser.add_argument("--n4", action="store_true", help="correct the bias field first")
     parser.add_argument("--postprocess", help="also write the predictions after this chain")
@@ -115,7 +127,9 @@ def main() -> None:
             [files[case] for case in cases],
             options.output / "predictions",
             lambda line, run=run: print(f"{run.name}: {line}", flush=True),
-            lambda result: RegionProbabilities.of(result.probabilities).write(probabilities_of(options.output, result.case.case_id)),
+            lambda result: RegionProbabilities.of(result.probabilities).write(
+                probabilities_of(options.output, result.case.case_id)
+            ),
         )
     if options.postprocess:
         apply_chain(options.postprocess, options.output)

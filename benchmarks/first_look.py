@@ -1,12 +1,15 @@
-"""How views along three planes are best joined: every patient segmented along three planes of the whole brain, and each way made of the same views:
+"""How views along three planes are best joined: every patient segmented along three planes of the whole brain, and each
+way made of the same views:
 
     python benchmarks/first_look.py MODEL CASES -o docs/tables/first_look.tsv [--append]
 
-MODEL is the model folder of one fold; only cases that it held out are segmented, so five calls with --append score every patient once. CASES is a
-folder of BraTS cases with references. Float32, post-processing 3d, the rule for enhancement of docs/decisions/0013-three-planes.md.
+MODEL is the model folder of one fold; only cases that it held out are segmented, so five calls with --append score
+every patient once. CASES is a folder of BraTS cases with references. Float32, post-processing 3d, the rule for
+enhancement of docs/decisions/0013-three-planes.md.
 
-A row a case and way: its cost, in views of the whole brain (pixels of the boxes that would go through the network), and the Dice of each region.
-What this leaves out is that a network sees less of the surroundings in a smaller box; `shortcuts.py` measures that.
+A row a case and way: its cost, in views of the whole brain (pixels of the boxes that would go through the network), and
+the Dice of each region. What this leaves out is that a network sees less of the surroundings in a smaller box;
+`shortcuts.py` measures that.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ from gliomask.segmentation import Options, Segmenter
 RULE = EnhancementRule(probability=0.9, seed_ml=0.03)
 SUSPICION = 0.1
 LOOKS = ((3, SUSPICION, 4), (3, SUSPICION, 6), (3, SUSPICION, 8), (3, 0.03, 4), (4, SUSPICION, 6))
-"""Every how many slices are looked at, what is suspected, and how many voxels round that the three views are taken in."""
+"""Every how many slices are looked at, what is suspected, and how many voxels round that the three views are taken in."""  # noqa: E501
 
 Row = dict[str, str | float]
 
@@ -76,7 +79,9 @@ def ways(segmenter: Segmenter, prepared: Prepared) -> Iterator[tuple[str, float,
     cost = 1 + pixels(segmenter, prepared, suspected, (Plane.CORONAL, Plane.SAGITTAL)) / whole
     yield "three views where the axial one suspects", cost, np.where(suspected[..., None], mean, axial), REGION_NAMES
     for step, suspicion, margin in LOOKS:
-        looked = brain & (axial[..., Label.BACKGROUND] < 1 - suspicion) & (np.arange(brain.shape[2]) % step == step // 2)
+        looked = (
+            brain & (axial[..., Label.BACKGROUND] < 1 - suspicion) & (np.arange(brain.shape[2]) % step == step // 2)
+        )
         region = brain & ndimage.binary_dilation(looked, np.ones((3, 3, 3), bool), iterations=margin)
         cost = 1 / step + pixels(segmenter, prepared, region, tuple(Plane)) / whole
         joined = np.where(region[..., None], mean, np.eye(len(Label), dtype=np.float32)[Label.BACKGROUND])
@@ -131,7 +136,9 @@ def main() -> None:
     for way in dict.fromkeys(row["way"] for row in rows):
         chosen = [row for row in rows if row["way"] == way]
         means = " / ".join(f"{np.mean([float(row[region.value]) for row in chosen]):.4f}" for region in Region)
-        print(f"{way}: cost {np.mean([float(row['cost']) for row in chosen]):.2f}, mean Dice {means}, {len(chosen)} cases")
+        print(
+            f"{way}: cost {np.mean([float(row['cost']) for row in chosen]):.2f}, mean Dice {means}, {len(chosen)} cases"
+        )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""How often each quality flag fires, rightly and wrongly: real cases as they are, and the same cases spoiled in known ways.
+"""How often each quality flag fires, rightly and wrongly: real cases as they are, and the same cases spoiled in known
+ways.
 
     python benchmarks/flags.py --cases CASES... [--skull-on FOLDER] [--no-tumour FOLDER] -o docs/tables/flags.tsv
 
-CASES are BraTS trees of skull-stripped 1 mm cases; --skull-on has skull-on NIfTI files, each of which stands for all four sequences (their grids
-differ, so they are no case together); --no-tumour has FLAIR, T1 and T2 of a bare brain without tumour, named so. Forms that change intensities are made
-of each case's samples of brain voxels, a quarter of those that a check takes, and forms that turn the brain of its mask on a 3 mm grid; those that
-need whole volumes are made of every tenth case. The table is written after each case.
+CASES are BraTS trees of skull-stripped 1 mm cases; --skull-on has skull-on NIfTI files, each of which stands for all
+four sequences (their grids differ, so they are no case together); --no-tumour has FLAIR, T1 and T2 of a bare brain
+without tumour, named so. Forms that change intensities are made of each case's samples of brain voxels, a quarter of
+those that a check takes, and forms that turn the brain of its mask on a 3 mm grid; those that need whole volumes are
+made of every tenth case. The table is written after each case.
 """
 
 from __future__ import annotations
@@ -87,7 +89,10 @@ def harmless(samples: Samples, neighbours: Samples) -> Iterator[tuple[str, Chang
     """Changes that a network does not see, since it normalises: no flag is wanted."""
     top = samples.max(axis=1, keepdims=True)
     yield "scaled by 1000", (samples * 1000, neighbours * 1000)
-    yield "brain shifted by a tenth of its range", (samples + top / 10, np.where(neighbours > 0, neighbours + top / 10, 0))
+    yield (
+        "brain shifted by a tenth of its range",
+        (samples + top / 10, np.where(neighbours > 0, neighbours + top / 10, 0)),
+    )
     yield "rescaled to whole numbers of 8 bits", (np.rint(samples / top * 255), np.rint(neighbours / top * 255))
 
 
@@ -98,24 +103,40 @@ def other_intensities(samples: Samples, neighbours: Samples) -> Iterator[tuple[s
     upside_down = (top + 1 - samples, np.where(neighbours > 0, top + 1 - neighbours, 0))
     yield "all four inverted", upside_down
     mean, deviation = samples.mean(axis=1, keepdims=True), samples.std(axis=1, keepdims=True)
-    yield "z-scored, background 0", ((samples - mean) / deviation, np.where(neighbours > 0, (neighbours - mean) / deviation, 0))
+    yield (
+        "z-scored, background 0",
+        ((samples - mean) / deviation, np.where(neighbours > 0, (neighbours - mean) / deviation, 0)),
+    )
     for percent in (50, 90):
         limit = np.percentile(samples, percent, axis=1, keepdims=True)
         yield f"cut off at the {percent}th percentile", (np.minimum(samples, limit), np.minimum(neighbours, limit))
     for row, sequence in enumerate(PAPER_ORDER):
-        yield f"{sequence} inverted", (_with(samples, row, upside_down[0][row]), _with(neighbours, row, upside_down[1][row]))
+        yield (
+            f"{sequence} inverted",
+            (_with(samples, row, upside_down[0][row]), _with(neighbours, row, upside_down[1][row])),
+        )
         noise = [np.abs(generator.normal(100, 30, samples.shape[1])) + 1 for _ in range(2)]
         noise[1] = np.where(neighbours[row] > 0, noise[1], 0)
         yield f"{sequence} replaced by noise", (_with(samples, row, noise[0]), _with(neighbours, row, noise[1]))
         for other in (n for n in range(len(PAPER_ORDER)) if n != row):
-            copies = [np.where(values > 0, np.rint(values[other] / top[other] * 200) + 1, 0) for values in (samples, neighbours)]
-            yield f"{sequence} replaced by a rescaled copy of another", (_with(samples, row, copies[0][row]), _with(neighbours, row, copies[1][row]))
-    # Skull-stripped, air set to 0: fluid has some 8 Hounsfield units, tissue 25 to 40, noise 3. Whole CTs are refused when they are read.
+            copies = [
+                np.where(values > 0, np.rint(values[other] / top[other] * 200) + 1, 0)
+                for values in (samples, neighbours)
+            ]
+            yield (
+                f"{sequence} replaced by a rescaled copy of another",
+                (_with(samples, row, copies[0][row]), _with(neighbours, row, copies[1][row])),
+            )
+    # Skull-stripped, air set to 0: fluid has some 8 Hounsfield units, tissue 25 to 40, noise 3. Whole CTs are refused
+    # when they are read.
     fluid = samples[3] > np.percentile(samples[3], 93)
     for row in (0, 2):
         units = np.where(fluid, 8, 32) + generator.normal(0, 3, samples.shape[1])
         ahead = np.where(neighbours[row] > 0, units, 0)
-        yield f"{PAPER_ORDER[row]} replaced by a simulated CT, air 0", (_with(samples, row, units), _with(neighbours, row, ahead))
+        yield (
+            f"{PAPER_ORDER[row]} replaced by a simulated CT, air 0",
+            (_with(samples, row, units), _with(neighbours, row, ahead)),
+        )
 
 
 def _with(samples: Samples, row: int, values: npt.NDArray[np.floating]) -> Samples:
@@ -149,7 +170,9 @@ def turned(case: Case) -> Iterator[Form]:
 def every_third_slice(case: Case) -> Case:
     volumes = {sequence: volume[:, :, ::3] for sequence, volume in case.volumes.items()}
     i, j, k = volumes[PAPER_ORDER[0]].shape
-    return replace(case, volumes=volumes, geometry=Geometry((i, j, k), case.geometry.affine @ np.diag([1, 1, 3, 1])), header=None)
+    return replace(
+        case, volumes=volumes, geometry=Geometry((i, j, k), case.geometry.affine @ np.diag([1, 1, 3, 1])), header=None
+    )
 
 
 def z_scored(case: Case, background: float) -> Case:
@@ -162,23 +185,42 @@ def z_scored(case: Case, background: float) -> Case:
 
 
 def skull_on(folder: Path) -> Iterator[Form]:
-    """Yields the flags of each skull-on file as a case of four equal sequences, with its air as it is and with air of 0."""
+    """Yields the flags of each skull-on file as a case of four equal sequences, with its air as it is and with air
+    of 0.
+    """
     for path in sorted(path for path in folder.rglob("*") if is_nifti_name(path)):
         read = read_volume(path)
         bare = np.where(read.values > AIR_SHARE * np.percentile(read.values, 99), read.values, 0)
         for name, values in (("skull on", read.values), ("skull on, air set to 0", bare)):
-            yield name, check_case(Case(path.name, dict.fromkeys(PAPER_ORDER, values), read.geometry, header=read.header))
+            yield (
+                name,
+                check_case(Case(path.name, dict.fromkeys(PAPER_ORDER, values), read.geometry, header=read.header)),
+            )
 
 
 def no_tumour(folder: Path) -> Iterator[Form]:
-    """Yields the flags of a brain without tumour: the scans themselves give no reason to doubt, so none are expected."""
-    read = {sequence: read_volume(next(folder.rglob(f"{sequence.value.upper()}.nii.gz"))) for sequence in PAPER_ORDER if sequence is not Sequence.T1CE}
+    """Yields the flags of a brain without tumour: the scans themselves give no reason to doubt, so none are expected."""  # noqa: E501
+    read = {
+        sequence: read_volume(next(folder.rglob(f"{sequence.value.upper()}.nii.gz")))
+        for sequence in PAPER_ORDER
+        if sequence is not Sequence.T1CE
+    }
     first = read[Sequence.T1]
     volumes = {sequence: volume.values for sequence, volume in read.items()}
-    yield "no tumour (a stroke), without T1ce", check_case(Case("stroke", volumes, first.geometry, header=first.header, without=frozenset({Sequence.T1CE})))
+    yield (
+        "no tumour (a stroke), without T1ce",
+        check_case(Case("stroke", volumes, first.geometry, header=first.header, without=frozenset({Sequence.T1CE}))),
+    )
     yield (
         "no tumour (a stroke), T1 given as T1ce",
-        check_case(Case("stroke", {**volumes, Sequence.T1CE: np.rint(volumes[Sequence.T1] * 0.7)}, first.geometry, header=first.header)),
+        check_case(
+            Case(
+                "stroke",
+                {**volumes, Sequence.T1CE: np.rint(volumes[Sequence.T1] * 0.7)},
+                first.geometry,
+                header=first.header,
+            )
+        ),
     )
 
 

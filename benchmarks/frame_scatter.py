@@ -1,10 +1,12 @@
-"""How far from its place in BraTS' frame a patient comes to lie when its bare brain is registered to an average brain, whichever average that is:
+"""How far from its place in BraTS' frame a patient comes to lie when its bare brain is registered to an average brain,
+whichever average that is:
 
     python benchmarks/frame_scatter.py BRATS_FOLDER -o docs/tables/frame_scatter.tsv
 
-Prepared cases are in the frame, so the rigid map that is found should be the identity. Tried for every third case, from the identity, with the route's own
-measure and finest level: its template (MNI152, laid into the frame), and the mean T1 and the mean T1ce of all the other cases, which are as near to "the brain
-in the frame" as an average can be. One row a case and template: displacement, mean over the brain, and how far the brain's middle moved (mm).
+Prepared cases are in the frame, so the rigid map that is found should be the identity. Tried for every third case, from
+the identity, with the route's own measure and finest level: its template (MNI152, laid into the frame), and the mean T1
+and the mean T1ce of all the other cases, which are as near to "the brain in the frame" as an average can be. One row a
+case and template: displacement, mean over the brain, and how far the brain's middle moved (mm).
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
     cases, grid, atlas = find_cases(options.folder), halved_frame(), load_atlas()
-    brains = {sequence: [halved(case.sequences[sequence]) for case in cases] for sequence in (Sequence.T1, Sequence.T1CE)}
+    brains = {
+        sequence: [halved(case.sequences[sequence]) for case in cases] for sequence in (Sequence.T1, Sequence.T1CE)
+    }
     sums = {sequence: np.sum(volumes, axis=0, dtype=np.float32) for sequence, volumes in brains.items()}
     level = Level(FRAME_LEVELS[-1].spacing_mm, POINTS, FRAME_LEVELS[-1].tolerance_mm, FRAME_LEVELS[-1].rounds)
     template = Image(atlas.t1, atlas.geometry, np.asarray(atlas.depth_mm < COMPARED_MM))
@@ -66,7 +70,14 @@ def main() -> None:
         for name, fixed, moving in pairs:
             matrix = Comparison(fixed, Image(moving, grid), level).register(np.eye(4), "rigid").matrix
             shift = (move(matrix, points) - points).mean(axis=0)
-            rows.append([cases[n].case_id, name, f"{distance_mm(matrix, np.eye(4), points).mean():.2f}", *(f"{mm:.1f}" for mm in shift)])
+            rows.append(
+                [
+                    cases[n].case_id,
+                    name,
+                    f"{distance_mm(matrix, np.eye(4), points).mean():.2f}",
+                    *(f"{mm:.1f}" for mm in shift),
+                ]
+            )
             print(*rows[-1], sep="\t", flush=True)
     with options.output.open("w", newline="") as stream:
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")

@@ -2,11 +2,13 @@
 
     python benchmarks/phantom_et.py PREDICTIONS REFERENCES --folds TABLE [--probabilities FOLDER] -o docs/tables/phantom_et_NAME.tsv
 
-PREDICTIONS holds CASE_seg.nii.gz of every case after post-processing (labels as in BraTS 2017-2021), REFERENCES is a tree of labelled cases, TABLE has
-the columns case and fold, and FOLDER the probabilities that `benchmarks/cross_validate.py` kept; without it only rules about volumes are tried.
-A rule measures something of the prediction and turns all its enhancing tumour into core where that is below a threshold. For each fold the threshold
-is chosen on the other folds' cases alone, and 0, no rule, is kept unless another threshold raises their mean Dice of ET by more than a thousandth.
-"""
+PREDICTIONS holds CASE_seg.nii.gz of every case after post-processing (labels as in BraTS 2017-2021), REFERENCES is a
+tree of labelled cases, TABLE has the columns case and fold, and FOLDER the probabilities that
+`benchmarks/cross_validate.py` kept; without it only rules about volumes are tried. A rule measures something of the
+prediction and turns all its enhancing tumour into core where that is below a threshold. For each fold the threshold is
+chosen on the other folds' cases alone, and 0, no rule, is kept unless another threshold raises their mean Dice of ET by
+more than a thousandth.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -68,9 +70,9 @@ THRESHOLDS: dict[str, tuple[float, ...]] = {
     "sure_ml": (0, 0.01, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
     "expected_dice": (0, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.825, 0.85, 0.875, 0.9),
 }
-"""What is measured and the thresholds that are tried, the mildest first: the volume of enhancing tumour, its share of the whole tumour and of
-the core; the mean of its probability over its voxels (`mean_certainty`), the volume where that exceeds `SURE`, and the Dice that
-the network expects of it."""
+"""What is measured and the thresholds that are tried, the mildest first: the volume of enhancing tumour, its share of
+the whole tumour and of the core; the mean of its probability over its voxels (`mean_certainty`), the volume where that
+exceeds `SURE`, and the Dice that the network expects of it."""
 
 
 def mean_certainty(label_map: LabelMap, enhancing: npt.NDArray[np.float32]) -> float:
@@ -85,7 +87,7 @@ def mean_certainty(label_map: LabelMap, enhancing: npt.NDArray[np.float32]) -> f
 
 
 def read_example(files: CaseFiles, predictions: Path, probabilities: Path | None, fold: int) -> Example:
-    """Reads a case's prediction and reference, which must lie on one grid, and its probabilities where there are any."""
+    """Reads a case's prediction and reference, which must lie on one grid, and its probabilities where there are any."""  # noqa: E501
     assert files.reference is not None
     label_map, geometry = read_label_map(predictions / f"{files.case_id}_seg.nii.gz", convention("brats2021"))
     reference, other = read_label_map(files.reference, files.labels)
@@ -108,14 +110,23 @@ def read_example(files: CaseFiles, predictions: Path, probabilities: Path | None
         measures["expected_dice"] = kept.expected_dice(label_map)[Region.ET]
     if not voxels:
         measures = dict.fromkeys(measures, math.inf)
-    return Example(files.case_id, fold, int(np.count_nonzero(truth)) * geometry.voxel_ml, volume_ml, 1.0 if math.isnan(dice) else dice, measures)
+    return Example(
+        files.case_id,
+        fold,
+        int(np.count_nonzero(truth)) * geometry.voxel_ml,
+        volume_ml,
+        1.0 if math.isnan(dice) else dice,
+        measures,
+    )
 
 
 Rule = tuple[str, float]
 
 
 def choose(examples: list[Example], measures: list[str]) -> Rule:
-    """Returns the measure and threshold with the best mean Dice, the mildest within `TOLERANCE` of it; 0 is no rule at all."""
+    """Returns the measure and threshold with the best mean Dice, the mildest within `TOLERANCE` of it; 0 is no rule at
+    all.
+    """
     scored = [(float(np.mean([e.under(m, t).dice for e in examples])), (m, t)) for m in measures for t in THRESHOLDS[m]]
     best = max(score for score, _ in scored)
     near = [rule for score, rule in scored if score >= best - TOLERANCE]
@@ -124,7 +135,9 @@ def choose(examples: list[Example], measures: list[str]) -> Rule:
 
 def nested(examples: list[Example], measures: list[str]) -> tuple[list[Example], dict[int, Rule]]:
     """Returns each case under the rule that the other folds chose, and these rules by fold."""
-    rules = {fold: choose([e for e in examples if e.fold != fold], measures) for fold in sorted({e.fold for e in examples})}
+    rules = {
+        fold: choose([e for e in examples if e.fold != fold], measures) for fold in sorted({e.fold for e in examples})
+    }
     return [e.under(*rules[e.fold]) for e in examples], rules
 
 
@@ -132,7 +145,11 @@ def row(name: str, chosen_on: str, thresholds: str, before: list[Example], after
     """One line of the table."""
     change = summarise([b.dice - a.dice for a, b in zip(before, after, strict=True)])
     empty = [e for e in after if e.reference_ml == 0]
-    lost = [e for a, e in zip(before, after, strict=True) if a.prediction_ml > 0 and e.prediction_ml == 0 and e.reference_ml > 0]
+    lost = [
+        e
+        for a, e in zip(before, after, strict=True)
+        if a.prediction_ml > 0 and e.prediction_ml == 0 and e.reference_ml > 0
+    ]
     dice = [e.dice for e in after]
     return {
         "measure": name,
@@ -153,12 +170,16 @@ def row(name: str, chosen_on: str, thresholds: str, before: list[Example], after
 
 
 def table(examples: list[Example]) -> list[dict[str, str]]:
-    """A line without a rule; for each measure, and for the best of them, one that the other folds chose and one chosen on all cases."""
+    """A line without a rule; for each measure, and for the best of them, one that the other folds chose and one chosen
+    on all cases.
+    """
     measures = [name for name in THRESHOLDS if name in examples[0].measures]
     lines = [row(NONE, "", "", examples, examples)]
     for name, tried in [*((measure, [measure]) for measure in measures), (BEST, measures)]:
         after, rules = nested(examples, tried)
-        lines.append(row(name, "the other folds, for each fold", ", ".join(map(_words, rules.values())), examples, after))
+        lines.append(
+            row(name, "the other folds, for each fold", ", ".join(map(_words, rules.values())), examples, after)
+        )
         rule = choose(examples, tried)
         lines.append(row(name, "all (optimistic)", _words(rule), examples, [e.under(*rule) for e in examples]))
     return lines
@@ -168,12 +189,17 @@ def _words(rule: Rule) -> str:
     return f"{rule[0]} {rule[1]:g}" if rule[1] else NONE
 
 
-def read_examples(predictions: Path, references: Path, folds: dict[str, int], probabilities: Path | None) -> list[Example]:
+def read_examples(
+    predictions: Path, references: Path, folds: dict[str, int], probabilities: Path | None
+) -> list[Example]:
     """Reads every case that has a prediction."""
     cases = {files.case_id: files for files in find_cases(references)}
     there = [case for case in folds if case in cases and (predictions / f"{case}_seg.nii.gz").is_file()]
     if len({folds[case] for case in there}) < 2:
-        raise SystemExit(f"Cases of at least two folds are needed; found {len(there)} cases of {len({folds[case] for case in there})}.")
+        raise SystemExit(
+            f"Cases of at least two folds are needed; found {len(there)} cases of "
+            f"{len({folds[case] for case in there})}."
+        )
     examples = []
     for n, case in enumerate(there):
         examples.append(read_example(cases[case], predictions, probabilities, folds[case]))
@@ -191,7 +217,9 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
     try:
-        examples = read_examples(options.predictions, options.references, read_folds(options.folds), options.probabilities)
+        examples = read_examples(
+            options.predictions, options.references, read_folds(options.folds), options.probabilities
+        )
     except GliomaskError as error:
         raise SystemExit(str(error)) from error
     lines = table(examples)
@@ -199,7 +227,10 @@ def main() -> None:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(options.output, text.encode())
     print(text, end="")
-    low = sorted((e for e in examples if e.prediction_ml > 0), key=lambda e: e.measures.get("certainty", e.measures["share_of_core"]))[:WORTH_SHOWING]
+    low = sorted(
+        (e for e in examples if e.prediction_ml > 0),
+        key=lambda e: e.measures.get("certainty", e.measures["share_of_core"]),
+    )[:WORTH_SHOWING]
     for e in low:
         measured = ", ".join(f"{name} {value:.3f}" for name, value in e.measures.items())
         print(f"{e.case_id}: reference {e.reference_ml:.3f} ml, Dice {e.dice:.3f}; {measured}")

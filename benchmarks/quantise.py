@@ -2,12 +2,14 @@
 
     python benchmarks/quantise.py MODEL CASES -o FOLDER [--slices-per-plane 3] [--cases 50]
 
-MODEL is a shipped model's name, a model folder, or a run folder of `gliomask train` that has finished. CASES is a folder of BraTS cases; only those
-that the model was trained on are used, so that the scores of a fold's network stand for its int8 graph, too. FOLDER becomes a copy of the model
-with `model.int8.onnx` and what model.json says of it; it may be the model's own folder (--overwrite). Needs the extra `quantise`.
+MODEL is a shipped model's name, a model folder, or a run folder of `gliomask train` that has finished. CASES is a
+folder of BraTS cases; only those that the model was trained on are used, so that the scores of a fold's network stand
+for its int8 graph, too. FOLDER becomes a copy of the model with `model.int8.onnx` and what model.json says of it; it
+may be the model's own folder (--overwrite). Needs the extra `quantise`.
 
-What is done to the graph, and what else was tried: docs/decisions/0017-int8.md. The graph is proved as every model is: OpenVINO and ONNX Runtime
-reproduce the float32 golden pair within a tolerance in the mean, and another order of the inputs does not pass.
+What is done to the graph, and what else was tried: docs/decisions/0017-int8.md. The graph is proved as every model is:
+OpenVINO and ONNX Runtime reproduce the float32 golden pair within a tolerance in the mean, and another order of the
+inputs does not pass.
 """
 
 from __future__ import annotations
@@ -44,16 +46,22 @@ from gliomask.predict.brain import NetworkShape, slice_batch
 from gliomask.preprocess.channels import Prepared, prepare
 
 MARGIN = 2.0
-"""The tolerance is this many times the largest difference that an installed engine shows: processors without instructions for int8 round otherwise."""
+"""The tolerance is this many times the largest difference that an installed engine shows: processors without
+instructions for int8 round otherwise.
+"""
 
 BLIND = 1.25
-"""Another order of the inputs must move the golden probabilities by this many tolerances, so that it does not pass. (The float32 pair tells it far better.)"""
+"""Another order of the inputs must move the golden probabilities by this many tolerances, so that it does not pass.
+(The float32 pair tells it far better.)
+"""
 
 Slices = list[npt.NDArray[np.float32]]
 
 
 def folded(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """Returns a graph whose batch normalisations are part of the convolutions before them, so that weights are quantised as they are used."""
+    """Returns a graph whose batch normalisations are part of the convolutions before them, so that weights are
+    quantised as they are used.
+    """
     model = onnx.ModelProto()
     model.CopyFrom(graph)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -64,7 +72,9 @@ def folded(graph: onnx.ModelProto) -> onnx.ModelProto:
         if before is None or before.op_type != "Conv":
             kept.append(node)
             continue
-        scale, shift, mean, variance = (numpy_helper.to_array(tensors[name]).astype(np.float64) for name in node.input[1:5])
+        scale, shift, mean, variance = (
+            numpy_helper.to_array(tensors[name]).astype(np.float64) for name in node.input[1:5]
+        )
         gain = scale / np.sqrt(variance + next(a.f for a in node.attribute if a.name == "epsilon"))
         kernel = numpy_helper.to_array(tensors[before.input[1]]).astype(np.float64)
         bias = numpy_helper.to_array(tensors[before.input[2]]) if len(before.input) > 2 else 0.0
@@ -93,14 +103,17 @@ def _drop_unused(model: onnx.ModelProto) -> None:
 def unsigned(model: onnx.ModelProto) -> onnx.ModelProto:
     """Makes every activation's eight-bit type unsigned: the same values, zero point and all, moved by 128.
 
-    OpenVINO 2026.4 computes wrongly where a graph's input is quantised to signed numbers (mean difference from float32 .0016 in place of .0004).
+    OpenVINO 2026.4 computes wrongly where a graph's input is quantised to signed numbers (mean difference from float32
+    .0016 in place of .0004).
     """
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "QuantizeLinear":
             zero = numpy_helper.to_array(tensors[node.input[2]])
             if zero.dtype == np.int8:
-                tensors[node.input[2]].CopyFrom(numpy_helper.from_array((zero.astype(np.int16) + 128).astype(np.uint8), node.input[2]))
+                tensors[node.input[2]].CopyFrom(
+                    numpy_helper.from_array((zero.astype(np.int16) + 128).astype(np.uint8), node.input[2])
+                )
     # They name the types of what lies between, some of which are others now; engines work them out.
     del model.graph.value_info[:]
     return model
@@ -116,7 +129,9 @@ def calibration_slices(spec: ModelSpec, cases: list[CaseFiles], each: int) -> It
             yield from _slices_of(prepared, network, plane, each, generator)
 
 
-def _slices_of(prepared: Prepared, network: NetworkShape, plane: Plane, each: int, generator: np.random.Generator) -> Iterator[npt.NDArray[np.float32]]:
+def _slices_of(
+    prepared: Prepared, network: NetworkShape, plane: Plane, each: int, generator: np.random.Generator
+) -> Iterator[npt.NDArray[np.float32]]:
     from gliomask.predict.planes import along
 
     view = along(prepared, plane)
@@ -136,7 +151,9 @@ def quantised(graph: bytes, slices: Slices) -> bytes:
         subset_size=len(slices),
         preset=nncf.QuantizationPreset.MIXED,
         # Half the range for weights: sums of pairs must fit into 16 bits on processors without VNNI.
-        advanced_parameters=AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE, disable_bias_correction=True),
+        advanced_parameters=AdvancedQuantizationParameters(
+            overflow_fix=OverflowFix.ENABLE, disable_bias_correction=True
+        ),
     )
     content = unsigned(found)
     onnx.checker.check_model(content)
@@ -144,7 +161,9 @@ def quantised(graph: bytes, slices: Slices) -> bytes:
 
 
 def measured(model: Model, graph: bytes) -> float:
-    """Returns the largest mean difference from the float32 golden pair that an installed engine shows with an int8 graph."""
+    """Returns the largest mean difference from the float32 golden pair that an installed engine shows with an int8
+    graph.
+    """
     differences = []
     for engine in RUN_GRAPHS:
         try:
@@ -158,7 +177,10 @@ def measured(model: Model, graph: bytes) -> float:
             for order in permutations(model.spec.inputs):
                 moved = int8_difference(opened, model.golden, model.spec, order)
                 if order != model.spec.inputs and moved < BLIND * tolerance:
-                    raise ModelError(f"{engine}: the order {', '.join(order)} moves the golden pair by only {moved:.2g}; the tolerance is {tolerance:.2g}.")
+                    raise ModelError(
+                        f"{engine}: the order {', '.join(order)} moves the golden pair by only {moved:.2g}; the "
+                        f"tolerance is {tolerance:.2g}."
+                    )
         print(f"{engine}: {differences[-1]:.2g} from the float32 golden pair in the mean")
     return max(differences)
 
@@ -172,7 +194,14 @@ def opened_model(given: str, scratch: Path) -> tuple[Model, Path]:
         return load_model(folder), folder
     from gliomask.training.export import export_model
 
-    export_model(Path(given), scratch / "model", name="quantised", licence="not said", attribution=("not said",), postprocess="3d")
+    export_model(
+        Path(given),
+        scratch / "model",
+        name="quantised",
+        licence="not said",
+        attribution=("not said",),
+        postprocess="3d",
+    )
     return load_model(scratch / "model"), scratch / "model"
 
 
@@ -186,14 +215,23 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=17, help="how many training cases, spread over all of them")
     parser.add_argument("--overwrite", action="store_true")
     options = parser.parse_args()
-    refuse_existing([options.output / SPEC_NAME], overwrite=options.overwrite, remedy="Give --overwrite to replace the model.")
+    refuse_existing(
+        [options.output / SPEC_NAME], overwrite=options.overwrite, remedy="Give --overwrite to replace the model."
+    )
     with tempfile.TemporaryDirectory() as scratch:
         model, folder = opened_model(options.model, Path(scratch))
         spec = model.spec
         if spec.training is None or spec.input_kind != "slices":
             raise UsageError(f"Model '{spec.name}' is no network of slices that was trained here.")
         known = [files for files in find_cases(options.folder) if files.case_id in spec.training.cases]
-        chosen = [known[n] for n in np.unique(np.linspace(0, len(known) - 1, min(options.cases, len(known))).round().astype(int))] if known else []
+        chosen = (
+            [
+                known[n]
+                for n in np.unique(np.linspace(0, len(known) - 1, min(options.cases, len(known))).round().astype(int))
+            ]
+            if known
+            else []
+        )
         if not chosen:
             raise UsageError(f"{options.folder} holds none of the cases that '{spec.name}' was trained on.")
         slices = list(calibration_slices(spec, chosen, options.slices_per_plane))
@@ -204,11 +242,15 @@ def main() -> None:
             cases=tuple(files.case_id for files in chosen),
             slices=len(slices),
             software=f"nncf {version('nncf')}, onnx {version('onnx')}",
-            command=f"python benchmarks/quantise.py {options.model} CASES --cases {options.cases} --slices-per-plane {options.slices_per_plane}",
+            command=f"python benchmarks/quantise.py {options.model} CASES --cases {options.cases} --slices-per-plane "
+            f"{options.slices_per_plane}",
         )
         files = {name: (folder / name).read_bytes() for name in spec.files if name != INT8_GRAPH} | {INT8_GRAPH: graph}
     # Checked as a whole, not copied field by field.
-    fields = spec.model_dump() | {"files": {name: sha256(content) for name, content in files.items()}, "int8": int8.model_dump()}
+    fields = spec.model_dump() | {
+        "files": {name: sha256(content) for name, content in files.items()},
+        "int8": int8.model_dump(),
+    }
     described = ModelSpec.model_validate(fields)
     options.output.mkdir(parents=True, exist_ok=True)
     # A folder without model.json is no model: what is interrupted leaves nothing that could be taken for one.
@@ -222,7 +264,10 @@ def main() -> None:
             final.in_int8().open(engine).close()
         except EngineUnavailableError:
             continue
-    print(f"{options.output}: {len(slices)} slices of {len(chosen)} cases, {len(graph) / 1e6:.2f} MB, tolerance {int8.tolerance:g}. {shlex.join(sys.argv)}")
+    print(
+        f"{options.output}: {len(slices)} slices of {len(chosen)} cases, {len(graph) / 1e6:.2f} MB, tolerance "
+        f"{int8.tolerance:g}. {shlex.join(sys.argv)}"
+    )
 
 
 if __name__ == "__main__":

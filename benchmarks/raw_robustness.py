@@ -1,12 +1,14 @@
-"""Tries the raw route on what scanners and people may give, and says of each whether it came out right, was refused, or was wrong:
+"""Tries the raw route on what scanners and people may give, and says of each whether it came out right, was refused, or
+was wrong:
 
     python benchmarks/raw_robustness.py --cases BRATS_FOLDER -o docs/tables/raw_robustness.tsv
 
-The first prepared case of BRATS_FOLDER (another by --case) is put into a shell of fluid, bone and scalp (`tests/heads.py`), moved between its four sequences,
-and scanned on grids of their own, so the answer is known. One row a variant: what was varied, the outcome, the largest displacement of a sequence against
-the reference (mm, mean over the brain), the displacement in the frame (mm; BraTS' own place of the case, see docs/raw.md), the lowest Dice of a brain
-mask, CPU seconds, the process's peak memory so far (MB), and what was said on refusal. Right: co-registered to 3 mm, turned in the frame by no more than 10 mm
-and masked to a Dice of 0.9.
+The first prepared case of BRATS_FOLDER (another by --case) is put into a shell of fluid, bone and scalp
+(`tests/heads.py`), moved between its four sequences, and scanned on grids of their own, so the answer is known. One row
+a variant: what was varied, the outcome, the largest displacement of a sequence against the reference (mm, mean over the
+brain), the displacement in the frame (mm; BraTS' own place of the case, see docs/raw.md), the lowest Dice of a brain
+mask, CPU seconds, the process's peak memory so far (MB), and what was said on refusal. Right: co-registered to 3 mm,
+turned in the frame by no more than 10 mm and masked to a Dice of 0.9.
 """
 
 from __future__ import annotations
@@ -48,7 +50,9 @@ COLUMNS = ("variant", "outcome", "coregistration_mm", "frame_mm", "mask_dice", "
 
 @dataclass(frozen=True)
 class Grid:
-    """A scanner's grid about its centre: the first letters of `axes` are those of the slices' own axes, the last is the direction of the slices."""
+    """A scanner's grid about its centre: the first letters of `axes` are those of the slices' own axes, the last is the
+    direction of the slices.
+    """
 
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
@@ -60,7 +64,9 @@ class Grid:
         """The grid in the world."""
         directions = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
         affine = np.eye(4)
-        affine[:3, :3] = turn(self.tilt) @ np.array([directions[letter] for letter in self.axes], float).T @ np.diag(self.spacing_mm)
+        affine[:3, :3] = (
+            turn(self.tilt) @ np.array([directions[letter] for letter in self.axes], float).T @ np.diag(self.spacing_mm)
+        )
         affine[:3, 3] = self.shift_mm - affine[:3, :3] @ ((np.array(self.shape) - 1) / 2)
         return Geometry(self.shape, affine)
 
@@ -95,13 +101,17 @@ class Variant:
 def bias(volume: Volume, world: np.ndarray, generator: np.random.Generator) -> Volume:
     """A coil that is four times as sensitive on one side, in front and above as on the other."""
     slope = generator.normal(size=3)
-    return (volume * np.exp(np.log(2) / 80 * (world @ (slope / np.linalg.norm(slope))).reshape(volume.shape))).astype(np.float32)
+    return (volume * np.exp(np.log(2) / 80 * (world @ (slope / np.linalg.norm(slope))).reshape(volume.shape))).astype(
+        np.float32
+    )
 
 
 def noise(volume: Volume, _: np.ndarray, generator: np.random.Generator) -> Volume:
     """Noise of a fifth of the brain's signal, of magnitude images."""
     level = 0.2 * np.percentile(volume, 90)
-    return np.hypot(volume + generator.normal(0, level, volume.shape), generator.normal(0, level, volume.shape)).astype(np.float32)
+    return np.hypot(volume + generator.normal(0, level, volume.shape), generator.normal(0, level, volume.shape)).astype(
+        np.float32
+    )
 
 
 def everywhere(**changes: object) -> dict[Sequence, Grid]:
@@ -112,7 +122,11 @@ def cut_above(mm: float) -> dict[Sequence, Grid]:
     """T2 ends so much below the top of its usual field of view (8 mm above the brain)."""
     grid = GRIDS[Sequence.T2]
     slices = 36 - round(mm / 5.2)
-    return {Sequence.T2: Grid((*grid.shape[:2], slices), grid.spacing_mm, tilt=grid.tilt, shift_mm=(0, 0, -5.2 * (36 - slices) / 2))}
+    return {
+        Sequence.T2: Grid(
+            (*grid.shape[:2], slices), grid.spacing_mm, tilt=grid.tilt, shift_mm=(0, 0, -5.2 * (36 - slices) / 2)
+        )
+    }
 
 
 QUARTER = np.eye(4)
@@ -128,16 +142,24 @@ VARIANTS = {
     "7 mm slices": Variant(grids=everywhere(shape=(110, 120, 27), spacing_mm=(1.9, 1.9, 7.0))),
     "T1ce 1 mm isotropic, the others thick": Variant(grids={Sequence.T1CE: Grid((190, 220, 190), (1.0, 1.0, 1.0))}),
     "T1 sagittal, T2 coronal": Variant(
-        grids={Sequence.T1: Grid((120, 100, 36), (2.0, 2.0, 5.0), "ASR"), Sequence.T2: Grid((100, 100, 42), (2.0, 2.0, 5.0), "RSA")}
+        grids={
+            Sequence.T1: Grid((120, 100, 36), (2.0, 2.0, 5.0), "ASR"),
+            Sequence.T2: Grid((100, 100, 42), (2.0, 2.0, 5.0), "RSA"),
+        }
     ),
     "T1ce sagittal": Variant(grids={Sequence.T1CE: Grid((120, 100, 36), (2.0, 2.0, 5.0), "PSL")}),
     "stored in other orders (LPS, RPI, LAS, LPI)": Variant(
-        grids={one: Grid(**{**GRIDS[one].__dict__, "axes": axes}) for one, axes in zip(PAPER_ORDER, ("LPS", "RPI", "LAS", "LPI"), strict=True)}
+        grids={
+            one: Grid(**{**GRIDS[one].__dict__, "axes": axes})
+            for one, axes in zip(PAPER_ORDER, ("LPS", "RPI", "LAS", "LPI"), strict=True)
+        }
     ),
     "coil twice to half as sensitive from side to side": Variant(alter=bias),
     "noise of a fifth of the signal": Variant(alter=noise),
     "T1ce of 512 x 512 x 200 voxels": Variant(grids={Sequence.T1CE: Grid((512, 512, 200), (0.47, 0.47, 0.95))}),
-    "field of view begins at the cerebellum": Variant(grids=everywhere(shape=(110, 120, 29), tilt=(0, 0, 0), shift_mm=(0, 0, 14))),
+    "field of view begins at the cerebellum": Variant(
+        grids=everywhere(shape=(110, 120, 29), tilt=(0, 0, 0), shift_mm=(0, 0, 14))
+    ),
     "T2 ends 20 mm lower": Variant(grids=cut_above(20)),
     "T2 ends 60 mm lower": Variant(grids=cut_above(60), refused=True),
     "T2 with a header turned by 90 degrees": Variant(relabel={Sequence.T2: QUARTER}, refused=True),
@@ -184,7 +206,9 @@ def try_variant(head: Head, name: str, variant: Variant) -> dict[str, str]:
         points = move(head.geometry.affine, np.argwhere(head.brain[::3, ::3, ::3]) * 3.0)
         apart = [mm for _, what, _, mm, _ in registration_rows("", dict(found.matrices), truth, points)]
         masks = [
-            dice(found.mask_in(sequence), scan(head, head.brain.astype(np.float32), truth[sequence], one.geometry) > 0.5)
+            dice(
+                found.mask_in(sequence), scan(head, head.brain.astype(np.float32), truth[sequence], one.geometry) > 0.5
+            )
             for sequence, one in examination.scans.items()
         ]
         right = max(apart[1:]) < CO_REGISTERED_MM and apart[0] < IN_FRAME_MM and min(masks) > MASK_DICE

@@ -2,12 +2,13 @@
 
     python benchmarks/raw_route.py --native FOLDER --cases BRATS_FOLDER -o docs/tables/raw_route.tsv
 
-FOLDER is one patient's: `native_with_skull/*_native_{flair,t1,t1ce,t2}.nii.gz`, `hdbet_masks/*_{sequence}_mask.nii.gz`, `brats_space_brain/*_{sequence}.nii.gz`
-and `peer_segmentations/*.nii.gz` (those with `fusion` in their names are left out of the consensus, a voxel of which most of the others mark). BRATS_FOLDER
-holds prepared cases, which are put into a shell of fluid, bone and scalp (`tests/heads.py`), moved, turned, and scanned at 5 mm.
+FOLDER is one patient's: `native_with_skull/*_native_{flair,t1,t1ce,t2}.nii.gz`, `hdbet_masks/*_{sequence}_mask.nii.gz`,
+`brats_space_brain/*_{sequence}.nii.gz` and `peer_segmentations/*.nii.gz` (those with `fusion` in their names are left
+out of the consensus, a voxel of which most of the others mark). BRATS_FOLDER holds prepared cases, which are put into a
+shell of fluid, bone and scalp (`tests/heads.py`), moved, turned, and scanned at 5 mm.
 
-One row a measure: examination, measure, sequence, value, unit. Displacements are means over the brain. With --time-only the command's wall time,
-CPU time and peak memory alone are measured, and nothing is written:
+One row a measure: examination, measure, sequence, value, unit. Displacements are means over the brain. With --time-only
+the command's wall time, CPU time and peak memory alone are measured, and nothing is written:
 
     python benchmarks/raw_route.py --native FOLDER --time-only
 """
@@ -67,7 +68,10 @@ def read_transform(path: Path) -> Affine:
 
 
 def raw_scans(folder: Path) -> dict[Sequence, Path]:
-    return {sequence: next((folder / "native_with_skull").glob(f"*_native_{sequence.value}.nii.gz")) for sequence in PAPER_ORDER}
+    return {
+        sequence: next((folder / "native_with_skull").glob(f"*_native_{sequence.value}.nii.gz"))
+        for sequence in PAPER_ORDER
+    }
 
 
 def measure_time(folder: Path) -> list[Row]:
@@ -82,12 +86,17 @@ def measure_native(folder: Path, keep: Path | None) -> list[Row]:
     with tempfile.TemporaryDirectory() as scratch:
         out = keep or Path(scratch)
         rows = [(folder.name, *row) for row in run_command(raw, out, PAPER_ORDER)]
-        found = {sequence: read_transform(next(out.glob(f"*_from-{sequence.value}_to-brats.tfm"))) for sequence in PAPER_ORDER}
+        found = {
+            sequence: read_transform(next(out.glob(f"*_from-{sequence.value}_to-brats.tfm")))
+            for sequence in PAPER_ORDER
+        }
         for sequence in PAPER_ORDER:
             mask = read_volume(next(out.glob(f"*_space-{sequence.value}_mask.nii.gz"))).values > 0
             theirs = read_volume(next((folder / "hdbet_masks").glob(f"*_{sequence.value}_mask.nii.gz"))).values > 0
             rows.append((folder.name, "brain mask Dice against HD-BET", sequence.value, dice(mask, theirs), ""))
-        given = {sequence: given_transform(folder, sequence, raw[sequence], found[sequence]) for sequence in PAPER_ORDER}
+        given = {
+            sequence: given_transform(folder, sequence, raw[sequence], found[sequence]) for sequence in PAPER_ORDER
+        }
         rows += registration_rows(folder.name, found, given, brain_points(folder))
         return rows + tumour_rows(folder, out, given[Sequence.T1CE])
 
@@ -98,21 +107,33 @@ def run_command(raw: dict[Sequence, Path], out: Path, spaces: Iterable[Sequence]
     files = [word for sequence, path in raw.items() for word in (f"--{sequence.value}", str(path))]
     further = [word for sequence in spaces for word in ("--space", sequence.value)]
     start = time.perf_counter()
-    pid = os.posix_spawn(program, [program, "segment", *files, *further, "-o", str(out), "--overwrite", "--threads", str(THREADS)], os.environ)
+    pid = os.posix_spawn(
+        program,
+        [program, "segment", *files, *further, "-o", str(out), "--overwrite", "--threads", str(THREADS)],
+        os.environ,
+    )
     _, status, usage = os.wait4(pid, 0)
     if status:
         raise SystemExit(f"gliomask segment failed with status {status}")
     seconds = time.perf_counter() - start
     cpu = usage.ru_utime + usage.ru_stime
-    return [("wall time", "", seconds, "s"), ("CPU time", "", cpu, "s"), ("peak memory", "", usage.ru_maxrss * 1024 / 1e6, "MB")]
+    return [
+        ("wall time", "", seconds, "s"),
+        ("CPU time", "", cpu, "s"),
+        ("peak memory", "", usage.ru_maxrss * 1024 / 1e6, "MB"),
+    ]
 
 
 def given_transform(folder: Path, sequence: Sequence, native: Path, start: Affine) -> Affine:
-    """The rigid map under which the given copy in the frame was made: copy and scan show the same image, so registering them finds it."""
+    """The rigid map under which the given copy in the frame was made: copy and scan show the same image, so registering
+    them finds it.
+    """
     copy = read_volume(next((folder / "brats_space_brain").glob(f"*_{sequence.value}.nii.gz")))
     scan = read_volume(native)
     for level in LEVELS:
-        comparison = Comparison(Image(copy.values, copy.geometry, copy.values != 0), Image(scan.values, scan.geometry), level)
+        comparison = Comparison(
+            Image(copy.values, copy.geometry, copy.values != 0), Image(scan.values, scan.geometry), level
+        )
         start = comparison.register(start, "rigid").matrix
     return start
 
@@ -122,9 +143,13 @@ def brain_points(folder: Path) -> Points:
     return move(mask.geometry.affine, np.argwhere(mask.values[::4, ::4, ::4] > 0) * 4.0)
 
 
-def registration_rows(name: str, found: dict[Sequence, Affine], truth: dict[Sequence, Affine], points: Points) -> list[Row]:
+def registration_rows(
+    name: str, found: dict[Sequence, Affine], truth: dict[Sequence, Affine], points: Points
+) -> list[Row]:
     lead = Sequence.T1CE
-    rows: list[Row] = [(name, "frame: displacement", lead.value, distance_mm(found[lead], truth[lead], points).mean(), "mm")]
+    rows: list[Row] = [
+        (name, "frame: displacement", lead.value, distance_mm(found[lead], truth[lead], points).mean(), "mm")
+    ]
     for sequence in PAPER_ORDER:
         if sequence != lead:
             # Where the reference went in the frame does not count here.
@@ -137,15 +162,29 @@ def registration_rows(name: str, found: dict[Sequence, Affine], truth: dict[Sequ
 def tumour_rows(folder: Path, out: Path, to_native: Affine) -> list[Row]:
     native = read_volume(next(path for path in out.glob("*_seg.nii.gz") if "_space-" not in path.name))
     labels = convention("brats2021").from_disk(native.values)
-    peers = [read_volume(path).values for path in sorted((folder / "peer_segmentations").glob("*.nii.gz")) if "fusion" not in path.name]
+    peers = [
+        read_volume(path).values
+        for path in sorted((folder / "peer_segmentations").glob("*.nii.gz"))
+        if "fusion" not in path.name
+    ]
     peers_labels = [convention("brats2021").from_disk(peer) for peer in peers]
     rows: list[Row] = []
     for region in Region:
         brought = itk.resample(region.mask(labels).astype(np.float32), native.geometry, BRATS_FRAME, to_native) > 0.5
         consensus = sum(region.mask(peer).astype(int) for peer in peers_labels) > len(peers) / 2
-        rows.append((folder.name, f"{region.value} Dice, native result brought to the given frame, against consensus", "", dice(brought, consensus), ""))
+        rows.append(
+            (
+                folder.name,
+                f"{region.value} Dice, native result brought to the given frame, against consensus",
+                "",
+                dice(brought, consensus),
+                "",
+            )
+        )
         each = [dice(region.mask(peer), consensus) for peer in peers_labels]
-        rows.append((folder.name, f"{region.value} Dice of the others against their consensus, least", "", min(each), ""))
+        rows.append(
+            (folder.name, f"{region.value} Dice of the others against their consensus, least", "", min(each), "")
+        )
     return rows
 
 
@@ -154,11 +193,17 @@ def thinned_head(case: Case) -> Head:
     cut = (slice(None, None, THINNED),) * 3
     affine = case.geometry.affine @ np.diag([THINNED] * 3 + [1.0])
     shape = case.brain_mask[cut].shape
-    return make_head(Case(case.case_id, {sequence: volume[cut] for sequence, volume in case.volumes.items()}, Geometry(shape, affine)))
+    return make_head(
+        Case(
+            case.case_id, {sequence: volume[cut] for sequence, volume in case.volumes.items()}, Geometry(shape, affine)
+        )
+    )
 
 
 def measure_head(case: Case) -> list[Row]:
-    """Puts a prepared case into a shell, scans it as if it had moved, and measures what the raw route makes of it; a refusal is a row, too."""
+    """Puts a prepared case into a shell, scans it as if it had moved, and measures what the raw route makes of it; a
+    refusal is a row, too.
+    """
     name = f"{case.case_id} in a shell"
     head = thinned_head(case)
     examination, truth = moved_examination(head)
@@ -181,7 +226,9 @@ def main() -> None:
     parser.add_argument("--native", type=Path, action="append", default=[])
     parser.add_argument("--cases", type=Path)
     parser.add_argument("--keep", type=Path, help="folder in which the results of --native are kept")
-    parser.add_argument("--time-only", action="store_true", help="run the command on --native, measure time and memory, write nothing")
+    parser.add_argument(
+        "--time-only", action="store_true", help="run the command on --native, measure time and memory, write nothing"
+    )
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     if options.time_only:

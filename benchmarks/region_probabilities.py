@@ -1,7 +1,7 @@
 """What a network thought of each region of a case, small enough to keep for a whole cross-validation: about a megabyte.
 
-Post-processing, rules about enhancement and calibrations are chosen after the networks have run; with these files they can be tried on the
-probabilities without running the networks again. `benchmarks/cross_validate.py` writes them.
+Post-processing, rules about enhancement and calibrations are chosen after the networks have run; with these files they
+can be tried on the probabilities without running the networks again. `benchmarks/cross_validate.py` writes them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from gliomask.labels import Region
 from gliomask.quality import dice_to_expect, region_share
 
 STEPS = 255
-"""Probabilities are kept in steps of one 255th; the sums over the volume, which would pile up what rounding takes, are kept as they are."""
+"""Probabilities are kept in steps of one 255th; the sums over the volume, which would pile up what rounding takes, are
+kept as they are.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +86,12 @@ class RegionProbabilities:
             i, j, k = (int(length) for length in found["shape"])
             a, b, c = (slice(int(low), int(high)) for low, high in found["bounds"])
             steps = {region: found[region.value] for region in Region}
-            return cls((i, j, k), (a, b, c), steps, {region: float(total) for region, total in zip(Region, found["sums"], strict=True)})
+            return cls(
+                (i, j, k),
+                (a, b, c),
+                steps,
+                {region: float(total) for region, total in zip(Region, found["sums"], strict=True)},
+            )
 
 
 def _box(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice]:

@@ -3,11 +3,12 @@ r"""Puts a trained network and its scores into the package, with its card:
     python benchmarks/ship_model.py RUN NAME --evaluation FOLDER --postprocess 3d --protocol TEXT --reading TEXT --command LINE... \
         [--quality FILE] [--subsets FILE]
 
-RUN is a run folder of `gliomask train`; NAME a shipped model's name; FOLDER what `gliomask evaluate` wrote for cross-validated
-predictions. --quality FILE, as `benchmarks/calibrate_quality.py --json` writes it, puts the calibration of the model's own doubts into
-model.json; without it no result comes with a Dice that is to be expected. --subsets FILE, as `benchmarks/calibrate_subsets.py --json` writes it,
-does the same for patients who lack sequences. The card goes to docs/model-cards/NAME.md, the tables of cases and regions to docs/tables/.
-"""
+RUN is a run folder of `gliomask train`; NAME a shipped model's name; FOLDER what `gliomask evaluate` wrote for
+cross-validated predictions. --quality FILE, as `benchmarks/calibrate_quality.py --json` writes it, puts the calibration
+of the model's own doubts into model.json; without it no result comes with a Dice that is to be expected. --subsets
+FILE, as `benchmarks/calibrate_subsets.py --json` writes it, does the same for patients who lack sequences. The card
+goes to docs/model-cards/NAME.md, the tables of cases and regions to docs/tables/.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -31,7 +32,10 @@ def scores_of(evaluation: Path, protocol: str, reading: str, commands: list[str]
     """Returns what model.json keeps of an evaluation."""
     found = json.loads((evaluation / "scores.json").read_text())
     regions = {
-        region: {metric: {name: round(value, 4) for name, value in metrics[metric].items() if value is not None} for metric in METRICS}
+        region: {
+            metric: {name: round(value, 4) for name, value in metrics[metric].items() if value is not None}
+            for metric in METRICS
+        }
         for region, metrics in found["summary"].items()
     }
     return {
@@ -54,10 +58,23 @@ def main() -> None:
     parser.add_argument("--protocol", required=True)
     parser.add_argument("--reading", required=True, help="how the scores are to be read; stands on the card below them")
     parser.add_argument("--command", action="append", default=[])
-    parser.add_argument("--timing", nargs=3, metavar=("SECONDS", "CONDITIONS", "COMMAND"), help="how long a case takes, what was measured, and by what command")
+    parser.add_argument(
+        "--timing",
+        nargs=3,
+        metavar=("SECONDS", "CONDITIONS", "COMMAND"),
+        help="how long a case takes, what was measured, and by what command",
+    )
     parser.add_argument("--quality", type=Path, help="calibration, as benchmarks/calibrate_quality.py --json writes it")
-    parser.add_argument("--subsets", type=Path, help="calibration by subsets of the sequences, as benchmarks/calibrate_subsets.py --json writes it")
-    parser.add_argument("--second-opinion", choices=list(SHIPPED), help="model that is asked as well; the evaluation must have asked its like")
+    parser.add_argument(
+        "--subsets",
+        type=Path,
+        help="calibration by subsets of the sequences, as benchmarks/calibrate_subsets.py --json writes it",
+    )
+    parser.add_argument(
+        "--second-opinion",
+        choices=list(SHIPPED),
+        help="model that is asked as well; the evaluation must have asked its like",
+    )
     parser.add_argument(
         "--core-rule",
         nargs=3,
@@ -65,7 +82,10 @@ def main() -> None:
         help="numbers that benchmarks/case_rules.py core chose on all cases, and its command",
     )
     parser.add_argument(
-        "--enhancement-rule", nargs=3, metavar=("PROBABILITY", "SEED_ML", "COMMAND"), help="numbers of the rule for enhancement, and where they come from"
+        "--enhancement-rule",
+        nargs=3,
+        metavar=("PROBABILITY", "SEED_ML", "COMMAND"),
+        help="numbers of the rule for enhancement, and where they come from",
     )
     options = parser.parse_args()
     # Read first: a file that is no calibration is found out before the graph is built.
@@ -89,8 +109,12 @@ def main() -> None:
         quality=quality,
         subsets=subsets,
         second_opinion=options.second_opinion,
-        core_rule=CoreNumbers(enhancing_share=float(share), core_probability=float(probability), command=chooser) if share else None,
-        enhancement_rule=EnhancementNumbers(probability=float(certain), seed_ml=float(seed_ml), command=origin) if certain else None,
+        core_rule=CoreNumbers(enhancing_share=float(share), core_probability=float(probability), command=chooser)
+        if share
+        else None,
+        enhancement_rule=EnhancementNumbers(probability=float(certain), seed_ml=float(seed_ml), command=origin)
+        if certain
+        else None,
         overwrite=True,
     )
     (ROOT / f"docs/model-cards/{options.name}.md").write_text(card(spec))

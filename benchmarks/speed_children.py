@@ -1,7 +1,8 @@
-"""What `benchmarks/speed.py` times, each in a process of its own: `python benchmarks/speed_children.py KIND ARGUMENTS-AS-JSON`.
+"""What `benchmarks/speed.py` times, each in a process of its own:
+`python benchmarks/speed_children.py KIND ARGUMENTS-AS-JSON`.
 
-Prints one line of JSON: seconds of each repeat after one that is not counted, peak memory, and what else there is to say. Label maps go to
-`labels`, where named.
+Prints one line of JSON: seconds of each repeat after one that is not counted, peak memory, and what else there is to
+say. Label maps go to `labels`, where named.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def prepared_case(case: str, model: str) -> Any:
 
 
 def full_slices(case: str, model: str) -> tuple[Any, Any, list[np.ndarray]]:
-    """Returns the normalised case, the model, and all of its slices, whole, in batches of 8, as the paper's `prediction.py` takes them."""
+    """Returns the normalised case, the model, and all of its slices, whole, in batches of 8, as the paper's
+    `prediction.py` takes them.
+    """
     from gliomask.predict.brain import NetworkShape, slice_batch
 
     prepared, loaded = prepared_case(case, model)
@@ -58,7 +61,9 @@ def full_slices(case: str, model: str) -> tuple[Any, Any, list[np.ndarray]]:
 
 
 def plain(case: str, model: str, engine: str, repeats: int, threads: int, labels: str) -> Result:
-    """(a) and (d): the network on all full slices in batches of 8, one after the other, by Keras or ONNX Runtime as it comes."""
+    """(a) and (d): the network on all full slices in batches of 8, one after the other, by Keras or ONNX Runtime as it
+    comes.
+    """
     from gliomask.engines.choose import open_engine
 
     prepared, loaded, batches = full_slices(case, model)
@@ -75,8 +80,12 @@ def save_labels(prepared: Any, stack: np.ndarray, path: str) -> None:
     np.savez_compressed(path, labels=found, brain=prepared.brain)
 
 
-def ours(case: str, options: dict[str, Any], repeats: int, labels: str = "", patch: dict[str, Any] | None = None) -> Result:
-    """(e), warm: a model that is open, one case after the other; only the network stages are counted as `seconds`, all of the case as `case_seconds`."""
+def ours(
+    case: str, options: dict[str, Any], repeats: int, labels: str = "", patch: dict[str, Any] | None = None
+) -> Result:
+    """(e), warm: a model that is open, one case after the other; only the network stages are counted as `seconds`, all
+    of the case as `case_seconds`.
+    """
     apply_patch(patch or {})
     from gliomask.io.brats import find_cases, read_case
     from gliomask.profiling import NETWORK_STAGES, profiling
@@ -111,7 +120,9 @@ def ours(case: str, options: dict[str, Any], repeats: int, labels: str = "", pat
 
 
 def apply_patch(patch: dict[str, Any]) -> None:
-    """Sets module constants, such as {"gliomask.predict.sizes:NEW_SIZE_PIXELS": 0}: a shortcut that has no option is switched off so."""
+    """Sets module constants, such as {"gliomask.predict.sizes:NEW_SIZE_PIXELS": 0}: a shortcut that has no option is
+    switched off so.
+    """
     from importlib import import_module
 
     for place, value in patch.items():
@@ -124,7 +135,9 @@ def apply_patch(patch: dict[str, Any]) -> None:
 
 
 def volume(shape: list[int], case: str, options: dict[str, Any]) -> Result:
-    """How cost grows with the volume: the case's brain drawn larger or smaller by whole voxels, so that it fills a grid of that shape, and segmented once."""
+    """How cost grows with the volume: the case's brain drawn larger or smaller by whole voxels, so that it fills a grid
+    of that shape, and segmented once.
+    """
     from gliomask.case import Case
     from gliomask.geometry import Geometry
     from gliomask.io.brats import find_cases, read_case
@@ -132,15 +145,29 @@ def volume(shape: list[int], case: str, options: dict[str, Any]) -> Result:
 
     before = read_case(find_cases(Path(case))[0])
     scale = [want / have for want, have in zip(shape, before.geometry.shape, strict=True)]
-    index = np.ix_(*[np.minimum((np.arange(want) / by).astype(int), have - 1) for want, by, have in zip(shape, scale, before.geometry.shape, strict=True)])
+    index = np.ix_(
+        *[
+            np.minimum((np.arange(want) / by).astype(int), have - 1)
+            for want, by, have in zip(shape, scale, before.geometry.shape, strict=True)
+        ]
+    )
     affine = before.geometry.affine @ np.diag([*(1 / by for by in scale), 1.0])
-    larger = Case("larger", {name: np.asfortranarray(one[index]) for name, one in before.volumes.items()}, Geometry(tuple(shape), affine))
+    larger = Case(
+        "larger",
+        {name: np.asfortranarray(one[index]) for name, one in before.volumes.items()},
+        Geometry(tuple(shape), affine),
+    )
     del before
     with Segmenter(Options(**options)) as segmenter:
         start = time.perf_counter()
         result = segmenter.run(larger)
         seconds = time.perf_counter() - start
-    return {"seconds": [round(seconds, 3)], "stages": result.seconds, "peak_mb": peak_mb(), "voxels": int(np.prod(shape))}
+    return {
+        "seconds": [round(seconds, 3)],
+        "stages": result.seconds,
+        "peak_mb": peak_mb(),
+        "voxels": int(np.prod(shape)),
+    }
 
 
 def cohort(case: str, cases: int, options: list[str]) -> Result:
@@ -155,7 +182,9 @@ def cohort(case: str, cases: int, options: list[str]) -> Result:
         program = str(Path(sys.executable).with_name("gliomask"))
         arguments = [program, "segment", f"{scratch}/cases", "-o", f"{scratch}/out", *options]
         start = time.perf_counter()
-        pid = os.posix_spawn(program, arguments, os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)])
+        pid = os.posix_spawn(
+            program, arguments, os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+        )
         _, status, usage = os.wait4(pid, 0)
         seconds = time.perf_counter() - start
         if status:

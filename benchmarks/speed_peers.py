@@ -1,9 +1,11 @@
-"""The networks of others, with random weights, on the brain's box: run by `benchmarks/speed.py` in an environment of its own (torch, monai,
-dynamic_network_architectures): `python benchmarks/speed_peers.py NAME SHAPE-AS-JSON THREADS REPEATS`. Prints one line of JSON.
+"""The networks of others, with random weights, on the brain's box: run by `benchmarks/speed.py` in an environment of
+its own (torch, monai, dynamic_network_architectures): `python benchmarks/speed_peers.py NAME SHAPE-AS-JSON THREADS
+REPEATS`. Prints one line of JSON.
 
-SegResNet as MONAI's model zoo configures it for BraTS (brats_mri_segmentation: 16 filters, blocks 1 2 2 4 and 1 1 1, dropout .2), its roi of 240 x 240 x 160
-cut to the brain's box, so one window. PlainConvUNet as nnU-Net v2 plans it for BraTS in 3d_fullres (32 to 320 features, six stages, instance
-normalisation, leaky ReLU, patch 128 x 128 x 128, step .5, no mirroring).
+SegResNet as MONAI's model zoo configures it for BraTS (brats_mri_segmentation: 16 filters, blocks 1 2 2 4 and 1 1 1,
+dropout .2), its roi of 240 x 240 x 160 cut to the brain's box, so one window. PlainConvUNet as nnU-Net v2 plans it for
+BraTS in 3d_fullres (32 to 320 features, six stages, instance normalisation, leaky ReLU, patch 128 x 128 x 128, step .5,
+no mirroring).
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ import torch
 def segresnet() -> Any:
     from monai.networks.nets import SegResNet
 
-    return SegResNet(blocks_down=[1, 2, 2, 4], blocks_up=[1, 1, 1], init_filters=16, in_channels=4, out_channels=3, dropout_prob=0.2)
+    return SegResNet(
+        blocks_down=[1, 2, 2, 4], blocks_up=[1, 1, 1], init_filters=16, in_channels=4, out_channels=3, dropout_prob=0.2
+    )
 
 
 def plain_conv_unet() -> Any:
@@ -54,7 +58,7 @@ def whole_box(model: Any, volume: torch.Tensor) -> None:
 
 
 def windows(model: Any, volume: torch.Tensor, patch: tuple[int, int, int] = (128, 128, 128), step: float = 0.5) -> None:
-    """As nnU-Net's predictor: windows of one size, at most half a window apart, spread evenly, weighted by a Gaussian."""
+    """As nnU-Net's predictor: windows of one size, at most half a window apart, spread evenly, weighted by a Gaussian."""  # noqa: E501
     sides = [max(side, length) for side, length in zip(patch, volume.shape[2:], strict=True)]
     padded = torch.zeros(1, 4, *sides)
     padded[..., : volume.shape[2], : volume.shape[3], : volume.shape[4]] = volume

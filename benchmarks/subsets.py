@@ -2,12 +2,13 @@
 
     python benchmarks/subsets.py MODEL [MODEL ...] --data CASES --postprocess 3d --cases docs/tables/subsets_NAME_cases.tsv -o docs/tables/subsets_NAME.tsv
 
-Each MODEL is a model folder, or a shipped model's name, whose training held cases out (`gliomask train --fold`) and that can do without
-sequences; those cases are looked for in CASES. It is asked alone, without a second opinion. `--cases` gets a row per case and subset as they come,
-with the Dice that the case had and the one that the network expected of itself (`benchmarks/calibrate_subsets.py` relates them); what stands
-there already is not done again. `-o` gets a row per subset: median and mean Dice of each region. A region that is empty in both counts as 1, as
-BraTS 2020 has it.
-"""
+Each MODEL is a model folder, or a shipped model's name, whose training held cases out (`gliomask train --fold`) and
+that can do without sequences; those cases are looked for in CASES. It is asked alone, without a second opinion.
+`--cases` gets a row per case and subset as they come, with the Dice that the case had and the one that the network
+expected of itself (`benchmarks/calibrate_subsets.py` relates them); what stands there already is not done again. `-o`
+gets a row per subset: median and mean Dice of each region. A region that is empty in both counts as 1, as BraTS 2020
+has it.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -51,15 +52,25 @@ def score(segmenter: Segmenter, files: CaseFiles, fold: int | None) -> Iterator[
         counts = {region: count(region.mask(reference), region.mask(found.label_map)).dice for region in Region}
         dice = {region.value: f"{1.0 if np.isnan(value) else value:.6f}" for region, value in counts.items()}
         expected = {f"expected_{region}": f"{value:.6f}" for region, value in found.expected_dice.items()}
-        yield {"case": files.case_id, "fold": "" if fold is None else str(fold), "sequences": there(missing), **dice, **expected}
+        yield {
+            "case": files.case_id,
+            "fold": "" if fold is None else str(fold),
+            "sequences": there(missing),
+            **dice,
+            **expected,
+        }
 
 
 def summarise(rows: list[Row]) -> list[Row]:
     """Returns a row per subset."""
     summary = []
     for missing in SUBSETS:
-        dice = np.array([[float(row[region]) for region in Region] for row in rows if row["sequences"] == there(missing)])
-        values = {f"median_{region}": f"{value:.3f}" for region, value in zip(Region, np.median(dice, axis=0), strict=True)}
+        dice = np.array(
+            [[float(row[region]) for region in Region] for row in rows if row["sequences"] == there(missing)]
+        )
+        values = {
+            f"median_{region}": f"{value:.3f}" for region, value in zip(Region, np.median(dice, axis=0), strict=True)
+        }
         values |= {f"mean_{region}": f"{value:.3f}" for region, value in zip(Region, dice.mean(axis=0), strict=True)}
         summary.append({"sequences": there(missing), "cases": str(len(dice)), **values})
     return summary
@@ -78,7 +89,9 @@ def main() -> None:
     files = {found.case_id: found for found in find_cases(options.data)}
     rows = read_tsv(options.cases) if options.cases.exists() else []
     for model in options.models:
-        with Segmenter(Options(model=model, threads=options.threads, postprocess=options.postprocess, second_opinion=NO_OTHER)) as segmenter:
+        with Segmenter(
+            Options(model=model, threads=options.threads, postprocess=options.postprocess, second_opinion=NO_OTHER)
+        ) as segmenter:
             training = segmenter.model.spec.training
             if training is None or not training.held_out_cases:
                 raise SystemExit(f"{model}: its training held no case out; nothing can be scored honestly.")

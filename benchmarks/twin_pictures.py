@@ -1,6 +1,8 @@
-"""Draws patients beside their synthetic twins whose tumour hardly enhances: python benchmarks/twin_pictures.py CASES --case ID... -o PICTURE
+"""Draws patients beside their synthetic twins whose tumour hardly enhances: python benchmarks/twin_pictures.py CASES
+--case ID... -o PICTURE
 
-CASES is a tree of labelled cases. Each patient is shown at the axial slice with most enhancing tumour, its twin as `training.unenhanced` makes it.
+CASES is a tree of labelled cases. Each patient is shown at the axial slice with most enhancing tumour, its twin as
+`training.unenhanced` makes it.
 """
 
 from __future__ import annotations
@@ -32,11 +34,20 @@ def pictures(files: CaseFiles, config: TrainConfig, seed: int) -> list[npt.NDArr
     if twin is None:
         raise SystemExit(f"{files.case_id}: its tumour does not enhance.")
     k = int(np.count_nonzero(patient.labels == Label.ENHANCING, axis=(1, 2)).argmax())
-    plain, before, after = (stack.slices[..., channel].astype(np.float32) for stack, channel in ((patient, t1), (patient, t1ce), (twin, t1ce)))
+    plain, before, after = (
+        stack.slices[..., channel].astype(np.float32)
+        for stack, channel in ((patient, t1), (patient, t1ce), (twin, t1ce))
+    )
     # Both T1ce in the greys of the patient's own.
     brain = before[k] != np.float32(patient.background)
-    first, base, changed = (brain[..., None] * grey(shown[k], window) for shown, window in ((plain, plain), (before, before), (after, before)))
-    return [picture[box_round(brain)] for picture in (first, base, changed, tinted(base, patient.labels[k]), tinted(changed, twin.labels[k]))]
+    first, base, changed = (
+        brain[..., None] * grey(shown[k], window)
+        for shown, window in ((plain, plain), (before, before), (after, before))
+    )
+    return [
+        picture[box_round(brain)]
+        for picture in (first, base, changed, tinted(base, patient.labels[k]), tinted(changed, twin.labels[k]))
+    ]
 
 
 def main() -> None:
@@ -48,7 +59,11 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
     files, config = {case.case_id: case for case in find_cases(options.cases)}, make_config("unet")
-    figure = Figure(figsize=(INCHES * len(COLUMNS), INCHES * 1.27 * len(options.case) + 0.6), facecolor="black", layout="constrained")
+    figure = Figure(
+        figsize=(INCHES * len(COLUMNS), INCHES * 1.27 * len(options.case) + 0.6),
+        facecolor="black",
+        layout="constrained",
+    )
     for axes, case in zip(figure.subplots(len(options.case), len(COLUMNS), squeeze=False), options.case, strict=True):
         for one, picture, text in zip(axes, pictures(files[case], config, options.seed), COLUMNS, strict=True):
             draw(one, picture, text)

@@ -2,9 +2,10 @@
 
     python benchmarks/whole_command.py CASE [--repeats 5] [--option=--engine=onnxruntime]... -o docs/tables/whole_command.tsv
 
-Each repeat is a fresh process that segments CASE into a new folder. The table gets a row a repeat: wall seconds, CPU seconds, peak resident
-memory, and the seconds of each stage from the run record. Run it on a machine that does nothing else.
-"""
+Each repeat is a fresh process that segments CASE into a new folder. The table gets a row a repeat: wall seconds, CPU
+seconds, peak resident memory, and the seconds of each stage from the run record. Run it on a machine that does nothing
+else.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ def run_once(case: Path, options: list[str], folder: Path) -> dict[str, float | 
     program = str(Path(sys.executable).with_name("gliomask"))
     arguments = [program, "segment", str(case), "-o", str(folder), *options]
     start = time.perf_counter()
-    pid = os.posix_spawn(program, arguments, os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)])
+    pid = os.posix_spawn(
+        program, arguments, os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+    )
     _, status, usage = os.wait4(pid, 0)
     wall = time.perf_counter() - start
     if status:
@@ -46,14 +49,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("case", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--option", action="append", default=[], help="passed on to gliomask segment, as --option=--engine=onnxruntime")
+    parser.add_argument(
+        "--option", action="append", default=[], help="passed on to gliomask segment, as --option=--engine=onnxruntime"
+    )
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = [run_once(options.case, options.option, Path(folder) / str(n)) for n in range(options.repeats)]
     for name in ("wall_s", "cpu_s", "peak_mb", "network_s", "second_opinion_s"):
         values = [float(row[name]) for row in rows]
-        print(f"{name}: median {statistics.median(values):.2f}, {min(values):.2f} to {max(values):.2f}, {len(values)} repeats")
+        print(
+            f"{name}: median {statistics.median(values):.2f}, {min(values):.2f} to {max(values):.2f}, "
+            f"{len(values)} repeats"
+        )
     if options.output:
         with options.output.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, list(rows[0]), delimiter="\t", lineterminator="\n")

@@ -1,7 +1,9 @@
-"""Draws the cases that a model did worst on: python benchmarks/worst_cases.py SCORES PREDICTIONS --data CASES -o docs/images/worst_NAME.png
+"""Draws the cases that a model did worst on: python benchmarks/worst_cases.py SCORES PREDICTIONS --data CASES -o
+docs/images/worst_NAME.png
 
-SCORES is the `scores.tsv` of `gliomask evaluate`, PREDICTIONS the folder of label maps that it scored. The cases are those with the lowest
-mean Dice over the three regions, the lowest first; each is shown at the axial slice where most voxels have another label than the reference.
+SCORES is the `scores.tsv` of `gliomask evaluate`, PREDICTIONS the folder of label maps that it scored. The cases are
+those with the lowest mean Dice over the three regions, the lowest first; each is shown at the axial slice where most
+voxels have another label than the reference.
 """
 
 from __future__ import annotations
@@ -37,7 +39,10 @@ def mean_dice(row: dict[str, str]) -> float:
 def caption(row: dict[str, str]) -> list[str]:
     """A line below each picture: the case, nothing, the reference's and the prediction's volumes with Dice."""
     dice = "  ".join(f"{region} {float(row[f'{region}_dice']):.2f}" for region in Region)
-    volumes = {kind: "  ".join(f"{region} {float(row[f'{region}_{kind}_ml']):.1f}" for region in Region) for kind in ("reference", "prediction")}
+    volumes = {
+        kind: "  ".join(f"{region} {float(row[f'{region}_{kind}_ml']):.1f}" for region in Region)
+        for kind in ("reference", "prediction")
+    }
     return [row["case"], f"Dice {dice}", f"ml {volumes['reference']}", f"ml {volumes['prediction']}"]
 
 
@@ -51,7 +56,10 @@ def pictures(files: CaseFiles, prediction: Path) -> list[npt.NDArray[np.floating
     flair, t1ce = (turn.apply(case.volumes[sequence]) for sequence in (Sequence.FLAIR, Sequence.T1CE))
     box = box_round(flair[:, :, k] != 0)
     base = grey(flair[:, :, k], flair)
-    return [picture[box] for picture in (base, grey(t1ce[:, :, k], t1ce), tinted(base, reference[:, :, k]), tinted(base, found[:, :, k]))]
+    return [
+        picture[box]
+        for picture in (base, grey(t1ce[:, :, k], t1ce), tinted(base, reference[:, :, k]), tinted(base, found[:, :, k]))
+    ]
 
 
 def draw(axes: Axes, picture: npt.NDArray[np.floating], text: str) -> None:
@@ -64,7 +72,9 @@ def draw(axes: Axes, picture: npt.NDArray[np.floating], text: str) -> None:
 def write_with_legend(figure: Figure, output: Path) -> None:
     """Adds the legend of the labels and writes the picture."""
     patches = label_patches()
-    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, labelcolor="white", fontsize=9)
+    figure.legend(
+        handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, labelcolor="white", fontsize=9
+    )
     stream = io.BytesIO()
     FigureCanvasAgg(figure).print_figure(stream, dpi=110, facecolor="black")
     write_bytes(output, stream.getvalue())
@@ -79,12 +89,21 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--count", type=int, default=5)
     options = parser.parse_args()
-    worst = sorted((row for row in read_tsv(options.scores) if row["status"] == "scored"), key=mean_dice)[: options.count]
+    worst = sorted((row for row in read_tsv(options.scores) if row["status"] == "scored"), key=mean_dice)[
+        : options.count
+    ]
     files = {case.case_id: case for case in find_cases(options.data)}
-    figure = Figure(figsize=(INCHES * len(COLUMNS), INCHES * 1.27 * len(worst) + 0.6), facecolor="black", layout="constrained")
+    figure = Figure(
+        figsize=(INCHES * len(COLUMNS), INCHES * 1.27 * len(worst) + 0.6), facecolor="black", layout="constrained"
+    )
     grid = figure.subplots(len(worst), len(COLUMNS), squeeze=False)
     for axes, row in zip(grid, worst, strict=True):
-        for one, picture, text in zip(axes, pictures(files[row["case"]], options.predictions / f"{row['case']}_seg.nii.gz"), caption(row), strict=True):
+        for one, picture, text in zip(
+            axes,
+            pictures(files[row["case"]], options.predictions / f"{row['case']}_seg.nii.gz"),
+            caption(row),
+            strict=True,
+        ):
             draw(one, picture, text)
         print(row["case"], f"{mean_dice(row):.3f}", *caption(row)[1:])
     for axes, title in zip(grid[0], COLUMNS, strict=True):

@@ -1,4 +1,5 @@
-"""Executes the tutorials (jupytext's percent format) as notebooks; writes each as a notebook and as a page with its outputs.
+"""Executes the tutorials (jupytext's percent format) as notebooks; writes each as a notebook and as a page with its
+outputs.
 
     python scripts/execute_tutorials.py docs/tutorials build/docs/tutorials
 
@@ -27,7 +28,9 @@ def execute(source: Path, folder: Path) -> None:
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     NotebookClient(notebook, timeout=SECONDS_A_CELL, kernel_name="python3").execute()
     nbformat.write(notebook, folder / f"{source.stem}.ipynb")
-    text, resources = MarkdownExporter().from_notebook_node(notebook, {"unique_key": source.stem, "output_files_dir": f"{source.stem}_files"})
+    text, resources = MarkdownExporter().from_notebook_node(
+        notebook, {"unique_key": source.stem, "output_files_dir": f"{source.stem}_files"}
+    )
     (folder / f"{source.stem}.md").write_text(text, encoding="utf-8")
     for name, content in resources["outputs"].items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

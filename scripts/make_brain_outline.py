@@ -2,7 +2,8 @@
 
     python scripts/make_brain_outline.py        # needs the extra `raw`
 
-From MNI152, laid into the BraTS frame (`gliomask.preprocess.raw.atlas`): 4 mm voxels, axes to the left, to posterior and up, one bit each.
+From MNI152, laid into the BraTS frame (`gliomask.preprocess.raw.atlas`): 4 mm voxels, axes to the left, to posterior
+and up, one bit each.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Makes the sample that travels with the package: python scripts/make_sample.py (needs the extra simulate)
 
-One synthetic patient of `gliomask simulate`'s model, its intensities reduced to 8 bits to keep the wheel small. The same versions and seed give
-the same bytes. After a change, run the demonstration's tests.
+One synthetic patient of `gliomask simulate`'s model, its intensities reduced to 8 bits to keep the wheel small. The
+same versions and seed give the same bytes. After a change, run the demonstration's tests.
 """
 
 from __future__ import annotations
@@ -27,7 +27,13 @@ def main() -> None:
         brightest = np.percentile(volume[volume > 0], 99.9)
         reduced = np.where(volume > 0, np.clip(np.rint(volume / brightest * 255), 1, 255), 0).astype(np.uint8)
         write_volume(FOLDER / f"{CASE_ID}_{sequence.value}.nii.gz", reduced, case.geometry, case.header, overwrite=True)
-    write_volume(FOLDER / f"{CASE_ID}_seg.nii.gz", convention("brats2021").to_disk(label_map), case.geometry, case.header, overwrite=True)
+    write_volume(
+        FOLDER / f"{CASE_ID}_seg.nii.gz",
+        convention("brats2021").to_disk(label_map),
+        case.geometry,
+        case.header,
+        overwrite=True,
+    )
 
 
 if __name__ == "__main__":

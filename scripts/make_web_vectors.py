@@ -2,8 +2,9 @@
 
     python scripts/make_web_vectors.py
 
-Both test suites run on them: `tests/test_web_vectors.py` says whether they are current, `web/test/vectors.test.ts` whether the
-browser's pipeline agrees. `pipeline/` is a tiny case, thinned from the sample that comes with the package, with its label map.
+Both test suites run on them: `tests/test_web_vectors.py` says whether they are current, `web/test/vectors.test.ts`
+whether the browser's pipeline agrees. `pipeline/` is a tiny case, thinned from the sample that comes with the package,
+with its label map.
 """
 
 from __future__ import annotations
@@ -60,13 +61,31 @@ def grids() -> Iterator[Json]:
         geometry = Geometry((2, 3, 4), affine)
         values = np.arange(24, dtype=np.float32).reshape(geometry.shape, order="F")
         turn = geometry.reorientation_to("LPS")
-        expected = {"orientation": geometry.orientation, "text": str(geometry), "voxel_ml": geometry.voxel_ml, "shape": turn.target.shape}
-        yield {"name": name, "affine": affine[:3].tolist(), **expected, "turned": flat(turn.apply(values)), "target": turn.target.affine[:3].tolist()}
+        expected = {
+            "orientation": geometry.orientation,
+            "text": str(geometry),
+            "voxel_ml": geometry.voxel_ml,
+            "shape": turn.target.shape,
+        }
+        yield {
+            "name": name,
+            "affine": affine[:3].tolist(),
+            **expected,
+            "turned": flat(turn.apply(values)),
+            "target": turn.target.affine[:3].tolist(),
+        }
 
 
 def names() -> Json:
     """File names without their ending, and the sequence that each names."""
-    stems = ("BraTS2021_00000_t1ce", "BraTS-GLI-00008-000-t1c", "BraTS-GLI-00008-000-t2f", "p_T1_Gd", "p_t2_flair", "flair_to_t1ce")
+    stems = (
+        "BraTS2021_00000_t1ce",
+        "BraTS-GLI-00008-000-t1c",
+        "BraTS-GLI-00008-000-t2f",
+        "p_T1_Gd",
+        "p_t2_flair",
+        "flair_to_t1ce",
+    )
     more = ("sub-1_ce-gad_T1w", "p_t1", "p.FLA", "p_seg", "", "t1_ce", "p t2w", "p_t1_t2")
     return {stem: sequence_of_file_name(stem) for stem in (*stems, *more)}
 
@@ -82,20 +101,39 @@ def volumes(generator: np.random.Generator) -> dict[str, npt.NDArray[np.float32]
     scores = np.where(inside, generator.normal(0, 1, inside.shape), -9).astype(np.float32)
     outside = clean.copy()
     outside[~inside] = np.nan
-    return {"clean": clean, "ringing": ringing, "noise": np.where(inside, tissue, noise), "scores": scores, "nan": outside}
+    return {
+        "clean": clean,
+        "ringing": ringing,
+        "noise": np.where(inside, tissue, noise),
+        "scores": scores,
+        "nan": outside,
+    }
 
 
 def airs(found: dict[str, npt.NDArray[np.float32]]) -> Iterator[Json]:
     """What stands out from air, alone and in company."""
-    for together in (("clean",), ("ringing",), ("noise",), ("scores",), ("nan",), ("clean", "noise"), ("clean", "ringing", "scores")):
+    for together in (
+        ("clean",),
+        ("ringing",),
+        ("noise",),
+        ("scores",),
+        ("nan",),
+        ("clean", "noise"),
+        ("clean", "ringing", "scores"),
+    ):
         cleaned = [without_nan(found[name]) for name in together]
-        foreground = find_foreground({Sequence(name): volume for name, (volume, _) in zip(PAPER_ORDER, cleaned, strict=False)}, 0.001)
+        foreground = find_foreground(
+            {Sequence(name): volume for name, (volume, _) in zip(PAPER_ORDER, cleaned, strict=False)}, 0.001
+        )
         order = list(foreground.airs)
         yield {
             "volumes": together,
             "nan": [count for _, count in cleaned],
             "mask": flat(foreground.mask.astype(np.uint8)),
-            "airs": [{"level": air.level, "bright": air.bright, "signed": air.signed, "filled": air.filled} for air in foreground.airs.values()],
+            "airs": [
+                {"level": air.level, "bright": air.bright, "signed": air.signed, "filled": air.filled}
+                for air in foreground.airs.values()
+            ],
             "not_bare": [order.index(sequence) for sequence in foreground.not_bare],
             "faint": foreground.faint,
             "unclean": [order.index(sequence) for sequence in foreground.unclean],
@@ -105,16 +143,25 @@ def airs(found: dict[str, npt.NDArray[np.float32]]) -> Iterator[Json]:
 def contrasts() -> Iterator[Json]:
     """The samples of the tiny case in other orders, with the flags of each."""
     volumes, geometry = tiny_case()
-    swaps = {"as they are": (0, 1, 2, 3), "T1 and T1ce": (0, 2, 1, 3), "FLAIR and T2": (3, 1, 2, 0), "FLAIR and T1": (1, 0, 2, 3)}
+    swaps = {
+        "as they are": (0, 1, 2, 3),
+        "T1 and T1ce": (0, 2, 1, 3),
+        "FLAIR and T2": (3, 1, 2, 0),
+        "FLAIR and T1": (1, 0, 2, 3),
+    }
     for what, order in swaps.items():
-        laid = {sequence: volumes[PAPER_ORDER[n]].astype(np.float32) for sequence, n in zip(PAPER_ORDER, order, strict=True)}
+        laid = {
+            sequence: volumes[PAPER_ORDER[n]].astype(np.float32) for sequence, n in zip(PAPER_ORDER, order, strict=True)
+        }
         yield contrast(what, order, "", laid, geometry)
     laid = {sequence: volume.astype(np.float32) for sequence, volume in volumes.items()}
     yield contrast("cut off", (0, 1, 2, 3), "t2", {**laid, Sequence.T2: np.minimum(laid[Sequence.T2], 200)}, geometry)
     yield contrast("the same", (0, 1, 2, 3), "t1", {**laid, Sequence.T1: laid[Sequence.FLAIR] * 2}, geometry)
 
 
-def contrast(what: str, order: tuple[int, ...], changed: str, laid: dict[Sequence, npt.NDArray[np.float32]], geometry: Geometry) -> Json:
+def contrast(
+    what: str, order: tuple[int, ...], changed: str, laid: dict[Sequence, npt.NDArray[np.float32]], geometry: Geometry
+) -> Json:
     """One of them; `changed` names the sequence of which T2 was cut off at 200, or that is twice FLAIR."""
     case = Case("tiny", laid, geometry)
     flags = check_samples(brain_samples(case), brain_samples(case, ahead=1))
@@ -214,9 +261,21 @@ def bad_files() -> dict[str, bytes]:
         "another magic": {"magic": b"ni1"},
     }
     made = {what: header(**fields) + voxels for what, fields in changed.items()}
-    texts = {"no scan": b"this is no scan", "nothing": b"", "a zip": b"PK\3\4" + bytes(400), "an NRRD": b"NRRD0004" + bytes(400)}
+    texts = {
+        "no scan": b"this is no scan",
+        "nothing": b"",
+        "a zip": b"PK\3\4" + bytes(400),
+        "an NRRD": b"NRRD0004" + bytes(400),
+    }
     dicom = {"a DICOM file": bytes(128) + b"DICM" + bytes(400), "half a header": header()[:200]}
-    return {**made, **texts, **dicom, "half a volume": header() + voxels[:50], "too much": header() + bytes(200_000), "NIfTI-2 cut": header(2)[:400]}
+    return {
+        **made,
+        **texts,
+        **dicom,
+        "half a volume": header() + voxels[:50],
+        "too much": header() + bytes(200_000),
+        "NIfTI-2 cut": header(2)[:400],
+    }
 
 
 def refusals() -> list[Json]:
@@ -229,7 +288,9 @@ def refusals() -> list[Json]:
             message = refusal(lambda path=path: nifti.read_volume(path))
             # A long run of zeros is told by its length.
             packed = base64.b64encode(content.rstrip(b"\0")).decode()
-            found.append({"what": what, "bytes": len(content), "start": packed, "message": message.replace(str(path), path.name)})
+            found.append(
+                {"what": what, "bytes": len(content), "start": packed, "message": message.replace(str(path), path.name)}
+            )
     return found
 
 
@@ -289,13 +350,18 @@ def written_headers() -> Iterator[Json]:
     }
     labels = np.zeros((4, 4, 4), np.uint8)
     for version, order in ((1, "<"), (1, ">"), (2, "<"), (2, ">")):
-        made = (Nifti1Header if version == 1 else Nifti2Header)(header(version, **fields)[: 348 if version == 1 else 540], check=False)
+        made = (Nifti1Header if version == 1 else Nifti2Header)(
+            header(version, **fields)[: 348 if version == 1 else 540], check=False
+        )
         source = made.as_byteswapped(order).binaryblock
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "p.nii"
             nifti.write_volume(path, labels, Geometry(labels.shape, np.eye(4)), source)
             file = path.read_bytes()
-        found = {"source": base64.b64encode(source).decode(), "written": base64.b64encode(file[: -labels.size]).decode()}
+        found = {
+            "source": base64.b64encode(source).decode(),
+            "written": base64.b64encode(file[: -labels.size]).decode(),
+        }
         yield {"what": f"NIfTI-{version} {order}", **found}
 
 
@@ -308,7 +374,9 @@ def tiny_case() -> tuple[dict[Sequence, npt.NDArray[np.int16]], Geometry]:
     box = tuple(slice(max(low - 1, 0), high + 1) for low, high in bounds)
     laid = {sequence: volume[::STEP, ::STEP, ::STEP][box].astype(np.int16) for sequence, volume in case.volumes.items()}
     # From LPS to axes that run to the front, up and to the left.
-    turned = {sequence: np.ascontiguousarray(np.flip(volume, 1).transpose(1, 2, 0)) for sequence, volume in laid.items()}
+    turned = {
+        sequence: np.ascontiguousarray(np.flip(volume, 1).transpose(1, 2, 0)) for sequence, volume in laid.items()
+    }
     i, j, k = next(iter(turned.values())).shape
     return turned, Geometry((i, j, k), np.array([[0, 0, -1.0, 20], [1.0, 0, 0, -30], [0, 1.0, 0, 5], [0, 0, 0, 1]]))
 
@@ -328,7 +396,8 @@ def write_pipeline(folder: Path) -> None:
         "labels": np.bincount(result.label_map.ravel(), minlength=4).tolist(),
         "expected_dice": {region.value: round(value, 5) for region, value in result.expected_dice.items()},
         "flags": {flag.name: flag.message for flag in result.flags},
-        "removed": result.removed_enhancement and [result.removed_enhancement.components, round(result.removed_enhancement.volume_ml, 6)],
+        "removed": result.removed_enhancement
+        and [result.removed_enhancement.components, round(result.removed_enhancement.volume_ml, 6)],
     }
     (folder / "tiny.json").write_text(json.dumps(facts, indent=1) + "\n")
 
@@ -336,7 +405,10 @@ def write_pipeline(folder: Path) -> None:
 def tables() -> dict[str, str]:
     """Returns the files of vectors that are text."""
     contents = {"functions.json": functions(), "refusals.json": {"files": refusals(), "cases": bad_cases()}}
-    return {name: json.dumps(content, separators=(",", ":")).replace('],"', '],\n"') + "\n" for name, content in contents.items()}
+    return {
+        name: json.dumps(content, separators=(",", ":")).replace('],"', '],\n"') + "\n"
+        for name, content in contents.items()
+    }
 
 
 if __name__ == "__main__":

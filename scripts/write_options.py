@@ -1,4 +1,6 @@
-"""Writes docs/options.md, the table of every option, from their one description. tests/test_options.py holds that it is current."""
+"""Writes docs/options.md, the table of every option, from their one description. tests/test_options.py holds that it is
+current.
+"""
 
 from pathlib import Path
 
@@ -11,7 +13,7 @@ INTRODUCTION = """# Options of a segmentation
 Made by `python scripts/write_options.py` from `gliomask.segmentation.options`, where each option is described once. The command line
 (`gliomask segment`, `gliomask-bids`), the keywords in Python and the field `options` of the run record are made from the same
 description.
-"""
+"""  # noqa: E501
 
 
 def page() -> str:
@@ -20,7 +22,9 @@ def page() -> str:
         ("What is computed", "Keywords of `gliomask.segment(...)` and of `gliomask.Options`.", Options),
         ("What is written", "Keywords of `Segmentation.save(...)` and of `gliomask.Delivery`.", Delivery),
     )
-    return INTRODUCTION + "".join(f"\n## {title}\n\n{words}\n\n{options_table(model)}\n" for title, words, model in parts)
+    return INTRODUCTION + "".join(
+        f"\n## {title}\n\n{words}\n\n{options_table(model)}\n" for title, words, model in parts
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Writes the JSON Schemas of what gliomask writes into docs/schemas/. tests/test_schemas.py holds that they are current."""
+"""Writes the JSON Schemas of what gliomask writes into docs/schemas/. tests/test_schemas.py holds that they are
+current.
+"""
 
 from pathlib import Path
 

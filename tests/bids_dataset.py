@@ -18,7 +18,13 @@ ENDINGS = {Sequence.FLAIR: "FLAIR", Sequence.T1: "T1w", Sequence.T1CE: "ce-gadol
 def make_dataset(root, name="Tiny"):
     """An empty dataset that is valid once it holds a participant."""
     root.mkdir(parents=True)
-    description = {"Name": name, "BIDSVersion": "1.10.0", "DatasetType": "raw", "License": "CC0", "Authors": ["A. Author", "B. Author"]}
+    description = {
+        "Name": name,
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "raw",
+        "License": "CC0",
+        "Authors": ["A. Author", "B. Author"],
+    }
     (root / "dataset_description.json").write_text(json.dumps(description))
     (root / "README").write_text("Tiny patients made by arithmetic, for tests; they are nobody's scans. " * 3)
     return root
@@ -42,9 +48,17 @@ def raw_case():
     wide = Geometry((20, 20, 10), np.array([[-1.3, 0, 0, 12], [0, -1.4, 0, 13], [0, 0, 2.2, -10], [0, 0, 0, 1]]))
     generator = np.random.default_rng(0)
     grids = {sequence: wide if sequence == Sequence.FLAIR else grid for sequence in PAPER_ORDER}
-    scans = {sequence: Scan(generator.random(one.shape, np.float32), one, sequence.value) for sequence, one in grids.items()}
+    scans = {
+        sequence: Scan(generator.random(one.shape, np.float32), one, sequence.value) for sequence, one in grids.items()
+    }
     matrices = {sequence: about((0, 0, 0), turn((0, 0, 5)), (0, 0, 1)) for sequence in PAPER_ORDER}
-    return RawCase(make_tiny_case("raw"), Examination("raw", scans), Sequence.T1CE, matrices, (Step("mask", "", "by hand", {"volume_ml": 3.0}),))
+    return RawCase(
+        make_tiny_case("raw"),
+        Examination("raw", scans),
+        Sequence.T1CE,
+        matrices,
+        (Step("mask", "", "by hand", {"volume_ml": 3.0}),),
+    )
 
 
 def add_raw_session(root, subject, prepared):

@@ -1,4 +1,6 @@
-"""Fixtures that several test modules share: a seeded generator, a tiny patient in memory and on disk, and the real cases."""
+"""Fixtures that several test modules share: a seeded generator, a tiny patient in memory and on disk, and the real
+cases.
+"""
 
 from pathlib import Path
 
@@ -38,7 +40,9 @@ DEFAULT_SIGNALS = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "getattr(signal, 'SIGHUP', None) and signal.signal(signal.SIGHUP, signal.SIG_DFL); "
 )
-"""Python that a child process begins with where a test sends it signals: what is started in the background, or by nohup, is born ignoring them."""
+"""Python that a child process begins with where a test sends it signals: what is started in the background, or by
+nohup, is born ignoring them.
+"""
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +107,8 @@ def tiny_brats_folder(tmp_path: Path, tiny_case: Case) -> Path:
     return tmp_path / "cases"
 
 
-# Bright on T1ce is enhancing, bright on FLAIR is oedema, dark on T1 is necrotic: logits of a pixel's z-scores (FLAIR, T1, T1ce, T2).
+# Bright on T1ce is enhancing, bright on FLAIR is oedema, dark on T1 is necrotic: logits of a pixel's z-scores (FLAIR,
+# T1, T1ce, T2).
 MIXING = [[0, 0, 3, 0], [0, -3, 0, 0], [0, 0, 0, 4], [0, 0, 0, 0]]
 
 

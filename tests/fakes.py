@@ -1,7 +1,7 @@
 """A tiny network in every form that an engine takes, with its answer worked out in numpy; and model folders made of it.
 
-Convolution of 3 pixels a side with ReLU, a branch at half resolution joined back, and a classifier: every operation that the paper's
-networks have, in two or three dimensions.
+Convolution of 3 pixels a side with ReLU, a branch at half resolution joined back, and a classifier: every operation
+that the paper's networks have, in two or three dimensions.
 """
 
 from functools import partial
@@ -46,9 +46,14 @@ def tiny_answer(batch: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray
     fine = np.maximum(fine + weights["fine/bias"], 0)
     coarse = fine
     for axis in axes:
-        pairs = coarse.reshape(*coarse.shape[:axis], coarse.shape[axis] // 2, 2, *coarse.shape[axis + 1 :]).max(axis=axis + 1)
+        pairs = coarse.reshape(*coarse.shape[:axis], coarse.shape[axis] // 2, 2, *coarse.shape[axis + 1 :]).max(
+            axis=axis + 1
+        )
         coarse = np.repeat(pairs, 2, axis=axis)
-    logits = np.concatenate([fine, coarse], axis=-1) @ weights["logits/kernel"].reshape(2 * FEATURES, 4).astype(float) + weights["logits/bias"]
+    logits = (
+        np.concatenate([fine, coarse], axis=-1) @ weights["logits/kernel"].reshape(2 * FEATURES, 4).astype(float)
+        + weights["logits/bias"]
+    )
     scores = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return scores / scores.sum(axis=-1, keepdims=True)
 
@@ -59,7 +64,9 @@ def tiny_keras(kind: str):
     from keras import layers
 
     convolution, pooling, up_sampling = (
-        (layers.Conv2D, layers.MaxPooling2D, layers.UpSampling2D) if kind == "slices" else (layers.Conv3D, layers.MaxPooling3D, layers.UpSampling3D)
+        (layers.Conv2D, layers.MaxPooling2D, layers.UpSampling2D)
+        if kind == "slices"
+        else (layers.Conv3D, layers.MaxPooling3D, layers.UpSampling3D)
     )
     image = keras.Input((*[None] * SPATIAL_AXES[kind], 4), name="image")
     fine = convolution(FEATURES, 3, padding="same", activation="relu", name="fine")(image)
@@ -86,7 +93,14 @@ def tiny_graph(kind: str, weights: dict[str, np.ndarray]) -> bytes:
         helper.make_node("Conv", ["x1", "fine_kernel", "fine_bias"], ["sums"], pads=[1] * 2 * axes),
         helper.make_node("Relu", ["sums"], ["fine"]),
         helper.make_node("MaxPool", ["fine"], ["down"], kernel_shape=[2] * axes, strides=[2] * axes),
-        helper.make_node("Resize", ["down", "", "scales"], ["up"], mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
+        helper.make_node(
+            "Resize",
+            ["down", "", "scales"],
+            ["up"],
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        ),
         helper.make_node("Concat", ["fine", "up"], ["join"], axis=1),
         helper.make_node("Conv", ["join", "logits_kernel", "logits_bias"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["p"], axis=1),
@@ -105,16 +119,28 @@ def brittle_keras():
     from keras import layers
 
     image = keras.Input((None, None, 4), name="image")
-    return keras.Model(image, layers.ReLU(name="last")(layers.Reshape((4, 4, 4), name="fold")(layers.ReLU(name="first")(image))), name="brittle")
+    return keras.Model(
+        image,
+        layers.ReLU(name="last")(layers.Reshape((4, 4, 4), name="fold")(layers.ReLU(name="first")(image))),
+        name="brittle",
+    )
 
 
 def brittle_graph() -> bytes:
-    """ReLU of 4 x 4 pixels: a graph that claims to take any size, fails on most, and folds those of as many pixels into 4 x 4."""
+    """ReLU of 4 x 4 pixels: a graph that claims to take any size, fails on most, and folds those of as many pixels into
+    4 x 4.
+    """
     onnx = pytest.importorskip("onnx")
     helper = onnx.helper
-    nodes = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Reshape", ["a", "size"], ["b"]), helper.make_node("Relu", ["b"], ["y"])]
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"]),
+        helper.make_node("Reshape", ["a", "size"], ["b"]),
+        helper.make_node("Relu", ["b"], ["y"]),
+    ]
     ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", "i", "j", 4]) for name in "xy"]
-    graph = helper.make_graph(nodes, "brittle", ends[:1], ends[1:], [onnx.numpy_helper.from_array(np.array([1, 4, 4, 4]), "size")])
+    graph = helper.make_graph(
+        nodes, "brittle", ends[:1], ends[1:], [onnx.numpy_helper.from_array(np.array([1, 4, 4, 4]), "size")]
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 
@@ -197,7 +223,17 @@ def tiny_subsets() -> Subsets:
     """What a model is worth with everything (half of what it expects) and without T1 (a quarter)."""
 
     def subset(without: tuple[Sequence, ...], slope: float, median: float) -> Subset:
-        line = SubsetLine(intercept=0.0, slope=slope, below=0.1, above=0.1, spearman=None, held=0.8, width=0.2, median=median, mean=median - 0.1)
+        line = SubsetLine(
+            intercept=0.0,
+            slope=slope,
+            below=0.1,
+            above=0.1,
+            spearman=None,
+            held=0.8,
+            width=0.2,
+            median=median,
+            mean=median - 0.1,
+        )
         return Subset(without=without, regions=dict.fromkeys(("WT", "TC", "ET"), line), flagged=3)
 
     sets = (subset((), 0.5, 0.9), subset((Sequence.T1,), 0.25, 0.7))
@@ -208,12 +244,16 @@ def write_tiny_model(folder: Path, kind: str = "slices") -> Path:
     """Writes the network as a model folder, its golden pair computed by `tiny_answer`."""
     source = tiny_source(kind)
     generator = np.random.default_rng(3)
-    golden = {str(sequence): generator.standard_normal(GOLDEN_SHAPES[kind]).astype(np.float32) for sequence in PAPER_ORDER}
+    golden = {
+        str(sequence): generator.standard_normal(GOLDEN_SHAPES[kind]).astype(np.float32) for sequence in PAPER_ORDER
+    }
     golden[PROBABILITIES] = np.zeros((*GOLDEN_SHAPES[kind], 4), np.float32)
     golden[PROBABILITIES] = tiny_answer(golden_batch(golden, PAPER_ORDER), source.weights)[0].astype(np.float32)
     files = {"model.onnx": source.graph, "weights.npz": pack_arrays(source.weights), "golden.npz": pack_arrays(golden)}
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    (folder / "model.json").write_bytes(spec_bytes(tiny_spec(kind, files={name: sha256(content) for name, content in files.items()})))
+    (folder / "model.json").write_bytes(
+        spec_bytes(tiny_spec(kind, files={name: sha256(content) for name, content in files.items()}))
+    )
     return folder

@@ -1,4 +1,6 @@
-"""Heads made for tests: a synthetic brain in a shell of fluid, bone and scalp, scanned on grids of their own under known movements."""
+"""Heads made for tests: a synthetic brain in a shell of fluid, bone and scalp, scanned on grids of their own under
+known movements.
+"""
 
 from dataclasses import dataclass
 
@@ -45,7 +47,9 @@ def make_head(case: Case, seed: int = 0) -> Head:
     affine = case.geometry.affine.copy()
     affine[:3, 3] -= affine[:3, :3] @ pad
     away_mm = ndi.distance_transform_edt(~brain, spacing)
-    i, j, k = np.meshgrid(*[np.arange(n) * mm for n, mm in zip(brain.shape, spacing, strict=True)], indexing="ij", sparse=True)
+    i, j, k = np.meshgrid(
+        *[np.arange(n) * mm for n, mm in zip(brain.shape, spacing, strict=True)], indexing="ij", sparse=True
+    )
     middle = np.array(ndi.center_of_mass(brain)) * spacing
     neck = ((i - middle[0]) ** 2 + (j - middle[1] - 15) ** 2 < 45**2) & (k < middle[2] - 40)
     tissue = np.digitize(away_mm, (0.01, *THICKNESS_MM))
@@ -54,14 +58,20 @@ def make_head(case: Case, seed: int = 0) -> Head:
     for sequence, shares in SHELL.items():
         inside = np.pad(case.volumes[sequence], [(n, n) for n in pad])
         unit = np.median(inside[brain])
-        level = np.select([tissue == 1, tissue == 2, tissue == 3, neck], [*(share * unit for share in shares), 0.8 * unit], 0)
+        level = np.select(
+            [tissue == 1, tissue == 2, tissue == 3, neck], [*(share * unit for share in shares), 0.8 * unit], 0
+        )
         rough = 1 + 0.1 * ndi.gaussian_filter(generator.standard_normal(brain.shape), 1) / 0.2
-        volumes[sequence] = (np.where(brain, inside, level * rough) + 0.03 * unit * np.abs(generator.standard_normal(brain.shape))).astype(np.float32)
+        volumes[sequence] = (
+            np.where(brain, inside, level * rough) + 0.03 * unit * np.abs(generator.standard_normal(brain.shape))
+        ).astype(np.float32)
     return Head(volumes, brain, Geometry(brain.shape, affine))
 
 
 def scan_head(head: Head, sequence: Sequence, matrix: np.ndarray, geometry: Geometry) -> Scan:
-    """Scans a head that was moved by a matrix (the frame's world to the scanner's) on a grid of the scanner's; thick slices blur."""
+    """Scans a head that was moved by a matrix (the frame's world to the scanner's) on a grid of the scanner's; thick
+    slices blur.
+    """
     return Scan(_sample(head, head.volumes[sequence], matrix, geometry), geometry, f"{sequence.value}.nii.gz")
 
 
@@ -96,7 +106,7 @@ def posed(head: Head, degrees, shift_mm) -> np.ndarray:
 
 
 def moved_examination(head: Head):
-    """Four scans of one head that moved between them, 5 mm slices, oblique; returns the examination and the matrices."""
+    """Four scans of one head that moved between them, 5 mm slices, oblique; returns the examination and the matrices."""  # noqa: E501
     grids = {
         Sequence.FLAIR: scanner_grid((104, 120, 36), (2.0, 2.0, 5.0), (12, 0, 0)),
         Sequence.T1: scanner_grid((110, 116, 38), (1.9, 1.9, 5.0)),

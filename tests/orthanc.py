@@ -47,11 +47,13 @@ def running_orthanc(folder: Path, servers: dict | None = None) -> Iterator[Ortha
     program = shutil.which("Orthanc", path="/usr/sbin:/usr/bin:/usr/local/bin")
     if program is None or not PLUGIN.exists():
         # In CI they are installed: there a skipped test would be a check that was never made.
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("needs Orthanc and its DICOMweb plug-in (apt install orthanc orthanc-dicomweb)")
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(
+            "needs Orthanc and its DICOMweb plug-in (apt install orthanc orthanc-dicomweb)"
+        )
     port = free_port()
     settings = {
-        "Name": "tests", "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"), "HttpPort": port, "DicomPort": free_port(),
-        "HttpBindAddresses": ["127.0.0.1"], "RemoteAccessAllowed": False, "DicomServerEnabled": False, "AuthenticationEnabled": True,
+        "Name": "tests", "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"), "HttpPort": port, "DicomPort": free_port(),  # noqa: E501
+        "HttpBindAddresses": ["127.0.0.1"], "RemoteAccessAllowed": False, "DicomServerEnabled": False, "AuthenticationEnabled": True,  # noqa: E501
         "RegisteredUsers": {USER: PASSWORD}, "Plugins": [str(PLUGIN)],
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "Servers": servers or {}},
     }  # fmt: skip

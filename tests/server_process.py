@@ -39,9 +39,19 @@ class Running:
 
 
 @contextmanager
-def running_server(folder: Path, *, real_worker: bool = False, token: str | None = None, limits: dict | None = None, **settings) -> Iterator[Running]:
+def running_server(
+    folder: Path, *, real_worker: bool = False, token: str | None = None, limits: dict | None = None, **settings
+) -> Iterator[Running]:
     """A server on a free port; `limits` and `settings` are fields of `server.settings`."""
-    values = {"folder": str(folder), "port": 0, "token": token, "limits": limits or {}, "workers": 2, "threads": 1, **settings}
+    values = {
+        "folder": str(folder),
+        "port": 0,
+        "token": token,
+        "limits": limits or {},
+        "workers": 2,
+        "threads": 1,
+        **settings,
+    }
     if not real_worker:
         values["worker_command"] = WORKER
     log = folder.parent / f"{folder.name}.log"

@@ -1,4 +1,7 @@
-"""The worker of the tests: the real one, with a network made by hand. A job's title may ask for what goes wrong in life."""
+"""The worker of the tests: the real one, with a network made by hand.
+
+A job's title may ask for what goes wrong in life.
+"""
 
 import sys
 import time

@@ -1,6 +1,8 @@
-"""`gliomask cohort` with the network made by hand, for tests that need real processes: `python stub_cohort.py run INPUT -o OUT`.
+"""`gliomask cohort` with the network made by hand, for tests that need real processes:
+`python stub_cohort.py run INPUT -o OUT`.
 
-What a case does besides being segmented is said by its name: `hang` sleeps, `eat` takes memory, `crash` takes its process down, `slow` takes a moment.
+What a case does besides being segmented is said by its name: `hang` sleeps, `eat` takes memory, `crash` takes its
+process down, `slow` takes a moment.
 """
 
 import os

@@ -1,6 +1,7 @@
 """A cohort that is killed again and again: `python stub_kills.py CASES OUT TIMES SEED` prints a line of JSON.
 
-All is imported once; each run is a fork that does cases and writes rows and the table as the runners do, until it is killed at a random moment.
+All is imported once; each run is a fork that does cases and writes rows and the table as the runners do, until it is
+killed at a random moment.
 """
 
 import json

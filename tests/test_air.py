@@ -107,7 +107,9 @@ def test_z_scores_with_air_of_0_keep_the_voxels_that_are_near_0() -> None:
 
 def test_noise_in_whole_numbers_is_no_constant() -> None:
     """Six tenths of the border are 1, the rest 0 and 2: a scanner's noise."""
-    scan = changed(lambda volume: volume + np.random.default_rng(3).choice([0, 1, 2], SHAPE, p=[0.2, 0.6, 0.2]).astype(np.float32))[Sequence.T1]
+    scan = changed(
+        lambda volume: volume + np.random.default_rng(3).choice([0, 1, 2], SHAPE, p=[0.2, 0.6, 0.2]).astype(np.float32)
+    )[Sequence.T1]
     assert measure_air(scan).level == 0
     assert more_than_brain(scan, VOXEL_ML)
 
@@ -133,7 +135,10 @@ def test_two_sequences_that_end_lower_cut_nothing_off() -> None:
 
 
 def test_a_brain_in_a_hundredth_of_the_field_of_view_is_found() -> None:
-    wide = {sequence: np.pad(volume, 60) + 1e-4 * np.float32(1) * np.pad(noise(1, 1.0), 60, mode="wrap") for sequence, volume in brains().items()}
+    wide = {
+        sequence: np.pad(volume, 60) + 1e-4 * np.float32(1) * np.pad(noise(1, 1.0), 60, mode="wrap")
+        for sequence, volume in brains().items()
+    }
     np.testing.assert_array_equal(mask_of(wide), np.pad(EXACT, 60))
 
 
@@ -160,7 +165,9 @@ def test_nan_among_the_tissue_is_left_for_the_case_to_refuse() -> None:
 def test_a_case_with_nan_outside_is_the_case_with_0_there() -> None:
     geometry = Geometry(SHAPE, np.diag([-SPACING_MM, -SPACING_MM, SPACING_MM, 1]))
     right = Case("right", brains(), geometry)
-    spm = replace(right, volumes={sequence: np.where(volume == 0, np.nan, volume) for sequence, volume in right.volumes.items()})
+    spm = replace(
+        right, volumes={sequence: np.where(volume == 0, np.nan, volume) for sequence, volume in right.volumes.items()}
+    )
     for sequence in PAPER_ORDER:
         np.testing.assert_array_equal(spm.volumes[sequence], right.volumes[sequence])
     assert right.nan_voxels == dict.fromkeys(PAPER_ORDER, 0)
@@ -178,9 +185,14 @@ def test_a_network_sees_what_it_would_see_with_exact_air(method: str) -> None:
 @pytest.mark.parametrize("level", [-32768.0, 5000.0])
 def test_air_far_from_tissue_changes_nothing_inside_the_brain(level: float) -> None:
     volumes = brains()
-    far = {**volumes, Sequence.FLAIR: np.where(volumes[Sequence.FLAIR] == 0, np.float32(level), volumes[Sequence.FLAIR])}
+    far = {
+        **volumes,
+        Sequence.FLAIR: np.where(volumes[Sequence.FLAIR] == 0, np.float32(level), volumes[Sequence.FLAIR]),
+    }
     geometry = Geometry(SHAPE, np.diag([-SPACING_MM, -SPACING_MM, SPACING_MM, 1]))
-    expected, found = (prepare(Case("x", given, geometry), PAPER_ORDER, "volume").channels[:, :, :] for given in (volumes, far))
+    expected, found = (
+        prepare(Case("x", given, geometry), PAPER_ORDER, "volume").channels[:, :, :] for given in (volumes, far)
+    )
     np.testing.assert_array_equal(mask_of(far), EXACT)
     # The one voxel that is 0 inside the brain takes the darkest value of the tissue.
     np.testing.assert_allclose(found, expected, atol=0.02)

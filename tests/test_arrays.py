@@ -17,12 +17,27 @@ from gliomask.examination import Examination, Scan
 from gliomask.geometry import Geometry
 from gliomask.sequences import Sequence
 
-ROOMS = ("air", "arrays", "case", "engines", "examination", "geometry", "io", "models", "predict", "preprocess", "quality", "segmentation")
+ROOMS = (
+    "air",
+    "arrays",
+    "case",
+    "engines",
+    "examination",
+    "geometry",
+    "io",
+    "models",
+    "predict",
+    "preprocess",
+    "quality",
+    "segmentation",
+)
 """Whose values users and their programs meet."""
 
 WITHOUT_TENSORFLOW = "gliomask.engines.keras"
 
-HOLDS_NUMBERS = re.compile(r"\b(NDArray|Volume|Mask|LabelMap|Probabilities|Affine|bytes|Arrays|Channels|Batch|Points)\b")
+HOLDS_NUMBERS = re.compile(
+    r"\b(NDArray|Volume|Mask|LabelMap|Probabilities|Affine|bytes|Arrays|Channels|Batch|Points)\b"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +56,10 @@ def test_arrays_are_shown_by_kind_and_shape():
     ones = np.ones((2, 3), np.float32)
     shown = repr(Held(ones, b"12345", {"t1": ones}, (ones, 7)))
     array = "<float32 array (2, 3)>"
-    assert shown == f"Held(volume={array}, content=<5 bytes>, by_name={{'t1': {array}}}, several=({array}, 7), words='text')"
+    assert (
+        shown
+        == f"Held(volume={array}, content=<5 bytes>, by_name={{'t1': {array}}}, several=({array}, 7), words='text')"
+    )
 
 
 def test_long_collections_are_cut():
@@ -52,7 +70,10 @@ def test_long_collections_are_cut():
 
 def dataclasses_of(room):
     module = importlib.import_module(f"gliomask.{room}")
-    names = [f"gliomask.{room}", *(found.name for found in pkgutil.walk_packages(getattr(module, "__path__", []), f"gliomask.{room}."))]
+    names = [
+        f"gliomask.{room}",
+        *(found.name for found in pkgutil.walk_packages(getattr(module, "__path__", []), f"gliomask.{room}.")),
+    ]
     for name in names:
         if name != WITHOUT_TENSORFLOW:
             for one in vars(importlib.import_module(name)).values():
@@ -65,7 +86,9 @@ def test_no_value_prints_an_array(room):
     def prints(one):
         # The decorator's own repr shows every field.
         generated = hasattr(vars(one).get("__repr__"), "__wrapped__")
-        return generated and any(HOLDS_NUMBERS.search(str(shown.type)) for shown in dataclasses.fields(one) if shown.repr)
+        return generated and any(
+            HOLDS_NUMBERS.search(str(shown.type)) for shown in dataclasses.fields(one) if shown.repr
+        )
 
     assert [one.__qualname__ for one in dataclasses_of(room) if prints(one)] == []
 
@@ -78,7 +101,11 @@ def test_an_examination_is_read_only_short_and_can_be_sent():
     volume = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
     scan = Scan(volume, Geometry((3, 4, 5), np.eye(4)), "series 4")
     examination = Examination("patient", {Sequence.T2: scan, Sequence.FLAIR: scan})
-    assert repr(examination) == "Examination('patient', flair 3 x 4 x 5 voxels of 1 x 1 x 1 mm, RAS, t2 3 x 4 x 5 voxels of 1 x 1 x 1 mm, RAS)"
+    assert (
+        repr(examination)
+        == "Examination('patient', flair 3 x 4 x 5 voxels of 1 x 1 x 1 mm, RAS, t2 3 x 4 x 5 voxels of 1 x 1 "
+        "x 1 mm, RAS)"
+    )
     assert repr(scan).startswith("Scan(volume=<float32 array (3, 4, 5)>, geometry=Geometry(3 x 4 x 5 voxels")
     with pytest.raises(TypeError):
         examination.scans[Sequence.T1] = scan

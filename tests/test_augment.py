@@ -27,7 +27,9 @@ def test_no_strength_changes_nothing(patch):
 
 
 def test_the_same_generator_repeats_a_draw(patch):
-    first, again, other = (vary_intensity(patch, BACKGROUND, Strength(), np.random.default_rng(seed)) for seed in (1, 1, 2))
+    first, again, other = (
+        vary_intensity(patch, BACKGROUND, Strength(), np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
     matrices = [draw_matrix(Strength(), np.random.default_rng(seed)) for seed in (1, 1, 2)]
@@ -83,7 +85,9 @@ def test_matrices_stay_within_the_limits(seed):
 def test_flips_take_all_four_forms_about_equally():
     generator = np.random.default_rng(0)
     forms = [tuple(np.diag(draw_matrix(replace(NONE, flips=True), generator))) for _ in range(400)]
-    assert {form: round(forms.count(form) / 400, 0) for form in forms} == dict.fromkeys([(1, 1), (1, -1), (-1, 1), (-1, -1)], 0)
+    assert {form: round(forms.count(form) / 400, 0) for form in forms} == dict.fromkeys(
+        [(1, 1), (1, -1), (-1, 1), (-1, -1)], 0
+    )
     assert min(forms.count(form) for form in set(forms)) > 60
 
 
@@ -112,7 +116,9 @@ def test_dropped_sequences_are_background_in_every_slice(rng):
 
 
 def test_shading_adds_the_same_to_every_slice_and_nothing_to_background(patch):
-    changed = vary_intensity(np.tile(patch, 3), BACKGROUND, replace(NONE, shading=0.4), np.random.default_rng(1), slices=3)
+    changed = vary_intensity(
+        np.tile(patch, 3), BACKGROUND, replace(NONE, shading=0.4), np.random.default_rng(1), slices=3
+    )
     added = (changed - np.tile(patch, 3)).reshape(12, 14, 3, 4)
     np.testing.assert_array_equal(added[:, :5], 0)
     np.testing.assert_allclose(added[:, 5:, 0], added[:, 5:, 2], atol=1e-5)
@@ -129,7 +135,10 @@ def test_a_share_of_the_patches_is_changed(patch, kind):
 
 def test_a_share_of_the_patches_is_turned_and_a_share_is_exchanged():
     generator = np.random.default_rng(3)
-    matrices = [draw_matrix(replace(NONE, rotation_degrees=23, warp_share=0.5, exchange_share=0.2), generator) for _ in range(600)]
+    matrices = [
+        draw_matrix(replace(NONE, rotation_degrees=23, warp_share=0.5, exchange_share=0.2), generator)
+        for _ in range(600)
+    ]
     straight = [matrix for matrix in matrices if np.isin(matrix, (0.0, 1.0)).all()]
     assert 0.43 < len(straight) / len(matrices) < 0.57
     assert 0.12 < np.mean([matrix[0, 0] == 0 for matrix in straight]) < 0.28
@@ -148,7 +157,9 @@ def test_slices_are_reversed_half_of_the_time_as_a_whole(patch):
 
 def test_thick_slices_blur_one_axis_and_keep_background_and_means(patch):
     generator = np.random.default_rng(5)
-    smooth = np.repeat(np.linspace(0, 1, patch.shape[0], dtype=np.float32)[:, None, None], patch.shape[1], 1) + np.zeros_like(patch)
+    smooth = np.repeat(
+        np.linspace(0, 1, patch.shape[0], dtype=np.float32)[:, None, None], patch.shape[1], 1
+    ) + np.zeros_like(patch)
     smooth[:4] = BACKGROUND
     seen = [thicken(smooth, BACKGROUND, replace(NONE, thick_share=0.5), generator) for _ in range(200)]
     assert 70 < sum(one is smooth for one in seen) < 130

@@ -1,7 +1,7 @@
 """docs/bad-input.md, row by row, as typed: the exit code, the words of the message, and that nothing is left behind.
 
-The table says what must happen. A row whose test is `here` has its input in `INPUTS` below, and is held to the exit code and the quoted words; any other
-names its test.
+The table says what must happen. A row whose test is `here` has its input in `INPUTS` below, and is held to the exit
+code and the quoted words; any other names its test.
 """
 
 from __future__ import annotations
@@ -79,7 +79,13 @@ class Place:
     def files(self, **other: Path) -> list:
         self.prepared()
         paths = {name: self.case / f"tiny_{name}.nii.gz" for name in NAMES} | other
-        return ["segment", *(word for name, path in paths.items() for word in (f"--{name}", path)), "-o", self.out, "--no-preview"]
+        return [
+            "segment",
+            *(word for name, path in paths.items() for word in (f"--{name}", path)),
+            "-o",
+            self.out,
+            "--no-preview",
+        ]
 
     def rewritten(self, change, name: str = "t2") -> list:
         """A prepared case with one scan (or all, for "all") changed by `change(values, affine)`."""
@@ -123,7 +129,9 @@ class Place:
         """Series in one folder."""
         volume = np.random.default_rng(0).integers(1, 900, GRID.shape)
         for number, sequence in enumerate(sequences, start=1):
-            write_series((folder or self.folder / "ward") / f"{number}", volume + number, GRID, sequence, number, **options)
+            write_series(
+                (folder or self.folder / "ward") / f"{number}", volume + number, GRID, sequence, number, **options
+            )
         return ["dicom", "convert", folder or self.folder / "ward", "-o", self.out]
 
     def left(self) -> list[str]:
@@ -269,7 +277,8 @@ def below_a_file(place: Place) -> list:
 
 
 def read_only(place: Place) -> list:
-    # As os.access answers for a folder that may not be written to; root may write to every one but those on a read-only disk, see the test of mounted ones.
+    # As os.access answers for a folder that may not be written to; root may write to every one but those on a read-only
+    # disk, see the test of mounted ones.
     place.monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
     return place.prepared()
 
@@ -337,18 +346,35 @@ INPUTS = {
     ("two patients in one folder", "prepared, raw"): two_patients,
     ("two patients in one folder", "DICOM"): two_patients_dicom,
     ("a CT", "prepared"): lambda place: place.rewritten(lambda values, affine: (as_ct(values), affine)),
-    ("a CT", "raw"): lambda place: place.raw(lambda volumes, affine: volumes.update(t1=np.where(volumes["t1"] < 60, -1000, volumes["t1"]).astype(np.float32))),
+    ("a CT", "raw"): lambda place: place.raw(
+        lambda volumes, affine: volumes.update(t1=np.where(volumes["t1"] < 60, -1000, volumes["t1"]).astype(np.float32))
+    ),
     ("a CT", "DICOM"): lambda place: place.dicom(change=with_value("Modality", "CT")),
-    ("a CT named by `--series`", "DICOM"): lambda place: [*place.dicom(change=with_value("Modality", "CT")), "--series", "t1=1"],
-    ("a single slice", "prepared"): lambda place: place.rewritten(lambda values, affine: (values[:, :, 9:10], affine), "all"),
-    ("a single slice", "raw"): lambda place: place.raw(lambda volumes, affine: volumes.update(t1=volumes["t1"][:, :, :1])),
+    ("a CT named by `--series`", "DICOM"): lambda place: [
+        *place.dicom(change=with_value("Modality", "CT")),
+        "--series",
+        "t1=1",
+    ],
+    ("a single slice", "prepared"): lambda place: place.rewritten(
+        lambda values, affine: (values[:, :, 9:10], affine), "all"
+    ),
+    ("a single slice", "raw"): lambda place: place.raw(
+        lambda volumes, affine: volumes.update(t1=volumes["t1"][:, :, :1])
+    ),
     ("a single slice", "DICOM"): lambda place: place.dicom(skip=(0, 1, 3, 4)),
-    ("a 4-D series", "prepared, raw"): lambda place: place.rewritten(lambda values, affine: (np.stack([values] * 3, axis=-1), affine)),
+    ("a 4-D series", "prepared, raw"): lambda place: place.rewritten(
+        lambda values, affine: (np.stack([values] * 3, axis=-1), affine)
+    ),
     ("a 4-D series", "DICOM"): lambda place: place.dicom(order=[0, 1, 2, 3, 4] * 2),
     ("reversed slices in one scan alone", "prepared"): lambda place: place.rewritten(
-        lambda values, affine: (values[:, :, ::-1], affine @ np.diag([1.0, 1, -1, 1]) + affine[:, 2:3] * (values.shape[2] - 1) * np.eye(4)[3])
+        lambda values, affine: (
+            values[:, :, ::-1],
+            affine @ np.diag([1.0, 1, -1, 1]) + affine[:, 2:3] * (values.shape[2] - 1) * np.eye(4)[3],
+        )
     ),
-    ("other grids, skull off", "prepared"): lambda place: place.rewritten(lambda values, affine: (values, affine + np.eye(4, k=3) * 5)),
+    ("other grids, skull off", "prepared"): lambda place: place.rewritten(
+        lambda values, affine: (values, affine + np.eye(4, k=3) * 5)
+    ),
     ("a spacing of zero", "prepared, raw"): lambda place: place.header(80, np.zeros(1, "<f4").tobytes()),
     ("a spacing of zero", "DICOM"): lambda place: place.dicom(change=with_value("PixelSpacing", [0, 0])),
     ("an affine of NaN", "prepared, raw"): lambda place: place.header(280, np.full(12, np.nan, "<f4").tobytes()),
@@ -356,7 +382,9 @@ INPUTS = {
     ("one file for two sequences", "prepared, raw"): lambda place: place.files(t1ce=place.case / "tiny_t1.nii.gz"),
     ("two files for one sequence", "prepared, raw"): two_names,
     ("one image under two names", "prepared"): same_image,
-    ("one image under two names", "raw"): lambda place: place.raw(lambda volumes, affine: volumes.update(t1ce=volumes["t1"])),
+    ("one image under two names", "raw"): lambda place: place.raw(
+        lambda volumes, affine: volumes.update(t1ce=volumes["t1"])
+    ),
     ("two equal series for one sequence", "DICOM"): two_series,
     ("a gap between slices", "DICOM"): lambda place: place.dicom(skip=(2,)),
     ("a Siemens mosaic", "DICOM"): lambda place: [
@@ -376,7 +404,9 @@ INPUTS = {
     ("a truncated gzip", "prepared, raw"): cut_short,
     ("a file cut off in its pixels", "DICOM"): lambda place: cut_short_dicom(place, -20),
     ("a file cut off in its header", "DICOM"): lambda place: cut_short_dicom(place, 400),
-    ("dimensions beyond reason", "prepared, raw"): lambda place: place.header(40, np.array([3, 30000, 30000, 30000], "<i2").tobytes()),
+    ("dimensions beyond reason", "prepared, raw"): lambda place: place.header(
+        40, np.array([3, 30000, 30000, 30000], "<i2").tobytes()
+    ),
     ("a loop of folders", "prepared, raw"): loop_of_folders,
     ("a link to itself", "prepared, raw"): loop_of_a_file,
     ("a link to itself, named", "prepared, raw"): loop_named,
@@ -385,7 +415,9 @@ INPUTS = {
     ("a zip under a NIfTI name", "prepared, raw"): lambda place: place.content(b"PK\x03\x04" + bytes(400)),
     ("text under a NIfTI name", "prepared, raw"): lambda place: place.content(b"patient 7, T2" * 40),
     ("DICOM under a NIfTI name", "prepared, raw"): dicom_as_scan,
-    ("a pointer of Git LFS", "prepared, raw"): lambda place: place.content(b"version https://git-lfs.github.com/spec/v1\n" * 12),
+    ("a pointer of Git LFS", "prepared, raw"): lambda place: place.content(
+        b"version https://git-lfs.github.com/spec/v1\n" * 12
+    ),
     ("an empty file", "prepared, raw"): lambda place: place.content(b""),
     ("a folder under a NIfTI name", "prepared, raw"): folder_for_a_file,
     ("a pipe", "prepared, raw"): pipe,
@@ -393,7 +425,9 @@ INPUTS = {
     ("DICOM files", "prepared, raw"): lambda place: dicom_as_case(place, *NAMES),
     ("DICOM files that lack a sequence", "prepared, raw"): lambda place: dicom_as_case(place, "t1ce", "flair"),
     ("`--series` without DICOM files", "prepared, raw"): lambda place: [*place.prepared(), "--series", "t1=1"],
-    ("NaN among the voxels", "prepared, raw"): lambda place: place.rewritten(lambda values, affine: (np.where(values == values.max(), np.nan, values), affine)),
+    ("NaN among the voxels", "prepared, raw"): lambda place: place.rewritten(
+        lambda values, affine: (np.where(values == values.max(), np.nan, values), affine)
+    ),
     ("an empty scan", "prepared, raw"): lambda place: place.rewritten(lambda values, affine: (values * 0, affine)),
     ("letters of any script and spaces in names", "prepared, raw"): lambda place: place.prepared("Müller 脳"),
     ("a line break in a name", "prepared, raw"): lambda place: place.prepared("a\nb"),
@@ -401,11 +435,34 @@ INPUTS = {
     ("a name that is no UTF-8", "prepared, raw"): lambda place: place.prepared(os.fsdecode(b"a\xffb")),
     ("a line break in a name", "DICOM"): broken_line,
     ("a name that leaves no room for endings", "prepared, raw"): lambda place: place.prepared("a" * 230),
-    ("a path that is too long", "prepared, raw"): lambda place: [*place.prepared()[:1], place.folder / ("a" * 300), "-o", place.out],
-    ("an output folder whose name is too long", "prepared, raw"): lambda place: [*place.prepared()[:2], "-o", place.folder / ("a" * 300)],
-    ("patches larger than any scan", "prepared, raw"): lambda place: [*place.prepared(), "--patches", "adjacent", "--patch-size", 2_000_000_000],
-    ("more threads than any machine has", "prepared, raw"): lambda place: [*place.prepared(), "--threads", "1" + "0" * 400],
-    ("more memory than any machine has", "prepared, raw"): lambda place: [*place.prepared(), "--max-memory", "1" + "0" * 400],
+    ("a path that is too long", "prepared, raw"): lambda place: [
+        *place.prepared()[:1],
+        place.folder / ("a" * 300),
+        "-o",
+        place.out,
+    ],
+    ("an output folder whose name is too long", "prepared, raw"): lambda place: [
+        *place.prepared()[:2],
+        "-o",
+        place.folder / ("a" * 300),
+    ],
+    ("patches larger than any scan", "prepared, raw"): lambda place: [
+        *place.prepared(),
+        "--patches",
+        "adjacent",
+        "--patch-size",
+        2_000_000_000,
+    ],
+    ("more threads than any machine has", "prepared, raw"): lambda place: [
+        *place.prepared(),
+        "--threads",
+        "1" + "0" * 400,
+    ],
+    ("more memory than any machine has", "prepared, raw"): lambda place: [
+        *place.prepared(),
+        "--max-memory",
+        "1" + "0" * 400,
+    ],
 }
 
 
@@ -449,7 +506,10 @@ def test_every_row_has_its_test():
 
 
 def contents(folder: Path) -> dict[str, int]:
-    """Each file with its time of change, which of source text is left out: someone may be writing it. What Python itself keeps is left out, too."""
+    """Each file with its time of change, which of source text is left out: someone may be writing it.
+
+    What Python itself keeps is left out, too.
+    """
     paths = [path for path in folder.rglob("*") if "__pycache__" not in path.parts]
     return {str(path): 0 if path.suffix == ".py" or path.is_dir() else path.stat().st_mtime_ns for path in paths}
 
@@ -459,7 +519,9 @@ def test_nothing_is_written_into_the_installed_package(place):
     before = contents(package)
     assert run([str(word) for word in (*place.prepared(), "--report", "html")]) == 0
     assert run([str(word) for word in place.dicom()]) == 0
-    assert run(["report", str(place.out / "tiny_seg.nii.gz"), "-o", str(place.folder / "again"), "--format", "json"]) == 0
+    assert (
+        run(["report", str(place.out / "tiny_seg.nii.gz"), "-o", str(place.folder / "again"), "--format", "json"]) == 0
+    )
     assert contents(package) == before
 
 
@@ -485,7 +547,11 @@ print(json.dumps([codes, [path.name for path in (full / "out").glob("*")]]))
 def test_disks_that_are_full_or_locked(place):
     """Real ones, mounted in a name space of their own; the package itself lies on a locked one all the while."""
     unshare = shutil.which("unshare")
-    allowed = unshare and subprocess.run([unshare, "--map-root-user", "--mount", "true"], capture_output=True, check=False).returncode == 0
+    allowed = (
+        unshare
+        and subprocess.run([unshare, "--map-root-user", "--mount", "true"], capture_output=True, check=False).returncode
+        == 0
+    )
     if not allowed:
         pytest.skip("needs unshare and the right to mount")
     place.prepared()

@@ -1,4 +1,6 @@
-"""The BIDS App from a dataset to a derivative dataset: names, sidecars, tables, pages, failures, and what the BIDS validator says of all that."""
+"""The BIDS App from a dataset to a derivative dataset: names, sidecars, tables, pages, failures, and what the BIDS
+validator says of all that.
+"""
 
 import gzip
 import json
@@ -56,7 +58,9 @@ def made(tmp_path_factory):
     output, work = root / "derivatives" / "gliomask", base / "work"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gliomask.segmentation.segmenter.load_model", lambda name: model_by_hand())
-        patch.setattr("gliomask.preprocess.raw.route.prepare_examination", lambda examination, settings, progress: prepared)
+        patch.setattr(
+            "gliomask.preprocess.raw.route.prepare_examination", lambda examination, settings, progress: prepared
+        )
         participant = app(root, output, "participant", "-w", work, "--probseg", "--uncertainty", "--space", "flair")
         group = app(root, output, "group")
     return SimpleNamespace(root=root, output=output, work=work, raw=prepared, participant=participant, group=group)
@@ -69,19 +73,55 @@ def test_the_exit_code_is_that_of_the_first_failure_and_the_group_goes_on(made):
 def test_the_derivative_dataset_is_valid(made):
     found = validate(made.output)
     assert [str(error) for error in found.errors] == []
-    # What no program can know (authors), what has none (the axis of labels has no unit), and what a table of labels for all images cannot say.
-    expected = {"TOO_FEW_AUTHORS", "NIFTI_UNIT", "SIDECAR_KEY_RECOMMENDED Description", "SIDECAR_KEY_RECOMMENDED SpatialReference"}
+    # What no program can know (authors), what has none (the axis of labels has no unit), and what a table of labels for
+    # all images cannot say.
+    expected = {
+        "TOO_FEW_AUTHORS",
+        "NIFTI_UNIT",
+        "SIDECAR_KEY_RECOMMENDED Description",
+        "SIDECAR_KEY_RECOMMENDED SpatialReference",
+    }
     assert {warning.code for warning in found.warnings} == expected
     assert {warning.location for warning in found.warnings if warning.code.startswith("SIDECAR")} == {"/dseg.tsv"}
 
 
-PREPARED = {"dseg.nii.gz", "dseg.json", "probseg.nii.gz", "probseg.json", "uncertainty.nii.gz", "uncertainty.json", "volumes.tsv", "volumes.json"}
+PREPARED = {
+    "dseg.nii.gz",
+    "dseg.json",
+    "probseg.nii.gz",
+    "probseg.json",
+    "uncertainty.nii.gz",
+    "uncertainty.json",
+    "volumes.tsv",
+    "volumes.json",
+}
 RAW = {
-    *("dseg.nii.gz", "dseg.json", "space-FLAIR_dseg.nii.gz", "space-FLAIR_dseg.json", "space-SRI24_dseg.nii.gz", "space-SRI24_dseg.json"),
-    *("desc-brain_mask.nii.gz", "desc-brain_mask.json", "space-SRI24_desc-brain_mask.nii.gz", "space-SRI24_desc-brain_mask.json"),
-    *("space-FLAIR_desc-brain_mask.nii.gz", "space-FLAIR_desc-brain_mask.json", "space-SRI24_probseg.nii.gz", "space-SRI24_probseg.json"),
+    *(
+        "dseg.nii.gz",
+        "dseg.json",
+        "space-FLAIR_dseg.nii.gz",
+        "space-FLAIR_dseg.json",
+        "space-SRI24_dseg.nii.gz",
+        "space-SRI24_dseg.json",
+    ),
+    *(
+        "desc-brain_mask.nii.gz",
+        "desc-brain_mask.json",
+        "space-SRI24_desc-brain_mask.nii.gz",
+        "space-SRI24_desc-brain_mask.json",
+    ),
+    *(
+        "space-FLAIR_desc-brain_mask.nii.gz",
+        "space-FLAIR_desc-brain_mask.json",
+        "space-SRI24_probseg.nii.gz",
+        "space-SRI24_probseg.json",
+    ),
     *("space-SRI24_uncertainty.nii.gz", "space-SRI24_uncertainty.json", "volumes.tsv", "volumes.json"),
-    *(f"from-{name}_to-SRI24_mode-image_xfm.{kind}" for name in ("T1w", "T1ce", "T2w", "FLAIR") for kind in ("txt", "json")),
+    *(
+        f"from-{name}_to-SRI24_mode-image_xfm.{kind}"
+        for name in ("T1w", "T1ce", "T2w", "FLAIR")
+        for kind in ("txt", "json")
+    ),
 }
 
 
@@ -94,7 +134,15 @@ def test_every_result_has_its_name_of_bids(made):
     }
     cases = {"sub-01": "sub-01", "sub-02_ses-pre": "sub-02/ses-pre", "sub-03": "sub-03"}
     others = {
-        *("dataset_description.json", "README.md", ".bidsignore", "dseg.tsv", "group_volumes.tsv", "group_volumes.json", "group.html"),
+        *(
+            "dataset_description.json",
+            "README.md",
+            ".bidsignore",
+            "dseg.tsv",
+            "group_volumes.tsv",
+            "group_volumes.json",
+            "group.html",
+        ),
         *(f"{case}.{form}" for case in cases for form in ("html", "pdf")),
         *(f"logs/{case}_run.json" for case in cases),
         *(f"{folder}/figures/{case}_dseg.png" for case, folder in cases.items()),
@@ -130,14 +178,21 @@ def test_every_image_has_a_sidecar_with_sources_that_exist(made):
         if reference.startswith("bids:raw:"):
             # What the sidecar says of the grid is so.
             image = nib.load(path)
-            assert read_volume(made.root / reference.removeprefix("bids:raw:")).geometry.same_grid(Geometry(image.shape[:3], image.affine))
+            assert read_volume(made.root / reference.removeprefix("bids:raw:")).geometry.same_grid(
+                Geometry(image.shape[:3], image.affine)
+            )
         else:
             assert "space-SRI24" in path.name
 
 
 def test_labels_are_those_of_the_table(made):
     table = tsv(made.output / "dseg.tsv")
-    assert [(row["index"], row["abbreviation"], row["mapping"]) for row in table] == [("0", "BG", "0"), ("1", "NCR", "7"), ("2", "ED", "7"), ("3", "ET", "7")]
+    assert [(row["index"], row["abbreviation"], row["mapping"]) for row in table] == [
+        ("0", "BG", "0"),
+        ("1", "NCR", "7"),
+        ("2", "ED", "7"),
+        ("3", "ET", "7"),
+    ]
     assert all(len(row["color"]) == 7 and row["color"].startswith("#") for row in table)
     values = np.asarray(nib.load(made.output / "sub-01/anat/sub-01_dseg.nii.gz").dataobj)
     assert set(np.unique(values)) == {0, 1, 2, 3}
@@ -156,7 +211,9 @@ def test_volumes_are_those_of_the_label_map(made):
         voxel_ml = abs(np.linalg.det(image.affine[:3, :3])) / 1000
         rows = {row["name"]: row for row in tsv(made.output / f"{case}_volumes.tsv")}
         assert int(rows["enhancing"]["voxels"]) == np.count_nonzero(np.asarray(image.dataobj) == 3)
-        assert float(rows["WT"]["volume_ml"]) == pytest.approx(np.count_nonzero(np.asarray(image.dataobj)) * voxel_ml, abs=0.001)
+        assert float(rows["WT"]["volume_ml"]) == pytest.approx(
+            np.count_nonzero(np.asarray(image.dataobj)) * voxel_ml, abs=0.001
+        )
         sidecar = read(made.output / f"{case}_volumes.json")
         assert set(next(iter(rows.values()))) <= set(sidecar)
 
@@ -205,7 +262,12 @@ def test_the_page_stands_alone_and_shows_everyone(made):
     assert page.count("<script") == 1, "the one that sorts"
     links = [("sub-01.html", "sub-01"), ("sub-02_ses-pre.html", "sub-02 ses-pre"), ("sub-03.html", "sub-03")]
     assert re.findall(r'<a href="([^"]*)">([^<]*)</a>', page) == links
-    for text in ("3 of 4", "sub-02 ses-pre", "missing t1 (suffix T1w, no ce-)", "1 of 4 sessions could not be segmented"):
+    for text in (
+        "3 of 4",
+        "sub-02 ses-pre",
+        "missing t1 (suffix T1w, no ce-)",
+        "1 of 4 sessions could not be segmented",
+    ):
         assert text in page
 
 
@@ -228,7 +290,9 @@ def small(tmp_path, fake_model):
 
 
 def test_participants_are_chosen_as_bids_apps_are_told(small, capsys):
-    assert app(small.root, small.output, "participant", "--participant_label", "sub-02", "01", "--n_cpus", "1", *FAST) == 0
+    assert (
+        app(small.root, small.output, "participant", "--participant_label", "sub-02", "01", "--n_cpus", "1", *FAST) == 0
+    )
     assert "2 of 2 sessions done" in capsys.readouterr().out
     assert app(small.root, small.output, "participant", "--participant-label", "03", *FAST) == 2
     assert "has no sub-03. It has sub-01, sub-02" in capsys.readouterr().err
@@ -238,9 +302,15 @@ def test_participants_are_chosen_as_bids_apps_are_told(small, capsys):
 @pytest.mark.parametrize(
     ("typed", "understood"),
     [
-        ("b o participant --participant_label 01 02 -w w", "b o participant --participant-label 01 --participant-label 02 -w w"),
+        (
+            "b o participant --participant_label 01 02 -w w",
+            "b o participant --participant-label 01 --participant-label 02 -w w",
+        ),
         ("--participant-label=01 b o group", "--participant-label=01 b o group"),
-        ("b o group --session_label pre post --participant-label 1", "b o group --session-label pre --session-label post --participant-label 1"),
+        (
+            "b o group --session_label pre post --participant-label 1",
+            "b o group --session-label pre --session-label post --participant-label 1",
+        ),
         ("b_c o_d participant --skip_bids_validator", "b_c o_d participant --skip-bids-validator"),
     ],
 )
@@ -332,7 +402,10 @@ def test_the_work_folder_lies_elsewhere(small, work, capsys):
     assert "the work folder lies inside the" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", ['{"Name": "mine", "BIDSVersion": "1.10.0"}', '{"Name": "x", "GeneratedBy": [{"Name": "fMRIPrep"}]}', "{"])
+@pytest.mark.parametrize(
+    "content",
+    ['{"Name": "mine", "BIDSVersion": "1.10.0"}', '{"Name": "x", "GeneratedBy": [{"Name": "fMRIPrep"}]}', "{"],
+)
 def test_another_dataset_is_not_written_into(small, content, capsys):
     small.output.mkdir()
     (small.output / "dataset_description.json").write_text(content)
@@ -385,13 +458,21 @@ def test_a_validator_that_says_nothing_is_not_taken_for_praise(small, monkeypatc
     answer = SimpleNamespace(returncode=134, stdout="", stderr="Fatal error: out of memory")
     monkeypatch.setattr("gliomask.bids.validate.subprocess.run", lambda command, **options: answer)
     assert app(small.root, small.output, "participant") == 4
-    assert "exit code 134 and no findings that can be read. It said: Fatal error: out of memory" in capsys.readouterr().err
+    assert (
+        "exit code 134 and no findings that can be read. It said: Fatal error: out of memory" in capsys.readouterr().err
+    )
 
 
 def findings(*places):
     return SimpleNamespace(
         returncode=1,
-        stdout=json.dumps({"issues": {"issues": [{"severity": "error", "code": "SYMLINK_BROKEN", "location": place} for place in places]}}),
+        stdout=json.dumps(
+            {
+                "issues": {
+                    "issues": [{"severity": "error", "code": "SYMLINK_BROKEN", "location": place} for place in places]
+                }
+            }
+        ),
         stderr="",
     )
 
@@ -444,7 +525,9 @@ def test_a_clinical_examination_goes_through_with_its_skull_on(shared_data, tmp_
     anat = root / "sub-01" / "anat"
     anat.mkdir(parents=True)
     for sequence, ending in ENDINGS.items():
-        (anat / f"sub-01_{ending}.nii.gz").symlink_to(native / "native_with_skull" / f"TCGA-FG-6692_native_{sequence.value}.nii.gz")
+        (anat / f"sub-01_{ending}.nii.gz").symlink_to(
+            native / "native_with_skull" / f"TCGA-FG-6692_native_{sequence.value}.nii.gz"
+        )
     assert app(root, output, "participant", *FAST) == 0
     found = read_volume(output / "sub-01/anat/sub-01_desc-brain_mask.nii.gz").values > 0
     expected = read_volume(native / "hdbet_masks" / "TCGA-FG-6692_t1ce_mask.nii.gz").values > 0

@@ -21,15 +21,30 @@ def root(tmp_path):
     return make_dataset(tmp_path / "ds")
 
 
-@given(st.dictionaries(st.sampled_from(ENTITY_ORDER), LABELS, min_size=1), st.sampled_from(["T1w", "dseg", "FLAIR"]), st.sampled_from([".nii.gz", ".json"]))
+@given(
+    st.dictionaries(st.sampled_from(ENTITY_ORDER), LABELS, min_size=1),
+    st.sampled_from(["T1w", "dseg", "FLAIR"]),
+    st.sampled_from([".nii.gz", ".json"]),
+)
 def test_a_name_is_read_as_it_was_written(entities, suffix, extension):
     name = BidsName(entities, suffix, extension)
     assert parse_name(str(name)) == name
-    assert [pair.partition("-")[0] for pair in str(name).split("_")[:-1]] == [key for key in ENTITY_ORDER if key in entities]
+    assert [pair.partition("-")[0] for pair in str(name).split("_")[:-1]] == [
+        key for key in ENTITY_ORDER if key in entities
+    ]
 
 
 @pytest.mark.parametrize(
-    "name", ["T1w.nii.gz", "sub-01_T1w", "sub-01_sub-02_T1w.nii.gz", "sub-_T1w.nii.gz", "sub-01__T1w.nii.gz", "sub-01_T1-w.nii.gz", "Sub-01_T1w.nii"]
+    "name",
+    [
+        "T1w.nii.gz",
+        "sub-01_T1w",
+        "sub-01_sub-02_T1w.nii.gz",
+        "sub-_T1w.nii.gz",
+        "sub-01__T1w.nii.gz",
+        "sub-01_T1-w.nii.gz",
+        "Sub-01_T1w.nii",
+    ],
 )
 def test_what_is_no_name_of_bids_is_none(name):
     assert parse_name(name) is None
@@ -42,7 +57,14 @@ def names_of(root, filters=None, without=frozenset(), session=None):
 
 def test_sequences_are_told_by_suffix_and_agent(root):
     folder = add_session(root, "01")
-    for other in ("sub-01_T1w.json", "sub-01_part-phase_FLAIR.nii.gz", "sub-01_PDw.nii.gz", "sub-01_inv-1_MP2RAGE.nii.gz", "sub-02_T1w.nii.gz", "notes.nii.gz"):
+    for other in (
+        "sub-01_T1w.json",
+        "sub-01_part-phase_FLAIR.nii.gz",
+        "sub-01_PDw.nii.gz",
+        "sub-01_inv-1_MP2RAGE.nii.gz",
+        "sub-02_T1w.nii.gz",
+        "notes.nii.gz",
+    ):
         (folder / other).write_bytes(b"")
     assert names_of(root) == {
         "flair": "sub-01_FLAIR.nii.gz",
@@ -60,7 +82,9 @@ def test_any_agent_and_uncompressed_files_do(root):
 
 def test_a_missing_sequence_is_named_with_what_was_asked_and_found(root):
     add_session(root, "01", leave_out=(Sequence.T1,))
-    with pytest.raises(CaseError, match=r"sub-01: missing t1 \(suffix T1w, no ce-\); found sub-01_FLAIR.nii.gz, .*--without"):
+    with pytest.raises(
+        CaseError, match=r"sub-01: missing t1 \(suffix T1w, no ce-\); found sub-01_FLAIR.nii.gz, .*--without"
+    ):
         names_of(root)
     assert set(names_of(root, without=frozenset({Sequence.T1}))) == {"flair", "t1ce", "t2"}
     with pytest.raises(UsageError, match="Without both"):
@@ -81,7 +105,10 @@ def write(path, content):
 
 
 def test_two_runs_are_refused_and_both_named(two_runs):
-    with pytest.raises(CaseError, match=r'2 files may be t1ce: .*run-01_T1w.nii.gz, .*run-02_T1w.nii.gz. Say which .*{"t1ce": {"run": 1}}'):
+    with pytest.raises(
+        CaseError,
+        match=r'2 files may be t1ce: .*run-01_T1w.nii.gz, .*run-02_T1w.nii.gz. Say which .*{"t1ce": {"run": 1}}',
+    ):
         names_of(two_runs)
 
 
@@ -132,7 +159,12 @@ def test_sessions_are_found_by_participant(root):
     (root / "sub-x_y").mkdir()
     dataset = open_dataset(root)
     # A session without images is left out; a participant without any is accounted for.
-    assert [session.case_id for session in find_sessions(dataset)] == ["sub-01", "sub-02_ses-post", "sub-02_ses-pre", "sub-03"]
+    assert [session.case_id for session in find_sessions(dataset)] == [
+        "sub-01",
+        "sub-02_ses-post",
+        "sub-02_ses-pre",
+        "sub-03",
+    ]
     assert [session.case_id for session in find_sessions(dataset, ["sub-02"], ["ses-pre"])] == ["sub-02_ses-pre"]
     assert [session.case_id for session in find_sessions(dataset, ["03", "01"])] == ["sub-01", "sub-03"]
     assert names_of(root)["t1"] == "sub-01_T1w.nii.gz"

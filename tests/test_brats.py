@@ -64,7 +64,9 @@ def by_name(files: CaseFiles) -> dict[str, str]:
     ],
 )
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".NII.GZ"])
-def test_every_naming_since_2017(tmp_path: Path, folder: str, prefix: str, words: tuple[str, ...], labels: str, suffix: str) -> None:
+def test_every_naming_since_2017(
+    tmp_path: Path, folder: str, prefix: str, words: tuple[str, ...], labels: str, suffix: str
+) -> None:
     touch(tmp_path / folder, *named(prefix, words, suffix))
     for place in (tmp_path, tmp_path / folder):
         (files,) = find_cases(place)
@@ -88,7 +90,15 @@ def test_time_points_are_cases_of_their_own(tmp_path: Path) -> None:
 
 
 def test_other_files_and_hidden_ones_are_left_alone(tmp_path: Path) -> None:
-    case = touch(tmp_path / "a", *named("a_"), "._a_t1.nii.gz", ".a_t2.nii.gz.part", "a_t1.json", "a_hdbet_mask.nii.gz", "a_t1_brain.nii.gz")
+    case = touch(
+        tmp_path / "a",
+        *named("a_"),
+        "._a_t1.nii.gz",
+        ".a_t2.nii.gz.part",
+        "a_t1.json",
+        "a_hdbet_mask.nii.gz",
+        "a_t1_brain.nii.gz",
+    )
     touch(tmp_path, "name_mapping.csv", "survival_info.csv", "README.md", "._.DS_Store")
     touch(tmp_path / ".git", *named("b_"))
     touch(tmp_path / "__MACOSX" / "a", *named("._a_"))
@@ -98,7 +108,9 @@ def test_other_files_and_hidden_ones_are_left_alone(tmp_path: Path) -> None:
     assert files.reference == case / "a_seg.nii.gz"
 
 
-def test_a_folder_with_another_name_than_its_files_names_the_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_with_another_name_than_its_files_names_the_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     touch(tmp_path / "visit2", *named("BraTS2021_00000_"))
     assert find_cases(tmp_path)[0].case_id == "visit2"
     monkeypatch.chdir(tmp_path / "visit2")
@@ -129,7 +141,13 @@ def test_the_mapping_is_described_for_people(tiny_brats_folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("second", "what"),
-    [("a_T1C.nii.gz", "t1ce"), ("a_t1ce.nii", "t1ce"), ("b_flair.nii.gz", "flair"), ("a_ct1.nii", "t1ce"), ("b_seg.nii.gz", "the reference")],
+    [
+        ("a_T1C.nii.gz", "t1ce"),
+        ("a_t1ce.nii", "t1ce"),
+        ("b_flair.nii.gz", "flair"),
+        ("a_ct1.nii", "t1ce"),
+        ("b_seg.nii.gz", "the reference"),
+    ],
 )
 def test_two_files_for_one_sequence_are_listed(tmp_path: Path, second: str, what: str) -> None:
     touch(tmp_path / "a", *named("a_"), second)
@@ -255,12 +273,16 @@ def test_a_whole_disk_is_not_searched_for_ever(tmp_path: Path, monkeypatch: pyte
         (("U_hdbet_mask",), None),
     ],
 )
-def test_references_of_public_sets_are_found_and_brain_masks_are_not(tmp_path: Path, names: tuple[str, ...], reference: str | None) -> None:
+def test_references_of_public_sets_are_found_and_brain_masks_are_not(
+    tmp_path: Path, names: tuple[str, ...], reference: str | None
+) -> None:
     touch(tmp_path / "U", *named("U_", OLD[:4]), *(f"{name}.nii.gz" for name in names))
     (files,) = find_cases(tmp_path)
     assert (files.reference and files.reference.name) == (reference and f"{reference}.nii.gz")
     assert not files.left_alone
-    assert [file.path.name for file in find_label_maps(tmp_path).values()] == ([f"{reference}.nii.gz"] if reference else [])
+    assert [file.path.name for file in find_label_maps(tmp_path).values()] == (
+        [f"{reference}.nii.gz"] if reference else []
+    )
 
 
 def test_a_patient_named_brain_keeps_its_reference(tmp_path: Path) -> None:
@@ -273,7 +295,9 @@ def test_a_mask_of_unknown_kind_is_named_and_not_taken(tmp_path: Path) -> None:
     (files,) = find_cases(tmp_path)
     assert files.reference is None
     assert "labels <- nothing; MASK.nii.gz may be a brain mask" in files.describe()
-    with pytest.raises(CaseError, match=r"no reference label map .* Left alone, since it may be a brain mask: MASK\.nii\.gz"):
+    with pytest.raises(
+        CaseError, match=r"no reference label map .* Left alone, since it may be a brain mask: MASK\.nii\.gz"
+    ):
         read_reference(files, make_tiny_case().geometry)
     with pytest.raises(CaseError, match=r"no reference label map found.*MASK\.nii\.gz may be a brain mask"):
         evaluate(tmp_path, tmp_path)
@@ -344,7 +368,9 @@ def test_another_grid_is_refused_by_file(tiny_brats_folder: Path, tiny_case: Cas
     moved[2, 3] += 3
     path = tiny_brats_folder / "tiny" / "tiny_t1ce.nii.gz"
     nib.save(nib.Nifti1Image(tiny_case.volumes[Sequence.T1CE], moved), path)
-    with pytest.raises(GeometryError, match=r"Case tiny: tiny_t1ce\.nii\.gz lies on another grid than tiny_flair\.nii\.gz.*3 mm apart"):
+    with pytest.raises(
+        GeometryError, match=r"Case tiny: tiny_t1ce\.nii\.gz lies on another grid than tiny_flair\.nii\.gz.*3 mm apart"
+    ):
         read_case(find_cases(tiny_brats_folder)[0])
     nib.save(nib.Nifti1Image(tiny_case.volumes[Sequence.T1CE][:-1], TINY_AFFINE), path)
     with pytest.raises(GeometryError, match="23 x 28 x 20 voxels"):
@@ -402,7 +428,9 @@ def test_label_maps_survive_the_disk(tmp_path: Path, name: str) -> None:
 
 
 def test_explicit_files_in_any_order(tiny_brats_folder: Path, tiny_case: Case) -> None:
-    files = {sequence: tiny_brats_folder / "tiny" / f"tiny_{sequence.value}.nii.gz" for sequence in reversed(PAPER_ORDER)}
+    files = {
+        sequence: tiny_brats_folder / "tiny" / f"tiny_{sequence.value}.nii.gz" for sequence in reversed(PAPER_ORDER)
+    }
     case = read_case(explicit_case("mine", files))
     np.testing.assert_array_equal(case.volumes[Sequence.T1], tiny_case.volumes[Sequence.T1])
 
@@ -430,7 +458,10 @@ def task01(tmp_path: Path) -> Path:
         stack = np.stack([case.volumes[sequence] for sequence in PAPER_ORDER], axis=-1)
         nib.save(nib.Nifti1Image(stack, TINY_AFFINE), root / f"{place}.nii.gz")
     (root / "imagesTr" / "._BRATS_001.nii.gz").touch()
-    nib.save(nib.Nifti1Image(convention("decathlon").to_disk(tiny_labels()), TINY_AFFINE), root / "labelsTr" / "BRATS_001.nii.gz")
+    nib.save(
+        nib.Nifti1Image(convention("decathlon").to_disk(tiny_labels()), TINY_AFFINE),
+        root / "labelsTr" / "BRATS_001.nii.gz",
+    )
     return root
 
 
@@ -448,8 +479,14 @@ def test_task01_of_links_is_read_as_its_links_say(tmp_path: Path, task01: Path) 
     order = (Sequence.T1CE, Sequence.T2, Sequence.FLAIR, Sequence.T1)
     for place in (linked, linked / "imagesTr", linked / "imagesTr" / "BRATS_001.nii.gz"):
         (files,) = find_cases(place)
-        assert (files.case_id, files.channel_order, files.reference and files.reference.name) == ("BRATS_001", order, "BRATS_001.nii.gz")
-    assert {id: file.labels and file.labels.name for id, file in find_label_maps(linked).items()} == {"BRATS_001": "decathlon"}
+        assert (files.case_id, files.channel_order, files.reference and files.reference.name) == (
+            "BRATS_001",
+            order,
+            "BRATS_001.nii.gz",
+        )
+    assert {id: file.labels and file.labels.name for id, file in find_label_maps(linked).items()} == {
+        "BRATS_001": "decathlon"
+    }
     (tmp_path / "elsewhere.nii.gz").symlink_to(linked / "imagesTr" / "BRATS_001.nii.gz")
     # The link's last target is the store, but each link on the way to it says more than the standard order does.
     assert find_cases(tmp_path / "elsewhere.nii.gz")[0].channel_order == order
@@ -559,7 +596,9 @@ def canonical(path: Path) -> None:
     nib.save(nib.as_closest_canonical(nib.Nifti1Image(np.asarray(image.dataobj), image.affine)), path)
 
 
-def test_a_sequence_and_a_reference_with_their_axes_in_another_order_are_laid_out_as_the_first(tiny_brats_folder: Path) -> None:
+def test_a_sequence_and_a_reference_with_their_axes_in_another_order_are_laid_out_as_the_first(
+    tiny_brats_folder: Path,
+) -> None:
     (files,) = find_cases(tiny_brats_folder)
     before = read_case(files)
     for word in ("t1ce", "seg"):
@@ -572,7 +611,9 @@ def test_a_sequence_and_a_reference_with_their_axes_in_another_order_are_laid_ou
     np.testing.assert_array_equal(read_reference(files, case.geometry), tiny_labels())
 
 
-def test_where_no_thread_can_be_started_the_files_are_read_all_the_same(tiny_brats_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_thread_can_be_started_the_files_are_read_all_the_same(
+    tiny_brats_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 

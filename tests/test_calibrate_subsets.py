@@ -1,4 +1,6 @@
-"""The script that calibrates a model's doubts about patients who lack sequences: every subset gets lines of its own, and no subset lacks cases."""
+"""The script that calibrates a model's doubts about patients who lack sequences: every subset gets lines of its own,
+and no subset lacks cases.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,13 @@ def table(script, tmp_path, monkeypatch):
     for n in range(30):
         for missing in script.SUBSETS:
             expected = {region: float(generator.uniform(0.85, 1)) for region in Region}
-            dice = {region: 0.0 if region == Region.ET and Sequence.T1CE in missing else 2 * value - 1 for region, value in expected.items()}
-            figures = {region.value: f"{value:.6f}" for region, value in dice.items()} | {f"expected_{region}": f"{v:.6f}" for region, v in expected.items()}
+            dice = {
+                region: 0.0 if region == Region.ET and Sequence.T1CE in missing else 2 * value - 1
+                for region, value in expected.items()
+            }
+            figures = {region.value: f"{value:.6f}" for region, value in dice.items()} | {
+                f"expected_{region}": f"{v:.6f}" for region, v in expected.items()
+            }
             rows.append({"case": f"case{n}", "fold": str(n % 3), "sequences": script.there(missing), **figures})
     (tmp_path / "cases.tsv").write_bytes(to_tsv(rows))
     monkeypatch.chdir(tmp_path)
@@ -51,7 +58,12 @@ def test_every_subset_has_its_own_lines(script, table, tmp_path):
     cost = found.cost({Sequence.T1CE})
     assert cost.median_dice[Region.ET] == 0 < cost.median_dice_of_all[Region.ET]
     rows = list(csv.DictReader((tmp_path / "quality.tsv").read_text().splitlines(), delimiter="\t"))
-    assert [(row["without"], row["region"]) for row in rows[:4]] == [("nothing", "WT"), ("nothing", "TC"), ("nothing", "ET"), ("flair", "WT")]
+    assert [(row["without"], row["region"]) for row in rows[:4]] == [
+        ("nothing", "WT"),
+        ("nothing", "TC"),
+        ("nothing", "ET"),
+        ("flair", "WT"),
+    ]
     assert len(rows) == 3 * len(script.SUBSETS)
 
 

@@ -19,7 +19,9 @@ SUMMARY = {"median": 0.91, "median_low": 0.88, "median_high": 0.93, "mean": 0.87
 
 @pytest.mark.parametrize("name", shipped_models())
 def test_the_card_in_docs_is_what_the_model_says(name):
-    assert (CARDS / f"{name}.md").read_text() == card(load_model(name).spec), "run benchmarks/ship_model.py again, or write the card anew"
+    assert (CARDS / f"{name}.md").read_text() == card(load_model(name).spec), (
+        "run benchmarks/ship_model.py again, or write the card anew"
+    )
 
 
 @pytest.mark.parametrize("name", shipped_models())
@@ -44,7 +46,16 @@ def test_a_card_states_scores_limits_and_licence():
 def test_a_card_tells_what_the_models_own_doubts_are_worth():
     line = QualityLine(intercept=-1.0, slope=2.0, below=0.2, above=0.1, spearman=0.65, held=0.83, width=0.27)
     regions = dict.fromkeys(("WT", "TC", "ET"), line)
-    quality = Quality(regions=regions, coverage=0.8, cases=65, flagged=9, worst=10, worst_flagged=6, protocol="By hand.", command="calibrate x")
+    quality = Quality(
+        regions=regions,
+        coverage=0.8,
+        cases=65,
+        flagged=9,
+        worst=10,
+        worst_flagged=6,
+        protocol="By hand.",
+        command="calibrate x",
+    )
     text = card(tiny_spec("slices", quality=quality))
     assert "| TC | -1.000 + 2.000 x what the network expects | -0.200, +0.100 | 0.65 | 83% | 0.27 |" in text
     assert "Of 65 cases 9 would have been flagged `doubtful`, among them 6 of the 10 worst" in text
@@ -65,7 +76,12 @@ def test_a_card_without_scores_says_so():
 
 
 def test_a_card_of_a_foreign_model_claims_nothing_about_it():
-    foreign = {"network": "foreign", "training": None, "foreign": ForeignRecord(origin="A paper.", training="1,251 patients."), "receptive_field": None}
+    foreign = {
+        "network": "foreign",
+        "training": None,
+        "foreign": ForeignRecord(origin="A paper.", training="1,251 patients."),
+        "receptive_field": None,
+    }
     text = card(tiny_spec("volumes", **foreign, attribution=()))
     assert "Not by gliomask. 1,251 patients. Origin: A paper." in text
     assert "receptive field not known" in text
@@ -74,5 +90,7 @@ def test_a_card_of_a_foreign_model_claims_nothing_about_it():
 
 
 def test_a_card_says_how_long_a_case_takes_where_that_was_measured():
-    assert "A case takes 9 s: on paper (`clock`)." in card(tiny_spec("slices", timing=Timing(seconds=9.0, conditions="on paper", command="clock")))
+    assert "A case takes 9 s: on paper (`clock`)." in card(
+        tiny_spec("slices", timing=Timing(seconds=9.0, conditions="on paper", command="clock"))
+    )
     assert "A case takes" not in card(tiny_spec("slices"))

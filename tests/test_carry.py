@@ -24,7 +24,11 @@ GRID = Geometry((60, 70, 40), np.array([[0, 0, 3.0, -180.0], [2.5, 0, 0, 40.0], 
 
 @pytest.fixture
 def spaces() -> CaseSpaces:
-    return CaseSpaces("p", {"brats": np.eye(4), "mni152": FRAME_TO_MNI, "t2": TO_SCAN}, {"brats": BRATS_FRAME, "mni152": MNI_GRID, "t2": GRID})
+    return CaseSpaces(
+        "p",
+        {"brats": np.eye(4), "mni152": FRAME_TO_MNI, "t2": TO_SCAN},
+        {"brats": BRATS_FRAME, "mni152": MNI_GRID, "t2": GRID},
+    )
 
 
 def test_a_transform_is_read_back_as_it_was_written(tmp_path):
@@ -33,7 +37,13 @@ def test_a_transform_is_read_back_as_it_was_written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "Parameters: 1 2 3\n", to_itk_text(np.eye(4)).replace("Affine", "Bspline"), to_itk_text(np.eye(4)).replace("1 0 0", "nan 0 0")]
+    "text",
+    [
+        "",
+        "Parameters: 1 2 3\n",
+        to_itk_text(np.eye(4)).replace("Affine", "Bspline"),
+        to_itk_text(np.eye(4)).replace("1 0 0", "nan 0 0"),
+    ],
 )
 def test_what_is_no_affine_transform_is_refused(tmp_path, text):
     (tmp_path / "x.tfm").write_text(text)
@@ -47,7 +57,9 @@ def test_what_is_no_affine_transform_is_refused(tmp_path, text):
 def test_there_and_back_is_where_it_was(spaces):
     for source in spaces.matrices:
         for target in spaces.matrices:
-            np.testing.assert_allclose(spaces.matrix(source, target) @ spaces.matrix(target, source), np.eye(4), atol=1e-9)
+            np.testing.assert_allclose(
+                spaces.matrix(source, target) @ spaces.matrix(target, source), np.eye(4), atol=1e-9
+            )
 
 
 def test_a_ramp_of_the_world_lands_where_the_transform_says(spaces):
@@ -87,7 +99,9 @@ def test_a_space_that_a_case_lacks_is_said(spaces):
 
 def test_the_command_carries_and_replaces_nothing(fake_model, tmp_path, capsys):
     write_brats_case(tmp_path / "in", make_tiny_case("a"))
-    assert run(["segment", str(tmp_path / "in" / "a"), "-o", str(tmp_path / "out"), "--raw", "never", "--no-preview"]) == 0
+    assert (
+        run(["segment", str(tmp_path / "in" / "a"), "-o", str(tmp_path / "out"), "--raw", "never", "--no-preview"]) == 0
+    )
     record = tmp_path / "out" / "a_run.json"
     label_map = tmp_path / "out" / "a_seg.nii.gz"
     base = ["transform", str(label_map), "--case", str(record), "--from", "t1ce", "--labels"]
@@ -98,15 +112,40 @@ def test_the_command_carries_and_replaces_nothing(fake_model, tmp_path, capsys):
     assert run([*base, "--to", "flair", "-o", str(tmp_path / "same.nii.gz")]) == 2
     assert run([*base, "--to", "flair", "-o", str(label_map), "--overwrite"]) == 2
     assert "is an input" in capsys.readouterr().err
-    assert run(["transform", str(label_map), "--case", str(tmp_path / "none.json"), "--from", "t1", "--to", "t2", "-o", str(tmp_path / "x.nii.gz")]) == 2
+    assert (
+        run(
+            [
+                "transform",
+                str(label_map),
+                "--case",
+                str(tmp_path / "none.json"),
+                "--from",
+                "t1",
+                "--to",
+                "t2",
+                "-o",
+                str(tmp_path / "x.nii.gz"),
+            ]
+        )
+        == 2
+    )
 
 
 def test_the_spaces_of_a_raw_case_are_read_from_its_results(fake_model, tmp_path):
     write_brats_case(tmp_path / "in", make_tiny_case("a"))
-    assert run(["segment", str(tmp_path / "in" / "a"), "-o", str(tmp_path / "out"), "--raw", "never", "--no-preview"]) == 0
+    assert (
+        run(["segment", str(tmp_path / "in" / "a"), "-o", str(tmp_path / "out"), "--raw", "never", "--no-preview"]) == 0
+    )
     record = tmp_path / "out" / "a_run.json"
     values = json.loads(record.read_text())
-    values["raw_route"] = {"reference": "t1ce", "mode": "auto", "skip": [], "brain_mask": None, "grids": {}, "steps": []}
+    values["raw_route"] = {
+        "reference": "t1ce",
+        "mode": "auto",
+        "skip": [],
+        "brain_mask": None,
+        "grids": {},
+        "steps": [],
+    }
     record.write_text(json.dumps(values))
     for name in ("flair", "t1", "t1ce", "t2"):
         (tmp_path / "out" / f"a_from-{name}_to-brats.tfm").write_text(to_itk_text(TO_SCAN))

@@ -28,7 +28,16 @@ def page(lines=LINES):
 
 def test_every_case_has_a_line_with_volumes_and_expected_dice():
     table = case_table(LINES, "Case", ("Status",), "")
-    assert table.header == ("Case", "WT, ml", "TC, ml", "ET, ml", "Expected Dice, WT", "Expected Dice, TC", "Expected Dice, ET", "Status")
+    assert table.header == (
+        "Case",
+        "WT, ml",
+        "TC, ml",
+        "ET, ml",
+        "Expected Dice, WT",
+        "Expected Dice, TC",
+        "Expected Dice, ET",
+        "Status",
+    )
     assert table.rows[0] == ("b", "9.9", "9.9", "9.9", "0.90", "\N{EN DASH}", "\N{EN DASH}", "done")
     assert table.rows[2] == ("c", *["\N{EN DASH}"] * 6, "failed")
     html5lib.HTMLParser(strict=True).parse(page())
@@ -36,8 +45,13 @@ def test_every_case_has_a_line_with_volumes_and_expected_dice():
 
 def test_links_lead_to_reports_and_no_name_leads_elsewhere():
     assert re.findall('href="([^"]*)"', page()) == ["../results/b/b_report.html", "a%20b%231%3F.html"]
-    hostile = page([CaseLine("x", report="javascript:alert(1)"), CaseLine('"><script>', report='"><script>alert(1)</script>.html')])
-    assert re.findall('href="([^"]*)"', hostile) == ["javascript%3Aalert%281%29", "%22%3E%3Cscript%3Ealert%281%29%3C/script%3E.html"]
+    hostile = page(
+        [CaseLine("x", report="javascript:alert(1)"), CaseLine('"><script>', report='"><script>alert(1)</script>.html')]
+    )
+    assert re.findall('href="([^"]*)"', hostile) == [
+        "javascript%3Aalert%281%29",
+        "%22%3E%3Cscript%3Ealert%281%29%3C/script%3E.html",
+    ]
     assert hostile.count("<script") == 1
 
 
@@ -48,10 +62,25 @@ def test_a_heading_sorts_by_its_column_and_what_is_missing_stays_last(tmp_path):
       const names = () => [...document.querySelectorAll("tbody tr")].map((row) => row.cells[0].textContent).join("");
       for (const column of [1, 1, 4, 0, 7]) { document.querySelectorAll("th button")[column].click(); found.push(names()); }
       document.body.dataset.found = JSON.stringify(found);
-    """
+    """  # noqa: E501
     # The page's policy is left out here: it would stop the test's own script, as it should.
     text = re.sub('<meta http-equiv="Content-Security-Policy"[^>]*>', "", page())
     (tmp_path / "page.html").write_text(text.replace("</body>", f"<script>{clicks}</script></body>"), encoding="utf-8")
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
-    dom = subprocess.run([*command, (tmp_path / "page.html").as_uri()], capture_output=True, text=True, check=True, timeout=60).stdout
-    assert json.loads(html.unescape(re.search(r'data-found="([^"]*)"', dom).group(1))) == ["dbac", "abdc", "abdc", "abcd", "abcd"]
+    command = [
+        "chromium",
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--dump-dom",
+    ]
+    dom = subprocess.run(
+        [*command, (tmp_path / "page.html").as_uri()], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    assert json.loads(html.unescape(re.search(r'data-found="([^"]*)"', dom).group(1))) == [
+        "dbac",
+        "abdc",
+        "abdc",
+        "abcd",
+        "abcd",
+    ]

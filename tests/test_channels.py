@@ -1,4 +1,4 @@
-"""From a case to a network's input: same channels whichever way the scan was stored, and the way back to its own grid."""
+"""From a case to a network's input: same channels whichever way the scan was stored, and the way back to its own grid."""  # noqa: E501
 
 import numpy as np
 import pytest
@@ -37,7 +37,9 @@ def test_channels_are_in_the_order_asked_for(tiny_case: Case) -> None:
     assert prepared.channels.shape == (24, 28, 20, 4)
     assert prepared.channels.dtype == np.float32
     for c, sequence in enumerate(order):
-        np.testing.assert_array_equal(prepared.channels[..., c], normalise_volume(tiny_case.volumes[sequence], tiny_case.brain_mask))
+        np.testing.assert_array_equal(
+            prepared.channels[..., c], normalise_volume(tiny_case.volumes[sequence], tiny_case.brain_mask)
+        )
 
 
 @pytest.mark.parametrize(("method", "background"), [("slice", -9.0), ("volume", 0.0)])

@@ -15,7 +15,15 @@ def checkpoint(rng):
     weights = [rng.standard_normal((3, 3, 4, n)).astype(np.float32) for n in range(1, 13)]
     optimiser = [np.int64(7), *[w * 2 for w in weights]]
     history = [{"epoch": 1, "loss": 0.123456789012345, "seconds": 1.5, "waiting_share": 0.0}]
-    return Checkpoint(weights, [np.asarray(o) for o in optimiser], [w + 1 for w in weights], history, {"seed": 0, "threads": 1}, ["a", "b"], "tensorflow")
+    return Checkpoint(
+        weights,
+        [np.asarray(o) for o in optimiser],
+        [w + 1 for w in weights],
+        history,
+        {"seed": 0, "threads": 1},
+        ["a", "b"],
+        "tensorflow",
+    )
 
 
 def test_what_is_saved_is_read_back_bit_for_bit(tmp_path, checkpoint):
@@ -25,7 +33,12 @@ def test_what_is_saved_is_read_back_bit_for_bit(tmp_path, checkpoint):
         before, after = getattr(checkpoint, kind), getattr(read, kind)
         assert [a.dtype for a in after] == [b.dtype for b in before]
         assert all(np.array_equal(a, b) for a, b in zip(after, before, strict=True))
-    assert (read.history, read.config, read.cases, read.backend) == (checkpoint.history, checkpoint.config, checkpoint.cases, "tensorflow")
+    assert (read.history, read.config, read.cases, read.backend) == (
+        checkpoint.history,
+        checkpoint.config,
+        checkpoint.cases,
+        "tensorflow",
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.npz"]
 
 
@@ -112,7 +125,11 @@ def test_a_training_from_before_a_field_was_added_goes_on_with_its_default(tmp_p
 
 
 def with_notes(checkpoint: Checkpoint, path, notes: bytes) -> None:
-    arrays = {f"{kind}_{n:04d}": array for kind in ("weights", "optimiser", "best") for n, array in enumerate(getattr(checkpoint, kind))}
+    arrays = {
+        f"{kind}_{n:04d}": array
+        for kind in ("weights", "optimiser", "best")
+        for n, array in enumerate(getattr(checkpoint, kind))
+    }
     np.savez(path, notes=np.frombuffer(notes, np.uint8), **arrays)
 
 
@@ -125,7 +142,11 @@ def with_notes(checkpoint: Checkpoint, path, notes: bytes) -> None:
         (b'{"history": [], "config": {}, "cases": []}', "history: List should have at least 1 item"),
         (b'{"history": [{}], "config": {}, "cases": []}', "a row of its history lacks one of epoch, loss"),
         (b'{"history": [{"epoch": 1, "loss": "x"}], "config": {}, "cases": []}', "loss"),
-        (b'{"history": [{"epoch": 1, "loss": 1, "seconds": 1, "waiting_share": 0}], "config": {"validation_share": 0.1}, "cases": []}', "validation_loss"),
+        (
+            b'{"history": [{"epoch": 1, "loss": 1, "seconds": 1, "waiting_share": 0}], "config": '
+            b'{"validation_share": 0.1}, "cases": []}',
+            "validation_loss",
+        ),
         (b'{"history": [{"epoch": 1' + b"0" * 400 + b"}]}", "beyond any that is counted with"),
         (b'{"history": [{"loss": 1e400}]}', "beyond any that is calculated with"),
         (b'{"history": NaN}', "NaN, which is no JSON"),
@@ -136,7 +157,9 @@ def with_notes(checkpoint: Checkpoint, path, notes: bytes) -> None:
 )
 def test_notes_that_make_no_sense_are_refused(tmp_path, checkpoint, notes, message):
     with_notes(checkpoint, tmp_path / "checkpoint.npz", notes)
-    with pytest.raises(FileFormatError, match=r"checkpoint\.npz: not a checkpoint .*Start the training anew in another folder") as caught:
+    with pytest.raises(
+        FileFormatError, match=r"checkpoint\.npz: not a checkpoint .*Start the training anew in another folder"
+    ) as caught:
         Checkpoint.load(tmp_path / "checkpoint.npz")
     assert message in str(caught.value)
 

@@ -14,7 +14,15 @@ from gliomask.errors import CaseError
 from gliomask.geometry import Geometry
 from gliomask.io.brats import find_cases, read_case
 from gliomask.io.nifti import read_volume
-from gliomask.judgement import DOUBTFUL_DICE, RemovedPart, doubtful, expectation_holds, nothing_found, part_removed, unpromised
+from gliomask.judgement import (
+    DOUBTFUL_DICE,
+    RemovedPart,
+    doubtful,
+    expectation_holds,
+    nothing_found,
+    part_removed,
+    unpromised,
+)
 from gliomask.labels import Region
 from gliomask.preprocess.checks import FEWEST_SAMPLES, brain_samples, check_case, refuse_no_brain, sequences_swapped
 from gliomask.quality import Estimate
@@ -42,7 +50,9 @@ def head(seed: int = 0) -> Case:
     }
     volumes = {}
     for sequence, (grey, white_level, fluid_level, bright) in levels.items():
-        tissue = np.select([spot, fluid, white], [bright, fluid_level, white_level], grey) + generator.normal(0, 12, SHAPE)
+        tissue = np.select([spot, fluid, white], [bright, fluid_level, white_level], grey) + generator.normal(
+            0, 12, SHAPE
+        )
         volumes[sequence] = np.where(brain, tissue, 0).astype(np.float32)
     return Case("head", volumes, Geometry(SHAPE, np.diag([-SPACING_MM, -SPACING_MM, SPACING_MM, 1])))
 
@@ -73,7 +83,11 @@ def test_a_bare_brain_raises_no_flag() -> None:
 def test_every_flag_says_what_to_do_and_what_was_measured() -> None:
     (flag,) = check_case(head())
     assert flag.name == "not_1mm"
-    assert flag.message == "Voxels are 4 x 4 x 4 mm; the networks were trained on 1 x 1 x 1 mm. Resample all four sequences to 1 mm first."
+    assert (
+        flag.message
+        == "Voxels are 4 x 4 x 4 mm; the networks were trained on 1 x 1 x 1 mm. Resample all four sequences "
+        "to 1 mm first."
+    )
     assert (flag.value, flag.limit) == (3.0, 0.05)
 
 
@@ -88,7 +102,9 @@ def test_every_swap_of_two_sequences_is_flagged(pair: tuple[int, int]) -> None:
     order = list(PAPER_ORDER)
     order[pair[0]], order[pair[1]] = order[pair[1]], order[pair[0]]
     case = head()
-    swapped = dataclasses.replace(case, volumes={wanted: case.volumes[given] for wanted, given in zip(PAPER_ORDER, order, strict=True)})
+    swapped = dataclasses.replace(
+        case, volumes={wanted: case.volumes[given] for wanted, given in zip(PAPER_ORDER, order, strict=True)}
+    )
     assert names(swapped) == ["sequences_swapped"]
 
 
@@ -106,7 +122,9 @@ def replaced(sequence: Sequence, change: object) -> Case:
     """The head with one of its sequences changed inside the brain."""
     case = head()
     volume = case.volumes[sequence]
-    return dataclasses.replace(case, volumes={**case.volumes, sequence: np.where(volume > 0, change(volume), 0).astype(np.float32)})  # type: ignore[operator]
+    return dataclasses.replace(
+        case, volumes={**case.volumes, sequence: np.where(volume > 0, change(volume), 0).astype(np.float32)}
+    )  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("sequence", PAPER_ORDER)
@@ -134,13 +152,18 @@ def test_what_is_bright_may_be_cut_off_in_few_voxels_only(percent: float, expect
 
 def test_what_a_missing_sequence_holds_is_not_looked_at() -> None:
     case = head()
-    volumes = {sequence: volume for sequence, volume in case.volumes.items() if sequence not in (Sequence.T1, Sequence.T2)}
+    volumes = {
+        sequence: volume for sequence, volume in case.volumes.items() if sequence not in (Sequence.T1, Sequence.T2)
+    }
     assert names(dataclasses.replace(case, volumes=volumes, without=frozenset({Sequence.T1, Sequence.T2}))) == []
 
 
 def test_neighbours_are_those_ahead_and_nothing_beyond_the_volume() -> None:
     case = head()
-    volumes = {sequence: np.broadcast_to(np.arange(1, SHAPE[0] + 1, dtype=np.float32)[:, None, None], SHAPE).copy() for sequence in PAPER_ORDER}
+    volumes = {
+        sequence: np.broadcast_to(np.arange(1, SHAPE[0] + 1, dtype=np.float32)[:, None, None], SHAPE).copy()
+        for sequence in PAPER_ORDER
+    }
     ramp = dataclasses.replace(case, volumes={**volumes, Sequence.T1: volumes[Sequence.T1] + 100})
     here, ahead = brain_samples(ramp), brain_samples(ramp, ahead=1)
     beyond = here[0] == SHAPE[0]
@@ -149,7 +172,7 @@ def test_neighbours_are_those_ahead_and_nothing_beyond_the_volume() -> None:
 
 
 def test_a_brain_upside_down_is_told_only_where_it_is_whole() -> None:
-    """The round head here has no up and down, but is longer than wide: lying across, it is flagged, unless it is cut."""
+    """The round head here has no up and down, but is longer than wide: lying across, it is flagged, unless it is cut."""  # noqa: E501
     case = head()
     across = {sequence: np.rot90(volume, 1, (0, 1)) for sequence, volume in case.volumes.items()}
     turned = dataclasses.replace(case, volumes=across)
@@ -196,7 +219,11 @@ def test_noise_in_the_air_is_a_skull() -> None:
 def test_a_head_in_clean_air_is_a_skull() -> None:
     i, j, k = np.meshgrid(*[(np.arange(n) - n / 2 + 0.5) * SPACING_MM for n in SHAPE], indexing="ij")
     scalp = np.where((i / 85) ** 2 + (j / 100) ** 2 + (k / 75) ** 2 < 1, 600, 0).astype(np.float32)
-    (flag,) = [flag for flag in check_case(with_volumes(head(), lambda volume: np.where(volume == 0, scalp, volume))) if flag.name != "not_1mm"]
+    (flag,) = [
+        flag
+        for flag in check_case(with_volumes(head(), lambda volume: np.where(volume == 0, scalp, volume)))
+        if flag.name != "not_1mm"
+    ]
     assert flag.name == "skull_on"
     assert flag.value == pytest.approx(2670, rel=0.05)
 
@@ -240,7 +267,9 @@ def test_air_that_was_computed_is_flagged_with_its_sequence() -> None:
     ringing = np.where(case.brain_mask, 0, np.random.default_rng(0).normal(0, 1e-4, SHAPE)).astype(np.float32)
     (flag,) = [
         flag
-        for flag in check_case(dataclasses.replace(case, volumes={**case.volumes, Sequence.T1: case.volumes[Sequence.T1] + ringing}))
+        for flag in check_case(
+            dataclasses.replace(case, volumes={**case.volumes, Sequence.T1: case.volumes[Sequence.T1] + ringing})
+        )
         if flag.name != "not_1mm"
     ]
     assert flag.name == "air_not_zero"
@@ -264,7 +293,9 @@ def test_spacings_that_nibabel_refuses_are_a_flag(pixdim: list[float]) -> None:
 def test_a_qform_that_cannot_be_read_has_a_finite_value() -> None:
     header = nib.Nifti1Header(header_of(np.diag([-4.0, -4, 4, 1]), np.diag([-4.0, -4, 4, 1])))
     header["quatern_b"], header["quatern_c"], header["quatern_d"] = 1, 1, 0
-    (flag,) = [flag for flag in check_case(dataclasses.replace(head(), header=header.binaryblock)) if flag.name != "not_1mm"]
+    (flag,) = [
+        flag for flag in check_case(dataclasses.replace(head(), header=header.binaryblock)) if flag.name != "not_1mm"
+    ]
     assert flag.name == "two_orientations"
     assert flag.value == pytest.approx(2**0.5)
     assert "cannot be read" in flag.message
@@ -274,7 +305,10 @@ def shaped(inside) -> Case:
     """Four sequences of noise in a shape; axes in millimetres about the middle."""
     generator, shape = np.random.default_rng(0), (64, 72, 64)
     i, j, k = np.meshgrid(*[(np.arange(n) - n / 2 + 0.5) * SPACING_MM for n in shape], indexing="ij")
-    volumes = {sequence: np.where(inside(i, j, k), 300 + generator.normal(0, 20, shape), 0).astype(np.float32) for sequence in PAPER_ORDER}
+    volumes = {
+        sequence: np.where(inside(i, j, k), 300 + generator.normal(0, 20, shape), 0).astype(np.float32)
+        for sequence in PAPER_ORDER
+    }
     return Case("shape", volumes, Geometry(shape, np.diag([-SPACING_MM, -SPACING_MM, SPACING_MM, 1])))
 
 
@@ -293,7 +327,11 @@ def test_what_is_no_brain_is_refused_by_name(inside, words) -> None:
         refuse_no_brain(shaped(inside))
 
 
-@pytest.mark.parametrize("part", [np.s_[:, 30:], np.s_[:, :, 20:], np.s_[30:], np.s_[:, :, :22]], ids=["front off", "bottom off", "half", "top off"])
+@pytest.mark.parametrize(
+    "part",
+    [np.s_[:, 30:], np.s_[:, :, 20:], np.s_[30:], np.s_[:, :, :22]],
+    ids=["front off", "bottom off", "half", "top off"],
+)
 def test_a_part_of_a_brain_is_flagged_and_not_refused(part) -> None:
     case = head()
     volumes = {}
@@ -344,7 +382,9 @@ def test_half_a_brain_is_cut_and_a_tenth_is_small() -> None:
     case = head()
     half = Case("half", {s: v[:, 30:] for s, v in case.volumes.items()}, Geometry((60, 30, 40), case.geometry.affine))
     assert "brain_cut" in names(half)
-    tenth = Case("tenth", {s: v[:, :, 15:18] for s, v in case.volumes.items()}, Geometry((60, 60, 3), case.geometry.affine))
+    tenth = Case(
+        "tenth", {s: v[:, :, 15:18] for s, v in case.volumes.items()}, Geometry((60, 60, 3), case.geometry.affine)
+    )
     assert {"brain_cut", "brain_small"} <= set(names(tenth))
 
 
@@ -358,7 +398,9 @@ def test_half_a_brain_is_cut_and_a_tenth_is_small() -> None:
         (np.diag([-4.0, -4, 4, 1]), np.diag([4.0, -4, 4, 1]), ["two_orientations"]),
     ],
 )
-def test_what_the_header_says_of_left_and_right(sform: np.ndarray | None, qform: np.ndarray | None, expected: list[str]) -> None:
+def test_what_the_header_says_of_left_and_right(
+    sform: np.ndarray | None, qform: np.ndarray | None, expected: list[str]
+) -> None:
     assert names(dataclasses.replace(head(), header=header_of(sform, qform))) == expected
 
 
@@ -376,7 +418,9 @@ def test_released_brains_raise_no_flag_and_their_swaps_do(shared_data: Path) -> 
 @pytest.mark.data
 @pytest.mark.parametrize("word", ["flair", "t1", "t1ce", "t2"])
 def test_a_raw_scan_is_flagged_for_its_skull_and_its_slices(shared_data: Path, word: str) -> None:
-    read = read_volume(shared_data / "native" / "TCGA-FG-6692" / "native_with_skull" / f"TCGA-FG-6692_native_{word}.nii.gz")
+    read = read_volume(
+        shared_data / "native" / "TCGA-FG-6692" / "native_with_skull" / f"TCGA-FG-6692_native_{word}.nii.gz"
+    )
     case = Case(word, dict.fromkeys(PAPER_ORDER, read.values), read.geometry, header=read.header)
     assert [flag.name for flag in check_case(case)] == ["not_1mm", "skull_on"]
 
@@ -384,6 +428,16 @@ def test_a_raw_scan_is_flagged_for_its_skull_and_its_slices(shared_data: Path, w
 def test_parts_that_were_removed_are_flagged_from_1_ml():
     assert part_removed((), "3d") == ()
     assert part_removed((RemovedPart(999, 0.999, (1.0, 2.0, 3.0)),), "3d") == ()
-    (flag,) = part_removed((RemovedPart(2100, 2.1, (1.4, -20.0, 3.0)), RemovedPart(1000, 1.0, (0.0, 0.0, 9.0)), RemovedPart(3, 0.003, (0.0, 0.0, 0.0))), "3d")
+    (flag,) = part_removed(
+        (
+            RemovedPart(2100, 2.1, (1.4, -20.0, 3.0)),
+            RemovedPart(1000, 1.0, (0.0, 0.0, 9.0)),
+            RemovedPart(3, 0.003, (0.0, 0.0, 0.0)),
+        ),
+        "3d",
+    )
     assert (flag.name, flag.value, flag.limit) == ("part_removed", 2.1, 1.0)
-    assert "'3d' removed what may be a second focus (2.1 ml at 1, -20, 3 mm; 1.0 ml at 0, 0, 9 mm, right, anterior, superior)" in flag.message
+    assert (
+        "'3d' removed what may be a second focus (2.1 ml at 1, -20, 3 mm; 1.0 ml at 0, 0, 9 mm, right, "
+        "anterior, superior)" in flag.message
+    )

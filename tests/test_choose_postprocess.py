@@ -1,4 +1,6 @@
-"""The script that chooses the numbers of chain `3d`: it finds what helps, tells no fold its own answer, and its short cut equals the real thing."""
+"""The script that chooses the numbers of chain `3d`: it finds what helps, tells no fold its own answer, and its short
+cut equals the real thing.
+"""
 
 import csv
 import importlib.util
@@ -27,7 +29,9 @@ def script():
 
 
 def lesion(island: int, speck: bool) -> tuple[np.ndarray, np.ndarray]:
-    """A prediction and its reference: a cube of tumour, a false island of so many voxels, and, if asked for, a false speck of enhancement."""
+    """A prediction and its reference: a cube of tumour, a false island of so many voxels, and, if asked for, a false
+    speck of enhancement.
+    """
     reference = np.zeros((20, 20, 20), np.uint8)
     reference[2:12, 2:12, 2:12] = 2
     reference[4:9, 4:9, 4:9] = 1
@@ -41,7 +45,9 @@ def lesion(island: int, speck: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 def examples(script, islands):
-    """Two cases a fold, one of them with a speck of enhancement that is not there; the island's size depends on the fold."""
+    """Two cases a fold, one of them with a speck of enhancement that is not there; the island's size depends on the
+    fold.
+    """
     cases = []
     for fold, island in enumerate(islands):
         for speck in (False, True):
@@ -100,7 +106,16 @@ def folders(tmp_path):
 
 
 def run(script, folders, monkeypatch, *extra):
-    words = ["choose", folders / "predictions", folders / "references", "--folds", folders / "folds.csv", "-o", folders / "table.tsv", *extra]
+    words = [
+        "choose",
+        folders / "predictions",
+        folders / "references",
+        "--folds",
+        folders / "folds.csv",
+        "-o",
+        folders / "table.tsv",
+        *extra,
+    ]
     monkeypatch.setattr(sys, "argv", [str(word) for word in words])
     script.main()
 

@@ -16,7 +16,15 @@ from gliomask import __version__
 from gliomask.cli import main
 from gliomask.cli.main import COMMANDS, run
 from gliomask.cli.say import echo
-from gliomask.errors import CaseError, EngineUnavailableError, GliomaskError, LimitError, ModelError, QualityError, UsageError
+from gliomask.errors import (
+    CaseError,
+    EngineUnavailableError,
+    GliomaskError,
+    LimitError,
+    ModelError,
+    QualityError,
+    UsageError,
+)
 
 
 @pytest.fixture
@@ -163,7 +171,10 @@ def command():
 sys.exit(run([], command))
 """
     with subprocess.Popen(
-        [sys.executable, "-c", DEFAULT_SIGNALS + script, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", DEFAULT_SIGNALS + script, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout.readline() == "busy\n"
         process.send_signal(getattr(signal, name))
@@ -177,9 +188,14 @@ sys.exit(run([], command))
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
 def test_letters_that_the_terminal_lacks_are_shown_as_codes(tmp_path, encoding):
     place = tmp_path / "M\u00fcller \u8133"
-    for arguments in (["segment", str(place), "-o", str(tmp_path / "o")], ["evaluate", str(place), str(place), "-o", str(tmp_path / "o")]):
+    for arguments in (
+        ["segment", str(place), "-o", str(tmp_path / "o")],
+        ["evaluate", str(place), str(place), "-o", str(tmp_path / "o")],
+    ):
         environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
-        done = subprocess.run([sys.executable, "-m", "gliomask", *arguments], capture_output=True, env=environment, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "gliomask", *arguments], capture_output=True, env=environment, check=False
+        )
         assert done.returncode in (2, 3)
         assert b"Traceback" not in done.stderr
         assert b"does not exist" in done.stderr
@@ -188,14 +204,20 @@ def test_letters_that_the_terminal_lacks_are_shown_as_codes(tmp_path, encoding):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
 def test_stderr_on_a_full_device_leaves_the_exit_code(tmp_path):
     with open("/dev/full", "w") as full:  # noqa: PTH123
-        done = subprocess.run([sys.executable, "-m", "gliomask", "segment", str(tmp_path), "-o", str(tmp_path)], stderr=full, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "gliomask", "segment", str(tmp_path), "-o", str(tmp_path)], stderr=full, check=False
+        )
     assert done.returncode == 3
 
 
 def test_commands_print_by_the_one_function_that_shows_control_characters(capsys):
     """`segment` and `progress` have rules of their own and are looked at by their own tests."""
     folder = Path(gliomask.cli.main.__file__).parent
-    direct = [path.name for path in sorted(folder.glob("*.py")) if re.search(r"click\.echo\(|(?<![\w.])print\(", path.read_text(encoding="utf-8"))]
+    direct = [
+        path.name
+        for path in sorted(folder.glob("*.py"))
+        if re.search(r"click\.echo\(|(?<![\w.])print\(", path.read_text(encoding="utf-8"))
+    ]
     assert set(direct) <= {"say.py", "segment.py"}
     echo("a\x1b[2J\nb\u202e", err=True)
     assert capsys.readouterr().err == "a\\x1b[2J\nb\\u202e\n"

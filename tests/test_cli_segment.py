@@ -29,8 +29,12 @@ def test_one_case_prints_the_mapping_and_the_volumes(tiny_brats_folder, tmp_path
 
 def test_four_files_in_any_order(tiny_brats_folder, tmp_path):
     folder = tiny_brats_folder / "tiny"
-    options = [word for name in ("t2", "t1ce", "flair", "t1") for word in (f"--{name}", str(folder / f"tiny_{name}.nii.gz"))]
-    assert run(["segment", *options, "-o", str(tmp_path / "tumour.nii.gz"), "--labels", "brats2023", "--no-preview"]) == 0
+    options = [
+        word for name in ("t2", "t1ce", "flair", "t1") for word in (f"--{name}", str(folder / f"tiny_{name}.nii.gz"))
+    ]
+    assert (
+        run(["segment", *options, "-o", str(tmp_path / "tumour.nii.gz"), "--labels", "brats2023", "--no-preview"]) == 0
+    )
     assert run(["segment", str(folder), "-o", str(tmp_path / "out"), "--labels", "brats2023"]) == 0
     explicit, found = nib.load(tmp_path / "tumour.nii.gz"), nib.load(tmp_path / "out" / "tiny_seg.nii.gz")
     np.testing.assert_array_equal(explicit.dataobj, found.dataobj)
@@ -138,7 +142,9 @@ BAD_INPUT = {
 
 
 @pytest.mark.parametrize("name", BAD_INPUT)
-def test_bad_input_gives_a_message_that_names_the_file_exit_code_3_and_no_output(name, tiny_brats_folder, tmp_path, capsys):
+def test_bad_input_gives_a_message_that_names_the_file_exit_code_3_and_no_output(
+    name, tiny_brats_folder, tmp_path, capsys
+):
     spoil, words = BAD_INPUT[name]
     path = tiny_brats_folder / "tiny" / "tiny_t2.nii.gz"
     spoil(path)
@@ -197,7 +203,17 @@ def test_a_second_focus_that_post_processing_removes_is_said_recorded_and_flagge
     volumes[Sequence.FLAIR][3:6, 13:16, 9:12] = 2000
     volumes[Sequence.FLAIR][4:6, 18, 10] = 2000
     write_brats_case(tmp_path / "cases", Case("tiny", volumes, case.geometry))
-    words = ["segment", str(tmp_path / "cases"), "-o", str(tmp_path / "out"), "--no-preview", "--raw", "never", "--report", "json"]
+    words = [
+        "segment",
+        str(tmp_path / "cases"),
+        "-o",
+        str(tmp_path / "out"),
+        "--no-preview",
+        "--raw",
+        "never",
+        "--report",
+        "json",
+    ]
 
     assert run([*words, "--postprocess", "none"]) == 0
     assert "removed" not in capsys.readouterr().out

@@ -50,7 +50,19 @@ def train(*arguments) -> int:
 def test_a_run_leaves_everything_and_is_not_repeated(tmp_path, cases, config, folds, capsys):
     pytest.importorskip("tensorflow", reason="training needs the extra 'train'")
     folder = tmp_path / "runs" / "one"
-    command = [cases, "--config", config, "--folds", folds, "--fold", 0, "--network", "InputSparseMultiOCM", "-o", folder]
+    command = [
+        cases,
+        "--config",
+        config,
+        "--folds",
+        folds,
+        "--fold",
+        0,
+        "--network",
+        "InputSparseMultiOCM",
+        "-o",
+        folder,
+    ]
     assert train(*command) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith(f"Done: {folder}/weights.npz, 2 epochs in 0.0")
@@ -58,10 +70,26 @@ def test_a_run_leaves_everything_and_is_not_repeated(tmp_path, cases, config, fo
     assert "Training on 2 cases: enough to try things out" in captured.err
     assert captured.err.count("epoch ") == 2
 
-    assert {path.name for path in folder.iterdir()} == {".lock", "checkpoint.npz", "curve.png", "log.csv", "train_run.json", "weights.npz"}
+    assert {path.name for path in folder.iterdir()} == {
+        ".lock",
+        "checkpoint.npz",
+        "curve.png",
+        "log.csv",
+        "train_run.json",
+        "weights.npz",
+    }
     record = json.loads((folder / "train_run.json").read_text())
-    assert (record["training_cases"], record["validation_cases"], record["held_out_cases"]) == (["case1", "case2"], [], ["case0"])
-    assert (record["fold"], record["backend"], record["config"]["network"], record["patches"]) == (0, "tensorflow", "input-sparse", 2 * 4 * 4)
+    assert (record["training_cases"], record["validation_cases"], record["held_out_cases"]) == (
+        ["case1", "case2"],
+        [],
+        ["case0"],
+    )
+    assert (record["fold"], record["backend"], record["config"]["network"], record["patches"]) == (
+        0,
+        "tensorflow",
+        "input-sparse",
+        2 * 4 * 4,
+    )
     rows = list(csv.DictReader((folder / "log.csv").read_text().splitlines()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert all(float(row["loss"]) > 0 for row in rows)
@@ -92,7 +120,9 @@ def test_weights_read_back_and_fit_their_network_alone(tmp_path):
     first, second, other = network("sparse").build(), network("sparse").build(), network("dense").build()
     save_weights(tmp_path / "weights.npz", first)
     load_weights(tmp_path / "weights.npz", second)
-    assert all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(first.variables, second.variables, strict=True))
+    assert all(
+        np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(first.variables, second.variables, strict=True)
+    )
     with pytest.raises(UsageError, match="belongs to another network"):
         load_weights(tmp_path / "weights.npz", other)
     (tmp_path / "weights.npz").write_bytes(b"PK")
@@ -116,7 +146,11 @@ def test_show_config_needs_nothing_and_reads_back(tmp_path, capsys):
         (["-o", "OUT"], 2, "DATA and -o are needed"),
         (["CASES", "-o", "OUT", "--fold", "0"], 2, "--folds and --fold go together"),
         (["CASES", "-o", "OUT", "--folds", "FOLDS"], 2, "--folds and --fold go together"),
-        (["CASES", "-o", "OUT", "--folds", "FOLDS", "--fold", "7"], 2, "Fold 7 leaves 3 cases to train on and 0 held out"),
+        (
+            ["CASES", "-o", "OUT", "--folds", "FOLDS", "--fold", "7"],
+            2,
+            "Fold 7 leaves 3 cases to train on and 0 held out",
+        ),
         (["CASES", "-o", "OUT", "--epochs", "0"], 2, "epochs: Input should be greater than or equal to 1"),
         (["CASES", "-o", "OUT", "--network", "resnet"], 2, "There is no network 'resnet'"),
         (["CASES", "-o", "OUT", "--config", "absent.yaml"], 2, "absent.yaml: cannot be read as YAML"),
@@ -160,13 +194,18 @@ def test_control_c_is_130_and_the_same_command_goes_on(tmp_path, cases):
     start_up = DEFAULT_SIGNALS + "from gliomask.cli.main import main; main()"
     command = [sys.executable, "-c", start_up, "train", str(cases), "--config", str(path), "-o", str(folder)]
     for start in (0, 1):
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"}) as process:
+        with subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"}
+        ) as process:
             line = ""
             while not line.startswith("epoch "):
                 line = process.stderr.readline()
                 assert line, "ended before its first epoch"
                 if start:
-                    assert line.startswith(("epoch", "read", "Training on", "Warning: case")) or "going on after epoch" in line
+                    assert (
+                        line.startswith(("epoch", "read", "Training on", "Warning: case"))
+                        or "going on after epoch" in line
+                    )
             assert (line.split()[1] != "1") == bool(start)
             time.sleep(0.05)
             process.send_signal(signal.SIGINT)
@@ -190,17 +229,45 @@ def test_control_c_is_130_and_the_same_command_goes_on(tmp_path, cases):
         ("train_run.json", '{"training_cases": 5}', 3, "training_cases: Input should be a valid tuple"),
         ("train_run.json", '{"training_cases": [{}]}', 3, "training_cases.0: Input should be a valid string"),
         ("train_run.json", '{"training_cases": ["x"], "started_from": 7}', 3, "started_from"),
-        ("train_run.json", '{"training_cases": ["x"], "hours": 1' + "0" * 400 + "}", 3, "beyond any that is counted with"),
+        (
+            "train_run.json",
+            '{"training_cases": ["x"], "hours": 1' + "0" * 400 + "}",
+            3,
+            "beyond any that is counted with",
+        ),
         ("train_run.json", '{"training_cases": ["\\ud800"]}', 3, "half of a character"),
         ("model.json", '{"cases": ["x"]}', 3, "not a model file that says what its weights were trained on"),
-        ("model.json", '{"training": {"cases": ["case0"]}}', 2, "its weights were trained on cases that are held out here: case0"),
-        ("train_run.json", '{"training_cases": ["x"], "started_from": {"cases": ["case0"]}}', 2, "held out here: case0"),
+        (
+            "model.json",
+            '{"training": {"cases": ["case0"]}}',
+            2,
+            "its weights were trained on cases that are held out here: case0",
+        ),
+        (
+            "train_run.json",
+            '{"training_cases": ["x"], "started_from": {"cases": ["case0"]}}',
+            2,
+            "held out here: case0",
+        ),
     ],
 )
-def test_a_training_to_begin_with_must_say_what_it_has_seen(tmp_path, cases, folds, config, capsys, name, content, code, message):
+def test_a_training_to_begin_with_must_say_what_it_has_seen(
+    tmp_path, cases, folds, config, capsys, name, content, code, message
+):
     pytest.importorskip("tensorflow", reason="training needs the extra 'train'")
     (tmp_path / "start").mkdir()
     (tmp_path / "start" / name).write_text(content, encoding="utf-8")
-    arguments = ("--config", config, "--folds", folds, "--fold", 0, "--from", tmp_path / "start", "-o", tmp_path / "run")
+    arguments = (
+        "--config",
+        config,
+        "--folds",
+        folds,
+        "--fold",
+        0,
+        "--from",
+        tmp_path / "start",
+        "-o",
+        tmp_path / "run",
+    )
     assert train(cases, *arguments) == code
     assert message in capsys.readouterr().err

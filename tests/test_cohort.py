@@ -79,7 +79,11 @@ def test_a_tree_of_cases_is_found_once_and_read_back_as_it_was(tmp_path):
 def test_a_table_of_paths_is_a_cohort(tmp_path):
     cases = write_cases(tmp_path / "in", "a")
     names = ["flair", "t1", "t1ce", "t2"]
-    lines = ["case\t" + "\t".join(names), "x\t" + "\t".join(f"in/a/a_{name}.nii.gz" for name in names), "y\tin/a/a_flair.nii.gz\t\t\t"]
+    lines = [
+        "case\t" + "\t".join(names),
+        "x\t" + "\t".join(f"in/a/a_{name}.nii.gz" for name in names),
+        "y\tin/a/a_flair.nii.gz\t\t\t",
+    ]
     (tmp_path / "table.tsv").write_text("\n".join(lines) + "\n")
     entries, _ = find_entries(tmp_path / "table.tsv")
     assert entries[0].files[Sequence.T1CE] == cases / "a" / "a_t1ce.nii.gz"
@@ -180,10 +184,19 @@ def test_columns_begin_with_those_of_segment():
 
 
 def test_a_summary_counts_by_reason_and_its_code_is_that_of_the_commonest():
-    rows = [Row("a", "done"), failed("b", "crash", "", 1), failed("c", "CaseError", "x", 3), failed("d", "CaseError", "y", 3), Row("e", "waiting")]
+    rows = [
+        Row("a", "done"),
+        failed("b", "crash", "", 1),
+        failed("c", "CaseError", "x", 3),
+        failed("d", "CaseError", "y", 3),
+        Row("e", "waiting"),
+    ]
     summary = Summary.of(rows)
     assert (summary.done, summary.failed, summary.waiting, summary.exit_code) == (1, 3, 1, 3)
-    assert [(item.reason, item.count, item.example.case) for item in summary.failures] == [("CaseError", 2, "c"), ("crash", 1, "b")]
+    assert [(item.reason, item.count, item.example.case) for item in summary.failures] == [
+        ("CaseError", 2, "c"),
+        ("crash", 1, "b"),
+    ]
     assert Summary.of(rows[:1]).exit_code == 0
     assert Summary.of(rows[4:]).exit_code == 1
 
@@ -225,7 +238,9 @@ def test_a_cohort_is_done_in_isolation_and_every_case_accounted_for(stub, tmp_pa
     shutil.copy(cases / "a" / "a_t1.nii.gz", cases / "f" / "f_t1.nii.gz")
     cohort = begin(cases, CohortPlace(tmp_path / "out"), ASKED)
     seen = []
-    summary = run_cohort(cohort, LocalRunner(2, 1, Limits(8.0, 600)), lambda result, state: seen.append((result.row.case, state)))
+    summary = run_cohort(
+        cohort, LocalRunner(2, 1, Limits(8.0, 600)), lambda result, state: seen.append((result.row.case, state))
+    )
     assert summary.done == 2
     rows = table_of(tmp_path / "out")
     assert {case: row["reason"] for case, row in rows.items()} == {
@@ -255,7 +270,12 @@ def test_finished_cases_are_kept_changed_ones_redone_and_failed_ones_retried_on_
     def again(**how):
         got = {}
         asked = how.pop("asked", ASKED)
-        run_cohort(begin(cases, place, asked), LocalRunner(), lambda result, state: got.update({result.row.case: result}), **how)
+        run_cohort(
+            begin(cases, place, asked),
+            LocalRunner(),
+            lambda result, state: got.update({result.row.case: result}),
+            **how,
+        )
         return got
 
     first = again()
@@ -393,7 +413,11 @@ def test_every_option_of_a_job_can_be_given_on_the_command_line_with_the_same_de
 def test_an_entry_is_the_same_after_its_way_to_a_worker(tmp_path):
     from gliomask.cohort.index import entry_of_cells
 
-    entry = Entry("a", {Sequence.FLAIR: Path("/x/f.nii.gz"), Sequence.T1CE: Path("/x/c.nii.gz")}, without=(Sequence.T1, Sequence.T2))
+    entry = Entry(
+        "a",
+        {Sequence.FLAIR: Path("/x/f.nii.gz"), Sequence.T1CE: Path("/x/c.nii.gz")},
+        without=(Sequence.T1, Sequence.T2),
+    )
     assert entry_of_cells(entry.cells()) == entry
     assert entry_of_cells(replace(entry, files={}, dicom=Path("/d")).cells()).dicom == Path("/d")
 
@@ -410,9 +434,18 @@ def test_a_folder_of_dicom_examinations_is_a_cohort(fake_model, tmp_path):
     case = make_tiny_case("x")
     for name in ("P1", "P2"):
         for number, sequence in enumerate(Sequence if name == "P1" else [Sequence.FLAIR], 1):
-            write_series(tmp_path / "in" / name / sequence.value, np.rint(case.volumes[sequence]), case.geometry, sequence.value, number)
+            write_series(
+                tmp_path / "in" / name / sequence.value,
+                np.rint(case.volumes[sequence]),
+                case.geometry,
+                sequence.value,
+                number,
+            )
     entries, _ = find_entries(tmp_path / "in")
-    assert [(entry.case, entry.dicom) for entry in entries] == [("P1", tmp_path / "in" / "P1"), ("P2", tmp_path / "in" / "P2")]
+    assert [(entry.case, entry.dicom) for entry in entries] == [
+        ("P1", tmp_path / "in" / "P1"),
+        ("P2", tmp_path / "in" / "P2"),
+    ]
     archive = Path(shutil.make_archive(str(tmp_path / "P3"), "zip", tmp_path / "in" / "P1"))
     assert [(entry.case, entry.dicom) for entry in find_entries(archive)[0]] == [("P3", archive)]
     with Job(ASKED, tmp_path / "out") as job:

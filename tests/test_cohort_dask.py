@@ -24,7 +24,10 @@ def dask_workers(parent: int) -> list[int]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                words, state = (folder / "cmdline").read_bytes(), (folder / "stat").read_text().rpartition(")")[2].split()
+                words, state = (
+                    (folder / "cmdline").read_bytes(),
+                    (folder / "stat").read_text().rpartition(")")[2].split(),
+                )
             except OSError:
                 continue
             if int(state[1]) == parent and b"spawn_main" in words:
@@ -57,8 +60,16 @@ def test_an_address_where_nobody_answers_is_said(tmp_path):
     cases = write_cases(tmp_path / "in", "a")
     command = [*HERE[:2], str(cases), "-o", str(tmp_path / "out"), "--dask", "tcp://127.0.0.1:9", *PLAIN]
     script = (
-        "import gliomask.cohort.dask as d; d.CONNECT_SECONDS = 1; import sys, runpy; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+        "import gliomask.cohort.dask as d; d.CONNECT_SECONDS = 1; import sys, runpy; sys.argv = sys.argv[1:]; "
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
     )
-    done = subprocess.run([command[0], "-c", script, *command[1:]], capture_output=True, text=True, check=False, timeout=120, cwd=Path(__file__).parent)
+    done = subprocess.run(
+        [command[0], "-c", script, *command[1:]],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=Path(__file__).parent,
+    )
     assert done.returncode == 2, done.stderr
     assert "no scheduler answers there" in done.stderr

@@ -1,4 +1,6 @@
-"""What docs/reliability.md promises of a cohort, a test for each: killed runs, full disks, vanished files, two runs, odd clocks, lost power."""
+"""What docs/reliability.md promises of a cohort, a test for each: killed runs, full disks, vanished files, two runs,
+odd clocks, lost power.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,9 @@ def test_a_terminated_run_leaves_its_table_and_what_was_at_work_waits(stub, tmp_
     command = [*HERE[:2], str(cases), "-o", str(tmp_path / "out"), "--workers", "1", *PLAIN]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
-    while time.monotonic() < until and not any(row.status == "done" for row in RowStore(tmp_path / "out" / ".cohort" / "rows")):
+    while time.monotonic() < until and not any(
+        row.status == "done" for row in RowStore(tmp_path / "out" / ".cohort" / "rows")
+    ):
         time.sleep(0.1)
     run.send_signal(signal.SIGTERM)
     assert run.wait(timeout=30) == 143
@@ -130,7 +134,9 @@ def _lives(pid: int) -> bool:
 def test_a_case_that_took_its_machine_down_comes_last(tmp_path):
     cases = write_cases(tmp_path / "in", "a", "b")
     cohort = begin(cases, CohortPlace(tmp_path / "out"), ASKED)
-    RowStore(cohort.place.rows).write(Row("a", "waiting", message=supervisor.BEGUN, attempts=1, options_sha256=cohort.settings.options_sha256))
+    RowStore(cohort.place.rows).write(
+        Row("a", "waiting", message=supervisor.BEGUN, attempts=1, options_sha256=cohort.settings.options_sha256)
+    )
     from gliomask.cohort.runner import left_to_do
 
     assert [entry.case for entry in left_to_do(cohort, open_table(cohort).rows, retry_failed=False)] == ["b", "a"]
@@ -141,7 +147,9 @@ def test_a_full_disk_ends_the_run_blames_no_case_and_leaves_no_half_file(stub, t
         pytest.skip("mounts a small disk, as root")
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", disk], check=False, capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", disk], check=False, capture_output=True
+    ).returncode:
         pytest.skip("nothing can be mounted here")
     try:
         cases = write_cases(tmp_path / "in", *(f"c{number}" for number in range(12)))
@@ -159,8 +167,12 @@ def test_a_full_disk_ends_the_run_blames_no_case_and_leaves_no_half_file(stub, t
         subprocess.run(["umount", disk], check=True)
 
 
-@pytest.mark.parametrize(("number", "free", "ends"), [(errno.ENOSPC, True, True), (errno.EROFS, False, True), (errno.EACCES, True, False)])
-def test_an_output_that_takes_nothing_more_is_told_from_one_case_that_cannot_be_written(tmp_path, monkeypatch, number, free, ends):
+@pytest.mark.parametrize(
+    ("number", "free", "ends"), [(errno.ENOSPC, True, True), (errno.EROFS, False, True), (errno.EACCES, True, False)]
+)
+def test_an_output_that_takes_nothing_more_is_told_from_one_case_that_cannot_be_written(
+    tmp_path, monkeypatch, number, free, ends
+):
     error = UsageError("x")
     error.__cause__ = OSError(number, "no")
     monkeypatch.setattr(os, "access", lambda path, mode: free)
@@ -250,8 +262,12 @@ def test_a_row_survives_a_loss_of_power(tmp_path, monkeypatch):
     """The order of system calls: the content is flushed before the name counts, and the folder after it."""
     calls = []
     fsync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync", lambda fd: (calls.append(("fsync", str(Path(f"/proc/self/fd/{fd}").readlink()))), fsync(fd))[1])
-    monkeypatch.setattr(Path, "replace", lambda self, target: (calls.append(("rename", str(target))), replace(self, target))[1])
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (calls.append(("fsync", str(Path(f"/proc/self/fd/{fd}").readlink()))), fsync(fd))[1]
+    )
+    monkeypatch.setattr(
+        Path, "replace", lambda self, target: (calls.append(("rename", str(target))), replace(self, target))[1]
+    )
     store = RowStore(tmp_path)
     store.write(Row("a", "done"))
     path = store.path("a")

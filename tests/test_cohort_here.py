@@ -1,4 +1,6 @@
-"""`gliomask segment FOLDER`: a row for every case of a cohort, finished ones kept, and a table that several runs may fill."""
+"""`gliomask segment FOLDER`: a row for every case of a cohort, finished ones kept, and a table that several runs may
+fill.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def segment_all(segmenter, cases, output, delivery, **more):
     """The rows of cases, as they ended."""
     rows = []
     sources = dict(files if isinstance(files, tuple) else (files.case_id, FileSource(files)) for files in cases)
-    segment_folder(FolderRun(segmenter, output, delivery, **more), sources, lambda result, state: rows.append(result.row))
+    segment_folder(
+        FolderRun(segmenter, output, delivery, **more), sources, lambda result, state: rows.append(result.row)
+    )
     return rows
 
 
@@ -52,10 +56,18 @@ def test_a_cohort_has_a_row_for_every_case_also_for_those_that_failed(segmenter,
     cases = [*find_cases(tiny_brats_folder), ("third", CaseError("Case third: missing t2."))]
     seen = segment_all(segmenter, cases, tmp_path / "out", WRITING)
     rows = list(csv.DictReader((tmp_path / "out" / "cohort.tsv").read_text().splitlines(), delimiter="\t"))
-    assert [(row["case"], row["status"]) for row in rows] == [("second", "failed"), ("tiny", "done"), ("third", "failed")]
+    assert [(row["case"], row["status"]) for row in rows] == [
+        ("second", "failed"),
+        ("tiny", "done"),
+        ("third", "failed"),
+    ]
     assert "second_t2.nii.gz" in rows[0]["message"]
     assert float(rows[1]["wt_ml"]) > 0
-    assert [(row["reason"], row["exit_code"]) for row in rows] == [("FileFormatError", "3"), ("", "0"), ("CaseError", "3")]
+    assert [(row["reason"], row["exit_code"]) for row in rows] == [
+        ("FileFormatError", "3"),
+        ("", "0"),
+        ("CaseError", "3"),
+    ]
     assert (rows[1]["label_map"], len(rows[1]["label_map_sha256"])) == ("tiny_seg.nii.gz", 64)
     assert [row.case for row in seen] == [row["case"] for row in rows]
     assert not any(name.startswith("second") for name in names(tmp_path / "out"))
@@ -78,7 +90,9 @@ def test_finished_cases_are_kept_and_the_others_done(segmenter, two_cases, tmp_p
     kept = (out / "second_seg.nii.gz").stat().st_mtime_ns
     found = segment_all(segmenter, two_cases, out, plain, resume=True)
     assert [(row.case, row.status, row.message) for row in found] == [("second", "done", KEPT), ("tiny", "done", "")]
-    assert [(row.wt_ml, row.tc_ml, row.et_ml, row.flags) for row in found] == [(row.wt_ml, row.tc_ml, row.et_ml, row.flags) for row in first]
+    assert [(row.wt_ml, row.tc_ml, row.et_ml, row.flags) for row in found] == [
+        (row.wt_ml, row.tc_ml, row.et_ml, row.flags) for row in first
+    ]
     assert (out / "second_seg.nii.gz").stat().st_mtime_ns == kept
     assert (out / "tiny_seg.nii.gz").is_file()
     monkeypatch.setattr(segmenter, "run", lambda *arguments: pytest.fail("nothing is left to do"))
@@ -96,7 +110,9 @@ def test_finished_cases_are_kept_and_the_others_done(segmenter, two_cases, tmp_p
         (lambda s, o: ((o / "tiny_run.json").write_text("[1]"), s)[1], "is no run record: it holds no fields"),
     ],
 )
-def test_what_was_finished_otherwise_is_refused_before_any_work_and_stays(segmenter, case_files, tmp_path, change, message):
+def test_what_was_finished_otherwise_is_refused_before_any_work_and_stays(
+    segmenter, case_files, tmp_path, change, message
+):
     plain = Delivery()
     segment_all(segmenter, [case_files], tmp_path / "out", plain)
     writing = change(plain, tmp_path / "out")
@@ -118,7 +134,9 @@ def test_other_scans_are_a_failed_row_and_the_results_stay(segmenter, case_files
     row = segment_all(segmenter, [case_files], tmp_path / "out", plain, resume=True)[0]
     assert (row.status, "other scans" in row.message) == ("failed", True)
     after = contents(tmp_path / "out")
-    assert {name: after[name] for name in before if name != "cohort.tsv"} == {name: before[name] for name in before if name != "cohort.tsv"}
+    assert {name: after[name] for name in before if name != "cohort.tsv"} == {
+        name: before[name] for name in before if name != "cohort.tsv"
+    }
 
 
 @pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(path.read_bytes()[:100]), lambda path: path.unlink()])
@@ -152,7 +170,10 @@ def test_a_table_of_someone_else_is_not_touched(segmenter, case_files, tmp_path)
 def test_another_model_or_option_is_not_taken_for_the_same(segmenter, case_files, tmp_path, fake_model):
     plain = Delivery()
     segment_all(segmenter, [case_files], tmp_path / "out", plain)
-    with Segmenter(replace(segmenter.options, patches="adjacent", threads=1)) as other, pytest.raises(UsageError, match="other --patches,"):
+    with (
+        Segmenter(replace(segmenter.options, patches="adjacent", threads=1)) as other,
+        pytest.raises(UsageError, match="other --patches,"),
+    ):
         segment_all(other, [case_files], tmp_path / "out", plain, resume=True)
     fake_model.sha256 = "1" * 64
     with pytest.raises(UsageError, match="other model,"):
@@ -184,7 +205,10 @@ def test_what_has_not_ended_waits_in_the_table_and_takes_no_earlier_row_away(tmp
     table = tmp_path / "cohort.tsv"
     written(table, Row("a", "done", 5.0))
     SharedTable(table, ["a", "b"]).write()
-    assert [(row["case"], row["status"], row["seconds"]) for row in read_table(table)] == [("a", "done", "5"), ("b", "waiting", "0")]
+    assert [(row["case"], row["status"], row["seconds"]) for row in read_table(table)] == [
+        ("a", "done", "5"),
+        ("b", "waiting", "0"),
+    ]
 
 
 def test_a_table_of_an_earlier_version_is_filled_up(tmp_path):
@@ -197,12 +221,17 @@ def test_a_table_of_an_earlier_version_is_filled_up(tmp_path):
 
 
 def test_runs_that_fill_one_table_at_a_time_lose_no_row(tmp_path):
-    runs = [threading.Thread(target=written, args=(tmp_path / "cohort.tsv", *(Row(f"{run}-{n}", "done") for n in range(5)))) for run in range(4)]
+    runs = [
+        threading.Thread(target=written, args=(tmp_path / "cohort.tsv", *(Row(f"{run}-{n}", "done") for n in range(5))))
+        for run in range(4)
+    ]
     for run in runs:
         run.start()
     for run in runs:
         run.join()
-    assert {row["case"] for row in read_table(tmp_path / "cohort.tsv")} == {f"{run}-{n}" for run in range(4) for n in range(5)}
+    assert {row["case"] for row in read_table(tmp_path / "cohort.tsv")} == {
+        f"{run}-{n}" for run in range(4) for n in range(5)
+    }
 
 
 def test_a_table_is_not_written_anew_for_every_case_of_a_large_cohort(tmp_path, monkeypatch):

@@ -1,4 +1,6 @@
-"""The runner of a SLURM cluster: plans and scripts as text, and a real SLURM on this machine where it is installed (Debian: slurm-wlm, munge)."""
+"""The runner of a SLURM cluster: plans and scripts as text, and a real SLURM on this machine where it is installed
+(Debian: slurm-wlm, munge).
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,11 @@ def entries(count: int) -> list[Entry]:
 
 
 def test_chunks_time_and_memory_come_from_the_pilot():
-    pilot = [Row("p", "done", 20.0, peak_memory_mb=2000.0), Row("q", "done", 30.0, peak_memory_mb=1000.0), Row("r", "failed", 900.0)]
+    pilot = [
+        Row("p", "done", 20.0, peak_memory_mb=2000.0),
+        Row("q", "done", 30.0, peak_memory_mb=1000.0),
+        Row("r", "failed", 900.0),
+    ]
     plan = make_plan(entries(100), pilot, SlurmOptions())
     assert [len(chunk) for chunk in plan.chunks] == [90, 10]
     assert plan.minutes == 5 + 2 * 30 * 90 / 60
@@ -58,7 +64,11 @@ def test_every_case_is_in_one_chunk_and_an_array_is_never_too_long():
 
 def test_a_case_at_which_a_task_ended_gets_a_task_of_its_own():
     plan = make_plan(entries(10), [], SlurmOptions(chunk_size=5), frozenset({"c3"}))
-    assert [[entry.case for entry in chunk] for chunk in plan.chunks] == [["c0", "c1", "c2", "c4", "c5"], ["c6", "c7", "c8", "c9"], ["c3"]]
+    assert [[entry.case for entry in chunk] for chunk in plan.chunks] == [
+        ["c0", "c1", "c2", "c4", "c5"],
+        ["c6", "c7", "c8", "c9"],
+        ["c3"],
+    ]
 
 
 def test_the_script_quotes_paths_and_passes_options_through(tmp_path):
@@ -74,7 +84,11 @@ def test_the_script_quotes_paths_and_passes_options_through(tmp_path):
     assert [entry.case for entry in read_index(path.parent / "chunks" / "1.tsv")] == ["c0", "c1", "c2"]
     # The shell splits the command as it is meant, whatever the folder is called.
     printed = subprocess.run(
-        ["bash", "-c", text.replace("exec ", "printf '%s\\n' ")], capture_output=True, text=True, check=True, env={**os.environ, "SLURM_ARRAY_TASK_ID": "1"}
+        ["bash", "-c", text.replace("exec ", "printf '%s\\n' ")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "SLURM_ARRAY_TASK_ID": "1"},
     ).stdout.splitlines()
     assert printed[:6] == [sys.executable, "-P", "-m", "gliomask", "cohort", "work"]
     assert printed[-1] == str(path.parent / "chunks" / "1.tsv")
@@ -89,8 +103,18 @@ def test_a_line_break_in_an_option_is_refused(tmp_path):
 
 def test_a_container_sees_the_scans_and_the_results_alone(tmp_path):
     plan = make_plan(entries(1), [], SlurmOptions())
-    text = script(CohortPlace(tmp_path / "out"), tmp_path / "1", plan, SlurmOptions(container=tmp_path / "g.sif"), Limits(), [Path("/data")])
-    assert f"apptainer exec --cleanenv --containall --bind /data:/data:ro --bind {tmp_path}/out:{tmp_path}/out {tmp_path}/g.sif gliomask cohort work" in text
+    text = script(
+        CohortPlace(tmp_path / "out"),
+        tmp_path / "1",
+        plan,
+        SlurmOptions(container=tmp_path / "g.sif"),
+        Limits(),
+        [Path("/data")],
+    )
+    assert (
+        f"apptainer exec --cleanenv --containall --bind /data:/data:ro --bind {tmp_path}/out:{tmp_path}/out "
+        f"{tmp_path}/g.sif gliomask cohort work" in text
+    )
 
 
 def test_folders_of_scans_are_few():

@@ -1,4 +1,6 @@
-"""One palette: what it holds, that people with colour-blindness can read it, and that no other place says which colour a label has."""
+"""One palette: what it holds, that people with colour-blindness can read it, and that no other place says which colour
+a label has.
+"""
 
 import re
 from itertools import combinations
@@ -15,7 +17,8 @@ from gliomask.report.label_files import itksnap_labels, slicer_colours
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Machado, Oliveira and Fernandes, IEEE TVCG 2009;15:1291: what people see whose cones of one kind are missing, for linear red, green and blue.
+# Machado, Oliveira and Fernandes, IEEE TVCG 2009;15:1291: what people see whose cones of one kind are missing, for
+# linear red, green and blue.
 BLINDNESS = {
     "protanopia": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
     "deuteranopia": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
@@ -76,9 +79,13 @@ ACCENTS = ("html.py", "pdf.py", "preview.py", "page.html.j2")
 
 
 def written_colours():
-    """Every colour that stands in the source as numbers, with its file: three numbers in brackets, #rrggbb, or a named colour cycle."""
+    """Every colour that stands in the source as numbers, with its file: three numbers in brackets, #rrggbb, or a named
+    colour cycle.
+    """
     triple = re.compile(r"\((\d{1,3}), (\d{1,3}), (\d{1,3})\)")
-    for path in sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py"), *(ROOT / "src").rglob("*.j2")]):
+    for path in sorted(
+        [*(ROOT / "src").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py"), *(ROOT / "src").rglob("*.j2")]
+    ):
         text = path.read_text(encoding="utf-8")
         for match in triple.finditer(text):
             numbers = tuple(map(int, match.groups()))
@@ -86,25 +93,42 @@ def written_colours():
                 yield path, numbers
         for digits in re.findall(r"#([0-9a-fA-F]{6})\b", text):
             yield path, tuple(bytes.fromhex(digits))
-        assert not re.search(r"[\"'](C\d|tab:\w+|red|green|blue|yellow|orange|purple)[\"']", text), f"{path} names a colour"
+        assert not re.search(r"[\"'](C\d|tab:\w+|red|green|blue|yellow|orange|purple)[\"']", text), (
+            f"{path} names a colour"
+        )
 
 
 def test_no_other_place_says_which_colour_a_label_has():
-    """Strong colours stand in `colours.py` alone. Elsewhere are greys, and the accents of pages, whose hues no label has."""
-    own = {colour for found in PALETTES.values() for colour in (*found.labels.values(), *found.regions.values())} | set(LINES) - {(0, 0, 0)}
+    """Strong colours stand in `colours.py` alone.
+
+    Elsewhere are greys, and the accents of pages, whose hues no label has.
+    """
+    own = {colour for found in PALETTES.values() for colour in (*found.labels.values(), *found.regions.values())} | set(
+        LINES
+    ) - {(0, 0, 0)}
     for path, colour in written_colours():
         if path.name == "colours.py":
             continue
         assert colour not in own, f"{path} repeats {colour} of the palette: take it from gliomask.colours"
         strong = path.parent.name in DRAWING and max(colour) > 60 and max(colour) - min(colour) > 90
-        assert not strong or path.name in ACCENTS, f"{path} has a colour of its own, {colour}: take it from gliomask.colours"
+        assert not strong or path.name in ACCENTS, (
+            f"{path} has a colour of its own, {colour}: take it from gliomask.colours"
+        )
 
 
 @pytest.mark.parametrize("name", CONVENTIONS)
 def test_itksnap_and_slicer_get_every_number_of_the_convention_with_its_name_and_colour(name):
     convention = CONVENTIONS[name]
-    snap = {int(line.split()[0]): line.split(None, 7) for line in itksnap_labels(convention).splitlines() if not line.startswith("#")}
-    slicer = {int(line.split()[0]): line.split() for line in slicer_colours(convention).splitlines() if not line.startswith("#")}
+    snap = {
+        int(line.split()[0]): line.split(None, 7)
+        for line in itksnap_labels(convention).splitlines()
+        if not line.startswith("#")
+    }
+    slicer = {
+        int(line.split()[0]): line.split()
+        for line in slicer_colours(convention).splitlines()
+        if not line.startswith("#")
+    }
     assert set(snap) == set(slicer) == set(convention.codes)
     for label in TUMOUR_LABELS:
         code, colour = convention.codes[label], PALETTE.labels[label]
@@ -122,7 +146,23 @@ def test_the_command_writes_each_format_and_replaces_nothing_unasked(tmp_path, c
     before = path.read_bytes()
     assert run(["labels", "--format", "itksnap", "-o", str(path)]) == 2
     assert path.read_bytes() == before
-    assert run(["labels", "--format", "itksnap", "--overwrite", "-o", str(path), "--colours", "paper", "--labels", "brats2023"]) == 0
+    assert (
+        run(
+            [
+                "labels",
+                "--format",
+                "itksnap",
+                "--overwrite",
+                "-o",
+                str(path),
+                "--colours",
+                "paper",
+                "--labels",
+                "brats2023",
+            ]
+        )
+        == 0
+    )
     assert path.read_text() == itksnap_labels(CONVENTIONS["brats2023"], PALETTES["paper"])
     capsys.readouterr()
     assert run(["labels"]) == 0

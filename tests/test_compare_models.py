@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 from test_phantom_et import load
 
-COLUMNS = ["case", *(f"{region}_{metric}" for region in ("WT", "TC", "ET") for metric in ("dice", "sensitivity", "hd95_mm"))]
+COLUMNS = [
+    "case",
+    *(f"{region}_{metric}" for region in ("WT", "TC", "ET") for metric in ("dice", "sensitivity", "hd95_mm")),
+]
 CASES = {"a1": ("0", "north"), "a2": ("0", "south"), "a3": ("0", "south"), "b1": ("1", "north"), "b2": ("1", "south")}
 
 
@@ -15,7 +18,9 @@ def tables(tmp_path, monkeypatch):
     for name, worse in (("ours", {"north": 0.0, "south": 0.0}), ("theirs", {"north": 0.1, "south": 0.2})):
         lines = [COLUMNS, *([case, *[f"{0.9 - worse[cohort]:.2f}"] * 9] for case, (_, cohort) in CASES.items())]
         (tmp_path / f"{name}.tsv").write_text("".join("\t".join(line) + "\n" for line in lines))
-    (tmp_path / "manifest.csv").write_text("case,fold,cohort\n" + "".join(f"{case},{fold},{cohort}\n" for case, (fold, cohort) in CASES.items()))
+    (tmp_path / "manifest.csv").write_text(
+        "case,fold,cohort\n" + "".join(f"{case},{fold},{cohort}\n" for case, (fold, cohort) in CASES.items())
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

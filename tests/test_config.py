@@ -52,14 +52,24 @@ NUMBERS = st.floats(0, 10, allow_nan=False)
 
 @settings(max_examples=60, deadline=None)
 @given(
-    weights=st.one_of(st.sampled_from(["uniform", "paper", "inverse-frequency"]), st.tuples(NUMBERS, NUMBERS, NUMBERS, st.floats(0.001, 10))),
+    weights=st.one_of(
+        st.sampled_from(["uniform", "paper", "inverse-frequency"]),
+        st.tuples(NUMBERS, NUMBERS, NUMBERS, st.floats(0.001, 10)),
+    ),
     rate=st.floats(1e-12, 10),
     sequences=st.permutations(list(Sequence)),
     patience=st.one_of(st.none(), st.integers(1, 100)),
     noise=st.floats(0, 1e6),
 )
 def test_any_configuration_reads_back(tmp_path_factory, weights, rate, sequences, patience, noise):
-    config = make_config(class_weights=weights, learning_rate=rate, sequences=sequences, patience=patience, validation_share=0.2, augmentation={"noise": noise})
+    config = make_config(
+        class_weights=weights,
+        learning_rate=rate,
+        sequences=sequences,
+        patience=patience,
+        validation_share=0.2,
+        augmentation={"noise": noise},
+    )
     path = tmp_path_factory.mktemp("config") / "config.yaml"
     path.write_text(describe_config(config), encoding="utf-8")
     assert make_config(None, path) == config
@@ -139,7 +149,12 @@ def test_without_pyyaml_the_extra_is_named(monkeypatch, written):
 
 def test_the_unet_has_a_recipe_of_its_own(written):
     config = make_config(network="unet")
-    assert (config.recipe, config.patch_size, config.cross_entropy, config.placement) == ("unet", 128, "regions", "inside")
+    assert (config.recipe, config.patch_size, config.cross_entropy, config.placement) == (
+        "unet",
+        128,
+        "regions",
+        "inside",
+    )
     assert make_config(None, written("network: unet\n")) == config
     assert make_config("unet") == config
     assert make_config("default", network="unet").patch_size == 64

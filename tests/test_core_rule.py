@@ -1,4 +1,6 @@
-"""What is core where hardly anything enhances: the rule itself, when it is applied, what is said of it, and how its numbers are chosen."""
+"""What is core where hardly anything enhances: the rule itself, when it is applied, what is said of it, and how its
+numbers are chosen.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,14 @@ def label_map_of(*counts: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("counts", "applies"), [((5, 0, 91, 9), True), ((5, 0, 90, 10), False), ((5, 50, 41, 9), True), ((5, 0, 1, 0), True), ((5, 0, 0, 0), False)]
+    ("counts", "applies"),
+    [
+        ((5, 0, 91, 9), True),
+        ((5, 0, 90, 10), False),
+        ((5, 50, 41, 9), True),
+        ((5, 0, 1, 0), True),
+        ((5, 0, 0, 0), False),
+    ],
 )
 def test_it_applies_where_less_than_a_share_of_the_tumour_enhances(counts, applies):
     assert RULE.applies(label_map_of(*counts)) == applies
@@ -74,7 +83,9 @@ def test_a_tumour_that_hardly_enhances_gets_a_wider_core(ruled_model, tiny_case)
     assert plain.core_rule is None
     assert ruled.core_rule == NUMBERS.rule()
     np.testing.assert_array_equal(Region.WT.mask(ruled.label_map), Region.WT.mask(plain.label_map))
-    expected = Region.WT.mask(plain.label_map) & ((ruled.probabilities[..., Label.NECROTIC] > 0.02) | Region.TC.mask(plain.label_map))
+    expected = Region.WT.mask(plain.label_map) & (
+        (ruled.probabilities[..., Label.NECROTIC] > 0.02) | Region.TC.mask(plain.label_map)
+    )
     np.testing.assert_array_equal(Region.TC.mask(ruled.label_map), expected)
     assert Region.TC.mask(ruled.label_map).sum() > Region.TC.mask(plain.label_map).sum()
     assert ruled.expected_dice[Region.TC] != plain.expected_dice[Region.TC]
@@ -99,7 +110,9 @@ def test_it_is_left_alone_where_the_tumour_enhances(fake_model, tiny_case):
 
 def test_it_is_for_the_models_and_patients_that_it_was_chosen_with(ruled_model, tiny_case):
     volumes = {sequence: volume for sequence, volume in tiny_case.volumes.items() if sequence != Sequence.T1}
-    assert gliomask.segment(Case("tiny", volumes, tiny_case.geometry, without=frozenset({Sequence.T1}))).core_rule is None
+    assert (
+        gliomask.segment(Case("tiny", volumes, tiny_case.geometry, without=frozenset({Sequence.T1}))).core_rule is None
+    )
     assert gliomask.segment(tiny_case, second_opinion="other").core_rule is None
 
 
@@ -107,9 +120,15 @@ def test_the_screen_the_record_and_the_report_say_so(ruled_model, tmp_path, caps
     folder = write_brats_case(tmp_path / "tiny", make_tiny_case())
     words = ["segment", str(folder), "--report", "html", "--no-preview", "-o"]
     assert run([*words, str(tmp_path / "out")]) == 0
-    sentence = "Less than 10 % of the tumour enhances, so all of it to which the network gives core more than 2 % is called core."
+    sentence = (
+        "Less than 10 % of the tumour enhances, so all of it to which the network gives core more than 2 % is "
+        "called core."
+    )
     assert sentence in capsys.readouterr().out
-    assert json.loads((tmp_path / "out" / "tiny_run.json").read_text())["core_rule"] == {"enhancing_share": 0.1, "core_probability": 0.02}
+    assert json.loads((tmp_path / "out" / "tiny_run.json").read_text())["core_rule"] == {
+        "enhancing_share": 0.1,
+        "core_probability": 0.02,
+    }
     assert sentence in (tmp_path / "out" / "tiny_report.html").read_text()
     assert run([*words, str(tmp_path / "off"), "--no-core-rule"]) == 0
     assert sentence not in capsys.readouterr().out
@@ -123,7 +142,10 @@ def test_its_numbers_are_shares():
         with pytest.raises(ValidationError):
             CoreNumbers.model_validate(NUMBERS.model_dump() | change)
     text = card(tiny_spec("slices", core_rule=NUMBERS))
-    assert "Where less than 0.1 of the tumour enhances, its core is all of it to which the networks give core more than 0.02" in text
+    assert (
+        "Where less than 0.1 of the tumour enhances, its core is all of it to which the networks give core "
+        "more than 0.02" in text
+    )
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +155,9 @@ def script():
 
 @pytest.fixture
 def folders(script, tmp_path, monkeypatch):
-    """Nine patients in three folds: in one of each fold nothing enhances, the core is all tumour, and the network gives it .06."""
+    """Nine patients in three folds: in one of each fold nothing enhances, the core is all tumour, and the network gives
+    it .06.
+    """
     kept = load("region_probabilities")
     folds = ["case,fold"]
     for n in range(9):
@@ -151,10 +175,24 @@ def folders(script, tmp_path, monkeypatch):
         kept.RegionProbabilities.of(probabilities).write(tmp_path / "probabilities" / f"{case.case_id}.npz")
         (tmp_path / "3d").mkdir(exist_ok=True)
         write_volume(tmp_path / "3d" / f"{case.case_id}_seg.nii.gz", LABELS.to_disk(found), case.geometry)
-        (tmp_path / "3d" / f"{case.case_id}_run.json").write_text(json.dumps({"case": case.case_id, "expected_dice": {}}))
+        (tmp_path / "3d" / f"{case.case_id}_run.json").write_text(
+            json.dumps({"case": case.case_id, "expected_dice": {}})
+        )
         folds.append(f"{case.case_id},{n // 3}")
     (tmp_path / "folds.csv").write_text("\n".join(folds) + "\n")
-    words = ["core_rule", "3d", "references", "--probabilities", "probabilities", "--folds", "folds.csv", "-o", "rule.tsv", "--write", "core"]
+    words = [
+        "core_rule",
+        "3d",
+        "references",
+        "--probabilities",
+        "probabilities",
+        "--folds",
+        "folds.csv",
+        "-o",
+        "rule.tsv",
+        "--write",
+        "core",
+    ]
     monkeypatch.setattr(sys, "argv", words)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -165,12 +203,19 @@ def test_a_rule_that_helps_is_found_and_the_label_maps_under_it_are_written(scri
     nothing, nested, everywhere = csv.DictReader((folders / "rule.tsv").read_text().splitlines(), delimiter="\t")
     assert (nothing["mean_TC"], nothing["rules"]) == ("0.667", "none")
     for row in (nested, everywhere):
-        assert (row["mean_TC"], row["rules"], row["better"], row["worse"]) == ("1.000", "below 0.01: core from 0.05", "3", "0")
+        assert (row["mean_TC"], row["rules"], row["better"], row["worse"]) == (
+            "1.000",
+            "below 0.01: core from 0.05",
+            "3",
+            "0",
+        )
     for files in find_cases(folders / "references"):
         reference, _ = read_label_map(files.reference, files.labels)
         found, _ = read_label_map(folders / "core" / f"{files.case_id}_seg.nii.gz", LABELS)
         np.testing.assert_array_equal(found, reference)
-        assert set(json.loads((folders / "core" / f"{files.case_id}_run.json").read_text())["expected_dice"]) == set(Region)
+        assert set(json.loads((folders / "core" / f"{files.case_id}_run.json").read_text())["expected_dice"]) == set(
+            Region
+        )
 
 
 def test_no_fold_takes_part_in_its_own_choice(script):

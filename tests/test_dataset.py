@@ -13,7 +13,9 @@ from gliomask.training.dataset import QUEUED_BATCHES, Waiting, epoch_batches, lo
 
 
 def same(first, second) -> bool:
-    return len(first) == len(second) and all(np.array_equal(a, b) for one, two in zip(first, second, strict=True) for a, b in zip(one, two, strict=True))
+    return len(first) == len(second) and all(
+        np.array_equal(a, b) for one, two in zip(first, second, strict=True) for a, b in zip(one, two, strict=True)
+    )
 
 
 def test_batches_are_full_and_as_many_as_announced():
@@ -36,7 +38,9 @@ def test_an_epoch_repeats_alone_and_differs_from_its_neighbours():
 
 def test_validation_patches_are_the_patients_own_pixels():
     stack, config = make_stack(), small_config()
-    rows = {tuple(pixel) for pixel in stack.slices.reshape(-1, 4).astype(np.float32).tolist()} | {(stack.background,) * 4}
+    rows = {tuple(pixel) for pixel in stack.slices.reshape(-1, 4).astype(np.float32).tolist()} | {
+        (stack.background,) * 4
+    }
     for images, _ in epoch_batches([stack], config, 0, vary=False):
         assert {tuple(pixel) for pixel in images.reshape(-1, 4).tolist()} <= rows
 
@@ -93,12 +97,15 @@ def test_loads_cases_from_disk_on_the_networks_axes(tmp_path, tiny_case):
     write_brats_case(tmp_path, tiny_case, tiny_labels())
     write_brats_case(tmp_path, turned, tiny_labels())
     read = []
-    straight, turned_stack = load_cases(find_cases(tmp_path), small_config(), lambda loaded: read.append(loaded.stack.case_id))
+    straight, turned_stack = load_cases(
+        find_cases(tmp_path), small_config(), lambda loaded: read.append(loaded.stack.case_id)
+    )
     assert read == ["tiny", "turned"]
     reference = make_stack()
     for stack in (straight, turned_stack):
         assert sum(map(len, stack.centres)) == sum(map(len, reference.centres))
-    # Voxel I of the file grows to superior, J to anterior, K to right; slices run from inferior, rows to the left, columns to posterior.
+    # Voxel I of the file grows to superior, J to anterior, K to right; slices run from inferior, rows to the left,
+    # columns to posterior.
     i, j, k = np.nonzero(turned.brain_mask)
     box = tuple(slice(axis.min(), axis.max() + 1) for axis in (i, j, k))
     expected = np.where(turned.brain_mask, tiny_labels(), 0)[box][:, ::-1, ::-1].transpose(0, 2, 1)
@@ -113,7 +120,9 @@ def test_loading_needs_references(tmp_path, tiny_case):
 
 def test_the_unet_sees_five_slices_and_some_patches_lose_sequences():
     stacks = make_stacks(2)
-    config = small_config(network="unet", placement="jittered", jitter=4, planes=["axial"], sequence_dropout=0.5, patches_per_class=12)
+    config = small_config(
+        network="unet", placement="jittered", jitter=4, planes=["axial"], sequence_dropout=0.5, patches_per_class=12
+    )
     images = np.concatenate([images for images, _ in epoch_batches(stacks, config, 0)])
     assert images.shape[1:] == (16, 16, 20)
     sequences = images.reshape(-1, 16, 16, 5, 4)

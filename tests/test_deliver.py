@@ -67,7 +67,17 @@ def test_the_run_record_says_what_was_done_with_what(segmenter, case_files, tmp_
     assert all(len(digest) == 64 for digest in record["inputs"].values())
     assert record["options"]["postprocess"] == "none"
     assert record["options"]["labels"] == "brats2021"
-    assert list(record["seconds"]) == ["read", "check", "normalise", "network", "postprocess", "quality", "to input grid", "write", "total"]
+    assert list(record["seconds"]) == [
+        "read",
+        "check",
+        "normalise",
+        "network",
+        "postprocess",
+        "quality",
+        "to input grid",
+        "write",
+        "total",
+    ]
     assert record["environment"]["gliomask"]
     assert record["peak_memory_mb"] > 0
     assert "not a medical device" in record["notice"]
@@ -103,7 +113,9 @@ def test_a_flag_is_an_error_when_strict(segmenter, case_files, tmp_path, monkeyp
     # No Dice is promised where scans look wrong.
     assert [found.name for found in result.flags[1:]] == ["doubtful"]
     with pytest.raises(QualityError, match="no Dice can be promised.*Also flagged: skull_on"):
-        segment_to_files(segmenter, FileSource(case_files), CaseLayout.of(tmp_path / "strict", "tiny"), Delivery(strict=True))
+        segment_to_files(
+            segmenter, FileSource(case_files), CaseLayout.of(tmp_path / "strict", "tiny"), Delivery(strict=True)
+        )
     assert names(tmp_path / "strict") == []
 
 
@@ -128,9 +140,14 @@ def test_an_empty_output_is_refused():
 
 def test_nothing_that_was_written_is_read_again_for_report_and_record(segmenter, case_files, tmp_path, monkeypatch):
     hashed = []
-    monkeypatch.setattr("gliomask.results.write.sha256_of", lambda path: (hashed.append(path.name), hashlib.sha256(path.read_bytes()).hexdigest())[1])
+    monkeypatch.setattr(
+        "gliomask.results.write.sha256_of",
+        lambda path: (hashed.append(path.name), hashlib.sha256(path.read_bytes()).hexdigest())[1],
+    )
     monkeypatch.setattr("gliomask.results.record.read_json", lambda *arguments: pytest.fail("no record is read"))
-    done = segment_or_keep(segmenter, FileSource(case_files), CaseLayout.of(tmp_path, "tiny"), Delivery(preview=False, report="json"))
+    done = segment_or_keep(
+        segmenter, FileSource(case_files), CaseLayout.of(tmp_path, "tiny"), Delivery(preview=False, report="json")
+    )
     assert "tiny_seg.nii.gz" not in hashed
     digest = hashlib.sha256((tmp_path / "tiny_seg.nii.gz").read_bytes()).hexdigest()
     assert done.record.outputs["tiny_seg.nii.gz"] == digest

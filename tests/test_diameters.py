@@ -1,4 +1,4 @@
-"""Perpendicular diameters: shapes whose diameters are known, and a slow second implementation on shapes whose are not."""
+"""Perpendicular diameters: shapes whose diameters are known, and a slow second implementation on shapes whose are not."""  # noqa: E501
 
 from itertools import combinations, product
 
@@ -31,14 +31,21 @@ def by_brute_force(mask, pixel_mm, steps=1500):
     """Every pair of pixel corners; then lines at every height, each cut with every pixel's rectangle."""
     corners = np.array([(i + a, j + b) for i, j in np.argwhere(mask) for a in (0, 1) for b in (0, 1)]) * pixel_mm
     corners = np.unique(corners, axis=0)
-    lengths = {pair: np.linalg.norm(corners[pair[0]] - corners[pair[1]]) for pair in combinations(range(len(corners)), 2)}
+    lengths = {
+        pair: np.linalg.norm(corners[pair[0]] - corners[pair[1]]) for pair in combinations(range(len(corners)), 2)
+    }
     longest = max(lengths.values())
     chords = []
     for (a, b), length in lengths.items():
         if length > longest - 1e-9:
             along = (corners[b] - corners[a]) / longest
             heights = np.concatenate([np.linspace(0, longest, steps), (corners - corners[a]) @ along])
-            chords.append(max(_chord(mask, pixel_mm, corners[a] + height * along, np.array([-along[1], along[0]])) for height in heights))
+            chords.append(
+                max(
+                    _chord(mask, pixel_mm, corners[a] + height * along, np.array([-along[1], along[0]]))
+                    for height in heights
+                )
+            )
     return longest, max(chords)
 
 

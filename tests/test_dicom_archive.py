@@ -52,7 +52,10 @@ def test_links_are_refused(tmp_path):
     def link(info):
         info.external_attr = (stat.S_IFLNK | 0o777) << 16
 
-    with pytest.raises(FileFormatError, match="link or a device"), opened(zipped(tmp_path / "bad.zip", {"link": b"/etc/passwd"}, link)):
+    with (
+        pytest.raises(FileFormatError, match="link or a device"),
+        opened(zipped(tmp_path / "bad.zip", {"link": b"/etc/passwd"}, link)),
+    ):
         pass
 
 
@@ -66,7 +69,8 @@ def test_bombs_are_refused_before_they_burst(tmp_path, monkeypatch):
 def test_a_size_that_lies_is_found_out(tmp_path, monkeypatch):
     bomb = zipped(tmp_path / "bomb.zip", {"zeros": bytes(5 << 20)})
     content = bytearray(bomb.read_bytes())
-    # The uncompressed size stands in the local header at 22 and in the central directory at 24 (APPNOTE, 4.3.7 and 4.3.12).
+    # The uncompressed size stands in the local header at 22 and in the central directory at 24 (APPNOTE, 4.3.7 and
+    # 4.3.12).
     content[22:26] = (100).to_bytes(4, "little")
     central = content.index(b"PK\x01\x02")
     content[central + 24 : central + 28] = (100).to_bytes(4, "little")
@@ -78,7 +82,10 @@ def test_a_size_that_lies_is_found_out(tmp_path, monkeypatch):
 
 def test_too_many_files_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "MAX_MEMBERS", 3)
-    with pytest.raises(LimitError, match="4 files"), opened(zipped(tmp_path / "many.zip", {str(n): b"" for n in range(4)})):
+    with (
+        pytest.raises(LimitError, match="4 files"),
+        opened(zipped(tmp_path / "many.zip", {str(n): b"" for n in range(4)})),
+    ):
         pass
 
 

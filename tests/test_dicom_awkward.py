@@ -28,18 +28,24 @@ PLACE = "dicom2nifti/tests/data/"
 def awkward(shared_data, tmp_path_factory):
     """A folder with the archives of awkward series unpacked, as far as they are needed here."""
     folder = tmp_path_factory.mktemp("awkward")
-    for archive, starts in {"dicom2nifti": (f"{PLACE}generic/compressed", f"{PLACE}failing"), "dcm_qa_ts": ("dcm_qa_ts/In",)}.items():
+    for archive, starts in {
+        "dicom2nifti": (f"{PLACE}generic/compressed", f"{PLACE}failing"),
+        "dcm_qa_ts": ("dcm_qa_ts/In",),
+    }.items():
         path = shared_data / "awkward" / f"{archive}.tar.xz"
         if not path.exists():
             pytest.skip(f"needs {path}")
         with tarfile.open(path) as tar:
-            tar.extractall(folder, [member for member in tar.getmembers() if member.name.startswith(starts)], filter="data")
+            tar.extractall(
+                folder, [member for member in tar.getmembers() if member.name.startswith(starts)], filter="data"
+            )
     return folder
 
 
 def test_ways_of_compression_give_the_same_voxels(awkward):
     series = [
-        survey(awkward / PLACE / "generic" / kind / "001").series[0] for kind in ("compressed_j2k", "compressed_jpeg", "compressed_jpegls", "compressed_rle")
+        survey(awkward / PLACE / "generic" / kind / "001").series[0]
+        for kind in ("compressed_j2k", "compressed_jpeg", "compressed_jpegls", "compressed_rle")
     ]
     assert len({one.tags.transfer_syntax for one in series}) == 4
     scans = [read_scan(one) for one in series]
@@ -92,8 +98,12 @@ def test_a_real_examination_survives_dicom(shared_data, tmp_path):
     volume = np.clip(np.rint(np.asarray(image.dataobj)), 0, 65535)
     affine = image.affine
     if np.linalg.det(affine) < 0:
-        # Slices ascend along the normal of their rows and columns, so a left-handed grid comes back with its rows reversed.
-        affine, volume = affine @ np.diag([-1, 1, 1, 1]) + np.outer(affine[:, 0] * (volume.shape[0] - 1), [0, 0, 0, 1]), volume[::-1]
+        # Slices ascend along the normal of their rows and columns, so a left-handed grid comes back with its rows
+        # reversed.
+        affine, volume = (
+            affine @ np.diag([-1, 1, 1, 1]) + np.outer(affine[:, 0] * (volume.shape[0] - 1), [0, 0, 0, 1]),
+            volume[::-1],
+        )
     geometry = Geometry(volume.shape, affine)
     scan = read_examination(write_series(tmp_path / "s", volume, geometry, "flair", 2)).scans[Sequence.FLAIR]
     assert scan.geometry.same_grid(geometry)

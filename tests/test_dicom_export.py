@@ -41,7 +41,9 @@ def series(tmp_path, rng):
 def exported(folder, labels, source, *words, affine=None):
     """Exports to `folder`/out and returns the exit code."""
     nib.save(nib.Nifti1Image(ON_DISK[labels], oblique().affine if affine is None else affine), folder / "tumour.nii.gz")
-    return run(["dicom", "export", str(folder / "tumour.nii.gz"), "--series", str(source), "-o", str(folder / "out"), *words])
+    return run(
+        ["dicom", "export", str(folder / "tumour.nii.gz"), "--series", str(source), "-o", str(folder / "out"), *words]
+    )
 
 
 def segment_masks(path):
@@ -63,7 +65,9 @@ def filled(dataset, number):
     inverse = np.linalg.inv(oblique().affine)
     columns, rows = np.meshgrid(range(SHAPE[0]), range(SHAPE[1]), indexing="ij")
     mask = np.zeros(SHAPE, bool)
-    for contour in next(item for item in dataset.ROIContourSequence if item.ReferencedROINumber == number).get("ContourSequence", []):
+    for contour in next(item for item in dataset.ROIContourSequence if item.ReferencedROINumber == number).get(
+        "ContourSequence", []
+    ):
         world = np.array(contour.ContourData, float).reshape(-1, 3) * (-1, -1, 1)
         index = world @ inverse[:3, :3].T + inverse[:3, 3]
         k = round(index[0, 2])
@@ -81,7 +85,14 @@ def fill(points, columns, rows):
 @pytest.mark.parametrize("enhanced", [False, True])
 def test_segmentation_and_contours_give_the_label_map_back(tmp_path, labels, series, rng, enhanced):
     if enhanced:
-        series = write_enhanced(tmp_path / "enhanced" / "one.dcm", rng.integers(0, 900, SHAPE), oblique(), "t1ce", 5, order=[3, 1, 0, 2, 6, 5, 4]).parent
+        series = write_enhanced(
+            tmp_path / "enhanced" / "one.dcm",
+            rng.integers(0, 900, SHAPE),
+            oblique(),
+            "t1ce",
+            5,
+            order=[3, 1, 0, 2, 6, 5, 4],
+        ).parent
     assert exported(tmp_path, labels, series, "--seg", "--rtstruct") == 0
     dataset, masks = segment_masks(tmp_path / "out" / "tumour_seg.dcm")
     structures = pydicom.dcmread(tmp_path / "out" / "tumour_rtstruct.dcm")
@@ -112,7 +123,10 @@ def test_every_contour_names_the_image_it_lies_on(tmp_path, labels, series):
     positions = {}
     for path in series.iterdir():
         image = pydicom.dcmread(path)
-        positions[image.SOPInstanceUID] = (np.array(image.ImagePositionPatient, float), np.array(image.ImageOrientationPatient, float))
+        positions[image.SOPInstanceUID] = (
+            np.array(image.ImagePositionPatient, float),
+            np.array(image.ImageOrientationPatient, float),
+        )
     structures = pydicom.dcmread(tmp_path / "out" / "tumour_rtstruct.dcm")
     contours = [contour for item in structures.ROIContourSequence for contour in item.ContourSequence]
     assert len(contours) >= 9
@@ -124,16 +138,29 @@ def test_every_contour_names_the_image_it_lies_on(tmp_path, labels, series):
 
 def test_the_report_gives_the_volumes_and_points_at_the_segments(tmp_path, labels, series):
     assert exported(tmp_path, labels, series, "--sr") == 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["dicom_run.json", "tumour_seg.dcm", "tumour_sr.dcm"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "dicom_run.json",
+        "tumour_seg.dcm",
+        "tumour_sr.dcm",
+    ]
     segmentation = pydicom.dcmread(tmp_path / "out" / "tumour_seg.dcm")
     report = highdicom.sr.srread(tmp_path / "out" / "tumour_sr.dcm")
     groups = report.content.get_volumetric_roi_measurement_groups()
     volumes = [group.get_measurements()[0].value for group in groups]
-    np.testing.assert_allclose(volumes, [(labels == number).sum() * oblique().voxel_ml for number in (1, 2, 3)], atol=6e-4)
-    assert [group.referenced_segmentation_sop_instance_uid if hasattr(group, "referenced_segmentation_sop_instance_uid") else None for group in groups]
+    np.testing.assert_allclose(
+        volumes, [(labels == number).sum() * oblique().voxel_ml for number in (1, 2, 3)], atol=6e-4
+    )
+    assert [
+        group.referenced_segmentation_sop_instance_uid
+        if hasattr(group, "referenced_segmentation_sop_instance_uid")
+        else None
+        for group in groups
+    ]
     assert segmentation.SOPInstanceUID in str(report)
     sums = [group.get_measurements()[0].value for group in report.content.get_image_measurement_groups()]
-    np.testing.assert_allclose(sums, [(labels > 0).sum() * oblique().voxel_ml, np.isin(labels, (1, 3)).sum() * oblique().voxel_ml], atol=6e-4)
+    np.testing.assert_allclose(
+        sums, [(labels > 0).sum() * oblique().voxel_ml, np.isin(labels, (1, 3)).sum() * oblique().voxel_ml], atol=6e-4
+    )
     assert "SMITH" not in (tmp_path / "out" / "dicom_run.json").read_text()
 
 
@@ -166,7 +193,9 @@ def test_two_series_of_one_grid_need_a_number(tmp_path, labels, series, rng, cap
 
 
 def test_other_refusals(tmp_path, labels, rng, series):
-    nowhere = write_series(tmp_path / "nowhere", rng.integers(0, 900, SHAPE), oblique(), change=with_value("FrameOfReferenceUID", ""))
+    nowhere = write_series(
+        tmp_path / "nowhere", rng.integers(0, 900, SHAPE), oblique(), change=with_value("FrameOfReferenceUID", "")
+    )
     assert exported(tmp_path, labels, nowhere) == 3
     assert exported(tmp_path, labels, series, "--labels", "brats2023") == 3
     assert exported(tmp_path, labels, series) == 0
@@ -208,8 +237,12 @@ DATES = ("1950", "19500000", "17.03.1950", "1950-03-17")
         ("PatientWeight", "72,5 kg"),
     ],
 )
-def test_a_value_that_is_not_valid_is_left_empty_and_said_without_the_value(tmp_path, labels, rng, capfd, keyword, value):
-    source = write_series(tmp_path / "s", rng.integers(0, 900, SHAPE), oblique(), "t1ce", 5, change=as_text(keyword, value))
+def test_a_value_that_is_not_valid_is_left_empty_and_said_without_the_value(
+    tmp_path, labels, rng, capfd, keyword, value
+):
+    source = write_series(
+        tmp_path / "s", rng.integers(0, 900, SHAPE), oblique(), "t1ce", 5, change=as_text(keyword, value)
+    )
     assert exported(tmp_path, labels, source) == 0
     printed = "".join(capfd.readouterr())
     assert printed.count(keyword) == 1
@@ -232,7 +265,9 @@ def as_text(keyword, value):
     def change(dataset, k):
         tag = Tag(tag_for_keyword(keyword))
         dataset.pop(tag, None)
-        dataset._dict[tag] = RawDataElement(tag, dictionary_VR(tag), len(value), value.encode("latin-1"), 0, False, True)
+        dataset._dict[tag] = RawDataElement(
+            tag, dictionary_VR(tag), len(value), value.encode("latin-1"), 0, False, True
+        )
         assert not isinstance(dataset._dict[tag], DataElement)
 
     return change
@@ -265,7 +300,9 @@ def test_names_in_any_character_set_come_back(tmp_path, labels, rng, character_s
 
 
 def test_an_unknown_character_set_is_written_as_utf_8(tmp_path, labels, rng):
-    source = write_series(tmp_path / "s", rng.integers(0, 900, SHAPE), oblique(), change=with_value("SpecificCharacterSet", "ISO_IR 192"))
+    source = write_series(
+        tmp_path / "s", rng.integers(0, 900, SHAPE), oblique(), change=with_value("SpecificCharacterSet", "ISO_IR 192")
+    )
     for path in source.iterdir():
         path.write_bytes(path.read_bytes().replace(b"ISO_IR 192", b"ISO_IR 999"))
     assert exported(tmp_path, labels, source) == 0
@@ -274,16 +311,28 @@ def test_an_unknown_character_set_is_written_as_utf_8(tmp_path, labels, rng):
 
 
 def test_a_missing_thickness_is_the_distance_between_slices_and_said(tmp_path, labels, rng, capsys):
-    source = write_series(tmp_path / "s", rng.integers(0, 900, SHAPE), oblique(), change=lambda dataset, k: delattr(dataset, "SliceThickness"))
+    source = write_series(
+        tmp_path / "s",
+        rng.integers(0, 900, SHAPE),
+        oblique(),
+        change=lambda dataset, k: delattr(dataset, "SliceThickness"),
+    )
     assert exported(tmp_path, labels, source) == 0
     assert "SliceThickness is missing" in capsys.readouterr().out
     dataset, masks = segment_masks(tmp_path / "out" / "tumour_seg.dcm")
-    assert float(dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness) == pytest.approx(4.0)
+    assert float(dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness) == pytest.approx(
+        4.0
+    )
     np.testing.assert_array_equal(masks[1], labels == 1)
 
 
 def test_a_series_without_a_study_is_refused_by_name(tmp_path, labels, rng, capsys):
-    source = write_series(tmp_path / "s", rng.integers(0, 900, SHAPE), oblique(), change=lambda dataset, k: delattr(dataset, "StudyInstanceUID"))
+    source = write_series(
+        tmp_path / "s",
+        rng.integers(0, 900, SHAPE),
+        oblique(),
+        change=lambda dataset, k: delattr(dataset, "StudyInstanceUID"),
+    )
     assert exported(tmp_path, labels, source) == 3
     assert "has no StudyInstanceUID" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -291,11 +340,21 @@ def test_a_series_without_a_study_is_refused_by_name(tmp_path, labels, rng, caps
 
 def test_measures_in_the_groups_of_each_frame_are_lifted(tmp_path, labels, rng):
     """As Siemens XA30 and Philips write enhanced objects."""
-    path = write_enhanced(tmp_path / "enhanced" / "one.dcm", rng.integers(0, 900, SHAPE), oblique(), "t1ce", 5, order=[3, 1, 0, 2, 6, 5, 4])
+    path = write_enhanced(
+        tmp_path / "enhanced" / "one.dcm",
+        rng.integers(0, 900, SHAPE),
+        oblique(),
+        "t1ce",
+        5,
+        order=[3, 1, 0, 2, 6, 5, 4],
+    )
     dataset = pydicom.dcmread(path)
     shared = dataset.SharedFunctionalGroupsSequence[0]
     for group in dataset.PerFrameFunctionalGroupsSequence:
-        group.PixelMeasuresSequence, group.PlaneOrientationSequence = shared.PixelMeasuresSequence, shared.PlaneOrientationSequence
+        group.PixelMeasuresSequence, group.PlaneOrientationSequence = (
+            shared.PixelMeasuresSequence,
+            shared.PlaneOrientationSequence,
+        )
     del shared.PixelMeasuresSequence, shared.PlaneOrientationSequence
     dataset.save_as(path)
     assert exported(tmp_path, labels, path.parent) == 0
@@ -316,15 +375,30 @@ def test_whatever_highdicom_raises_is_a_refusal_without_its_words(tmp_path, labe
 
 
 def records_beside(folder, reference="t1ce", label="5"):
-    """What `gliomask segment` of DICOM files leaves: a run record beside the label map and a conversion's beside the scans."""
+    """What `gliomask segment` of DICOM files leaves: a run record beside the label map and a conversion's beside the
+    scans.
+    """
     (folder / "scans").mkdir()
     (folder / "scans" / "dicom_run.json").write_text(json.dumps({"dicom": {"chosen": {reference: label, "t2": "7"}}}))
-    (folder / "tumour_run.json").write_text(json.dumps({"inputs": {"elsewhere/scans/x.nii.gz": ""}, "raw_route": {"reference": reference}}))
+    (folder / "tumour_run.json").write_text(
+        json.dumps({"inputs": {"elsewhere/scans/x.nii.gz": ""}, "raw_route": {"reference": reference}})
+    )
 
 
 def exported_as_segmented(folder, labels, source, *words):
     nib.save(nib.Nifti1Image(ON_DISK[labels], oblique().affine), folder / "tumour_seg.nii.gz")
-    return run(["dicom", "export", str(folder / "tumour_seg.nii.gz"), "--series", str(source), "-o", str(folder / "out"), *words])
+    return run(
+        [
+            "dicom",
+            "export",
+            str(folder / "tumour_seg.nii.gz"),
+            "--series",
+            str(source),
+            "-o",
+            str(folder / "out"),
+            *words,
+        ]
+    )
 
 
 def test_the_series_that_the_record_names_is_used(tmp_path, labels, series, rng, capsys):
@@ -342,7 +416,9 @@ def test_the_series_that_the_record_names_is_used(tmp_path, labels, series, rng,
 
 def test_a_record_of_one_run_that_read_dicom_itself(tmp_path, labels, series, rng):
     write_series(series / "other", rng.integers(0, 900, SHAPE), oblique(), "t1", 3)
-    (tmp_path / "tumour_run.json").write_text(json.dumps({"space": "t1", "dicom": {"chosen": {"t1": "3", "t1ce": "5"}}}))
+    (tmp_path / "tumour_run.json").write_text(
+        json.dumps({"space": "t1", "dicom": {"chosen": {"t1": "3", "t1ce": "5"}}})
+    )
     assert exported_as_segmented(tmp_path, labels, series, "--seg", "--number", "5") == 3
     assert exported_as_segmented(tmp_path, labels, series, "--seg") == 0
 
@@ -367,7 +443,9 @@ def test_colours_are_those_of_the_one_palette(tmp_path, labels, series):
 
     assert exported(tmp_path, labels, series) == 0
     structures = pydicom.dcmread(tmp_path / "out" / "tumour_rtstruct.dcm").ROIContourSequence
-    assert {item.ReferencedROINumber: tuple(item.ROIDisplayColor) for item in structures} == {int(label): PALETTE.labels[label] for label in Label if label}
+    assert {item.ReferencedROINumber: tuple(item.ROIDisplayColor) for item in structures} == {
+        int(label): PALETTE.labels[label] for label in Label if label
+    }
     segments = pydicom.dcmread(tmp_path / "out" / "tumour_seg.dcm").SegmentSequence
     for segment in segments:
         expected = highdicom.color.CIELabColor.from_rgb(*PALETTE.labels[Label(segment.SegmentNumber)])

@@ -1,4 +1,6 @@
-"""From DICOM to report and back: nothing that names a patient is in any byte of what is written or shown, but for the DICOM objects, which must carry it."""
+"""From DICOM to report and back: nothing that names a patient is in any byte of what is written or shown, but for the
+DICOM objects, which must carry it.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,12 @@ SECRETS = {
     "RequestedProcedureDescription": "Nachkontrolle Xylander",
     "ImageComments": "Kommentar Yggdrasil",
 }
-DESCRIPTIONS = {"t1": "AX T1 Ottilie", "t1ce": "AX T1 POST GD Quxworth", "t2": "AX T2 PQ-7391846", "flair": "AX FLAIR ACX5528817"}
+DESCRIPTIONS = {
+    "t1": "AX T1 Ottilie",
+    "t1ce": "AX T1 POST GD Quxworth",
+    "t2": "AX T2 PQ-7391846",
+    "flair": "AX FLAIR ACX5528817",
+}
 PRIVATE = "Geheimnis Wolpertinger"
 
 
@@ -86,7 +93,14 @@ def ward(tmp_path):
     grid = Geometry(TINY_SHAPE, TINY_AFFINE)
     for number, (sequence, volume) in enumerate(case.volumes.items(), start=1):
         folder = tmp_path / "ward" / f"Quxworth_Ottilie_{number}"
-        write_series(folder, np.rint(np.maximum(volume, 0)).astype(int), grid, sequence.value, number, change=change(sequence.value))
+        write_series(
+            folder,
+            np.rint(np.maximum(volume, 0)).astype(int),
+            grid,
+            sequence.value,
+            number,
+            change=change(sequence.value),
+        )
         for path in folder.iterdir():
             path.rename(path.with_name(f"Zwiebel_18760419_{path.name}"))
     return tmp_path / "ward"
@@ -108,13 +122,22 @@ def test_no_byte_tells_who_it_is(ward, tmp_path, fake_model, capfd):
         ["dicom", "export", tmp_path / "at_once" / "ward_seg.nii.gz", "--series", ward, "--number", "3", "-o", objects],
     ):
         assert run(list(map(str, words))) == 0, words
-    assert run(["dicom", "convert", str(ward), "-o", str(tmp_path / "again"), "--series", "t1=2", "--series", "t2=9"]) == 2
+    assert (
+        run(["dicom", "convert", str(ward), "-o", str(tmp_path / "again"), "--series", "t1=2", "--series", "t2=9"]) == 2
+    )
     next((ward / "Quxworth_Ottilie_2").iterdir()).write_bytes(b"no DICOM")
     assert run(["dicom", "inspect", str(ward)]) == 3
     printed = capfd.readouterr()
-    written = [path for folder in (scans, results, objects, tmp_path / "at_once", tmp_path / "reports") for path in folder.rglob("*") if path.is_file()]
+    written = [
+        path
+        for folder in (scans, results, objects, tmp_path / "at_once", tmp_path / "reports")
+        for path in folder.rglob("*")
+        if path.is_file()
+    ]
     assert {path.suffix for path in written} == {".gz", ".json", ".tsv", ".png", ".html", ".pdf", ".dcm"}
-    sources = {path.name: everything_in(path) for path in written if path.suffix != ".dcm"} | {"printed": (printed.out + printed.err).lower().encode()}
+    sources = {path.name: everything_in(path) for path in written if path.suffix != ".dcm"} | {
+        "printed": (printed.out + printed.err).lower().encode()
+    }
     for name, content in sources.items():
         assert not [secret for secret in secrets if secret.encode() in content], name
     for path in objects.glob("*.dcm"):

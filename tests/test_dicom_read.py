@@ -27,7 +27,9 @@ SHAPE = (36, 40, 7)
 
 def oblique(spacing=(0.9, 0.8, 4.0), angles=(12, -9, 20)) -> Geometry:
     affine = np.eye(4)
-    affine[:3, :3] = Rotation.from_euler("xyz", angles, degrees=True).as_matrix() @ np.diag([-1.0, -1, 1]) @ np.diag(spacing)
+    affine[:3, :3] = (
+        Rotation.from_euler("xyz", angles, degrees=True).as_matrix() @ np.diag([-1.0, -1, 1]) @ np.diag(spacing)
+    )
     affine[:3, 3] = (80, 90, -20)
     return Geometry(SHAPE, affine)
 
@@ -44,7 +46,14 @@ def examination(tmp_path, volume):
     for number, sequence in enumerate(("t1", "t1ce", "t2"), start=3):
         write_series(folder / f"{number}", volume // number, oblique(), sequence, number)
     write_enhanced(folder / "flair.dcm", volume, oblique((0.8, 0.8, 5.0)), "flair", 8, order=[3, 1, 0, 2, 6, 5, 4])
-    write_series(folder / "scout", volume, oblique(), "t2", 1, change=lambda dataset, k: setattr(dataset, "SeriesDescription", "3-plane localizer"))
+    write_series(
+        folder / "scout",
+        volume,
+        oblique(),
+        "t2",
+        1,
+        change=lambda dataset, k: setattr(dataset, "SeriesDescription", "3-plane localizer"),
+    )
     (folder / "notes.txt").write_text("not DICOM")
     return folder
 
@@ -130,14 +139,22 @@ def with_value(keyword, value, only=None):
         ({"order": [0, 1, 2, 3, 4, 5, 6] * 2}, GeometryError, "2 images at each of 7 places"),
         ({"order": [2] * 4}, GeometryError, "lie at one place"),
         ({"change": tilted}, GeometryError, "gantry tilt"),
-        ({"change": with_value("ImageOrientationPatient", [1, 0, 0, 0, 1, 0], only=2)}, GeometryError, "2 orientations"),
+        (
+            {"change": with_value("ImageOrientationPatient", [1, 0, 0, 0, 1, 0], only=2)},
+            GeometryError,
+            "2 orientations",
+        ),
         ({"change": with_value("PixelSpacing", [2, 2], only=2)}, GeometryError, "pixel spacings"),
         ({"change": with_value("PixelSpacing", [0, 0])}, GeometryError, "pixel spacings are 0"),
         ({"change": with_value("ImageOrientationPatient", [1, 0, 0, 1, 0, 0])}, GeometryError, "right angles"),
         ({"change": with_value("Rows", 12, only=2)}, GeometryError, "2 sizes"),
         ({"change": without("ImagePositionPatient")}, FileFormatError, "ImagePositionPatient is missing"),
         ({"change": without("PixelData")}, FileFormatError, "its pixels alone need"),
-        ({"change": lambda dataset, k: setattr(dataset, "PixelData", dataset.PixelData[:100])}, FileFormatError, "its pixels alone need"),
+        (
+            {"change": lambda dataset, k: setattr(dataset, "PixelData", dataset.PixelData[:100])},
+            FileFormatError,
+            "its pixels alone need",
+        ),
         ({"change": with_value("Modality", "CT")}, CaseError, "none of 1 series"),
     ],
 )
@@ -168,7 +185,9 @@ def test_two_equal_series_are_for_the_user_to_choose_from(tmp_path, volume):
     write_series(tmp_path / "both" / "b", volume // 2, oblique(), "t1", 2)
     with pytest.raises(CaseError, match="series 1, 2 are equally good"):
         read_examination(tmp_path / "both")
-    np.testing.assert_array_equal(read_examination(tmp_path / "both", {Sequence.T1: "2"}).scans[Sequence.T1].volume, volume // 2)
+    np.testing.assert_array_equal(
+        read_examination(tmp_path / "both", {Sequence.T1: "2"}).scans[Sequence.T1].volume, volume // 2
+    )
     with pytest.raises(UsageError, match="no series has this number"):
         read_examination(tmp_path / "both", {Sequence.T1: "7"})
 
@@ -182,7 +201,9 @@ def test_the_sharper_of_two_series_is_taken(tmp_path, volume):
 def test_two_echoes_of_one_series_are_two_volumes(tmp_path, volume):
     uid = generate_uid()
     write_series(tmp_path / "s" / "a", volume, oblique(), "t2", 4, series_uid=uid)
-    write_series(tmp_path / "s" / "b", volume // 2, oblique(), "t2", 4, series_uid=uid, change=with_value("EchoTime", 20))
+    write_series(
+        tmp_path / "s" / "b", volume // 2, oblique(), "t2", 4, series_uid=uid, change=with_value("EchoTime", 20)
+    )
     found = read_examination(tmp_path / "s")
     np.testing.assert_array_equal(found.scans[Sequence.T2].volume, volume)
     assert found.scans[Sequence.T2].source == "series 4a"
@@ -192,7 +213,9 @@ def test_two_echoes_of_one_series_are_two_volumes(tmp_path, volume):
 def test_compressed_series_are_decoded_exactly(tmp_path, volume, syntax):
     from pydicom import uid
 
-    scan = one_series(tmp_path, volume, change=lambda dataset, k: dataset.compress(getattr(uid, syntax), generate_instance_uid=False)).scans[Sequence.T1CE]
+    scan = one_series(
+        tmp_path, volume, change=lambda dataset, k: dataset.compress(getattr(uid, syntax), generate_instance_uid=False)
+    ).scans[Sequence.T1CE]
     np.testing.assert_array_equal(scan.volume, volume)
 
 
@@ -246,7 +269,13 @@ def test_bytes_turned_at_random_never_crash_and_never_leak(tmp_path, volume, rng
 def test_inspect_shows_every_series_and_no_name(examination, capsys):
     assert run(["dicom", "inspect", str(examination)]) == 0
     text = capsys.readouterr().out
-    assert [line.split()[:2] for line in text.splitlines()[1:6]] == [["1", "-"], ["3", "t1"], ["4", "t1ce"], ["5", "t2"], ["8", "flair"]]
+    assert [line.split()[:2] for line in text.splitlines()[1:6]] == [
+        ["1", "-"],
+        ["3", "t1"],
+        ["4", "t1ce"],
+        ["5", "t2"],
+        ["8", "flair"],
+    ]
     assert "a localiser, says the description" in text
     assert "1 file that is not DICOM left out." in text
     for secret in ("SMITH", "JANE", "4711", "ACC123", "JONES", "1950"):
@@ -254,7 +283,9 @@ def test_inspect_shows_every_series_and_no_name(examination, capsys):
 
 
 def test_names_in_descriptions_and_folders_are_struck_out(tmp_path, volume, capsys):
-    folder = write_series(tmp_path / "Smith_Jane", volume, oblique(), change=with_value("SeriesDescription", "T1 post Gd Smith, 4711"))
+    folder = write_series(
+        tmp_path / "Smith_Jane", volume, oblique(), change=with_value("SeriesDescription", "T1 post Gd Smith, 4711")
+    )
     assert run(["dicom", "inspect", str(folder), "--json"]) == 0
     printed = capsys.readouterr().out
     assert json.loads(printed)["series"][0]["description"] == "T1 post Gd ***, ***"
@@ -275,7 +306,10 @@ def test_hyphens_and_carets_of_names_do_not_hide_them(tmp_path, volume, capsys):
 def test_convert_writes_each_sequence_and_a_record_without_names(examination, volume, tmp_path, capsys):
     out = tmp_path / "nifti"
     assert run(["dicom", "convert", str(examination), "-o", str(out), "--series", "t2=5"]) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["dicom_run.json", *(f"ward_{name}.nii.gz" for name in ("flair", "t1", "t1ce", "t2"))]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "dicom_run.json",
+        *(f"ward_{name}.nii.gz" for name in ("flair", "t1", "t1ce", "t2")),
+    ]
     image = nib.load(out / "ward_t1.nii.gz")
     np.testing.assert_array_equal(image.dataobj, volume // 3)
     np.testing.assert_allclose(image.affine, oblique().affine, atol=1e-5)
@@ -287,7 +321,13 @@ def test_convert_writes_each_sequence_and_a_record_without_names(examination, vo
 
 
 @pytest.mark.parametrize(
-    "words", [["--series", "t1"], ["--series", "t9=3"], ["--series", "t1=3", "--series", "t1=4"], ["--series", "t1=3", "--series", "t2=3"]]
+    "words",
+    [
+        ["--series", "t1"],
+        ["--series", "t9=3"],
+        ["--series", "t1=3", "--series", "t1=4"],
+        ["--series", "t1=3", "--series", "t2=3"],
+    ],
 )
 def test_overrides_that_make_no_sense(examination, words):
     assert run(["dicom", "inspect", str(examination), *words]) == 2
@@ -353,9 +393,13 @@ def test_a_post_contrast_series_without_fat_saturation_is_no_t1(examination, vol
 
 def test_words_go_before_an_agent_that_the_header_gives_for_all_series(tmp_path, volume):
     agent = {"ContrastBolusAgent": "GADOVIST"}
-    write_series(tmp_path / "s" / "a", volume, oblique((0.9, 0.8, 2.0)), "t1", 2, change=described("SAG 3D T1 MPRAGE", **agent))
+    write_series(
+        tmp_path / "s" / "a", volume, oblique((0.9, 0.8, 2.0)), "t1", 2, change=described("SAG 3D T1 MPRAGE", **agent)
+    )
     write_series(tmp_path / "s" / "b", volume // 2, oblique(), "t1", 3, change=described("AX T1 SE POST GD", **agent))
-    write_series(tmp_path / "s" / "c", volume // 3, oblique(), "t2", 4, change=with_value("ContrastBolusAgent", "GADOVIST"))
+    write_series(
+        tmp_path / "s" / "c", volume // 3, oblique(), "t2", 4, change=with_value("ContrastBolusAgent", "GADOVIST")
+    )
     found = chosen(tmp_path / "s")
     assert (found["t1"], found["t1ce"]) == ("2", "3")
     assert "in all series" in found["why"]["2"]
@@ -370,7 +414,11 @@ def test_what_a_description_names_goes_before_timing_alone(tmp_path, volume):
 @pytest.mark.parametrize(
     ("worse", "better", "why"),
     [
-        (["ORIGINAL", "PRIMARY", "M", "ND"], ["ORIGINAL", "PRIMARY", "M", "ND", "NORM"], "normalised (NORM in ImageType) of series 2, 3"),
+        (
+            ["ORIGINAL", "PRIMARY", "M", "ND"],
+            ["ORIGINAL", "PRIMARY", "M", "ND", "NORM"],
+            "normalised (NORM in ImageType) of series 2, 3",
+        ),
         (["ORIGINAL", "PRIMARY", "M", "ND"], ["ORIGINAL", "PRIMARY", "M", "DIS2D"], "corrected for distortion"),
     ],
 )
@@ -397,7 +445,9 @@ def test_each_part_of_an_enhanced_file_is_judged_by_its_own_frame_type(tmp_path,
     kinds = {"PHASE": frames, "MAGNITUDE": [copy.deepcopy(frame) for frame in frames]}
     for component, groups in kinds.items():
         for group in groups:
-            group.MRImageFrameTypeSequence = [item(FrameType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], ComplexImageComponent=component)]
+            group.MRImageFrameTypeSequence = [
+                item(FrameType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], ComplexImageComponent=component)
+            ]
     dataset.PerFrameFunctionalGroupsSequence = kinds["PHASE"] + kinds["MAGNITUDE"]
     dataset.NumberOfFrames = 2 * SHAPE[2]
     dataset.PixelData *= 2

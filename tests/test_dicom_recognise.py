@@ -10,9 +10,9 @@ from gliomask.io.dicom.headers import MR_CLASSES, Tags
 from gliomask.io.dicom.recognise import recognise
 
 BLANK = Tags(
-    series_uid="1", study_uid="1", frame_of_reference_uid="1", patient=("", ""), identifiers=frozenset(), transfer_syntax="", sop_class=MR_CLASSES[0],
-    modality="MR", samples_per_pixel=1, photometric="MONOCHROME2", number=1, description="", protocol="", sequence_name="", image_type=("ORIGINAL", "PRIMARY"),
-    scanning_sequence=(), acquisition_contrast="", repetition_time_ms=None, echo_time_ms=None, inversion_time_ms=None, contrast_agent="", b_value=None,
+    series_uid="1", study_uid="1", frame_of_reference_uid="1", patient=("", ""), identifiers=frozenset(), transfer_syntax="", sop_class=MR_CLASSES[0],  # noqa: E501
+    modality="MR", samples_per_pixel=1, photometric="MONOCHROME2", number=1, description="", protocol="", sequence_name="", image_type=("ORIGINAL", "PRIMARY"),  # noqa: E501
+    scanning_sequence=(), acquisition_contrast="", repetition_time_ms=None, echo_time_ms=None, inversion_time_ms=None, contrast_agent="", b_value=None,  # noqa: E501
     images_in_acquisition=None, manufacturer="", field_strength_t=None,
 )  # fmt: skip
 
@@ -152,7 +152,8 @@ def test_description_and_timing_that_contradict_each_other_are_not_guessed():
 
 
 @pytest.mark.parametrize(
-    ("agent", "description", "sequence"), [("GADOVIST", "AX T1", "t1ce"), ("GADOVIST", "AX T1 PRE", "t1"), ("", "AX T1", "t1"), ("GADOVIST", "AX T2", "t2")]
+    ("agent", "description", "sequence"),
+    [("GADOVIST", "AX T1", "t1ce"), ("GADOVIST", "AX T1 PRE", "t1"), ("", "AX T1", "t1"), ("GADOVIST", "AX T2", "t2")],
 )
 def test_contrast_agent_of_the_header_counts_unless_the_description_says_otherwise(agent, description, sequence):
     assert taken_for(contrast_agent=agent, description=description) == sequence
@@ -183,13 +184,31 @@ def test_enhanced_objects_name_their_contrast():
 
 @pytest.mark.parametrize("description", ["t2_tirm_cor", "AX FLAIR", "T2", "T1 IR", ""])
 def test_an_inversion_that_nulls_fat_is_stir_whatever_the_words_say(description):
-    guess = recognise(replace(BLANK, description=description, repetition_time_ms=4000, echo_time_ms=60, inversion_time_ms=160, scanning_sequence=("SE", "IR")))
+    guess = recognise(
+        replace(
+            BLANK,
+            description=description,
+            repetition_time_ms=4000,
+            echo_time_ms=60,
+            inversion_time_ms=160,
+            scanning_sequence=("SE", "IR"),
+        )
+    )
     assert guess.sequence is None
     assert guess.reason == "fat-suppressed inversion (STIR), says TI 160"
 
 
 def test_a_short_inversion_before_gradient_echoes_is_t1():
-    assert taken_for(description="3D IR-FSPGR", repetition_time_ms=8, echo_time_ms=3, inversion_time_ms=300, scanning_sequence=("GR",)) == "t1"
+    assert (
+        taken_for(
+            description="3D IR-FSPGR",
+            repetition_time_ms=8,
+            echo_time_ms=3,
+            inversion_time_ms=300,
+            scanning_sequence=("GR",),
+        )
+        == "t1"
+    )
 
 
 @pytest.mark.parametrize(
@@ -206,13 +225,25 @@ def test_a_short_inversion_before_gradient_echoes_is_t1():
     ],
 )
 def test_a_timing_that_cannot_be_is_a_contradiction(description, tr, te, ti, kind, said):
-    guess = recognise(replace(BLANK, description=description, repetition_time_ms=tr, echo_time_ms=te, inversion_time_ms=ti, scanning_sequence=kind))
+    guess = recognise(
+        replace(
+            BLANK,
+            description=description,
+            repetition_time_ms=tr,
+            echo_time_ms=te,
+            inversion_time_ms=ti,
+            scanning_sequence=kind,
+        )
+    )
     assert guess.sequence is None
     assert said in guess.reason
 
 
 def test_a_flair_that_does_not_give_its_inversion_time_is_flair():
-    assert taken_for(description="AX FLAIR", repetition_time_ms=9000, echo_time_ms=120, scanning_sequence=("SE", "IR")) == "flair"
+    assert (
+        taken_for(description="AX FLAIR", repetition_time_ms=9000, echo_time_ms=120, scanning_sequence=("SE", "IR"))
+        == "flair"
+    )
 
 
 def test_reasons_name_what_decided():
@@ -220,7 +251,9 @@ def test_reasons_name_what_decided():
     assert recognise(replace(BLANK, acquisition_contrast="T2")).reason.startswith("AcquisitionContrast")
     contradicted = recognise(replace(BLANK, acquisition_contrast="T2", repetition_time_ms=600, echo_time_ms=12)).reason
     assert contradicted.startswith("its AcquisitionContrast says t2")
-    alone = recognise(replace(BLANK, description="Brain", repetition_time_ms=600, echo_time_ms=12, scanning_sequence=("SE",)))
+    alone = recognise(
+        replace(BLANK, description="Brain", repetition_time_ms=600, echo_time_ms=12, scanning_sequence=("SE",))
+    )
     assert alone.reason.startswith("TR 600, TE 12, TI - alone, the description names none")
     assert not alone.named
 

@@ -46,7 +46,9 @@ def bare(path, implicit):
     """Writes a file again without preamble, prefix and header of its own, under a name without an ending."""
     dataset = pydicom.dcmread(path)
     stream = io.BytesIO()
-    pydicom.dcmwrite(stream, pydicom.Dataset(dataset), implicit_vr=implicit, little_endian=True, enforce_file_format=False)
+    pydicom.dcmwrite(
+        stream, pydicom.Dataset(dataset), implicit_vr=implicit, little_endian=True, enforce_file_format=False
+    )
     path.unlink()
     path.with_suffix("").write_bytes(stream.getvalue())
 
@@ -154,7 +156,9 @@ def test_what_is_no_file_is_refused(tmp_path):
         read_examination([b"text", b"\0" * 128 + b"DICM" + b"\xff" * 50])
 
 
-def test_needed_sequences_and_results_that_exist_are_refused_before_pixels_are_read(tmp_path, volume, monkeypatch, capsys):
+def test_needed_sequences_and_results_that_exist_are_refused_before_pixels_are_read(
+    tmp_path, volume, monkeypatch, capsys
+):
     folder = write_series(tmp_path / "s", volume, oblique())
     monkeypatch.setattr("gliomask.io.dicom.read.read_scan", lambda series: pytest.fail("pixels were read"))
     with pytest.raises(CaseError, match="no series is a t2"):
@@ -179,7 +183,9 @@ def zipped(path, contents, method=zipfile.ZIP_DEFLATED):
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED])
 def test_a_broken_entry_is_refused_by_its_place(tmp_path, method, temporary, capsys):
-    content = bytearray(zipped(tmp_path / "bad.zip", {"a.dcm": os.urandom(4000), "b.dcm": os.urandom(4000)}, method).read_bytes())
+    content = bytearray(
+        zipped(tmp_path / "bad.zip", {"a.dcm": os.urandom(4000), "b.dcm": os.urandom(4000)}, method).read_bytes()
+    )
     second = content.index(b"b.dcm")
     content[second + 40 : second + 400] = bytes(360)
     (tmp_path / "bad.zip").write_bytes(content)
@@ -205,7 +211,9 @@ def test_a_central_directory_that_lies_elsewhere_is_refused(tmp_path, shift, tem
 
 def test_a_zip_names_its_entry_and_not_the_temporary_folder(tmp_path, volume, temporary, capsys):
     folder = write_series(tmp_path / "s", volume, oblique())
-    contents = {f"scans/{path.name}": path.read_bytes() for path in folder.iterdir()} | {"scans/smith_notes.dcm": b"text"}
+    contents = {f"scans/{path.name}": path.read_bytes() for path in folder.iterdir()} | {
+        "scans/smith_notes.dcm": b"text"
+    }
     assert run(["dicom", "inspect", str(zipped(tmp_path / "ward.zip", contents))]) == 3
     printed = capsys.readouterr().err
     assert "ward.zip: scans/***_notes.dcm: cannot be read as DICOM" in printed
@@ -245,7 +253,9 @@ def test_frames_of_all_files_together_are_bounded(tmp_path, volume, monkeypatch)
 
 
 def test_what_steers_a_terminal_is_not_shown(tmp_path, volume, capsys):
-    folder = write_series(tmp_path / "s", volume, oblique(), change=with_value("SeriesDescription", "T1 post \x1b[2J\x1b]0;owned\x07"))
+    folder = write_series(
+        tmp_path / "s", volume, oblique(), change=with_value("SeriesDescription", "T1 post \x1b[2J\x1b]0;owned\x07")
+    )
     assert run(["dicom", "inspect", str(folder)]) == 0
     assert run(["dicom", "convert", str(folder), "-o", str(tmp_path / "out")]) == 0
     printed = "".join(capsys.readouterr())
@@ -266,12 +276,23 @@ sys.exit(run(["dicom", "inspect", sys.argv[2]]))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130), ("SIGKILL", -signal.SIGKILL)])
+@pytest.mark.parametrize(
+    ("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130), ("SIGKILL", -signal.SIGKILL)]
+)
 def test_unpacked_files_do_not_outlive_the_run_or_the_next_one(tmp_path, volume, name, code):
-    packed = zipped(tmp_path / "ward.zip", {path.name: path.read_bytes() for path in write_series(tmp_path / "s", volume, oblique()).iterdir()})
+    packed = zipped(
+        tmp_path / "ward.zip",
+        {path.name: path.read_bytes() for path in write_series(tmp_path / "s", volume, oblique()).iterdir()},
+    )
     (tmp_path / "t").mkdir()
     place = os.environ | {"TMPDIR": str(tmp_path / "t")}
-    stopped = subprocess.run([sys.executable, "-c", DEFAULT_SIGNALS + STOPPED, name, str(packed)], env=place, check=False, capture_output=True, timeout=60)
+    stopped = subprocess.run(
+        [sys.executable, "-c", DEFAULT_SIGNALS + STOPPED, name, str(packed)],
+        env=place,
+        check=False,
+        capture_output=True,
+        timeout=60,
+    )
     assert stopped.returncode == code, stopped.stderr
     if name == "SIGKILL":
         assert len(list((tmp_path / "t").rglob("SMITH"))) == 1

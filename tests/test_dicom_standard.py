@@ -1,7 +1,8 @@
-"""Written objects against the standard's own tables of modules and attributes, as highdicom brings them: what must be there is there, and nothing else is.
+"""Written objects against the standard's own tables of modules and attributes, as highdicom brings them: what must be
+there is there, and nothing else is.
 
-Types 1 and 2 of every mandatory module are looked for at every depth, and every attribute must belong to one of the object's modules. Conditions of the
-types 1C and 2C are prose in the standard, and are not judged.
+Types 1 and 2 of every mandatory module are looked for at every depth, and every attribute must belong to one of the
+object's modules. Conditions of the types 1C and 2C are prose in the standard, and are not judged.
 """
 
 from __future__ import annotations
@@ -88,14 +89,25 @@ def missing(dataset, tables) -> list[str]:
                 absent = keyword not in item
                 empty = not absent and item[keyword].is_empty
                 if attribute["type"] in ("1", "2") and (absent or (empty and attribute["type"] == "1")):
-                    found.append(f"{module['key']}: {'/'.join([*attribute['path'], keyword])} of type {attribute['type']}")
+                    found.append(
+                        f"{module['key']}: {'/'.join([*attribute['path'], keyword])} of type {attribute['type']}"
+                    )
     return found
 
 
 def strangers(dataset, tables) -> list[str]:
     """Attributes that are in no module of the object."""
-    known = {attribute["keyword"] for module in modules_of(dataset, tables) for attribute in tables[2][module["key"]] if not attribute["path"]}
-    return [keyword_for_tag(element.tag) for element in dataset if element.tag.group != META_GROUP and keyword_for_tag(element.tag) not in known]
+    known = {
+        attribute["keyword"]
+        for module in modules_of(dataset, tables)
+        for attribute in tables[2][module["key"]]
+        if not attribute["path"]
+    }
+    return [
+        keyword_for_tag(element.tag)
+        for element in dataset
+        if element.tag.group != META_GROUP and keyword_for_tag(element.tag) not in known
+    ]
 
 
 @pytest.mark.parametrize("kind", ["seg", "rtstruct", "sr"])
@@ -114,7 +126,9 @@ def test_objects_have_what_the_standard_asks_for_and_nothing_else(kind, tables, 
     if kind == "sr":
         items = list(content_items(dataset))
         assert len(items) > 40
-        assert [item.ValueType for item in items if any(keyword not in item for keyword in VALUES[item.ValueType])] == []
+        assert [
+            item.ValueType for item in items if any(keyword not in item for keyword in VALUES[item.ValueType])
+        ] == []
 
 
 def content_items(item):
@@ -131,10 +145,19 @@ def test_another_validator_finds_no_fault(enhanced, tmp_path, labels, series, rn
     if program is None:
         pytest.skip("needs dciodvfy")
     if enhanced:
-        series = write_enhanced(tmp_path / "enhanced" / "one.dcm", rng.integers(0, 900, SHAPE), oblique(), "t1ce", 5, order=[3, 1, 0, 2, 6, 5, 4]).parent
+        series = write_enhanced(
+            tmp_path / "enhanced" / "one.dcm",
+            rng.integers(0, 900, SHAPE),
+            oblique(),
+            "t1ce",
+            5,
+            order=[3, 1, 0, 2, 6, 5, 4],
+        ).parent
     assert exported(tmp_path, labels, series) == 0
     for kind in ("seg", "rtstruct", "sr"):
-        found = subprocess.run([program, "-new", tmp_path / "out" / f"tumour_{kind}.dcm"], capture_output=True, text=True, check=False)
+        found = subprocess.run(
+            [program, "-new", tmp_path / "out" / f"tumour_{kind}.dcm"], capture_output=True, text=True, check=False
+        )
         said = (found.stdout + found.stderr).splitlines()
         assert said, "it names the kind of object at least"
         assert [line for line in said if line.startswith(("Error", "Warning"))] == []

@@ -1,4 +1,7 @@
-"""What the documentation site takes for granted: pages that exist, names that are public, one version. `scripts/build_docs` does the rest."""
+"""What the documentation site takes for granted: pages that exist, names that are public, one version.
+
+`scripts/build_docs` does the rest.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,10 @@ from gliomask.engines.choose import DEFAULT_ENGINE, ENGINES, open_engine
 from gliomask.engines.fake import FakeEngine
 from gliomask.errors import EngineUnavailableError, LimitError, ModelError, UsageError
 
-SHAPES = {"slices": [(1, 6, 10, 4), (3, 16, 12, 4), (2, 2, 2, 4), (1, 6, 10, 4)], "volumes": [(1, 4, 6, 8, 4), (2, 6, 4, 2, 4), (1, 4, 6, 8, 4)]}
+SHAPES = {
+    "slices": [(1, 6, 10, 4), (3, 16, 12, 4), (2, 2, 2, 4), (1, 6, 10, 4)],
+    "volumes": [(1, 4, 6, 8, 4), (2, 6, 4, 2, 4), (1, 4, 6, 8, 4)],
+}
 KINDS = sorted(SHAPES)
 TASKS = Path("/proc/self/task")
 
@@ -27,7 +30,14 @@ def random_batch(shape, seed=0):
 
 def in_a_process(code, folder, *arguments):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    return subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, check=False, cwd=folder)
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+    )
 
 
 @pytest.fixture(params=["openvino", "onnxruntime", pytest.param("keras", marks=pytest.mark.train)])
@@ -123,7 +133,8 @@ def test_a_closed_engine_says_so(name, source, kind):
         engine.predict(random_batch(SHAPES[kind][0]))
 
 
-# What every engine owes where the software below it fails. The fake is held to it too, for what other tests prove with it.
+# What every engine owes where the software below it fails. The fake is held to it too, for what other tests prove with
+# it.
 
 
 @pytest.fixture(params=["openvino", "onnxruntime", "fake", pytest.param("keras", marks=pytest.mark.train)])
@@ -191,7 +202,7 @@ for _ in range(2):
     except LimitError as error:
         print(error.exit_code)
     assert np.array_equal(engine.predict(small), expected)
-"""
+"""  # noqa: E501
 
 
 @pytest.mark.skipif(not TASKS.is_dir(), reason="limits memory as Linux does")
@@ -205,7 +216,12 @@ def test_no_memory_is_a_limit_error_and_leaves_the_engine_sound(name, threads, t
 
 
 def test_what_libraries_say_of_memory_is_told_from_other_failures():
-    for said in ("Failed to allocate 536870912 bytes of memory", "std::bad_alloc", "OOM when allocating tensor with shape[8,9]", "Unable to allocate 12.0 GiB"):
+    for said in (
+        "Failed to allocate 536870912 bytes of memory",
+        "std::bad_alloc",
+        "OOM when allocating tensor with shape[8,9]",
+        "Unable to allocate 12.0 GiB",
+    ):
         assert type(failure(RuntimeError(said), "x failed")) is LimitError
     assert type(failure(MemoryError(), "x failed")) is LimitError
     assert type(failure(RuntimeError("a shape conflicts with a pattern"), "x failed")) is ModelError
@@ -216,7 +232,11 @@ def shared(request, any_engine):
     """An engine of the tiny network, for several threads, which computes one batch at a time or two."""
     requests = request.param
     fake = any_engine == "fake"
-    opened = FakeEngine(np.diag([1.0, 2, 3, 4]), radius=1) if fake else open_engine(any_engine, tiny_source("slices"), requests=requests)
+    opened = (
+        FakeEngine(np.diag([1.0, 2, 3, 4]), radius=1)
+        if fake
+        else open_engine(any_engine, tiny_source("slices"), requests=requests)
+    )
     with closing(opened) as engine:
         yield engine
 
@@ -328,7 +348,10 @@ def test_keras_refuses_networks_and_weights_that_are_not_its_own():
     with pytest.raises(ModelError, match="no builder"):
         open_engine("keras", replace(source, build=None))
     with pytest.raises(ModelError, match="logits/bias"):
-        open_engine("keras", replace(source, weights={path: array for path, array in source.weights.items() if path != "logits/bias"}))
+        open_engine(
+            "keras",
+            replace(source, weights={path: array for path, array in source.weights.items() if path != "logits/bias"}),
+        )
     with pytest.raises(ModelError, match="extra"):
         open_engine("keras", replace(source, weights={**source.weights, "extra": np.zeros(1, np.float32)}))
 
@@ -355,7 +378,14 @@ except UsageError as error:
 def test_keras_takes_threads_once_and_then_refuses_others(tmp_path):
     pytest.importorskip("tensorflow")
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "KERAS_BACKEND": "tensorflow"}
-    result = subprocess.run([sys.executable, "-c", KERAS_THREADS], env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
+    result = subprocess.run(
+        [sys.executable, "-c", KERAS_THREADS],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
     assert result.returncode == 0, result.stderr
     assert "cannot be set to 2" in result.stdout
 
@@ -397,7 +427,7 @@ import gliomask.engines.choose, gliomask.models.registry
 gliomask.models.registry.shipped_models()
 heavy = {"openvino", "onnxruntime", "keras", "tensorflow", "jax", "torch", "onnx", "pydantic", "nibabel", "scipy", "matplotlib"}
 print(sorted(heavy & set(sys.modules)))
-"""
+"""  # noqa: E501
 
 USES_ENGINE = """
 import sys
@@ -417,7 +447,11 @@ def test_finding_models_and_engines_imports_none():
 def test_engines_leave_no_file_and_no_identifier_behind(name, tmp_path):
     # Both report their use, and keep an identifier in the home folder, unless they are kept from it.
     pytest.importorskip(name)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "PYTHONDONTWRITEBYTECODE": "1"} | dict.fromkeys(("HOME", "TMPDIR"), str(tmp_path))
+    environment = (
+        os.environ
+        | {"PYTHONPATH": str(Path(__file__).parent), "PYTHONDONTWRITEBYTECODE": "1"}
+        | dict.fromkeys(("HOME", "TMPDIR"), str(tmp_path))
+    )
     for variable in ("XDG_CACHE_HOME", "CI", "TF_BUILD", "JENKINS_URL", "ORT_DISABLE_TELEMETRY"):
         environment.pop(variable, None)
     subprocess.run([sys.executable, "-c", USES_ENGINE, name], env=environment, check=True, cwd=tmp_path)

@@ -1,4 +1,6 @@
-"""Evaluation: cases paired whichever way they are laid out, every reference case a row, nothing half-written, exit codes."""
+"""Evaluation: cases paired whichever way they are laid out, every reference case a row, nothing half-written, exit
+codes.
+"""
 
 from __future__ import annotations
 
@@ -131,7 +133,11 @@ def test_names_of_a_layout_say_the_convention(tmp_path, references):
     write(tmp_path / "bare" / "BraTS-GLI-00009-000-seg.nii.gz", tiny_labels(), "brats2023")
     write(tmp_path / "old" / "HGG" / "Brats18_CBICA_AAM_1_seg.nii.gz", tiny_labels())
     write(tmp_path / "Task01" / "labelsTr" / "BRATS_001.nii.gz", tiny_labels(), "decathlon")
-    found = {case_id: file.labels.name for place in ("new", "bare", "old", "Task01") for case_id, file in find_label_maps(tmp_path / place).items()}
+    found = {
+        case_id: file.labels.name
+        for place in ("new", "bare", "old", "Task01")
+        for case_id, file in find_label_maps(tmp_path / place).items()
+    }
     assert found == {
         "BraTS-GLI-00008-000": "brats2023",
         "BraTS-GLI-00009-000": "brats2023",
@@ -141,14 +147,19 @@ def test_names_of_a_layout_say_the_convention(tmp_path, references):
     assert list(find_label_maps(tmp_path / "Task01" / "labelsTr")) == ["BRATS_001"]
 
 
-@pytest.mark.parametrize("name", ["x_seg.nii.gz", "x-seg.nii", "x.nii.gz", "x/seg.nii.gz", "deep/er/x_segmentation.nii.gz"])
+@pytest.mark.parametrize(
+    "name", ["x_seg.nii.gz", "x-seg.nii", "x.nii.gz", "x/seg.nii.gz", "deep/er/x_segmentation.nii.gz"]
+)
 def test_label_maps_are_named_by_their_case(tmp_path, name):
     write(tmp_path / "place" / name, tiny_labels())
     assert list(find_label_maps(tmp_path / "place")) == ["x"]
 
 
 def test_two_label_maps_of_one_case_are_refused(tmp_path):
-    first, second = write(tmp_path / "p" / "x.nii.gz", tiny_labels()), write(tmp_path / "p" / "x_seg.nii.gz", tiny_labels())
+    first, second = (
+        write(tmp_path / "p" / "x.nii.gz", tiny_labels()),
+        write(tmp_path / "p" / "x_seg.nii.gz", tiny_labels()),
+    )
     with pytest.raises(CaseError) as refusal:
         find_label_maps(tmp_path / "p")
     assert str(first) in str(refusal.value)
@@ -156,7 +167,10 @@ def test_two_label_maps_of_one_case_are_refused(tmp_path):
 
 
 def test_two_files_are_paired_whatever_they_are_called(tmp_path):
-    mine, theirs = write(tmp_path / "mine.nii.gz", shifted()), write(tmp_path / "BraTS2021_00001_seg.nii.gz", tiny_labels())
+    mine, theirs = (
+        write(tmp_path / "mine.nii.gz", shifted()),
+        write(tmp_path / "BraTS2021_00001_seg.nii.gz", tiny_labels()),
+    )
     evaluation = evaluate(mine, theirs)
     assert [(row.case_id, row.status) for row in evaluation.rows] == [("BraTS2021_00001", Status.SCORED)]
 
@@ -196,7 +210,9 @@ def test_tables_and_json_hold_the_same_scores(tmp_path, predictions, references)
     summary = {(row["region"], row["metric"]): row for row in rows(tmp_path / "out" / "summary.tsv")}
     assert summary["WT", "dice"]["n"] == "4"
     assert summary["WT", "hd95_mm"]["n"] == "2"
-    assert float(summary["WT", "dice"]["mean"]) == pytest.approx(np.mean(list(evaluation.column(Region.WT, "dice").values())), rel=1e-5)
+    assert float(summary["WT", "dice"]["mean"]) == pytest.approx(
+        np.mean(list(evaluation.column(Region.WT, "dice").values())), rel=1e-5
+    )
     record = json.loads((tmp_path / "out" / "evaluate_run.json").read_text())
     assert record["quality_flags"] == ["c: missing", "z: no reference"]
     assert len(record["inputs"]) == 8
@@ -222,7 +238,22 @@ def test_results_are_not_overwritten_unasked(tmp_path, predictions, references):
 
 def test_the_command_writes_everything_and_then_exits_3_for_a_missing_case(tmp_path, predictions, references, capsys):
     out = tmp_path / "out"
-    assert run(["evaluate", str(predictions), str(references), "-o", str(out), "--panel-scans", str(references), "--panel-count", "2"]) == 3
+    assert (
+        run(
+            [
+                "evaluate",
+                str(predictions),
+                str(references),
+                "-o",
+                str(out),
+                "--panel-scans",
+                str(references),
+                "--panel-count",
+                "2",
+            ]
+        )
+        == 3
+    )
     said = capsys.readouterr()
     assert "1 of 4 reference cases could not be scored: c (missing)" in said.err
     assert "Policy brats2020" in said.out
@@ -240,7 +271,10 @@ def test_the_command_refuses_options_that_make_no_sense(tmp_path, predictions, r
 
 def test_the_panel_shows_the_range_of_the_cohort(tmp_path, references):
     for case_id, voxels in (("a", 0), ("b", 3), ("c", 1), ("d", 2)):
-        write(tmp_path / "p" / f"{case_id}_seg.nii.gz", np.zeros(TINY_SHAPE, np.uint8) if case_id == "d" else shifted(voxels))
+        write(
+            tmp_path / "p" / f"{case_id}_seg.nii.gz",
+            np.zeros(TINY_SHAPE, np.uint8) if case_id == "d" else shifted(voxels),
+        )
     evaluation = evaluate(tmp_path / "p", references)
     assert [row.case_id for row in spread(evaluation, 3, "abcd")] == ["b", "a", "d"]
     assert [row.case_id for row in spread(evaluation, 99, "abcd")] == ["b", "c", "a", "d"]
@@ -251,8 +285,12 @@ def test_the_panel_shows_the_range_of_the_cohort(tmp_path, references):
     assert (tmp_path / "panel.png").stat().st_size > 1000
 
 
-def test_the_panel_shows_results_as_segment_writes_them_and_the_papers_steps_where_there_are_none(tmp_path, predictions, references):
-    """By default `segment` post-processes; then the panel shows what it wrote, and says nothing of steps that it did not take."""
+def test_the_panel_shows_results_as_segment_writes_them_and_the_papers_steps_where_there_are_none(
+    tmp_path, predictions, references
+):
+    """By default `segment` post-processes; then the panel shows what it wrote, and says nothing of steps that it did
+    not take.
+    """
     assert panel_source(predictions, references, references).columns == PAPER_COLUMNS
     fields = {"case": "a", "inputs": {}, "model": {"name": "m", "sha256": "s"}, "options": {"postprocess": "3d"}}
     write_record(predictions / "a_run.json", "segment", fields)
@@ -277,11 +315,24 @@ def test_the_panel_shows_results_as_segment_writes_them_and_the_papers_steps_whe
         (["--panel-case", "b", "--panel-predictions", "raw"], "cannot show case b: {raw} has no label map of it"),
     ],
 )
-def test_a_panel_that_cannot_be_drawn_is_refused_before_anything_is_scored(tmp_path, predictions, references, capsys, monkeypatch, more, message):
+def test_a_panel_that_cannot_be_drawn_is_refused_before_anything_is_scored(
+    tmp_path, predictions, references, capsys, monkeypatch, more, message
+):
     monkeypatch.setattr("gliomask.evaluate.scoring.evaluate", lambda *_, **__: pytest.fail("scored"))
     write(tmp_path / "raw" / "a_seg.nii.gz", tiny_labels())
     more = [str(tmp_path / word) if word == "raw" else word for word in more]
-    assert run(["evaluate", str(predictions), str(references), "-o", str(tmp_path / "out"), "--panel-scans", str(references), *more]) in (2, 3)
+    assert run(
+        [
+            "evaluate",
+            str(predictions),
+            str(references),
+            "-o",
+            str(tmp_path / "out"),
+            "--panel-scans",
+            str(references),
+            *more,
+        ]
+    ) in (2, 3)
     assert message.format(raw=tmp_path / "raw") in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "out").exists()
 
@@ -296,7 +347,11 @@ def test_a_panel_needs_scans_of_the_cases_on_their_grid(tmp_path, predictions, r
 
 
 def test_a_record_without_post_processing_is_none(tmp_path, predictions, references):
-    write_record(predictions / "a_run.json", "segment", {"case": "a", "inputs": {}, "model": {"name": "m", "sha256": "s"}, "options": {}})
+    write_record(
+        predictions / "a_run.json",
+        "segment",
+        {"case": "a", "inputs": {}, "model": {"name": "m", "sha256": "s"}, "options": {}},
+    )
     with pytest.raises(FileFormatError, match="names no post-processing"):
         panel_source(predictions, references, references)
 
@@ -316,10 +371,15 @@ def test_a_prediction_with_its_axes_in_another_order_scores_what_it_scores(predi
     """A label map that another program has brought to RAS is the same label map."""
     before = evaluate(predictions, references)
     image = nib.load(predictions / "b_seg.nii.gz")
-    nib.save(nib.as_closest_canonical(nib.Nifti1Image(np.asarray(image.dataobj), image.affine)), predictions / "b_seg.nii.gz")
+    nib.save(
+        nib.as_closest_canonical(nib.Nifti1Image(np.asarray(image.dataobj), image.affine)), predictions / "b_seg.nii.gz"
+    )
     after = evaluate(predictions, references)
     for metric in ("dice", "hd95_mm"):
         assert after.column(Region.TC, metric) == before.column(Region.TC, metric)
     assert {row.case_id: bool(row.note) for row in after.rows if row.note} == {"b": True}
     write_evaluation(after, tmp_path / "out")
-    assert any("another order" in flag for flag in json.loads((tmp_path / "out" / "evaluate_run.json").read_text())["quality_flags"])
+    assert any(
+        "another order" in flag
+        for flag in json.loads((tmp_path / "out" / "evaluate_run.json").read_text())["quality_flags"]
+    )

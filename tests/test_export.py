@@ -26,7 +26,12 @@ from gliomask.training.weights import save_weights  # noqa: E402
 
 pytestmark = pytest.mark.train
 
-DETAILS = {"name": "trial", "licence": "CC-BY-4.0", "attribution": ["the people who were scanned"], "postprocess": "none"}
+DETAILS = {
+    "name": "trial",
+    "licence": "CC-BY-4.0",
+    "attribution": ["the people who were scanned"],
+    "postprocess": "none",
+}
 MODEL_FOLDER = ["golden.npz", "model.json", "model.onnx", "weights.npz"]
 
 
@@ -58,7 +63,12 @@ def write_run(folder: Path, network: str = "sparse", scale: float = 1.0, **confi
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
-    return write_run(tmp_path_factory.mktemp("run") / "sparse", normalisation="slice", sequences=("t2", "flair", "t1", "t1ce"), seed=5)
+    return write_run(
+        tmp_path_factory.mktemp("run") / "sparse",
+        normalisation="slice",
+        sequences=("t2", "flair", "t1", "t1ce"),
+        seed=5,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +92,9 @@ def test_a_graph_answers_as_worked_out_in_numpy(kind):
     for name in ("openvino", "onnxruntime"):
         pytest.importorskip(name)
         with closing(open_engine(name, source, 1)) as engine:
-            np.testing.assert_allclose(engine.predict(batch), tiny_answer(batch, weights), rtol=0, atol=AGREEMENT_TOLERANCE)
+            np.testing.assert_allclose(
+                engine.predict(batch), tiny_answer(batch, weights), rtol=0, atol=AGREEMENT_TOLERANCE
+            )
 
 
 @pytest.mark.parametrize("network", sorted(NETWORKS))
@@ -91,7 +103,11 @@ def test_engines_agree_on_every_network(tmp_path, network):
     export_model(run, tmp_path / "model", **DETAILS)
     model = load_model(tmp_path / "model")
     spec = model.spec
-    batch = np.random.default_rng(0).standard_normal((2, 2 * spec.size_multiple, 3 * spec.size_multiple, spec.channels)).astype(np.float32)
+    batch = (
+        np.random.default_rng(0)
+        .standard_normal((2, 2 * spec.size_multiple, 3 * spec.size_multiple, spec.channels))
+        .astype(np.float32)
+    )
     answers = {}
     for name in ("keras", "openvino", "onnxruntime"):
         pytest.importorskip(name)
@@ -143,7 +159,13 @@ def test_what_is_written_is_a_model(exported, run_folder):
     assert sorted(path.name for path in folder.iterdir()) == MODEL_FOLDER
     model = load_model(folder)
     assert model.spec == spec
-    assert (spec.name, spec.title, spec.network, spec.parameters, spec.receptive_field) == ("trial", "SparseMultiOCM", "sparse", 127_876, 30)
+    assert (spec.name, spec.title, spec.network, spec.parameters, spec.receptive_field) == (
+        "trial",
+        "SparseMultiOCM",
+        "sparse",
+        127_876,
+        30,
+    )
     assert [str(sequence) for sequence in spec.inputs] == ["t2", "flair", "t1", "t1ce"]
     assert (spec.normalisation.method, spec.normalisation.background) == ("slice", -9.0)
     assert spec.training.cases == ("a", "b")
@@ -180,7 +202,9 @@ def test_an_unfinished_training_is_refused(tmp_path, missing):
         export_model(run, tmp_path / "model", **DETAILS)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"config": {"network": "sparse"}}', '{"config": {"network": "resnet"}}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"config": {"network": "sparse"}}', '{"config": {"network": "resnet"}}']
+)
 def test_a_record_that_makes_no_sense_is_refused(tmp_path, content):
     run = write_run(tmp_path / "run")
     (run / "train_run.json").write_text(content)
@@ -189,7 +213,10 @@ def test_a_record_that_makes_no_sense_is_refused(tmp_path, content):
     assert not (tmp_path / "model").exists()
 
 
-@pytest.mark.parametrize(("change", "message"), [({"name": "My Model"}, "name"), ({"postprocess": "magic"}, "magic"), ({"licence": ""}, "licence")])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"name": "My Model"}, "name"), ({"postprocess": "magic"}, "magic"), ({"licence": ""}, "licence")],
+)
 def test_an_impossible_description_is_refused(run_folder, tmp_path, change, message):
     with pytest.raises(UsageError, match=message):
         export_model(run_folder, tmp_path / "model", **DETAILS | change)
@@ -226,11 +253,35 @@ def test_a_wrong_graph_is_refused_before_it_is_written(run_folder, tmp_path, mon
 
 def test_the_command_exports_and_says_what(run_folder, tmp_path, capsys):
     folder = tmp_path / "my-model"
-    assert run_command(["export", str(run_folder), "-o", str(folder), "--licence", "CC0-1.0", "--attribution", "one", "--attribution", "two"]) == 0
+    assert (
+        run_command(
+            [
+                "export",
+                str(run_folder),
+                "-o",
+                str(folder),
+                "--licence",
+                "CC0-1.0",
+                "--attribution",
+                "one",
+                "--attribution",
+                "two",
+            ]
+        )
+        == 0
+    )
     said = capsys.readouterr().out
-    assert "SparseMultiOCM, 127,876 parameters, trained on 2 cases, post-processing 3d (components of under half the largest dropped" in said
+    assert (
+        "SparseMultiOCM, 127,876 parameters, trained on 2 cases, post-processing 3d (components of under half the "
+        "largest dropped" in said
+    )
     spec = load_model(folder).spec
-    assert (spec.name, spec.licence, spec.attribution, spec.postprocess) == ("my-model", "CC0-1.0", ("one", "two"), "3d")
+    assert (spec.name, spec.licence, spec.attribution, spec.postprocess) == (
+        "my-model",
+        "CC0-1.0",
+        ("one", "two"),
+        "3d",
+    )
     assert run_command(["export", str(run_folder), "-o", str(folder)]) == 2
     assert run_command(["export", str(tmp_path), "-o", str(tmp_path / "other")]) == 2
     assert run_command(["export", str(run_folder), "-o", str(tmp_path / "plain"), "--postprocess", "none"]) == 0

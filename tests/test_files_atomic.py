@@ -90,7 +90,12 @@ def test_a_block_that_fails_removes_what_it_wrote_and_nothing_else(tmp_path):
         # Another run writes meanwhile: what it wrote is not this run's to delete.
         for name in ("theirs", "replaced"):
             subprocess.run(
-                [sys.executable, "-c", f"import pathlib; p=pathlib.Path({str(tmp_path / 'n')!r}); p.write_text('x'); p.replace({str(tmp_path / name)!r})"]
+                [
+                    sys.executable,
+                    "-c",
+                    f"import pathlib; p=pathlib.Path({str(tmp_path / 'n')!r}); p.write_text('x'); "
+                    f"p.replace({str(tmp_path / name)!r})",
+                ]
             )
         raise RuntimeError
     assert names(tmp_path) == ["old", "replaced", "theirs"]
@@ -106,7 +111,9 @@ with replacing(Path(sys.argv[1])) as stream:
     print("writing", flush=True)
     time.sleep(60)
 """
-    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "x")], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "x")], stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout.readline() == "writing\n"
         assert sweep(tmp_path, again=True) == []
         (left,) = names(tmp_path)
@@ -117,12 +124,21 @@ with replacing(Path(sys.argv[1])) as stream:
 
 
 def test_leftovers_of_unknown_owners_stay_until_they_are_old(tmp_path):
-    for name in (".gliomask-0a0a0a0a-12-7_abc.part", "gliomask-0a0a0a0a-12-7_abc", ".gliomask-me.part", ".x_seg.nii.gz.12.part", "gliomask-notes"):
+    for name in (
+        ".gliomask-0a0a0a0a-12-7_abc.part",
+        "gliomask-0a0a0a0a-12-7_abc",
+        ".gliomask-me.part",
+        ".x_seg.nii.gz.12.part",
+        "gliomask-notes",
+    ):
         (tmp_path / name).touch()
     assert sweep(tmp_path, again=True) == []
     for path in tmp_path.iterdir():
         os.utime(path, (time.time() - 10 * 24 * 3600,) * 2)
-    assert sorted(path.name for path in sweep(tmp_path, again=True)) == [".gliomask-0a0a0a0a-12-7_abc.part", "gliomask-0a0a0a0a-12-7_abc"]
+    assert sorted(path.name for path in sweep(tmp_path, again=True)) == [
+        ".gliomask-0a0a0a0a-12-7_abc.part",
+        "gliomask-0a0a0a0a-12-7_abc",
+    ]
     assert names(tmp_path) == [".gliomask-me.part", ".x_seg.nii.gz.12.part", "gliomask-notes"]
 
 
@@ -155,7 +171,9 @@ def test_a_full_disk_is_a_limit(tmp_path, monkeypatch):
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize("text", ["", "abc", "0a0a0a0a-1", "0a0a0a0a-x-1", "0a0a0a0a-1-" + "9" * 30, "0a0a0a0a-1-\u0663"])
+@pytest.mark.parametrize(
+    "text", ["", "abc", "0a0a0a0a-1", "0a0a0a0a-x-1", "0a0a0a0a-1-" + "9" * 30, "0a0a0a0a-1-\u0663"]
+)
 def test_what_is_no_owner_is_none(text):
     assert Owner.parse(text) is None
 

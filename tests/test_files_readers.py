@@ -126,7 +126,24 @@ def test_yaml_is_read(tmp_path):
 # Tables.
 
 
-@pytest.mark.parametrize("name", ["=1+1", "@cmd", "+49", "-a", "'=1", "''@", "'quoted'", 'a"b', '=HYPERLINK("x")', "-3.5", "'-3.5", "a  b", "Müller 脳"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "=1+1",
+        "@cmd",
+        "+49",
+        "-a",
+        "'=1",
+        "''@",
+        "'quoted'",
+        'a"b',
+        '=HYPERLINK("x")',
+        "-3.5",
+        "'-3.5",
+        "a  b",
+        "Müller 脳",
+    ],
+)
 def test_text_is_no_formula_and_comes_back_as_it_was(tmp_path, name):
     (tmp_path / "x.tsv").write_bytes(to_tsv([{"case": name, "n": -3}]))
     written = (tmp_path / "x.tsv").read_text(encoding="utf-8").splitlines()[1]
@@ -135,7 +152,13 @@ def test_text_is_no_formula_and_comes_back_as_it_was(tmp_path, name):
     assert read_table(tmp_path / "x.tsv") == [{"case": name, "n": "-3"}]
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zs"]) | st.sampled_from("'=+-@\",")), min_size=1, max_size=5))
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cc", "Cs", "Zs"]) | st.sampled_from("'=+-@\",")),
+        min_size=1,
+        max_size=5,
+    )
+)
 def test_any_cells_come_back(cells):
     rows = [{"a": cell, "b": "x"} for cell in cells]
     assert parse_table(to_tsv(rows).decode(), "x") == rows
@@ -191,7 +214,9 @@ def test_no_more_than_the_limit_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("words", [["timeline"], ["cohort"], ["segment"], ["dicom", "inspect"], ["dicom", "convert"]])
-def test_commands_neither_wait_for_a_pipe_nor_read_a_device(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_neither_wait_for_a_pipe_nor_read_a_device(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     os.mkfifo(tmp_path / "pipe")
     for place in (tmp_path / "pipe", Path("/dev/zero")):
         output = [] if words[-1] == "inspect" else ["-o", str(tmp_path / "out")]

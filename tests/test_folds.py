@@ -18,7 +18,9 @@ def table(tmp_path, text, name="folds.csv"):
     return path
 
 
-@pytest.mark.parametrize("text", ["case,fold\na,0\nb,1\n", "case\tfold\na\t0\nb\t1\n", "\ufefffold,cohort,case\n0,x,a\n1,y,b\n"])
+@pytest.mark.parametrize(
+    "text", ["case,fold\na,0\nb,1\n", "case\tfold\na\t0\nb\t1\n", "\ufefffold,cohort,case\n0,x,a\n1,y,b\n"]
+)
 def test_reads_comma_and_tab_tables_and_ignores_other_columns(tmp_path, text):
     assert read_folds(table(tmp_path, text)) == {"a": 0, "b": 1}
 
@@ -70,7 +72,9 @@ def test_set_aside_is_seeded_disjoint_and_of_the_right_size():
     assert len(validation) == 2
     assert sorted(case.case_id for case in training + validation) == list("abcdefghij")
     assert set_aside(cases, 0.2, seed=1) == (training, validation)
-    assert {tuple(c.case_id for c in set_aside(cases, 0.2, seed)[1]) for seed in range(20)} != {tuple(c.case_id for c in validation)}
+    assert {tuple(c.case_id for c in set_aside(cases, 0.2, seed)[1]) for seed in range(20)} != {
+        tuple(c.case_id for c in validation)
+    }
 
 
 def test_set_aside_takes_one_at_least_and_never_all():

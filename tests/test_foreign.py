@@ -1,4 +1,6 @@
-"""Models trained elsewhere: graphs of every layout are adopted, proved, and give what numpy gives; hostile and doubtful ones are refused by name."""
+"""Models trained elsewhere: graphs of every layout are adopted, proved, and give what numpy gives; hostile and doubtful
+ones are refused by name.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ onnx = pytest.importorskip("onnx")
 helper = onnx.helper
 
 MIXING = np.array([[1.5, -1, 0, 2], [0, 2.5, -1, 1], [-1, 0, 2, 1.5], [0.5, 1, 1, -2]], np.float32)
-"""(outputs, inputs): each output is another mix of a voxel's channels and those of one neighbour, so that a wrong axis or flip shows."""
+"""(outputs, inputs): each output is another mix of a voxel's channels and those of one neighbour, so that a wrong axis
+or flip shows.
+"""
 
 REGIONS = ("TC", "WT", "ET")
 LABELS = ("background", "oedema", "necrotic", "enhancing")
@@ -37,7 +41,9 @@ SAID = {"licence": "CC-BY-4.0", "origin": "Made for a test.", "training": "Not t
 
 
 def mixing_graph(sizes, outputs=4, layout="channels_first", nodes=(), name="y", kind=1) -> bytes:
-    """A convolution of 2 voxels a side, padded at the end: channels mixed, and half of the next voxel along the first axis."""
+    """A convolution of 2 voxels a side, padded at the end: channels mixed, and half of the next voxel along the first
+    axis.
+    """
     axes = len(sizes) - 2
     kernel = np.zeros((outputs, 4, *[2] * axes), np.float32)
     kernel[(slice(None), slice(None), *[0] * axes)] = MIXING[:outputs]
@@ -55,7 +61,13 @@ def mixing_graph(sizes, outputs=4, layout="channels_first", nodes=(), name="y", 
     channel_axis = 1 if layout == "channels_first" else len(sizes) - 1
     answer = [outputs if n == channel_axis else size for n, size in enumerate(sizes)]
     given = [helper.make_tensor_value_info("x", kind, sizes)]
-    graph = helper.make_graph([*work, *nodes], "g", given, [helper.make_tensor_value_info(name, 1, answer)], [onnx.numpy_helper.from_array(kernel, "kernel")])
+    graph = helper.make_graph(
+        [*work, *nodes],
+        "g",
+        given,
+        [helper.make_tensor_value_info(name, 1, answer)],
+        [onnx.numpy_helper.from_array(kernel, "kernel")],
+    )
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("odd.domain", 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
 
@@ -81,8 +93,12 @@ def saved(tmp_path: Path, graph: bytes) -> Path:
     return path
 
 
-NNUNET_3D = Description(inputs=INPUTS, outputs=REGIONS, activation="sigmoid", orientation="SPL", normalisation="z-score-brain", **SAID)
-MONAI_2D = Description(inputs=INPUTS, outputs=LABELS, activation="softmax", orientation="RAS", normalisation="z-score-nonzero", **SAID)
+NNUNET_3D = Description(
+    inputs=INPUTS, outputs=REGIONS, activation="sigmoid", orientation="SPL", normalisation="z-score-brain", **SAID
+)
+MONAI_2D = Description(
+    inputs=INPUTS, outputs=LABELS, activation="softmax", orientation="RAS", normalisation="z-score-nonzero", **SAID
+)
 OPEN = {"size_multiple": 2, "halo": 0}
 
 FAMILY = {
@@ -103,7 +119,9 @@ def member(request, tmp_path):
 
 
 def expected(channels: np.ndarray, said: Description) -> np.ndarray:
-    """Probabilities (I, J, K, 4) that the network gives for normalised channels (I, J, K, C) in LPS order, worked out in numpy on the whole array."""
+    """Probabilities (I, J, K, 4) that the network gives for normalised channels (I, J, K, C) in LPS order, worked out
+    in numpy on the whole array.
+    """
     if said.orientation == "SPL":  # volumes: the graph's axes are K, J, I
         answer = logits(channels.transpose(2, 1, 0, 3)[None], 3)[0].transpose(2, 1, 0, 3)
         return label_probabilities(sigmoid(answer).astype(np.float32), said.outputs)
@@ -182,7 +200,18 @@ def test_what_the_graph_cannot_say_is_asked_for_all_at_once(tmp_path):
     graph = saved(tmp_path, mixing_graph(["n", 4, "a", "b"]))
     with pytest.raises(UsageError) as asked:
         adopt(graph, tmp_path / "net", "net", Description())
-    for option in ("inputs", "outputs", "activation", "orientation", "normalisation", "size-multiple", "halo", "licence", "origin", "training"):
+    for option in (
+        "inputs",
+        "outputs",
+        "activation",
+        "orientation",
+        "normalisation",
+        "size-multiple",
+        "halo",
+        "licence",
+        "origin",
+        "training",
+    ):
         assert f"--{option}" in str(asked.value)
     assert "'x' (open, 4, open, open), which are slices" in str(asked.value)
     assert not (tmp_path / "net").exists()
@@ -191,7 +220,11 @@ def test_what_the_graph_cannot_say_is_asked_for_all_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("sizes", "said", "message"),
     [
-        (["n", 4, "a", "b"], {"inputs": ("t1", "t2", "flair"), "layout": "channels_first"}, "names 3 sequences, but .* has 4 channels"),
+        (
+            ["n", 4, "a", "b"],
+            {"inputs": ("t1", "t2", "flair"), "layout": "channels_first"},
+            "names 3 sequences, but .* has 4 channels",
+        ),
         (["n", 4, "a", 4], {}, "--layout"),
         (["n", 4, "a", "b"], {"inputs": ("t1", "t1", "t2", "flair")}, "named twice"),
         (["n", 4, "a", "b"], {"inputs": ("t1", "adc", "t2", "flair")}, "adc"),
@@ -209,7 +242,12 @@ def test_what_is_said_wrongly_is_a_usage_error(tmp_path, sizes, said, message):
 def test_logits_taken_for_probabilities_and_the_reverse_are_refused(tmp_path):
     open_2d = replace(MONAI_2D, **OPEN)
     with pytest.raises(ModelError, match="Is --activation right"):
-        adopt(saved(tmp_path, mixing_graph(["n", 4, "a", "b"])), tmp_path / "net", "net", replace(open_2d, activation="none"))
+        adopt(
+            saved(tmp_path, mixing_graph(["n", 4, "a", "b"])),
+            tmp_path / "net",
+            "net",
+            replace(open_2d, activation="none"),
+        )
     done = mixing_graph(["n", 4, "a", "b"], nodes=[helper.make_node("Softmax", ["y"], ["p"], axis=1)], name="p")
     with pytest.raises(ModelError, match="a softmax would be the second one"):
         adopt(saved(tmp_path, done), tmp_path / "net", "net", open_2d)
@@ -225,17 +263,33 @@ def test_logits_taken_for_probabilities_and_the_reverse_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("node", "message"),
     [
-        (helper.make_node("Evil", ["y"], ["z"], domain="odd.domain"), "the operator 'Evil' of 'odd.domain' is not one of ONNX's own"),
-        (helper.make_node("Loop", ["", ""], ["z"], body=helper.make_graph([], "b", [], [])), "'Loop' may repeat without end"),
         (
-            helper.make_node("If", ["y"], ["z"], then_branch=helper.make_graph([helper.make_node("Evil", [], ["w"], domain="odd.domain")], "t", [], [])),
+            helper.make_node("Evil", ["y"], ["z"], domain="odd.domain"),
+            "the operator 'Evil' of 'odd.domain' is not one of ONNX's own",
+        ),
+        (
+            helper.make_node("Loop", ["", ""], ["z"], body=helper.make_graph([], "b", [], [])),
+            "'Loop' may repeat without end",
+        ),
+        (
+            helper.make_node(
+                "If",
+                ["y"],
+                ["z"],
+                then_branch=helper.make_graph([helper.make_node("Evil", [], ["w"], domain="odd.domain")], "t", [], []),
+            ),
             "'Evil' of 'odd.domain'",
         ),
     ],
 )
 def test_operators_that_need_code_or_never_end_are_refused(tmp_path, node, message):
     with pytest.raises(ModelError, match=message):
-        adopt(saved(tmp_path, mixing_graph(["n", 4, "a", "b"], nodes=[node])), tmp_path / "net", "net", replace(MONAI_2D, **OPEN))
+        adopt(
+            saved(tmp_path, mixing_graph(["n", 4, "a", "b"], nodes=[node])),
+            tmp_path / "net",
+            "net",
+            replace(MONAI_2D, **OPEN),
+        )
 
 
 def test_numbers_kept_in_another_file_are_refused(tmp_path):
@@ -271,7 +325,13 @@ def test_a_huge_file_is_refused_unread_and_a_bare_one_is_no_model(tmp_path, monk
 # The ends themselves.
 
 
-@given(st.permutations(range(3)), st.tuples(*[st.booleans()] * 3), st.booleans(), st.sampled_from([None, 1, 2, 3]), st.integers(1, 4))
+@given(
+    st.permutations(range(3)),
+    st.tuples(*[st.booleans()] * 3),
+    st.booleans(),
+    st.sampled_from([None, 1, 2, 3]),
+    st.integers(1, 4),
+)
 def test_a_graph_that_changes_nothing_gives_back_what_it_was_given(axes, flips, channels_first, batch, count):
     ends = GraphEnds(channels_first, tuple(axes), flips, batch)
     given = np.random.default_rng(0).random((count, 3, 4, 5, 4), np.float32)

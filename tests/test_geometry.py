@@ -69,7 +69,9 @@ def test_reordering_any_oblique_grid_moves_no_voxel(
 
 @given(st.sampled_from(ORIENTATIONS), st.sampled_from(ORIENTATIONS), angles)
 def test_a_scan_stored_on_other_axes_is_the_same_scan(first: str, second: str, angles_deg: tuple[float, ...]) -> None:
-    """Storing a volume on permuted and flipped axes, with its affine, changes nothing after both are brought to one orientation."""
+    """Storing a volume on permuted and flipped axes, with its affine, changes nothing after both are brought to one
+    orientation.
+    """
     geometry = Geometry(SHAPE, affine_of((1, 1.5, 3), tuple(angle / 10 for angle in angles_deg), (5, 6, 7)))
     volume = np.arange(60).reshape(SHAPE)
     stored = geometry.reorientation_to(first)

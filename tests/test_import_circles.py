@@ -1,4 +1,6 @@
-"""No module needs itself by way of others, however late it imports them: layers hold between rooms, this holds inside them too."""
+"""No module needs itself by way of others, however late it imports them: layers hold between rooms, this holds inside
+them too.
+"""
 
 from graphlib import CycleError, TopologicalSorter
 

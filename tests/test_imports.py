@@ -10,7 +10,13 @@ import gliomask
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAMEWORKS = ("keras", "tensorflow", "jax", "torch", "onnx", "tf2onnx")
-TRAINERS = ("gliomask.networks.ocm", "gliomask.networks.unet", "gliomask.networks.plain_unet", "gliomask.training", "gliomask.engines.keras")
+TRAINERS = (
+    "gliomask.networks.ocm",
+    "gliomask.networks.unet",
+    "gliomask.networks.plain_unet",
+    "gliomask.training",
+    "gliomask.engines.keras",
+)
 """Where frameworks may be imported."""
 
 SERVING = ("fastapi", "starlette", "uvicorn", "httpx", "jinja2", "prometheus_client", "python_multipart")
@@ -31,7 +37,11 @@ def run_python(script: str, *arguments: str) -> str:
 
 def modules() -> list[str]:
     # Importing __main__ is running the command.
-    return sorted(found.name for found in pkgutil.walk_packages(gliomask.__path__, "gliomask.") if found.name != "gliomask.__main__")
+    return sorted(
+        found.name
+        for found in pkgutil.walk_packages(gliomask.__path__, "gliomask.")
+        if found.name != "gliomask.__main__"
+    )
 
 
 BLOCKED = """
@@ -47,8 +57,14 @@ print(len(names))
 
 
 def test_all_but_the_trainers_import_without_a_framework():
-    names = [name for name in modules() if not name.startswith((*TRAINERS, "gliomask.server.")) and name not in ("gliomask.engines.onnxruntime",)]
-    assert {"gliomask.segmentation", "gliomask.cli.train", "gliomask.networks.catalogue", "gliomask.io.brats"} <= set(names)
+    names = [
+        name
+        for name in modules()
+        if not name.startswith((*TRAINERS, "gliomask.server.")) and name not in ("gliomask.engines.onnxruntime",)
+    ]
+    assert {"gliomask.segmentation", "gliomask.cli.train", "gliomask.networks.catalogue", "gliomask.io.brats"} <= set(
+        names
+    )
     assert run_python(BLOCKED, ",".join((*FRAMEWORKS, *EXTRAS)), ",".join(names)).strip() == str(len(names))
 
 
@@ -83,14 +99,21 @@ def test_importing_and_asking_for_help_load_nothing_heavy(statement):
 def test_help_of_every_command_loads_no_engine_and_no_framework():
     from gliomask.cli.main import COMMANDS
 
-    statement = f"from gliomask.cli.main import run; assert [run([name, '--help']) for name in {list(COMMANDS)}] == {[0] * len(COMMANDS)}"
+    statement = (
+        f"from gliomask.cli.main import run; assert [run([name, '--help']) for name in {list(COMMANDS)}] == "
+        f"{[0] * len(COMMANDS)}"
+    )
     loaded = run_python(LOADED, statement).splitlines()[-1].split()
     assert {*FRAMEWORKS, *EXTRAS, "openvino"} & set(loaded) == set()
 
 
 def test_help_is_quick():
-    # Seconds of the processor, which a busy machine does not stretch; HELP_SECONDS is some four times what was measured.
-    script = "import time; start = time.process_time(); from gliomask.cli.main import run; run(['--help']); print(time.process_time() - start)"
+    # Seconds of the processor, which a busy machine does not stretch; HELP_SECONDS is some four times what was
+    # measured.
+    script = (
+        "import time; start = time.process_time(); from gliomask.cli.main import run; run(['--help']); "
+        "print(time.process_time() - start)"
+    )
     assert min(float(run_python(script).split()[-1]) for _ in range(3)) < HELP_SECONDS
 
 

@@ -30,7 +30,10 @@ def test_a_volume_in_words_is_the_volume_to_its_precision(volume_ml):
     assert shown == pytest.approx(volume_ml, abs=0.0501 if volume_ml >= 0.99 else 0.00501)
 
 
-@pytest.mark.parametrize(("difference_ml", "words"), [(0, "0 ml"), (2.43, "+2.4 ml"), (-0.25, "\N{MINUS SIGN}0.25 ml"), (-12.0, "\N{MINUS SIGN}12.0 ml")])
+@pytest.mark.parametrize(
+    ("difference_ml", "words"),
+    [(0, "0 ml"), (2.43, "+2.4 ml"), (-0.25, "\N{MINUS SIGN}0.25 ml"), (-12.0, "\N{MINUS SIGN}12.0 ml")],
+)
 def test_changes_have_a_sign(difference_ml, words):
     assert in_words.change_ml(difference_ml) == words
 
@@ -42,7 +45,15 @@ def test_dice_keeps_its_decimals_where_they_are_zeros():
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.04, "0.0 s"), (7.24, "7.2 s"), (59.96, "1 min"), (126, "2 min 6 s"), (3599.6, "1 h"), (3900, "1 h 5 min"), (7199, "2 h")],
+    [
+        (0.04, "0.0 s"),
+        (7.24, "7.2 s"),
+        (59.96, "1 min"),
+        (126, "2 min 6 s"),
+        (3599.6, "1 h"),
+        (3900, "1 h 5 min"),
+        (7199, "2 h"),
+    ],
 )
 def test_durations(seconds, words):
     assert in_words.duration(seconds) == words

@@ -1,4 +1,6 @@
-"""The int8 graph of a model: what is refused, which precision is chosen, and that an engine's answer is the float32 one, nearly, and repeatable."""
+"""The int8 graph of a model: what is refused, which precision is chosen, and that an engine's answer is the float32
+one, nearly, and repeatable.
+"""
 
 import json
 from dataclasses import replace
@@ -196,7 +198,9 @@ def test_auto_is_int8_where_the_processor_gains_by_it(monkeypatch, engine, flags
 
 
 def test_a_segmenter_says_what_became_of_auto(folder, plain, monkeypatch):
-    monkeypatch.setattr("gliomask.segmentation.segmenter.choose_precision", lambda asked, engine, offered: "int8" if offered else "fp32")
+    monkeypatch.setattr(
+        "gliomask.segmentation.segmenter.choose_precision", lambda asked, engine, offered: "int8" if offered else "fp32"
+    )
     for where, expected in ((folder, "int8"), (plain, "fp32")):
         with Segmenter(Options(model=str(where))) as segmenter:
             assert segmenter.options.precision == expected

@@ -13,7 +13,9 @@ SPACING = 2.2
 
 @cache
 def head(degrees=(0.0, 0.0), shift_mm=0.0, orientation=(-1.0, -1.0, 1.0)):
-    """An egg-shaped brain, narrower in front and flat below, turned about its vertical and its anterior axis; also its affine and voxels' coordinates."""
+    """An egg-shaped brain, narrower in front and flat below, turned about its vertical and its anterior axis; also its
+    affine and voxels' coordinates.
+    """
     affine = np.diag([*(np.array(orientation) * SPACING), 1.0])
     affine[:3, 3] = -affine[:3, :3] @ (np.array(SHAPE) - 1) / 2
     world = np.indices(SHAPE).reshape(3, -1).T @ affine[:3, :3].T + affine[:3, 3] - (shift_mm, 0, 0)
@@ -27,7 +29,9 @@ def head(degrees=(0.0, 0.0), shift_mm=0.0, orientation=(-1.0, -1.0, 1.0)):
     return mask.reshape(SHAPE), affine, own.T.reshape(3, *SHAPE), turn[:, 0]
 
 
-@pytest.mark.parametrize(("degrees", "orientation"), [((9, 0), (1, 1, 1)), ((-7, 6), (-1, -1, 1)), ((12, -10), (1, -1, 1))])
+@pytest.mark.parametrize(
+    ("degrees", "orientation"), [((9, 0), (1, 1, 1)), ((-7, 6), (-1, -1, 1)), ((12, -10), (1, -1, 1))]
+)
 def test_the_midline_of_a_tilted_head_is_found(degrees, orientation):
     brain, affine, _, right = head(degrees, shift_mm=6.0, orientation=orientation)
     plane = midsagittal_plane(brain, affine)

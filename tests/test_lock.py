@@ -31,9 +31,16 @@ def test_a_folder_is_held_by_one_and_free_again_after(tmp_path):
 
 
 def test_a_lock_names_its_process_and_dies_with_it(tmp_path):
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(UsageError, match=rf"another training runs in this folder \(process {process.pid} on .+, since 20\d\d-"), locked(tmp_path):
+        with (
+            pytest.raises(
+                UsageError, match=rf"another training runs in this folder \(process {process.pid} on .+, since 20\d\d-"
+            ),
+            locked(tmp_path),
+        ):
             pass
         process.kill()
         process.wait()
@@ -62,7 +69,14 @@ def test_a_file_system_without_locks_is_locked_by_the_record(tmp_path, no_kernel
 
 def leave(folder, **fields):
     """The record of a process that is gone, or runs on another machine."""
-    holder = {"what": "training", "host": "node7", "machine": "other", "owner": "0a0a0a0a-17-5", "pid": 17, "since": "2026-11-27 09:00:00"}
+    holder = {
+        "what": "training",
+        "host": "node7",
+        "machine": "other",
+        "owner": "0a0a0a0a-17-5",
+        "pid": 17,
+        "since": "2026-11-27 09:00:00",
+    }
     (folder / ".lock").write_bytes(to_json(holder | fields))
 
 
@@ -99,7 +113,9 @@ def test_a_lock_that_cannot_be_written_is_a_usage_error(tmp_path):
 
 
 def test_only_another_holder_is_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("a place that cannot be written to does not change by waiting"))
+    monkeypatch.setattr(
+        time, "sleep", lambda seconds: pytest.fail("a place that cannot be written to does not change by waiting")
+    )
     (tmp_path / ".table.lock").mkdir()
     with pytest.raises(UsageError, match="cannot be written"), awaited(tmp_path, "table", ".table.lock"):
         pass

@@ -22,7 +22,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def cross_entropy(labels: np.ndarray, logits: np.ndarray, weights=UNIFORM) -> float:
     """Pixel by pixel, by the formula."""
     probabilities = softmax(logits)
-    terms = [weights[labels[index]] * -np.log(probabilities[(*index, labels[index])]) for index in np.ndindex(labels.shape)]
+    terms = [
+        weights[labels[index]] * -np.log(probabilities[(*index, labels[index])]) for index in np.ndindex(labels.shape)
+    ]
     return sum(terms) / labels.size
 
 
@@ -83,7 +85,9 @@ def test_it_takes_logits_of_any_size(batch):
     assert value(SegmentationLoss(UNIFORM, 0.5), labels, 1000 * logits) == pytest.approx(
         value(SegmentationLoss(UNIFORM, 0.5), labels, 1000 * logits + 256), rel=1e-3
     )
-    assert value(SegmentationLoss(UNIFORM, 0.5), labels, logits + 7) == pytest.approx(value(SegmentationLoss(UNIFORM, 0.5), labels, logits), rel=1e-4)
+    assert value(SegmentationLoss(UNIFORM, 0.5), labels, logits + 7) == pytest.approx(
+        value(SegmentationLoss(UNIFORM, 0.5), labels, logits), rel=1e-4
+    )
 
 
 def test_half_precision_logits_are_summed_in_single(batch):
@@ -98,7 +102,9 @@ def test_the_dice_part_is_the_soft_dice_of_the_nested_regions(batch):
     probabilities, scores = softmax(logits), []
     for region in Region:
         truth, found = region.mask(labels), probabilities[..., [int(label) for label in region.labels]].sum(axis=-1)
-        scores.append((2 * (truth * found).sum() + DICE_SMOOTHING_PIXELS) / (truth.sum() + found.sum() + DICE_SMOOTHING_PIXELS))
+        scores.append(
+            (2 * (truth * found).sum() + DICE_SMOOTHING_PIXELS) / (truth.sum() + found.sum() + DICE_SMOOTHING_PIXELS)
+        )
     assert dice_part(labels, logits) == pytest.approx(1 - np.mean(scores), abs=1e-4)
 
 

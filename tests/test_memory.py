@@ -45,7 +45,8 @@ def test_too_little_is_refused_with_what_would_do(brain):
 
 
 def test_live_memory_is_that_of_tensors_needed_at_once():
-    # 2.5-D U-Net: its input of 20 channels, and that laid out with channels first (80 and 80 bytes a pixel), with the stem at half resolution (32).
+    # 2.5-D U-Net: its input of 20 channels, and that laid out with channels first (80 and 80 bytes a pixel), with the
+    # stem at half resolution (32).
     assert work_per_pixel(load_model("residual-unet").source.graph, 20).live_bytes == 80 + 80 + 32
 
 
@@ -53,7 +54,11 @@ def test_a_segmenter_keeps_to_it_and_labels_stay(tiny_case, fake_model, monkeypa
     monkeypatch.setattr(segmenter_module, "work_per_pixel", lambda graph, channels: Work(1.0, 100.0))
     monkeypatch.setattr(segmenter_module, "slices_within", lambda *given: 2)
     batches = []
-    monkeypatch.setattr(Segmenter, "_predict", lambda self, member: lambda batch: batches.append(len(batch)) or member.engine.predict(batch))
+    monkeypatch.setattr(
+        Segmenter,
+        "_predict",
+        lambda self, member: lambda batch: batches.append(len(batch)) or member.engine.predict(batch),
+    )
     with Segmenter(Options(max_memory_mb=500)) as small, Segmenter(Options()) as large:
         limited = small.run(tiny_case)
         assert set(batches) == {2}
@@ -64,7 +69,10 @@ def test_a_segmenter_keeps_to_it_and_labels_stay(tiny_case, fake_model, monkeypa
 
 def test_what_cannot_be_told_is_not_promised(tiny_case, fake_model, monkeypatch):
     monkeypatch.setattr(segmenter_module, "work_per_pixel", lambda graph, channels: None)
-    with Segmenter(Options(max_memory_mb=500)) as segmenter, pytest.raises(UsageError, match="cannot be held with model"):
+    with (
+        Segmenter(Options(max_memory_mb=500)) as segmenter,
+        pytest.raises(UsageError, match="cannot be held with model"),
+    ):
         segmenter.run(tiny_case)
 
 

@@ -1,4 +1,6 @@
-"""Scores against hand-computed answers, against what published implementations give for the same masks, and against what must hold for any mask."""
+"""Scores against hand-computed answers, against what published implementations give for the same masks, and against
+what must hold for any mask.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ PUBLISHED_OVERLAP = {
     "ball and stray voxel": (0.9994597514856834, 1.0, 0.9999763453577765),
     "touching the grid's edge": (0.7843137254901961, 0.8333333333333334, 0.9933712121212122),
 }
-"""Dice, sensitivity and specificity from MedPy 0.5.2 (`dc`, `sensitivity`, `specificity`); surface-distance 0.1 gives the same Dice."""
+"""Dice, sensitivity and specificity from MedPy 0.5.2 (`dc`, `sensitivity`, `specificity`); surface-distance 0.1 gives
+the same Dice.
+"""
 
 PUBLISHED_HD95 = [
     ("balls", (1, 1, 1), 3.0, 3.0),
@@ -80,12 +84,17 @@ PUBLISHED_HD95 = [
     ("touching the grid's edge", (1, 1, 3), 3.0, 3.0),
     ("touching the grid's edge", (0.9, 1.2, 2.5), 2.5, 2.5),
 ]
-"""Masks, spacing, HD95 from MedPy 0.5.2 (`hd95`; panoptica 2.1.7 gives the same) and from surface-distance 0.1 (`compute_robust_hausdorff`, 95)."""
+"""Masks, spacing, HD95 from MedPy 0.5.2 (`hd95`; panoptica 2.1.7 gives the same) and from surface-distance 0.1
+(`compute_robust_hausdorff`, 95).
+"""
 
 LESIONS = {
     "found, missed and false": (ball((9, 9, 9), 4) | ball((30, 26, 20), 4), ball((10, 9, 9), 4) | ball((9, 28, 9), 3)),
     "two run together": (ball((12, 12, 12), 3) | ball((20, 12, 12), 3), ball((12, 13, 12), 3)),
-    "small reference ignored": (ball((9, 9, 9), 4) | ball((30, 26, 20), 2), ball((9, 10, 9), 4) | ball((30, 27, 20), 1)),
+    "small reference ignored": (
+        ball((9, 9, 9), 4) | ball((30, 26, 20), 2),
+        ball((9, 10, 9), 4) | ball((30, 27, 20), 1),
+    ),
     "only small reference": (ball((30, 26, 20), 2), NOTHING),
     "stray voxel": (ball((9, 9, 9), 4), ball((9, 9, 9), 4) | block((33, 30, 25), (34, 31, 26))),
     "reference empty": (NOTHING, ball((9, 9, 9), 3)),
@@ -110,8 +119,9 @@ PUBLISHED_LESIONS = [
     ("one prediction bridges two", UNIT, 0.21052631578947367, 13.076696830622021, 2, 0, 0),
     ("one prediction bridges two", (1, 1, 2.5), 0.21052631578947367, 14.0, 2, 0, 0),
 ]
-"""Masks, spacing, lesion-wise Dice and HD95, lesions found, missed and false, from the code of BraTS 2023 (rachitsaluja/BraTS-2023-Metrics, the
-functions of `brats_metrics.py` on arrays, challenge BraTS-GLI) with surface-distance 0.1 and connected-components-3d 3.29.0."""
+"""Masks, spacing, lesion-wise Dice and HD95, lesions found, missed and false, from the code of BraTS 2023
+(rachitsaluja/BraTS-2023-Metrics, the functions of `brats_metrics.py` on arrays, challenge BraTS-GLI) with
+surface-distance 0.1 and connected-components-3d 3.29.0."""
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -161,7 +171,9 @@ def test_hd95_refuses_empty_regions_and_other_shapes(definition):
         hd95_mm(~NOTHING, np.ones((3, 3, 3), bool), UNIT, definition)
 
 
-masks = st.tuples(st.integers(0, 2**32 - 1), st.floats(0.02, 0.6)).map(lambda seed: np.random.default_rng(seed[0]).random((6, 5, 7)) < seed[1])
+masks = st.tuples(st.integers(0, 2**32 - 1), st.floats(0.02, 0.6)).map(
+    lambda seed: np.random.default_rng(seed[0]).random((6, 5, 7)) < seed[1]
+)
 spacings = st.tuples(*[st.floats(0.3, 5)] * 3)
 
 
@@ -210,7 +222,10 @@ def test_lesion_wise_scores_agree_with_the_code_of_brats_2023(name, spacing, dic
 FULL = ball((18, 17, 14), 5)
 
 
-@pytest.mark.parametrize(("name", "both", "one"), [("brats2018", math.nan, math.nan), ("brats2020", 0.0, 373.12866), ("brats2023", 0.0, 374.0)])
+@pytest.mark.parametrize(
+    ("name", "both", "one"),
+    [("brats2018", math.nan, math.nan), ("brats2020", 0.0, 373.12866), ("brats2023", 0.0, 374.0)],
+)
 def test_policies_score_empty_regions_by_name(name, both, one):
     chosen = policy(name)
     nothing = score_region(NOTHING, NOTHING, UNIT, chosen)
@@ -231,7 +246,9 @@ def test_an_unknown_policy_is_refused():
 def test_volumes_are_in_millilitres_and_false_positives_count_where_nothing_is():
     scores = score_region(NOTHING, FULL, (1.0, 2.0, 3.0), policy("brats2020"))
     expected = FULL.sum() * 6 / 1000
-    assert (scores.reference_ml, scores.prediction_ml, scores.false_positive_ml) == pytest.approx((0, expected, expected))
+    assert (scores.reference_ml, scores.prediction_ml, scores.false_positive_ml) == pytest.approx(
+        (0, expected, expected)
+    )
     assert math.isnan(score_region(FULL, FULL, UNIT, policy("brats2020")).false_positive_ml)
 
 

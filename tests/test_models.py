@@ -103,7 +103,10 @@ def test_every_field_of_the_training_is_needed_too(folder):
         ({"schema_version": "1"}, "schema_version"),
         ({"name": "../tiny"}, "name"),
         ({"name": "Tiny Model"}, "name"),
-        ({"outputs": ["background", "necrotic", "oedema", "resection"]}, "outputs must be background, necrotic, oedema, enhancing"),
+        (
+            {"outputs": ["background", "necrotic", "oedema", "resection"]},
+            "outputs must be background, necrotic, oedema, enhancing",
+        ),
         ({"outputs": ["background", "oedema", "oedema", "enhancing"]}, "each once"),
         ({"outputs": ["WT", "TC"]}, "WT, TC, ET, each once"),
         ({"outputs": ["background", "necrotic", "oedema"]}, "outputs"),
@@ -152,7 +155,9 @@ def test_an_impossible_field_is_refused(folder, change, message):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"name": "\xff"}'], ids=["empty", "cut", "list", "utf16", "deep", "latin"]
+    "content",
+    [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"name": "\xff"}'],
+    ids=["empty", "cut", "list", "utf16", "deep", "latin"],
 )
 def test_a_file_that_is_no_json_is_refused(folder, content):
     (folder / "model.json").write_bytes(content)
@@ -244,7 +249,21 @@ def huge_npy() -> bytes:
         npz(("a.npy", npy(np.zeros(3, np.float32)) + b"x")),
         npz(("a.npy", npy(np.zeros(100_000, np.float32))), compression=zipfile.ZIP_DEFLATED),
     ],
-    ids=["empty", "cut", "text", "double", "big-endian", "pickle", "fortran", "nan", "inf", "huge", "short", "long", "compressed"],
+    ids=[
+        "empty",
+        "cut",
+        "text",
+        "double",
+        "big-endian",
+        "pickle",
+        "fortran",
+        "nan",
+        "inf",
+        "huge",
+        "short",
+        "long",
+        "compressed",
+    ],
 )
 def test_arrays_that_cannot_be_trusted_are_refused(content):
     with pytest.raises(ModelError, match=r"golden\.npz: not a file of arrays"):
@@ -263,7 +282,9 @@ def test_no_bytes_break_the_reader_of_arrays(content):
 
 @given(st.dictionaries(st.sampled_from(["flair", "t1", "module/kernel"]), st.lists(st.integers(0, 4), max_size=4)))
 def test_packed_arrays_come_back(shapes):
-    arrays = {name: np.random.default_rng(0).standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    arrays = {
+        name: np.random.default_rng(0).standard_normal(shape).astype(np.float32) for name, shape in shapes.items()
+    }
     found = unpack_arrays(pack_arrays(arrays), "x")
     assert found.keys() == arrays.keys()
     for name, array in arrays.items():
@@ -344,7 +365,10 @@ def test_field_numbers_are_those_of_onnx():
 
     collect(onnx.ModelProto.DESCRIPTOR)
     assert found == FIELDS
-    assert {f.name: f.number for f in onnx.TensorProto.DESCRIPTOR.fields}.items() >= {("external_data", 13), ("data_location", 14)}
+    assert {f.name: f.number for f in onnx.TensorProto.DESCRIPTOR.fields}.items() >= {
+        ("external_data", 13),
+        ("data_location", 14),
+    }
 
 
 def varint(value: int) -> bytes:
@@ -385,7 +409,10 @@ def test_fields_beyond_32_bits_hide_nothing(beyond):
         (entry(7, entry(11, entry(2, entry(10, b"")))), "a TypeProto has a field 10"),
         (entry(0, b""), "not an ONNX file"),
         (varint(7 << 3) + varint(5), "is a number in place of a GraphProto"),
-        (entry(25, entry(1, b"Loop") + entry(10, b"")) + entry(7, entry(1, entry(4, b"Loop"))), "defines a function 'Loop' of its own"),
+        (
+            entry(25, entry(1, b"Loop") + entry(10, b"")) + entry(7, entry(1, entry(4, b"Loop"))),
+            "defines a function 'Loop' of its own",
+        ),
         (entry(25, entry(1, b"Relu") + entry(10, b"ai.onnx")), "defines a function 'Relu' of its own"),
     ],
 )
@@ -417,7 +444,10 @@ def test_no_bytes_break_the_look_into_a_graph(data):
 SOUND_GRAPH = bytes([0x08, 8, 0x3A, 8, 0x0A, 6, 0x22, 4]) + b"Relu"
 
 
-@pytest.mark.parametrize("content", [b"", b"\x08\x08", b"<?xml version='1.0'?><net/>", b"\x3a\xff", b"\x3b\x01", b"\xff" * 20, b"\x3a\x02\x0a"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x08\x08", b"<?xml version='1.0'?><net/>", b"\x3a\xff", b"\x3b\x01", b"\xff" * 20, b"\x3a\x02\x0a"],
+)
 def test_what_is_no_graph_is_refused(content):
     with pytest.raises(ModelError, match=r"model\.onnx: not an ONNX file"):
         look_into(content, "model.onnx")
@@ -440,7 +470,9 @@ def test_nesting_without_end_is_refused():
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
-@pytest.mark.parametrize("order", [["t1", "flair", "t1ce", "t2"], ["flair", "t1", "t2", "t1ce"], ["t2", "flair", "t1", "t1ce"]])
+@pytest.mark.parametrize(
+    "order", [["t1", "flair", "t1ce", "t2"], ["flair", "t1", "t2", "t1ce"], ["t2", "flair", "t1", "t1ce"]]
+)
 def test_another_order_of_inputs_is_refused(tmp_path, kind, engine, order):
     pytest.importorskip(engine)
     folder = write_tiny_model(tmp_path / "tiny", kind)

@@ -1,4 +1,6 @@
-"""`gliomask models`: what is listed is what model.json says, quickly and without the heavy parts; verify names the file that is at fault."""
+"""`gliomask models`: what is listed is what model.json says, quickly and without the heavy parts; verify names the file
+that is at fault.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,21 @@ from gliomask.models.calibration import Quality, QualityLine
 from gliomask.models.registry import load_model, shipped_models
 from gliomask.models.spec import spec_bytes
 
-HEAVY = {"openvino", "onnxruntime", "keras", "tensorflow", "jax", "torch", "onnx", "pydantic", "numpy", "nibabel", "scipy", "matplotlib", "rich"}
+HEAVY = {
+    "openvino",
+    "onnxruntime",
+    "keras",
+    "tensorflow",
+    "jax",
+    "torch",
+    "onnx",
+    "pydantic",
+    "numpy",
+    "nibabel",
+    "scipy",
+    "matplotlib",
+    "rich",
+}
 LIST_SECONDS = 0.2
 
 LOADED = """
@@ -29,7 +45,7 @@ print(code, time.process_time())
 
 
 def run_cold(*arguments: str) -> tuple[set[str], float]:
-    """Packages that a command loads in a process of its own, and the seconds of the processor from the process's start."""
+    """Packages that a command loads in a process of its own, and the seconds of the processor from the process's start."""  # noqa: E501
     result = subprocess.run([sys.executable, "-c", LOADED, *arguments], capture_output=True, text=True, check=True)
     *_, loaded, end = result.stdout.splitlines()
     assert end.split()[0] == "0"
@@ -49,7 +65,12 @@ def test_what_is_shown_is_what_the_checked_description_says(name, capsys):
     assert run(["models", "info", name, "--json"]) == 0
     found, model = json.loads(capsys.readouterr().out), load_model(name)
     spec = model.spec
-    assert (found["name"], found["parameters"], found["sha256"], found["licence"]) == (name, spec.parameters, model.sha256, spec.licence)
+    assert (found["name"], found["parameters"], found["sha256"], found["licence"]) == (
+        name,
+        spec.parameters,
+        model.sha256,
+        spec.licence,
+    )
     assert found["needs"] == list(map(str, spec.inputs))
     assert found["may_miss"] == list(map(str, spec.may_miss))
     for region, figures in found["dice"].items():
@@ -68,7 +89,10 @@ def test_what_was_not_measured_is_said_to_be_so(tmp_path, capsys):
     assert "seconds     not measured" in page
     assert "2 patients, 40 patches" in page
     assert "not measured" in model_text.table([shelf.summarise(folder)])
-    some = {"regions": {"WT": {"dice": {"median": 0.9, "median_low": 0.8, "median_high": 0.95, "mean": 0.8}}}, "cases": 7}
+    some = {
+        "regions": {"WT": {"dice": {"median": 0.9, "median_low": 0.8, "median_high": 0.95, "mean": 0.8}}},
+        "cases": 7,
+    }
     (folder / "model.json").write_bytes(spec_bytes(tiny_spec("slices", scores=some)))
     assert "0.900 / ? / ?" in model_text.table([shelf.summarise(folder)])
     assert "median 0.900 (95 %: 0.800 to 0.950), mean 0.800 (no interval)" in model_text.page(shelf.summarise(folder))
@@ -79,7 +103,16 @@ def test_what_a_models_own_estimates_are_worth_is_told(tmp_path, capsys):
     assert "estimates   none: how sure it is was not calibrated" in model_text.page(shelf.summarise(folder))
     line = QualityLine(intercept=-1.0, slope=2.0, below=0.2, above=0.1, spearman=0.65, held=0.83, width=0.27)
     lines = {"WT": line, "TC": line, "ET": line.model_copy(update={"spearman": None})}
-    quality = Quality(regions=lines, coverage=0.8, cases=65, flagged=9, worst=10, worst_flagged=6, protocol="By hand.", command="calibrate x")
+    quality = Quality(
+        regions=lines,
+        coverage=0.8,
+        cases=65,
+        flagged=9,
+        worst=10,
+        worst_flagged=6,
+        protocol="By hand.",
+        command="calibrate x",
+    )
     (folder / "model.json").write_bytes(spec_bytes(tiny_spec("slices", quality=quality)))
     assert run(["models", "info", str(folder)]) == 0
     page = capsys.readouterr().out
@@ -91,7 +124,10 @@ def test_what_missing_sequences_cost_is_told(tmp_path):
     folder = write_tiny_model(tmp_path / "tiny")
     (folder / "model.json").write_bytes(spec_bytes(tiny_spec("slices", subsets=tiny_subsets())))
     summary = shelf.summarise(folder)
-    assert summary.lacking == {"nothing": dict.fromkeys(("WT", "TC", "ET"), 0.9), "t1": dict.fromkeys(("WT", "TC", "ET"), 0.7)}
+    assert summary.lacking == {
+        "nothing": dict.fromkeys(("WT", "TC", "ET"), 0.9),
+        "t1": dict.fromkeys(("WT", "TC", "ET"), 0.7),
+    }
     assert "lacking     t1: median Dice WT 0.700, TC 0.700, ET 0.700, alone" in model_text.page(summary)
 
 
@@ -132,7 +168,16 @@ def test_adopt_asks_for_what_is_missing(tmp_path, capsys):
     folder = write_tiny_model(tmp_path / "tiny")
     assert run(["models", "adopt", str(folder / "model.onnx")]) == 2
     assert "--orientation" in capsys.readouterr().err
-    options = ["--inputs", "flair,t1,t1ce,t2", "--outputs", "background,necrotic,oedema,enhancing", "--activation", "none", "--layout", "channels_last"]
+    options = [
+        "--inputs",
+        "flair,t1,t1ce,t2",
+        "--outputs",
+        "background,necrotic,oedema,enhancing",
+        "--activation",
+        "none",
+        "--layout",
+        "channels_last",
+    ]
     options += ["--orientation", "LPS", "--normalisation", "volume", "--size-multiple", "2", "--halo", "3"]
     options += ["--licence", "x", "--origin", "x", "--training", "x"]
     assert run(["models", "adopt", str(folder / "model.onnx"), *options]) == 2

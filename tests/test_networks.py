@@ -6,14 +6,24 @@ from gliomask.networks.catalogue import NETWORKS, network
 
 pytestmark = pytest.mark.train
 
-EXPECTED = {"sparse": (127_876, 30), "input-sparse": (130_180, 30), "dense": (181_124, 38), "unet": (1_670_660, 204), "plain-unet": (7_769_316, 204)}
+EXPECTED = {
+    "sparse": (127_876, 30),
+    "input-sparse": (130_180, 30),
+    "dense": (181_124, 38),
+    "unet": (1_670_660, 204),
+    "plain-unet": (7_769_316, 204),
+}
 """Parameters and receptive field: the paper's for its networks."""
 
 LAYERS = {
-    "sparse": "image module1_fine1 module1_fine2 module1_coarse_down module1_coarse1 module1_coarse2 module1_coarse_up module1_join module2_fine1 "
-    "module2_fine2 module2_coarse_down module2_coarse1 module2_coarse2 module2_coarse_up module2_join head1 head2 logits probabilities",
-    "dense": "image module1_fine1 module1_fine2 module1_wide1 module1_wide2 module1_coarse_down module1_coarse1 module1_coarse2 module1_point "
-    "module1_coarse_up module1_join module2_fine1 module2_fine2 module2_wide1 module2_wide2 module2_coarse_down module2_coarse1 module2_coarse2 "
+    "sparse": "image module1_fine1 module1_fine2 module1_coarse_down module1_coarse1 module1_coarse2 "
+    "module1_coarse_up module1_join module2_fine1 "
+    "module2_fine2 module2_coarse_down module2_coarse1 module2_coarse2 module2_coarse_up module2_join head1 head2 "
+    "logits probabilities",
+    "dense": "image module1_fine1 module1_fine2 module1_wide1 module1_wide2 module1_coarse_down module1_coarse1 "
+    "module1_coarse2 module1_point "
+    "module1_coarse_up module1_join module2_fine1 module2_fine2 module2_wide1 module2_wide2 module2_coarse_down "
+    "module2_coarse1 module2_coarse2 "
     "module2_point module2_coarse_up module2_join head1 head2 logits probabilities",
 }
 LAYERS["input-sparse"] = LAYERS["sparse"]
@@ -21,7 +31,11 @@ UNITS = "conv1 conv1_norm relu1 conv2 conv2_norm relu2 sum"
 LAYERS["unet"] = " ".join(
     [
         "image stem stem_norm stem_relu logits probabilities",
-        *(f"{place}_{unit}" for place in ("down1", "down2", "down3", "down4", "up1", "up2", "up3") for unit in UNITS.split()),
+        *(
+            f"{place}_{unit}"
+            for place in ("down1", "down2", "down3", "down4", "up1", "up2", "up3")
+            for unit in UNITS.split()
+        ),
         *(f"{place}_short {place}_short_norm" for place in ("down2", "down3", "down4", "up1", "up2", "up3")),
         *(f"down{level}_pool up{level - 1}_size up{level - 1}_join" for level in (2, 3, 4)),
     ]
@@ -64,7 +78,9 @@ def test_layer_names_are_stable(built):
     # Weights are stored by these names: a new name would orphan every model file.
     entry, model = built
     assert sorted(layer.name for layer in model.layers) == sorted(LAYERS[entry.name].split())
-    kinds = {"kernel", "bias"} | ({"gamma", "beta", "moving_mean", "moving_variance"} if entry.name in ("unet", "plain-unet") else set())
+    kinds = {"kernel", "bias"} | (
+        {"gamma", "beta", "moving_mean", "moving_variance"} if entry.name in ("unet", "plain-unet") else set()
+    )
     assert {variable.path.split("/")[1] for variable in model.variables} == kinds
 
 
@@ -87,13 +103,15 @@ def test_other_numbers_of_channels_and_classes(keras):
 
 @pytest.mark.parametrize("axis", [1, 2], ids=["height", "width"])
 def test_receptive_field(keras, built, axis):
-    """Exact: with positive kernels, no bias and an image of zeros, a pixel that is switched on raises just the logits that depend on it, since
-    neither ReLU nor maximum can hide a positive number among zeros."""
+    """Exact: with positive kernels, no bias and an image of zeros, a pixel that is switched on raises just the logits
+    that depend on it, since neither ReLU nor maximum can hide a positive number among zeros."""
     entry, model = built
     before = model.get_weights()
     for variable in model.variables:
         # 1 / channels keeps the weakest path, one pixel a layer, near one: no underflow. Norms pass on what they get.
-        passing = 1 / variable.shape[-2] if len(variable.shape) > 1 else float(variable.path.endswith(("gamma", "variance")))
+        passing = (
+            1 / variable.shape[-2] if len(variable.shape) > 1 else float(variable.path.endswith(("gamma", "variance")))
+        )
         variable.assign(np.full(variable.shape, passing))
     length = -(-2 * EXPECTED[entry.name][1] // 32) * 32 + 32
     middle = slice(length // 2 - 8, length // 2 + 8)

@@ -1,4 +1,6 @@
-"""NIfTI reading and writing, with nibabel as the referee; every refusal by its class, its exit code and the file it names."""
+"""NIfTI reading and writing, with nibabel as the referee; every refusal by its class, its exit code and the file it
+names.
+"""
 
 import gzip
 import os
@@ -31,7 +33,12 @@ def header_bytes(shape: tuple[int, ...], dtype: int = 4, bits: int = 16, **field
     header = nib.Nifti1Header()
     header["dim"] = [len(shape), *shape, *[1] * (7 - len(shape))]
     header["datatype"], header["bitpix"], header["vox_offset"] = dtype, bits, 352
-    header["srow_x"], header["srow_y"], header["srow_z"], header["sform_code"] = (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), 1
+    header["srow_x"], header["srow_y"], header["srow_z"], header["sform_code"] = (
+        (1, 0, 0, 0),
+        (0, 1, 0, 0),
+        (0, 0, 1, 0),
+        1,
+    )
     for name, value in fields.items():
         header[name] = value
     return header.binaryblock + bytes(4)
@@ -54,10 +61,14 @@ def scan(tmp_path: Path, rng: np.random.Generator) -> Path:
     return path
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64, np.float32, np.float64])
+@pytest.mark.parametrize(
+    "dtype", [np.uint8, np.int8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64, np.float32, np.float64]
+)
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
-def test_every_type_and_byte_order_reads_as_nibabel_reads_it(tmp_path: Path, rng: np.random.Generator, dtype: type, order: str, name: str) -> None:
+def test_every_type_and_byte_order_reads_as_nibabel_reads_it(
+    tmp_path: Path, rng: np.random.Generator, dtype: type, order: str, name: str
+) -> None:
     values = rng.integers(0, 120, (5, 4, 3)).astype(dtype)
     header = nib.Nifti1Header(endianness=order)
     header.set_data_dtype(dtype)
@@ -69,8 +80,12 @@ def test_every_type_and_byte_order_reads_as_nibabel_reads_it(tmp_path: Path, rng
     np.testing.assert_array_equal(read.geometry.affine, nib.load(tmp_path / name).affine)
 
 
-@pytest.mark.parametrize(("slope", "intercept"), [(2.5, -7.0), (0.0, 5.0), (np.nan, 0.0), (np.inf, 0.0), (1.0, 0.0), (0.001, 0.0)])
-def test_scaling_is_as_nibabel_applies_it(tmp_path: Path, rng: np.random.Generator, slope: float, intercept: float) -> None:
+@pytest.mark.parametrize(
+    ("slope", "intercept"), [(2.5, -7.0), (0.0, 5.0), (np.nan, 0.0), (np.inf, 0.0), (1.0, 0.0), (0.001, 0.0)]
+)
+def test_scaling_is_as_nibabel_applies_it(
+    tmp_path: Path, rng: np.random.Generator, slope: float, intercept: float
+) -> None:
     values = rng.integers(-3000, 3000, (6, 5, 4)).astype(np.int16)
     path = tmp_path / "scaled.nii"
     path.write_bytes(header_bytes(values.shape, scl_slope=slope, scl_inter=intercept) + values.tobytes(order="F"))
@@ -116,7 +131,9 @@ def test_gzip_is_told_by_content_not_by_name(tmp_path: Path, scan: Path) -> None
 def test_members_one_after_another_are_one_stream(tmp_path: Path, scan: Path) -> None:
     content = gzip.decompress(scan.read_bytes())
     path = tmp_path / "members.nii.gz"
-    path.write_bytes(b"".join(gzip.compress(content[start : start + 100]) for start in range(0, len(content), 100)) + bytes(512))
+    path.write_bytes(
+        b"".join(gzip.compress(content[start : start + 100]) for start in range(0, len(content), 100)) + bytes(512)
+    )
     np.testing.assert_array_equal(nifti.read_volume(path).values, nifti.read_volume(scan).values)
 
 
@@ -202,7 +219,9 @@ for name in sys.argv[1:]:
         print(error)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start)
 """
-    found = subprocess.run([sys.executable, "-c", script, huge, large], capture_output=True, text=True, check=True).stdout.splitlines()
+    found = subprocess.run(
+        [sys.executable, "-c", script, huge, large], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     assert "claims 4,400,000,000 voxels" in found[0]
     assert str(huge) in found[0]
     assert "ends after 0 of" in found[1]
@@ -265,7 +284,10 @@ def test_a_4d_file_is_no_volume_and_a_3d_file_no_stack(tmp_path: Path) -> None:
         ({"srow_z": (0, 0, 1e-4, 0)}, "spacing is"),
         ({"pixdim": [1, 0, 1, 1, 0, 0, 0, 0]}, "spacing is [0.0"),
         ({"pixdim": [1, np.nan, 1, 1, 0, 0, 0, 0]}, "spacing is [nan"),
-        ({"sform_code": 0, "qform_code": 1, "quatern_b": 0.9, "quatern_c": 0.9, "pixdim": [1, 1, 1, 1, 0, 0, 0, 0]}, "cannot be used"),
+        (
+            {"sform_code": 0, "qform_code": 1, "quatern_b": 0.9, "quatern_c": 0.9, "pixdim": [1, 1, 1, 1, 0, 0, 0, 0]},
+            "cannot be used",
+        ),
     ],
 )
 def test_an_impossible_affine_is_refused(tmp_path: Path, fields: dict[str, object], words: str) -> None:
@@ -321,15 +343,29 @@ def orientations() -> dict[str, nib.Nifti1Image]:
         image.header.set_xyzt_units("mm", "sec")
     two = nib.Nifti2Image(values, OBLIQUE)
     two.set_sform(OBLIQUE, 3)
-    return {"both": both, "apart": apart, "sform": sform, "qform": qform, "neither": neither, "qfac -1": flipped, "NIfTI-2": two}
+    return {
+        "both": both,
+        "apart": apart,
+        "sform": sform,
+        "qform": qform,
+        "neither": neither,
+        "qfac -1": flipped,
+        "NIfTI-2": two,
+    }
 
 
 @pytest.mark.parametrize("name", orientations())
 @pytest.mark.parametrize("kind", ["labels", "probabilities"])
-def test_a_result_has_its_scans_place_bit_for_bit(tmp_path: Path, rng: np.random.Generator, name: str, kind: str) -> None:
+def test_a_result_has_its_scans_place_bit_for_bit(
+    tmp_path: Path, rng: np.random.Generator, name: str, kind: str
+) -> None:
     nib.save(orientations()[name], tmp_path / "scan.nii.gz")
     scan = nifti.read_volume(tmp_path / "scan.nii.gz")
-    values = rng.integers(0, 4, (5, 4, 3)).astype(np.uint8) if kind == "labels" else rng.random((5, 4, 3, 4)).astype(np.float32)
+    values = (
+        rng.integers(0, 4, (5, 4, 3)).astype(np.uint8)
+        if kind == "labels"
+        else rng.random((5, 4, 3, 4)).astype(np.float32)
+    )
     nifti.write_volume(tmp_path / "result.nii.gz", values, scan.geometry, scan.header)
     before, after = nib.load(tmp_path / "scan.nii.gz"), nib.load(tmp_path / "result.nii.gz")
     assert type(before) is type(after)
@@ -412,7 +448,9 @@ def test_an_existing_result_stays_unless_overwriting_is_asked_for(tmp_path: Path
         ("absent/a.nii", np.zeros((2, 2, 2), np.uint8), UsageError),
     ],
 )
-def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path: Path, name: str, values: np.ndarray, error: type[Exception]) -> None:
+def test_what_cannot_be_written_is_refused_and_leaves_nothing(
+    tmp_path: Path, name: str, values: np.ndarray, error: type[Exception]
+) -> None:
     with pytest.raises(error, match=r"a\.(img|nii)"):
         nifti.write_volume(tmp_path / name, values, Geometry((2, 2, 2), np.eye(4)))
     assert list(tmp_path.iterdir()) == []
@@ -459,11 +497,15 @@ def with_header(tmp_path: Path, **fields: object) -> Path:
         ({"sform_code": 0, "pixdim": [1, 1, -1, 1, 0, 0, 0, 0]}, GeometryError, "pixdims[1,2,3] should be positive"),
     ],
 )
-def test_headers_that_programs_read_differently_are_refused(tmp_path: Path, fields: dict[str, object], error: type[InputError], what: str) -> None:
+def test_headers_that_programs_read_differently_are_refused(
+    tmp_path: Path, fields: dict[str, object], error: type[InputError], what: str
+) -> None:
     assert what in refused(with_header(tmp_path, **fields), error)
 
 
-@pytest.mark.parametrize("fields", [{}, {"scl_slope": np.nan, "scl_inter": np.nan}, {"scl_slope": 0, "scl_inter": 7}, {"xyzt_units": 0}])
+@pytest.mark.parametrize(
+    "fields", [{}, {"scl_slope": np.nan, "scl_inter": np.nan}, {"scl_slope": 0, "scl_inter": 7}, {"xyzt_units": 0}]
+)
 def test_headers_that_only_look_odd_are_read(tmp_path: Path, fields: dict[str, object]) -> None:
     assert nifti.read_volume(with_header(tmp_path, **fields)).values.max() == 59
 

@@ -48,7 +48,9 @@ def test_the_slice_method_does_the_same_slice_by_slice(seed: int) -> None:
     for k in range(volume.shape[2]):
         inside = volume[:, :, k][brain[:, :, k]].astype(np.float64)
         clipped = inside.clip(*np.percentile(inside, (1, 99)))
-        np.testing.assert_allclose(result[:, :, k][brain[:, :, k]], (clipped - clipped.mean()) / clipped.std(), atol=1e-4)
+        np.testing.assert_allclose(
+            result[:, :, k][brain[:, :, k]], (clipped - clipped.mean()) / clipped.std(), atol=1e-4
+        )
     assert (result[~brain] == SLICE_BACKGROUND).all()
 
 
@@ -71,10 +73,17 @@ def test_the_volume_method_does_not_see_the_order_of_axes(seed: int, order: list
     def moved(array: np.ndarray) -> np.ndarray:
         return np.flip(array.transpose(order), [axis for axis in range(3) if flips[axis]])
 
-    np.testing.assert_allclose(normalise_volume(moved(volume), moved(brain)), moved(normalise_volume(volume, brain)), atol=1e-5)
+    np.testing.assert_allclose(
+        normalise_volume(moved(volume), moved(brain)), moved(normalise_volume(volume, brain)), atol=1e-5
+    )
 
 
-@given(st.integers(0, 1000), st.floats(0.01, 50), st.floats(-500, 500), st.sampled_from(sorted({*METHODS} - {"z-score-box"})))
+@given(
+    st.integers(0, 1000),
+    st.floats(0.01, 50),
+    st.floats(-500, 500),
+    st.sampled_from(sorted({*METHODS} - {"z-score-box"})),
+)
 def test_the_scanners_gain_and_offset_do_not_matter(seed: int, gain: float, offset: float, method: str) -> None:
     normalise, _ = normalisation(method)
     volume, brain = random_brain(seed)
@@ -91,11 +100,15 @@ def test_what_nnu_net_and_monai_do(seed: int) -> None:
     box = tuple(slice(f[0], f[-1] + 1) for f in found)
     whole = volume[box].astype(np.float64)
     np.testing.assert_allclose(z_score_brain(volume, brain)[brain], (inside - inside.mean()) / inside.std(), atol=1e-4)
-    np.testing.assert_allclose(z_score_nonzero(volume, brain)[volume != 0], (nonzero - nonzero.mean()) / nonzero.std(), atol=1e-4)
+    np.testing.assert_allclose(
+        z_score_nonzero(volume, brain)[volume != 0], (nonzero - nonzero.mean()) / nonzero.std(), atol=1e-4
+    )
     assert (z_score_nonzero(volume, brain)[volume == 0] == 0).all()
     np.testing.assert_allclose(z_score_box(volume, brain)[box], (whole - whole.mean()) / whole.std(), atol=1e-4)
     low, high = np.percentile(inside, (0.5, 99.5))
-    np.testing.assert_allclose(unit_range(volume, brain)[brain], (inside.clip(low, high) - low) / (high - low), atol=1e-4)
+    np.testing.assert_allclose(
+        unit_range(volume, brain)[brain], (inside.clip(low, high) - low) / (high - low), atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)

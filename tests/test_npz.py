@@ -29,7 +29,13 @@ def archive(*members: tuple[str, bytes], compression: int = zipfile.ZIP_STORED) 
 NUMBERS = st.sampled_from(["<f4", "<f8", "<f2", "<i8", "<u4", "|u1", "|b1", "|i1"])
 
 
-@given(st.dictionaries(st.from_regex(r"[a-z/]{1,8}", fullmatch=True), of_numpy.arrays(NUMBERS, of_numpy.array_shapes(min_dims=0, min_side=0)), max_size=3))
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z/]{1,8}", fullmatch=True),
+        of_numpy.arrays(NUMBERS, of_numpy.array_shapes(min_dims=0, min_side=0)),
+        max_size=3,
+    )
+)
 def test_what_numpy_writes_comes_back(arrays):
     found = parse_npz(io.BytesIO(pack_npz(arrays)))
     assert found.keys() == arrays.keys()
@@ -117,7 +123,9 @@ def test_a_file_is_named_and_bounded(tmp_path):
     path = tmp_path / "some.npz"
     path.write_bytes(pack_npz({"a": np.zeros(100)}))
     assert read_npz(path, "a checkpoint", 2000)["a"].shape == (100,)
-    with pytest.raises(FileFormatError, match=r"some\.npz: not a checkpoint that can be read \(it has .* no more than 500 are read\)"):
+    with pytest.raises(
+        FileFormatError, match=r"some\.npz: not a checkpoint that can be read \(it has .* no more than 500 are read\)"
+    ):
         read_npz(path, "a checkpoint", 500)
     with pytest.raises(FileFormatError, match="it is a folder"):
         read_npz(tmp_path, "a checkpoint", 500)

@@ -1,4 +1,6 @@
-"""A pipe, a device, a folder where a file is due, and the reverse: every command ends at once, with one message and exit code 2 to 5."""
+"""A pipe, a device, a folder where a file is due, and the reverse: every command ends at once, with one message and
+exit code 2 to 5.
+"""
 
 import os
 import signal

@@ -1,4 +1,6 @@
-"""docs/oddities.md promises that each decision is held somewhere: all 21 are listed, and every file and test it names exists."""
+"""docs/oddities.md promises that each decision is held somewhere: all 21 are listed, and every file and test it names
+exists.
+"""
 
 import re
 from pathlib import Path

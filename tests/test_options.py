@@ -1,4 +1,6 @@
-"""Every option is described once; the command line, Python, the run record and the documents agree because they are made from that."""
+"""Every option is described once; the command line, Python, the run record and the documents agree because they are
+made from that.
+"""
 
 import dataclasses
 import importlib.util
@@ -58,16 +60,26 @@ def test_the_command_has_every_option_and_python_its_defaults(model):
 
 def test_bids_has_the_options_of_the_computation_but_those_of_one_patient():
     names = {parameter.name for parameter in bids.command.params}
-    assert set(described(Options)) - names <= {"brain_mask", "engine", "patches", "patch_size", "stride", "bias_correction", "skip"}
+    assert set(described(Options)) - names <= {
+        "brain_mask",
+        "engine",
+        "patches",
+        "patch_size",
+        "stride",
+        "bias_correction",
+        "skip",
+    }
 
 
 def test_what_is_typed_is_what_python_gets():
     typed = parsed(
-        segment.command, "case", "-o", "out", "--flips", "--no-core-rule", "--skip", "frame, mask", "--threads", "3", "--space", "flair", "--space", "t2",
+        segment.command, "case", "-o", "out", "--flips", "--no-core-rule", "--skip", "frame, mask", "--threads", "3", "--space", "flair", "--space", "t2",  # noqa: E501
         "--report", "HTML,json", "--no-preview", "--labels", "brats2023",
     )  # fmt: skip
     assert chosen(Options, typed) == Options(flips=True, core_rule=False, skip=("frame", "mask"), threads=3)
-    expected = Delivery(labels="brats2023", spaces=(Sequence.FLAIR, Sequence.T2), report=("html", "json"), preview=False)
+    expected = Delivery(
+        labels="brats2023", spaces=(Sequence.FLAIR, Sequence.T2), report=("html", "json"), preview=False
+    )
     assert chosen(Delivery, typed) == expected
     assert expected.labels == convention("brats2023")
 

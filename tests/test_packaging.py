@@ -1,4 +1,6 @@
-"""What comes for clusters: files that containers are built from, an installation without a network, and runs where nothing can be written but the output."""
+"""What comes for clusters: files that containers are built from, an installation without a network, and runs where
+nothing can be written but the output.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +35,14 @@ def test_the_dockerfile_passes_its_linter():
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("name", ["packaging/wheels.sh", "packaging/install.sh", "packaging/pbs.sh", "packaging/lsf.sh", "scripts/slurm_here"])
+@pytest.mark.parametrize(
+    "name",
+    ["packaging/wheels.sh", "packaging/install.sh", "packaging/pbs.sh", "packaging/lsf.sh", "scripts/slurm_here"],
+)
 def test_shell_scripts_pass_their_linter(name):
-    done = subprocess.run([BIN / "shellcheck", "--severity=warning", ROOT / name], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [BIN / "shellcheck", "--severity=warning", ROOT / name], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -54,7 +61,10 @@ def test_the_conda_environment_has_what_the_project_needs():
     given = yaml.safe_load((PACKAGING / "environment.yml").read_text())["dependencies"]
     names = {re.split(r"[<>=]", item)[0].removesuffix("-base") for item in given if isinstance(item, str)}
     names |= {re.split(r"[<>=]", item)[0] for item in next(item["pip"] for item in given if isinstance(item, dict))}
-    needed = {re.split(r"[<>=;]", item)[0].lower() for item in [*project()["dependencies"], *project()["optional-dependencies"]["raw"]]}
+    needed = {
+        re.split(r"[<>=;]", item)[0].lower()
+        for item in [*project()["dependencies"], *project()["optional-dependencies"]["raw"]]
+    }
     assert needed <= names
 
 
@@ -71,7 +81,9 @@ def test_templates_call_a_command_that_exists(name):
     from gliomask.cli.cohort import work_command
 
     words = (PACKAGING / name).read_text().rpartition("exec gliomask cohort work")[2].split()
-    assert {word for word in words if word.startswith("--")} <= {option for parameter in work_command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= {
+        option for parameter in work_command.params for option in parameter.opts
+    }
 
 
 @pytest.mark.slow
@@ -80,16 +92,33 @@ def test_it_installs_from_a_folder_of_wheels_without_an_index(tmp_path):
     # Without byte code, which takes longer than the rest and proves nothing here; the images compile it.
     environment = {**os.environ, "PYTHON": sys.executable, "PIP_NO_COMPILE": "1", "GLIOMASK_WEB": "skip"}
     environment.pop("PYTHONPATH", None)
-    subprocess.run(["sh", PACKAGING / "wheels.sh", wheels, "report"], check=True, env=environment, timeout=280, capture_output=True)
+    subprocess.run(
+        ["sh", PACKAGING / "wheels.sh", wheels, "report"], check=True, env=environment, timeout=280, capture_output=True
+    )
     assert list(wheels.glob("gliomask-*.whl"))
     # An index that answers nothing: whatever is not in the folder is missed.
     environment |= {"PIP_INDEX_URL": "http://127.0.0.1:9/none", "PIP_CONFIG_FILE": os.devnull}
-    done = subprocess.run(["sh", PACKAGING / "install.sh", wheels, tmp_path / "env", "report"], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sh", PACKAGING / "install.sh", wheels, tmp_path / "env", "report"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "residual-unet" in done.stdout
     # What was installed segments, from a folder in which no source lies.
     sample = next((tmp_path / "env").rglob("sample/synthetic_0001"))
-    command = [tmp_path / "env" / "bin" / "gliomask", "segment", sample, "-o", tmp_path / "out", "--single-plane", "--report", "pdf"]
+    command = [
+        tmp_path / "env" / "bin" / "gliomask",
+        "segment",
+        sample,
+        "-o",
+        tmp_path / "out",
+        "--single-plane",
+        "--report",
+        "pdf",
+    ]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "out" / "synthetic_0001_report.pdf").is_file()

@@ -14,7 +14,12 @@ from gliomask.report.panel import LABEL_OPACITY, PanelRow, draw_panel
 COLUMNS = ("reference", "network", "+ 1", "+ 1 + 2")
 
 
-def row(case_id: str = "case", label: Label = Label.ENHANCING, at: tuple[int, int] = (8, 10), pixel_mm: tuple[float, float] = (1.0, 1.0)) -> PanelRow:
+def row(
+    case_id: str = "case",
+    label: Label = Label.ENHANCING,
+    at: tuple[int, int] = (8, 10),
+    pixel_mm: tuple[float, float] = (1.0, 1.0),
+) -> PanelRow:
     flair = np.zeros((40, 50))
     flair[5:35, 5:45] = 1
     labels = np.zeros((40, 50), np.uint8)
@@ -70,7 +75,9 @@ def test_panels_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(UsageError, match="at least one"):
         draw_panel([], tmp_path / "panel.png")
     with pytest.raises(UsageError, match="columns"):
-        draw_panel([row(), PanelRow("other", row().flair, {"reference": row().labels["reference"]})], tmp_path / "panel.png")
+        draw_panel(
+            [row(), PanelRow("other", row().flair, {"reference": row().labels["reference"]})], tmp_path / "panel.png"
+        )
     with pytest.raises(UsageError, match="shape"):
         draw_panel([PanelRow("other", row().flair, {"reference": np.zeros((3, 3), np.uint8)})], tmp_path / "panel.png")
     assert not (tmp_path / "panel.png").exists()

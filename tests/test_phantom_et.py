@@ -70,7 +70,11 @@ def test_certain_air_keeps_an_empty_box(kept, tmp_path):
 
 def example(script, case: str, fold: int, reference: float, prediction: float, certainty: float, dice: float = 0.8):
     score = 0.0 if reference == 0 and prediction else dice
-    measures = {"volume_ml": prediction, "certainty": certainty} if prediction else {"volume_ml": math.inf, "certainty": math.inf}
+    measures = (
+        {"volume_ml": prediction, "certainty": certainty}
+        if prediction
+        else {"volume_ml": math.inf, "certainty": math.inf}
+    )
     return script.Example(case, fold, reference, prediction, score, measures)
 
 
@@ -125,14 +129,27 @@ def test_label_maps_and_probabilities_are_read(script, kept, tmp_path, monkeypat
         kept.RegionProbabilities.of(probabilities(generator)).write(tmp_path / "probabilities" / f"{case}.npz")
         folds.append(f"{case},{n}")
     (tmp_path / "folds.csv").write_text("\n".join(folds) + "\n")
-    words = ["phantom_et", tmp_path / "predictions", tmp_path / "references", "--folds", tmp_path / "folds.csv", "-o", tmp_path / "t.tsv"]
+    words = [
+        "phantom_et",
+        tmp_path / "predictions",
+        tmp_path / "references",
+        "--folds",
+        tmp_path / "folds.csv",
+        "-o",
+        tmp_path / "t.tsv",
+    ]
     for extra, measures in (([], 3), (["--probabilities", tmp_path / "probabilities"], 6)):
         monkeypatch.setattr(sys, "argv", [str(word) for word in (*words, *extra)])
         script.main()
         lines = (tmp_path / "t.tsv").read_text().splitlines()
         assert len(lines) == 2 + 2 * (measures + 1)
         first = dict(zip(lines[0].split("\t"), lines[1].split("\t"), strict=True))
-        assert (first["without_enhancement"], first["phantoms"], first["false_positive_ml"], first["mean_ET"]) == ("1", "1", "0.008", "0.500")
+        assert (first["without_enhancement"], first["phantoms"], first["false_positive_ml"], first["mean_ET"]) == (
+            "1",
+            "1",
+            "0.008",
+            "0.500",
+        )
     assert "BraTS2021_00001: reference 0.000 ml" in capsys.readouterr().out
 
 
@@ -153,7 +170,9 @@ def test_a_chain_leaves_a_record_of_what_is_then_to_be_expected(kept, tmp_path, 
     written = json.loads((tmp_path / "3d" / "a_run.json").read_text())
     assert written["options"]["postprocess"] == "3d"
     expected = expected_dice(given, np.where(cleaned, 2, 0).astype(np.uint8))
-    assert written["expected_dice"] == pytest.approx({region.value: dice for region, dice in expected.items()}, abs=0.002)
+    assert written["expected_dice"] == pytest.approx(
+        {region.value: dice for region, dice in expected.items()}, abs=0.002
+    )
 
 
 def enhancing_lump() -> tuple[np.ndarray, np.ndarray]:

@@ -36,5 +36,8 @@ def test_other_scores_give_another_picture(tmp_path):
 
 
 def test_nothing_but_the_picture_is_left(tmp_path):
-    draw_box_plots([BoxPlot("Dice", {"WT": [], "TC": [], "ET": []}), BoxPlot("HD95", {"WT": []}, distance=True)], tmp_path / "empty.png")
+    draw_box_plots(
+        [BoxPlot("Dice", {"WT": [], "TC": [], "ET": []}), BoxPlot("HD95", {"WT": []}, distance=True)],
+        tmp_path / "empty.png",
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["empty.png"]

@@ -1,4 +1,6 @@
-"""Post-processing: sizes at the limit, connectivity, the two openings, and agreement with OpenCV 5.0.0, whose results are stored here."""
+"""Post-processing: sizes at the limit, connectivity, the two openings, and agreement with OpenCV 5.0.0, whose results
+are stored here.
+"""
 
 import hashlib
 
@@ -13,7 +15,9 @@ from gliomask.errors import UsageError
 from gliomask.labels import Label, Region
 
 MM = (1.0, 1.0, 1.0)
-label_maps = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=9), elements=st.integers(0, 3))
+label_maps = hnp.arrays(
+    np.uint8, hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=9), elements=st.integers(0, 3)
+)
 chains = st.sampled_from(sorted(post.CHAINS))
 
 
@@ -110,7 +114,8 @@ def test_opening_shaves_corners_and_spurs():
     assert not opened[28:].any()
 
 
-# By cv2.morphologyEx(image, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))) of OpenCV 5.0.0, label 4 written as 3.
+# By cv2.morphologyEx(image, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))) of OpenCV 5.0.0,
+# label 4 written as 3.
 AT_BORDER = """
 00000002 22200102 23220112 23222111 23332010 22132000 22222033 22220033
 """
@@ -233,7 +238,9 @@ def test_cropping_to_the_tumour_changes_nothing(label_map, chain, margins):
     inner = np.pad(label_map, 1)
     wide = np.pad(inner, margins)
     offset = tuple(slice(low, low + n) for (low, _), n in zip(margins, inner.shape, strict=True))
-    assert np.array_equal(post.postprocess(wide, chain, (4.0, 4.0, 1.0))[offset], post.postprocess(inner, chain, (4.0, 4.0, 1.0)))
+    assert np.array_equal(
+        post.postprocess(wide, chain, (4.0, 4.0, 1.0))[offset], post.postprocess(inner, chain, (4.0, 4.0, 1.0))
+    )
 
 
 @pytest.mark.parametrize("chain", sorted(post.CHAINS))
@@ -254,7 +261,10 @@ def test_parts_that_are_wholly_gone_are_listed_the_largest_first():
     before[20:22, 5, 5] = Label.NECROTIC
     after = post.postprocess(before, "3d", (1.0, 1.0, 2.0))
     parts = post.lost_parts(before, after, (1.0, 1.0, 2.0))
-    assert [(part.voxels, round(part.volume_ml, 6), part.centre) for part in parts] == [(64, 0.128, (21.5, 21.5, 21.5)), (2, 0.004, (20.5, 5.0, 5.0))]
+    assert [(part.voxels, round(part.volume_ml, 6), part.centre) for part in parts] == [
+        (64, 0.128, (21.5, 21.5, 21.5)),
+        (2, 0.004, (20.5, 5.0, 5.0)),
+    ]
 
 
 def test_what_is_only_trimmed_is_not_lost():

@@ -70,7 +70,9 @@ def test_joined_sizes_change_nothing(prepared, monkeypatch, price):
     assert len(seen) == (1 if price == 10**9 else 2)
 
 
-@pytest.mark.parametrize("plan", [PatchPlan(), PatchPlan("adjacent", 16), PatchPlan("overlapping", 16), PatchPlan("overlapping", 16, 4)])
+@pytest.mark.parametrize(
+    "plan", [PatchPlan(), PatchPlan("adjacent", 16), PatchPlan("overlapping", 16), PatchPlan("overlapping", 16, 4)]
+)
 @pytest.mark.parametrize(("network", "predict"), [(SLICES, slice_network), (VOLUMES, volume_network)])
 def test_air_is_background_and_probabilities_sum_to_one(prepared, plan, network, predict):
     found = predict_brain(prepared, network, plan, predict)

@@ -30,7 +30,9 @@ def prepared(tiny_case) -> Prepared:
 
 def by_shape(batch):
     """A network that tells along which axis it was cut: its certainty of tumour rises with the row."""
-    tumour = np.clip(0.3 + 0.02 * np.arange(batch.shape[1], dtype=np.float32), 0, 1)[None, :, None] * np.ones(batch.shape[:3], np.float32)
+    tumour = np.clip(0.3 + 0.02 * np.arange(batch.shape[1], dtype=np.float32), 0, 1)[None, :, None] * np.ones(
+        batch.shape[:3], np.float32
+    )
     return np.stack([1 - tumour, tumour / 2, tumour / 4, tumour / 4], axis=-1)
 
 
@@ -180,7 +182,9 @@ class TestEnhancementRule:
 
 
 def test_voxels_through_the_network_are_the_boxes_and_no_more(monkeypatch):
-    """A cube of suspicion in a brain: the first look sees the brain's boxes of every third slice, each plane the boxes around what that suspects."""
+    """A cube of suspicion in a brain: the first look sees the brain's boxes of every third slice, each plane the boxes
+    around what that suspects.
+    """
     monkeypatch.setattr(sizes, "NEW_SIZE_PIXELS", 0)
     brain = np.zeros((96, 96, 64), bool)
     brain[16:80, 16:80, 8:56] = True
@@ -199,8 +203,8 @@ def test_voxels_through_the_network_are_the_boxes_and_no_more(monkeypatch):
     assert seen == [96 * 96] * 16
     seen.clear()
     mean_of_planes(within, ALL, shape, PatchPlan(), network)
-    # Suspected in rows and columns 34 to 45 and slices 28 to 37, within 6 of them 28 to 51 and 22 to 43. With the halo 20 to 59 and 14 to 51 become
-    # 16 to 64 and 0 to 64, in slabs of 8 slices.
+    # Suspected in rows and columns 34 to 45 and slices 28 to 37, within 6 of them 28 to 51 and 22 to 43. With the halo
+    # 20 to 59 and 14 to 51 become 16 to 64 and 0 to 64, in slabs of 8 slices.
     assert seen == [8 * 48 * 48] * 2 + [6 * 48 * 48] + [8 * 48 * 64] * 6
 
 
@@ -215,7 +219,7 @@ def test_no_suspicion_asks_nothing_more(prepared):
 
 
 class TestWhereTheNetworkIsAsked:
-    """A whole run: near what a first look suspects, and over the whole brain where that leaves doubt or is asked for."""
+    """A whole run: near what a first look suspects, and over the whole brain where that leaves doubt or is asked for."""  # noqa: E501
 
     @pytest.fixture
     def found(self, tiny_case, fake_model, monkeypatch):

@@ -154,7 +154,9 @@ def test_missing_sequences_take_no_room(tiny_case, present, above, below):
     for row in rows:
         assert {shown.sequence for shown in row} <= present
         assert not row[0].labels, "each row begins with the scan by itself"
-        assert [one for one in row if one.labels] == list(dict.fromkeys(one for one in row if one.labels)), "none is shown twice"
+        assert [one for one in row if one.labels] == list(dict.fromkeys(one for one in row if one.labels)), (
+            "none is shown twice"
+        )
     assert {shown.sequence for shown in rows[0] if shown.labels} == present
     volumes = {sequence: tiny_case.volumes[sequence] for sequence in present}
     case = Case("tiny", volumes, tiny_case.geometry, without=frozenset(Sequence) - present)
@@ -227,7 +229,10 @@ def warning_share(picture: Image.Image, rows: slice) -> float:
 def test_a_doubt_about_the_result_stands_above_everything_else(tiny_case):
     """A band at the top, and volumes that are not written as if they were sure; other flags have neither."""
     band, legend = slice(preview.HEADER, preview.HEADER + preview.LARGE), slice(-preview.LEGEND, None)
-    skull, doubt = flag("skull_on", "The skull may still be on."), flag("doubtful", "The network doubts its own answer.")
+    skull, doubt = (
+        flag("skull_on", "The skull may still be on."),
+        flag("doubtful", "The network doubts its own answer."),
+    )
     flagged = preview.preview_picture(tiny_case, tiny_labels(), flags=(skull,))
     doubted = preview.preview_picture(tiny_case, tiny_labels(), flags=(skull, doubt))
     assert warning_share(flagged, band) < 0.1
@@ -255,7 +260,9 @@ def test_letters_and_bar_say_where_up_is_and_how_long_5_cm_are():
     dark[shape[0] // 2] = 0.001
     dark[0, 0, 0] = 1
     volumes = {Sequence.FLAIR: dark}
-    case = Case("full", volumes, Geometry(shape, np.diag([-1.0, -1, 1, 1])), without=frozenset(Sequence) - {Sequence.FLAIR})
+    case = Case(
+        "full", volumes, Geometry(shape, np.diag([-1.0, -1, 1, 1])), without=frozenset(Sequence) - {Sequence.FLAIR}
+    )
     views = preview.Views.of(case, np.zeros(shape, np.uint8), preview.PANEL_WIDTH, preview.MAX_PANEL_HEIGHT)
     drawn = np.asarray(preview._panel(views, preview.Shown(AXIAL, Sequence.FLAIR), 400))
     bar = drawn[400 - 14, :, 0] == preview.TEXT[0]
@@ -271,7 +278,12 @@ def test_long_names_are_shortened(tiny_case):
     assert (picture[: preview.HEADER, -preview.MARGIN :] == preview.BACKGROUND).all()
 
 
-AWKWARD = [((40, 40, 1), (1, 1, 5)), ((1, 30, 30), (6, 1, 1)), ((4, 4, 200), (1, 1, 1)), ((64, 64, 20), (0.5, 0.5, 6.5))]
+AWKWARD = [
+    ((40, 40, 1), (1, 1, 5)),
+    ((1, 30, 30), (6, 1, 1)),
+    ((4, 4, 200), (1, 1, 1)),
+    ((64, 64, 20), (0.5, 0.5, 6.5)),
+]
 
 
 @pytest.mark.parametrize(("shape", "spacing_mm"), AWKWARD)

@@ -35,7 +35,15 @@ def test_a_system_without_affinity_is_asked_for_its_processors(tmp_path, monkeyp
 
 @pytest.mark.parametrize(
     ("quota", "expected"),
-    [("200000 100000\n", 2), ("150000 100000\n", 1), ("50000 100000\n", 1), ("max 100000\n", 8), ("1600000 100000\n", 8), ("garbage", 8), ("1 0\n", 8)],
+    [
+        ("200000 100000\n", 2),
+        ("150000 100000\n", 1),
+        ("50000 100000\n", 1),
+        ("max 100000\n", 8),
+        ("1600000 100000\n", 8),
+        ("garbage", 8),
+        ("1 0\n", 8),
+    ],
 )
 def test_a_containers_quota_counts(tmp_path, quota, expected):
     group(tmp_path, "0::/job\n", "job", cpu__max=quota)
@@ -67,7 +75,10 @@ def test_the_least_of_all_counts(tmp_path):
 def test_a_group_of_another_controller_is_none(tmp_path):
     group(tmp_path, "3:memory:/job\n", "memory/job")
     assert list(control_groups("cpu", tmp_path)) == []
-    assert list(control_groups("memory", tmp_path)) == [tmp_path / "sys/fs/cgroup/memory/job", tmp_path / "sys/fs/cgroup/memory"]
+    assert list(control_groups("memory", tmp_path)) == [
+        tmp_path / "sys/fs/cgroup/memory/job",
+        tmp_path / "sys/fs/cgroup/memory",
+    ]
 
 
 def test_a_number_that_was_asked_for_is_taken(monkeypatch):

@@ -93,7 +93,9 @@ def test_a_region_that_was_removed_though_suspected_is_in_doubt():
 def test_the_expectation_is_right_for_a_network_that_is_right(rng):
     # Truth drawn from the probabilities themselves: the mean Dice of many draws is what was expected.
     inside = rng.random((24, 24, 24)) * (np.arange(24) < 12)
-    probabilities = np.stack([1 - inside, np.zeros_like(inside), inside, np.zeros_like(inside)], axis=-1).astype(np.float32)
+    probabilities = np.stack([1 - inside, np.zeros_like(inside), inside, np.zeros_like(inside)], axis=-1).astype(
+        np.float32
+    )
     label_map = np.where(inside > 0.5, 2, 0).astype(np.uint8)
     drawn = [rng.random(inside.shape) < inside for _ in range(50)]
     dice = np.mean([2 * (truth & (label_map > 0)).sum() / (truth.sum() + (label_map > 0).sum()) for truth in drawn])
@@ -182,7 +184,11 @@ def test_a_calibration_needs_every_region():
 
 def test_a_file_that_is_no_calibration_is_refused_by_name():
     assert parse_quality(json.dumps(QUALITY).encode(), "quality.json") == Quality.model_validate(QUALITY)
-    for content, words in ((b"{", "JSON"), (json.dumps(QUALITY | {"coverage": 1.5}).encode(), "coverage"), (b"{}", "regions: Field required")):
+    for content, words in (
+        (b"{", "JSON"),
+        (json.dumps(QUALITY | {"coverage": 1.5}).encode(), "coverage"),
+        (b"{}", "regions: Field required"),
+    ):
         with pytest.raises(ModelError, match=rf"quality\.json: not a calibration: .*{words}"):
             parse_quality(content, "quality.json")
 
@@ -203,7 +209,9 @@ def test_a_cohort_tells_what_is_to_be_expected_of_each_case_and_so_does_its_resu
     record = json.loads((tmp_path / "out" / "first_run.json").read_text())
     for region, estimate in record["predicted_dice"].items():
         column = f"expected_dice_{region.lower()}"
-        assert [float(rows[0][column + ending]) for ending in ("", "_low", "_high")] == [estimate[name] for name in ("dice", "low", "high")]
+        assert [float(rows[0][column + ending]) for ending in ("", "_low", "_high")] == [
+            estimate[name] for name in ("dice", "low", "high")
+        ]
     assert run([*words, "--resume"]) == 0
     again = list(csv.DictReader(table.read_text().splitlines(), delimiter="\t"))
     assert [row["expected_dice_wt_low"] for row in again] == [row["expected_dice_wt_low"] for row in rows]

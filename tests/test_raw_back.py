@@ -21,7 +21,9 @@ def of_every_voxel(inside, matrix):
     total = 0
     for places in np.ndindex(*counts):
         moved = np.eye(4)
-        moved[:3, 3] = TARGET.affine[:3, :3] @ [(place + 0.5) / count - 0.5 for place, count in zip(places, counts, strict=True)]
+        moved[:3, 3] = TARGET.affine[:3, :3] @ [
+            (place + 0.5) / count - 0.5 for place, count in zip(places, counts, strict=True)
+        ]
         total = total + itk.resample(inside.astype(np.float32), SOURCE, TARGET, matrix @ moved)
     return total / np.prod(counts)
 

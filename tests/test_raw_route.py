@@ -128,7 +128,14 @@ def test_the_case_lies_in_the_frame_and_is_bare(prepared):
 def test_every_step_is_told_in_words_and_measured_for_those_who_ask(prepared, told, steps_done):
     assert steps_done == [(n, 6) for n in range(1, 7)]
     words = [line for level, line in told if level == logging.INFO]
-    assert [step.name for step in prepared.steps] == ["reference", "frame", "coregister", "coregister", "coregister", "mask"]
+    assert [step.name for step in prepared.steps] == [
+        "reference",
+        "frame",
+        "coregister",
+        "coregister",
+        "coregister",
+        "mask",
+    ]
     assert words[0].startswith("  T1ce: the others are brought to it")
     assert "brought to BraTS space" in words[1]
     assert all("brought to T1ce (turned by" in line and line.endswith("the fit is good).") for line in words[2:5])
@@ -136,7 +143,9 @@ def test_every_step_is_told_in_words_and_measured_for_those_who_ask(prepared, to
     assert not any("mutual information" in line for line in words)
     assert sum("mutual information nats" in line for level, line in told if level == logging.DEBUG) == 4
     assert prepared.reference == Sequence.T1CE
-    assert all(step.measured["gain_over_displaced"] > 1.15 for step in prepared.steps if step.name in ("frame", "coregister"))
+    assert all(
+        step.measured["gain_over_displaced"] > 1.15 for step in prepared.steps if step.name in ("frame", "coregister")
+    )
 
 
 def test_a_label_map_comes_back_to_where_it_was(prepared, moved):
@@ -147,7 +156,9 @@ def test_a_label_map_comes_back_to_where_it_was(prepared, moved):
     grid = moved[0].scans[Sequence.T2].geometry
     for label, apart_mm in ((2, 1.0), (3, max(grid.spacing_mm) / 2)):
         here = move(grid.affine, np.argwhere(native == label).astype(float)).mean(axis=0)
-        there = move(prepared.matrices[Sequence.T2], move(BRATS_FRAME.affine, np.argwhere(labels == label).astype(float))).mean(axis=0)
+        there = move(
+            prepared.matrices[Sequence.T2], move(BRATS_FRAME.affine, np.argwhere(labels == label).astype(float))
+        ).mean(axis=0)
         assert np.linalg.norm(here - there) < apart_mm
     assert np.count_nonzero(native) * grid.voxel_ml == pytest.approx(np.count_nonzero(labels) / 1000, rel=0.05)
 
@@ -163,7 +174,12 @@ def test_the_same_scans_give_the_same_numbers_alone_and_beside_others(coarse, mo
     brain = move(moved[1][Sequence.T1CE], brain_points(head))
     alone = align_sequences(scans[Sequence.T1CE], scans[Sequence.T2], brain)
     with ThreadPoolExecutor(2) as pool:
-        beside = list(pool.map(lambda sequence: align_sequences(scans[Sequence.T1CE], scans[sequence], brain), (Sequence.FLAIR, Sequence.T2)))[1]
+        beside = list(
+            pool.map(
+                lambda sequence: align_sequences(scans[Sequence.T1CE], scans[sequence], brain),
+                (Sequence.FLAIR, Sequence.T2),
+            )
+        )[1]
     assert alone.matrix.tobytes() == beside.matrix.tobytes()
     assert alone.measured() == beside.measured()
 
@@ -173,7 +189,9 @@ def test_a_scan_that_shows_something_else_is_refused(coarse, moved, head):
     noise = np.random.default_rng(3).gamma(2, 50, scans[Sequence.T2].geometry.shape)
     other = Scan(noise.astype(np.float32), scans[Sequence.T2].geometry, "noise.nii.gz")
     with pytest.raises(QualityError, match=r"the images share \S+ nats of information"):
-        refuse_unbelievable(align_sequences(scans[Sequence.T1CE], other, move(moved[1][Sequence.T1CE], brain_points(head))), "rigid")
+        refuse_unbelievable(
+            align_sequences(scans[Sequence.T1CE], other, move(moved[1][Sequence.T1CE], brain_points(head))), "rigid"
+        )
 
 
 @pytest.mark.parametrize(
@@ -209,14 +227,18 @@ def test_only_scans_of_very_small_voxels_are_made_lighter(moved):
     fine = downsampled(Scan(ahead, grid, "fine.nii.gz"))
     np.testing.assert_allclose(fine.geometry.spacing_mm, (0.9, 1.0, 3.0))
     # Each voxel still shows what is where it lies.
-    there = move(fine.geometry.affine, np.indices(fine.volume.shape).reshape(3, -1).T.astype(float))[:, 1].reshape(fine.volume.shape)
+    there = move(fine.geometry.affine, np.indices(fine.volume.shape).reshape(3, -1).T.astype(float))[:, 1].reshape(
+        fine.volume.shape
+    )
     np.testing.assert_allclose(fine.volume[3:-3, 8:-8], there[3:-3, 8:-8], atol=0.02)
 
 
 def noisy(scan):
     """Noise of a fifth of the signal, as magnitude images have it."""
     generator, level = np.random.default_rng(7), 0.2 * np.percentile(scan.volume, 90)
-    volume = np.hypot(scan.volume + generator.normal(0, level, scan.volume.shape), generator.normal(0, level, scan.volume.shape))
+    volume = np.hypot(
+        scan.volume + generator.normal(0, level, scan.volume.shape), generator.normal(0, level, scan.volume.shape)
+    )
     return replace(scan, volume=volume.astype(np.float32))
 
 
@@ -284,7 +306,9 @@ def test_a_brain_cut_off_by_the_field_of_view_is_refused(stub_alignment, moved, 
     flair = scans[Sequence.FLAIR]
     cut = Geometry((104, 120, 18), flair.geometry.affine)
     scans[Sequence.FLAIR] = Scan(flair.volume[:, :, :18], cut, "flair.nii.gz")
-    pose = Alignment(moved[1][Sequence.FLAIR] @ np.linalg.inv(moved[1][Sequence.T1CE]), 0.5, 1.5, 1.0, 5.0, (1.0, 1.0, 1.0))
+    pose = Alignment(
+        moved[1][Sequence.FLAIR] @ np.linalg.inv(moved[1][Sequence.T1CE]), 0.5, 1.5, 1.0, 5.0, (1.0, 1.0, 1.0)
+    )
     monkeypatch.setattr("gliomask.preprocess.raw.route.align_sequences", lambda fixed, moving, brain: pose)
     with pytest.raises(QualityError, match=r"flair \(flair.nii.gz\): \d+% of the brain lies outside the field of view"):
         prepare_examination(Examination("cut", scans))
@@ -306,10 +330,17 @@ def test_what_no_step_could_mend_is_refused_first(moved, problem):
     elif problem == "ct":
         scans[Sequence.T1] = Scan(np.where(t1.volume < 60, -1000, t1.volume), t1.geometry, "ct.nii.gz")
     elif problem == "slab":
-        scans[Sequence.T1] = Scan(t1.volume[:, :, :1], Geometry((*t1.geometry.shape[:2], 1), t1.geometry.affine), "one.nii.gz")
+        scans[Sequence.T1] = Scan(
+            t1.volume[:, :, :1], Geometry((*t1.geometry.shape[:2], 1), t1.geometry.affine), "one.nii.gz"
+        )
     else:
         del scans[Sequence.T1]
-    message = {"twice": "hold the same image", "ct": "looks like a CT", "slab": "is no whole head", "missing": "missing t1"}[problem]
+    message = {
+        "twice": "hold the same image",
+        "ct": "looks like a CT",
+        "slab": "is no whole head",
+        "missing": "missing t1",
+    }[problem]
     with pytest.raises(CaseError, match=message):
         prepare_examination(Examination("bad", scans))
 
@@ -328,7 +359,11 @@ def segmenter(fake_model):
 
 
 def hashes(folder):
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if not path.name.endswith("_run.json")}
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.iterdir()
+        if not path.name.endswith("_run.json")
+    }
 
 
 def test_prepared_scans_go_straight_through_to_the_byte(segmenter, tiny_brats_folder, tmp_path, caplog):
@@ -347,14 +382,24 @@ def small(tiny_case):
     wide = Geometry((20, 20, 10), np.array([[-1.3, 0, 0, 12], [0, -1.4, 0, 13], [0, 0, 2.2, -10], [0, 0, 0, 1]]))
     grids = {sequence: wide if sequence == Sequence.FLAIR else grid for sequence in PAPER_ORDER}
     generator = np.random.default_rng(0)
-    scans = {sequence: Scan(generator.random(one.shape, np.float32), one, sequence.value) for sequence, one in grids.items()}
+    scans = {
+        sequence: Scan(generator.random(one.shape, np.float32), one, sequence.value) for sequence, one in grids.items()
+    }
     matrices = {sequence: about((0, 0, 0), turn((0, 0, 5)), (0, 0, 1)) for sequence in PAPER_ORDER}
-    return RawCase(tiny_case, Examination("tiny", scans), Sequence.T1CE, matrices, (Step("mask", "", "by hand", {"volume_ml": 3.0}),))
+    return RawCase(
+        tiny_case,
+        Examination("tiny", scans),
+        Sequence.T1CE,
+        matrices,
+        (Step("mask", "", "by hand", {"volume_ml": 3.0}),),
+    )
 
 
 @pytest.fixture
 def raw_files(tmp_path, small, monkeypatch):
-    monkeypatch.setattr("gliomask.preprocess.raw.route.prepare_examination", lambda examination, settings, progress: small)
+    monkeypatch.setattr(
+        "gliomask.preprocess.raw.route.prepare_examination", lambda examination, settings, progress: small
+    )
     folder = tmp_path / "scanner"
     folder.mkdir()
     for sequence, scan in small.examination.scans.items():
@@ -364,7 +409,9 @@ def raw_files(tmp_path, small, monkeypatch):
 
 def test_raw_scans_are_refused_where_the_route_is_not_wanted(segmenter, raw_files, tmp_path):
     with pytest.raises(GeometryError, match="lies on another grid"):
-        segment_to_files(asked(segmenter, raw="never"), FileSource(raw_files), CaseLayout.of(tmp_path / "out", "tiny"), WRITING)
+        segment_to_files(
+            asked(segmenter, raw="never"), FileSource(raw_files), CaseLayout.of(tmp_path / "out", "tiny"), WRITING
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -382,15 +429,21 @@ def test_results_of_raw_scans_lie_in_the_scanners_grids(segmenter, raw_files, tm
     caplog.set_level(logging.INFO, "gliomask")
     delivery = replace(WRITING, spaces=(Sequence.FLAIR,), keep_images=True)
     result = segment_to_files(segmenter, FileSource(raw_files), results, delivery)
-    assert caplog.messages[0].startswith("tiny: the sequences lie on different grids, skull on, so the scans are registered")
+    assert caplog.messages[0].startswith(
+        "tiny: the sequences lie on different grids, skull on, so the scans are registered"
+    )
     for name, sequence in (("tiny_seg.nii.gz", Sequence.T1CE), ("tiny_space-flair_seg.nii.gz", Sequence.FLAIR)):
         written = read_volume(tmp_path / "out" / name)
         assert written.geometry.same_grid(read_volume(raw_files.sequences[sequence]).geometry)
         expected = convention("brats2021").to_disk(small.label_map_in(sequence, result.label_map_in("brats")))
         np.testing.assert_array_equal(written.values, expected)
         assert expected.any()
-    assert read_volume(tmp_path / "out" / "tiny_space-brats_seg.nii.gz").values.shape == result.label_map_in("brats").shape
-    assert {path.name for path in (tmp_path / "out").glob("*.tfm")} == {f"tiny_from-{sequence.value}_to-brats.tfm" for sequence in PAPER_ORDER}
+    assert (
+        read_volume(tmp_path / "out" / "tiny_space-brats_seg.nii.gz").values.shape == result.label_map_in("brats").shape
+    )
+    assert {path.name for path in (tmp_path / "out").glob("*.tfm")} == {
+        f"tiny_from-{sequence.value}_to-brats.tfm" for sequence in PAPER_ORDER
+    }
     record = json.loads(results.record.read_text())
     assert record["raw_route"]["reference"] == "t1ce"
     assert (list(record["seconds"])[:2], list(record["seconds"])[-2:]) == (["read", "prepare"], ["write", "total"])
@@ -422,7 +475,14 @@ def test_a_cohort_takes_raw_and_prepared_cases(segmenter, raw_files, tiny_brats_
 def test_a_finished_raw_case_is_kept_and_another_way_is_refused(segmenter, raw_files, tmp_path):
     writing = WRITING
     segment_all(segmenter, [raw_files], tmp_path / "out", writing)
-    again = segment_all(segmenter, [raw_files], tmp_path / "out", writing, progress=lambda done, total: pytest.fail("nothing is left to do"), resume=True)
+    again = segment_all(
+        segmenter,
+        [raw_files],
+        tmp_path / "out",
+        writing,
+        progress=lambda done, total: pytest.fail("nothing is left to do"),
+        resume=True,
+    )
     assert [row.message for row in again] == [KEPT]
     # One number: that of the grid in which the label map is delivered.
     table = json.loads((tmp_path / "out" / "tiny_volumes.json").read_text())
@@ -434,7 +494,9 @@ def test_a_finished_raw_case_is_kept_and_another_way_is_refused(segmenter, raw_f
 def test_a_four_dimensional_file_in_place_of_a_sequence_is_refused(segmenter, raw_files, tmp_path):
     nib.save(nib.Nifti1Image(np.ones((20, 20, 12, 30), np.float32), np.eye(4)), raw_files.sequences[Sequence.T2])
     with pytest.raises(FileFormatError, match="3 dimensions are needed, found 4"):
-        segment_to_files(asked(segmenter, raw="always"), FileSource(raw_files), CaseLayout.of(tmp_path / "out", "tiny"), WRITING)
+        segment_to_files(
+            asked(segmenter, raw="always"), FileSource(raw_files), CaseLayout.of(tmp_path / "out", "tiny"), WRITING
+        )
 
 
 @pytest.mark.parametrize(("field", "value"), [("srow_x", (np.nan, 0, 0, 0)), ("pixdim", (1, 0, 1, 1, 1, 1, 1, 1))])
@@ -467,9 +529,10 @@ def test_a_raw_case_is_reported_later_as_at_once_where_its_images_were_kept(segm
     segment_to_files(segmenter, FileSource(raw_files), results, delivery)
     page = (tmp_path / "out" / "tiny_report.html").read_bytes()
     assert b"in the frame of BraTS, not in the scanner" in page
-    assert {name: [path.read_bytes() for path in paths] for name, paths in write_reports(tmp_path / "out", html, output=tmp_path / "later").items()} == {
-        "tiny": [page]
-    }
+    assert {
+        name: [path.read_bytes() for path in paths]
+        for name, paths in write_reports(tmp_path / "out", html, output=tmp_path / "later").items()
+    } == {"tiny": [page]}
     results.image(Sequence.T1).unlink()
     with pytest.raises(UsageError, match="no tiny_space-brats_t1.nii.gz beside it. Segment again with --report"):
         write_report(results.label_map, html, output=tmp_path / "none")
@@ -480,7 +543,10 @@ def test_dicom_becomes_a_report_in_two_commands(fake_model, raw_files, small, tm
     for n, (sequence, scan) in enumerate(small.examination.scans.items()):
         write_series(tmp_path / "dicom" / sequence.value, 1000 * scan.volume, scan.geometry, sequence.value, n + 1)
     assert run(["dicom", "convert", str(tmp_path / "dicom"), "-o", str(tmp_path / "scans")]) == 0
-    assert run(["segment", str(tmp_path / "scans"), "-o", str(tmp_path / "out"), "--report", "html,json", "--no-preview"]) == 0
+    assert (
+        run(["segment", str(tmp_path / "scans"), "-o", str(tmp_path / "out"), "--report", "html,json", "--no-preview"])
+        == 0
+    )
     (page,) = (tmp_path / "out").glob("*_report.html")
     assert "in the frame of BraTS, not in the scanner" in page.read_text()
     (label_map,) = (path for path in (tmp_path / "out").glob("*_seg.nii.gz") if "_space-" not in path.name)
@@ -517,7 +583,9 @@ def test_every_prepared_scan_is_read_once(segmenter, tiny_brats_folder, tmp_path
     segment_to_files(segmenter, FileSource(files), results, WRITING)
     scans = [path.name for path in files.paths()]
     assert sorted(name for name in opened if name in scans) == sorted(scans)
-    assert json.loads(results.record.read_text())["inputs"] == {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files.paths()}
+    assert json.loads(results.record.read_text())["inputs"] == {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files.paths()
+    }
 
 
 def test_a_brain_mask_is_read_once_and_recorded(segmenter, raw_files, tmp_path, small, opened):
@@ -530,7 +598,9 @@ def test_a_brain_mask_is_read_once_and_recorded(segmenter, raw_files, tmp_path, 
 
 
 @pytest.mark.parametrize("mode", ["auto", "always"])
-def test_a_scan_that_vanishes_while_the_others_are_read_is_named(fake_model, raw_files, tmp_path, monkeypatch, capsys, mode):
+def test_a_scan_that_vanishes_while_the_others_are_read_is_named(
+    fake_model, raw_files, tmp_path, monkeypatch, capsys, mode
+):
     gone, read = raw_files.sequences[Sequence.T2], nifti.read_volume
 
     def read_slowly(path):

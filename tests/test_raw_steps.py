@@ -13,7 +13,17 @@ from gliomask.preprocess.raw import route
 from gliomask.preprocess.raw.align import Alignment, align_to_frame
 from gliomask.preprocess.raw.brain import first_valley
 from gliomask.preprocess.raw.registration import Comparison, Image, Level, small_map, thin
-from gliomask.preprocess.raw.transforms import about, angle_degrees, distance_mm, inverse, move, nearest_rigid, stretches, to_itk_text, turn
+from gliomask.preprocess.raw.transforms import (
+    about,
+    angle_degrees,
+    distance_mm,
+    inverse,
+    move,
+    nearest_rigid,
+    stretches,
+    to_itk_text,
+    turn,
+)
 from gliomask.sequences import Sequence
 
 ANGLES = st.tuples(*[st.floats(-60, 60)] * 3)

@@ -52,7 +52,14 @@ def test_results_are_replaced_where_their_record_lists_them_or_is_damaged(segmen
 def test_strict_tells_the_gravest_flag_and_names_the_others(fake_model, folder, tmp_path):
     outcome = gliomask.segment(folder, raw="never")
     assert [flag.name for flag in outcome.flags] == ["brain_small"]
-    doubtful = replace(outcome, prediction=replace(outcome.prediction, flags=(*outcome.prediction.flags, Flag("doubtful", "The network doubts.", 0.5, 0.75))))
-    with pytest.raises(QualityError, match=r"Case tiny: The network doubts. \(Also flagged: brain_small.\) Nothing was written"):
+    doubtful = replace(
+        outcome,
+        prediction=replace(
+            outcome.prediction, flags=(*outcome.prediction.flags, Flag("doubtful", "The network doubts.", 0.5, 0.75))
+        ),
+    )
+    with pytest.raises(
+        QualityError, match=r"Case tiny: The network doubts. \(Also flagged: brain_small.\) Nothing was written"
+    ):
         doubtful.save(tmp_path / "strict", strict=True)
     assert not (tmp_path / "strict").exists()

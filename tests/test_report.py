@@ -1,4 +1,6 @@
-"""Reports of one case: what they say, that both settings say it, that nothing from a file becomes markup, and that pages are not blank."""
+"""Reports of one case: what they say, that both settings say it, that nothing from a file becomes markup, and that
+pages are not blank.
+"""
 
 import base64
 import hashlib
@@ -24,7 +26,18 @@ from gliomask.errors import EngineUnavailableError, GeometryError
 from gliomask.labels import Label
 from gliomask.report import pdf, pictures
 from gliomask.report.case_report import case_report
-from gliomask.report.document import MAX_SUBJECT, NOTICE, Card, Cards, Document, Heading, Notice, Paragraph, Table, visible
+from gliomask.report.document import (
+    MAX_SUBJECT,
+    NOTICE,
+    Card,
+    Cards,
+    Document,
+    Heading,
+    Notice,
+    Paragraph,
+    Table,
+    visible,
+)
 from gliomask.report.html import POLICY, to_html
 from gliomask.report.provenance import NOT_RECORDED, file_name, provenance
 from gliomask.report.sections import AXIAL, Box
@@ -138,7 +151,12 @@ def test_folders_and_the_names_in_them_stay_out(report, page, file):
     for text in (re.sub(r'base64,[^"]*', "", page), " ".join(texts(file)), report.json()):
         assert "Jane" not in text
         assert "Doe" not in text
-    assert [file_name(path) for path in ("/a/b.nii", "C:\\a\\b.nii", "b.nii", "a/b\\c.nii")] == ["b.nii", "b.nii", "b.nii", "c.nii"]
+    assert [file_name(path) for path in ("/a/b.nii", "C:\\a\\b.nii", "b.nii", "a/b\\c.nii")] == [
+        "b.nii",
+        "b.nii",
+        "b.nii",
+        "c.nii",
+    ]
 
 
 def test_the_notice_stands_on_every_page(page, file):
@@ -155,7 +173,12 @@ def test_html_needs_nothing_from_elsewhere(page):
     tags = parsed(page).tags
     assert not {tag for tag, _ in tags} & {"link", "iframe", "object", "embed", "form", "base", "svg"}
     assert [attributes for tag, attributes in tags if tag == "script"] == [{}], "one script, and it stands in the page"
-    sources = [value for _, attributes in tags for name, value in attributes.items() if name in ("src", "href", "srcset", "data", "action")]
+    sources = [
+        value
+        for _, attributes in tags
+        for name, value in attributes.items()
+        if name in ("src", "href", "srcset", "data", "action")
+    ]
     assert len(sources) == PICTURES + SHEETS
     assert all(source.startswith(("data:image/png;base64,", "data:image/jpeg;base64,")) for source in sources)
     assert "url(" not in page
@@ -174,7 +197,11 @@ def test_every_picture_of_the_html_opens_and_has_words(page):
 
 
 def test_the_policy_lets_the_viewers_script_run_and_no_other(page):
-    policy = next(attributes["content"] for tag, attributes in parsed(page).tags if attributes.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        attributes["content"]
+        for tag, attributes in parsed(page).tags
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    )
     script = re.search(r"<script>(.*?)</script>", page, re.DOTALL).group(1)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert policy.split("; ") == [*POLICY.split("; "), f"script-src 'sha256-{digest}'"]
@@ -210,7 +237,14 @@ def test_the_viewer_holds_every_slice_of_the_shown_part_with_its_labels(report):
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
 def test_the_slices_are_shown_from_disk_under_the_pages_own_policy(report, page, tmp_path):
     (tmp_path / "report.html").write_text(page, encoding="utf-8")
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    command = [
+        "chromium",
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--dump-dom",
+    ]
     address = (tmp_path / "report.html").as_uri()
     dom = subprocess.run([*command, address], capture_output=True, text=True, check=True, timeout=60).stdout
     viewer = next(attributes for tag, attributes in parsed(page).tags if attributes.get("id") == "viewer")
@@ -218,7 +252,9 @@ def test_the_slices_are_shown_from_disk_under_the_pages_own_policy(report, page,
     shown.feed(dom)
     now = next(attributes for tag, attributes in shown.tags if attributes.get("id") == "viewer")
     assert ("hidden" in viewer, "hidden" in now) == (True, False), "the script has run"
-    assert [attributes["data-sheet"] for tag, attributes in shown.tags if attributes.get("aria-pressed") == "true"] == ["1"], "T1ce"
+    assert [attributes["data-sheet"] for tag, attributes in shown.tags if attributes.get("aria-pressed") == "true"] == [
+        "1"
+    ], "T1ce"
     assert f"axial {report.views.centre[2] + 1}/{report.slices}, 100 %" in shown.text
 
 
@@ -237,9 +273,11 @@ def test_uncertainty_is_shown_where_it_was_asked_for_and_nowhere_else(page):
     case, unsure = make_tiny_case(), np.zeros(TINY_SHAPE, np.float32)
     certain = case_report(case, tiny_labels(), uncertainty=unsure)
     shown = parsed(certain.html())
-    assert [attributes["alt"] for tag, attributes in shown.tags if tag == "img" and attributes["alt"].startswith("uncertainty")] == [
-        f"uncertainty of the labels, {plane.name} section" for plane in PLANES
-    ]
+    assert [
+        attributes["alt"]
+        for tag, attributes in shown.tags
+        if tag == "img" and attributes["alt"].startswith("uncertainty")
+    ] == [f"uncertainty of the labels, {plane.name} section" for plane in PLANES]
     plain = np.asarray(pictures.draw_uncertainty(certain.views, AXIAL, certain.uncertainty))
     heated = np.asarray(pictures.draw_uncertainty(certain.views, AXIAL, np.ones_like(certain.uncertainty)))
     assert not (plain == pictures.HEAT).all(axis=2).any()
@@ -252,7 +290,9 @@ def test_the_interval_of_an_expected_dice_stands_on_the_first_page(file):
     assert first.count("not told") == 2, "regions of which the record promises nothing"
 
 
-@pytest.mark.parametrize("dice", [{"dice": 0.9}, {"dice": "<b>", "low": 0, "high": 1}, {"dice": 7.0, "low": 0.1, "high": 0.2}, None, [0.9]])
+@pytest.mark.parametrize(
+    "dice", [{"dice": 0.9}, {"dice": "<b>", "low": 0, "high": 1}, {"dice": 7.0, "low": 0.1, "high": 0.2}, None, [0.9]]
+)
 def test_an_expected_dice_that_is_none_is_shown_as_text(dice):
     found = provenance({"predicted_dice": {"WT": dice, "other": {"dice": 0.9, "low": 0.8, "high": 1.0}}})
     assert found.expected_dice == {}
@@ -302,7 +342,10 @@ def test_nothing_hostile_becomes_markup(hostile):
 def test_any_name_is_set(name):
     """Letters that the PDF's fonts lack are written as codes; long names are cut."""
     document = Document(
-        "A report", name, (("fact", name),), (Heading(name), Paragraph(name), Notice((name,)), Cards((Card(name, name, name),)), Table(((name, name),)))
+        "A report",
+        name,
+        (("fact", name),),
+        (Heading(name), Paragraph(name), Notice((name,)), Cards((Card(name, name, name),)), Table(((name, name),))),
     )
     parsed(to_html(document))
     pages = texts(pdf.to_pdf(document))
@@ -322,7 +365,11 @@ def test_a_long_table_goes_on_on_the_next_page():
     rows = tuple((str(n), f"row {n}") for n in range(150))
     pages = texts(pdf.to_pdf(Document("A report", "x", blocks=(Table(rows, ("n", "name")),))))
     assert len(pages) > 2
-    assert [n for n in range(150) if not any(f"row {n}\r" in page or f"row {n}\n" in page or page.rstrip().endswith(f"row {n}") for page in pages)] == []
+    assert [
+        n
+        for n in range(150)
+        if not any(f"row {n}\r" in page or f"row {n}\n" in page or page.rstrip().endswith(f"row {n}") for page in pages)
+    ] == []
 
 
 def test_no_tumour_is_said_and_no_enhancement_too():
@@ -340,14 +387,23 @@ def test_a_missing_record_is_told_and_flags_are_warnings(page):
     plain = case_report(make_tiny_case(), tiny_labels())
     assert "No run record" in plain.html()
     assert NOT_RECORDED in plain.html()
-    flagged = case_report(make_tiny_case(), tiny_labels(), provenance({"quality_flags": [{"name": "skull_on", "message": "The skull is on."}]}))
+    flagged = case_report(
+        make_tiny_case(),
+        tiny_labels(),
+        provenance({"quality_flags": [{"name": "skull_on", "message": "The skull is on."}]}),
+    )
     assert "Quality flag: The skull is on." in flagged.html()
     assert 'class="notice warning"' in flagged.html()
     assert "raised no quality flag" in page
 
 
 @pytest.mark.parametrize(
-    "record", [{"model": "x", "options": [], "inputs": 3, "finished": 7, "quality_flags": "y"}, {"sequences": {"t1": None}, "without": {}}, {}]
+    "record",
+    [
+        {"model": "x", "options": [], "inputs": 3, "finished": 7, "quality_flags": "y"},
+        {"sequences": {"t1": None}, "without": {}},
+        {},
+    ],
 )
 def test_a_spoiled_record_is_no_error(record):
     found = provenance(record)
@@ -362,7 +418,12 @@ def test_times_without_zone_are_utc():
 
 def test_a_patient_without_a_sequence_has_an_empty_place_for_it():
     case = make_tiny_case()
-    without = Case("tiny", {s: v for s, v in case.volumes.items() if s != Sequence.T1CE}, case.geometry, without=frozenset({Sequence.T1CE}))
+    without = Case(
+        "tiny",
+        {s: v for s, v in case.volumes.items() if s != Sequence.T1CE},
+        case.geometry,
+        without=frozenset({Sequence.T1CE}),
+    )
     views = Views.of(without, tiny_labels(), 500, 500)
     panels = dict(pictures.draw_views(views, AXIAL))
     assert np.asarray(panels[Sequence.T1CE]).mean() < 5
@@ -377,7 +438,9 @@ def test_diameters_are_drawn_where_they_were_measured():
     report = case_report(case, tiny_labels())
     panel, across = np.asarray(pictures.draw_diameters(report.views, report.lesions[0])), []
     for end in (*report.lesions[0].diameters.longest, *report.lesions[0].diameters.perpendicular):
-        ((x, y),) = pictures._on_panel((end,), report.views.box, (report.views.box.size(AXIAL)[1], report.views.box.size(AXIAL)[0]))
+        ((x, y),) = pictures._on_panel(
+            (end,), report.views.box, (report.views.box.size(AXIAL)[1], report.views.box.size(AXIAL)[0])
+        )
         assert (panel[round(y), round(x)] == pictures.LINE).all()
         across.append(x)
     assert np.mean(across) > pictures.PANEL_WIDTH / 2

@@ -1,4 +1,6 @@
-"""Writing results whole: a process that dies at any step leaves old results or new ones; a record that is none is refused by name."""
+"""Writing results whole: a process that dies at any step leaves old results or new ones; a record that is none is
+refused by name.
+"""
 
 import hashlib
 import json
@@ -44,22 +46,35 @@ def write(folder, files, case_id="x"):
 
     record = read_record(layout.record) if layout.record.exists() else None
     earlier = () if record is None else tuple(record.outputs)
-    return write_case(layout.place(case_id), fill, lambda outputs: parse_record(FIELDS | {"case": case_id, "outputs": outputs}, "x").to_bytes(), earlier)
+    return write_case(
+        layout.place(case_id),
+        fill,
+        lambda outputs: parse_record(FIELDS | {"case": case_id, "outputs": outputs}, "x").to_bytes(),
+        earlier,
+    )
 
 
 def visible(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".") and not path.name.endswith("_run.json")}
+    return {
+        path.name: path.read_bytes()
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and not path.name.endswith("_run.json")
+    }
 
 
 def die_at(step, folder):
-    """Writes NEW in a child that ends without any clean-up before the given change of a folder; returns whether it came to its end."""
+    """Writes NEW in a child that ends without any clean-up before the given change of a folder; returns whether it came
+    to its end.
+    """
     child = os.fork()
     if child == 0:
         count = 0
 
         def watch(event, arguments):
             nonlocal count
-            writes = event != "open" or (isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+            writes = event != "open" or (
+                isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+            )
             if event in STEPS and writes:
                 count += 1
                 if count == step:
@@ -141,7 +156,13 @@ def test_names_of_any_length_and_kind_are_written(tmp_path):
 
 
 @settings(max_examples=25)
-@given(st.dictionaries(st.sampled_from([path.name for path in CaseLayout.of("out", "x").all()[:-1]]), st.binary(max_size=20), min_size=1))
+@given(
+    st.dictionaries(
+        st.sampled_from([path.name for path in CaseLayout.of("out", "x").all()[:-1]]),
+        st.binary(max_size=20),
+        min_size=1,
+    )
+)
 def test_what_was_written_is_what_the_record_hashes(tmp_path_factory, files):
     folder = tmp_path_factory.mktemp("out")
     write(folder, OLD)
@@ -153,7 +174,13 @@ def test_what_was_written_is_what_the_record_hashes(tmp_path_factory, files):
 
 @given(
     st.dictionaries(
-        st.text(max_size=8), st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False) | st.text(), max_size=4
+        st.text(max_size=8),
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**60), 2**60)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(),
+        max_size=4,
     )
 )
 def test_options_come_back_from_a_record_as_they_were(options):

@@ -1,4 +1,6 @@
-"""Reports from files: `gliomask report`, `gliomask timeline` and `gliomask segment --report`, what they refuse and what they leave."""
+"""Reports from files: `gliomask report`, `gliomask timeline` and `gliomask segment --report`, what they refuse and what
+they leave.
+"""
 
 import json
 import shutil
@@ -58,19 +60,25 @@ def test_a_result_becomes_three_files(result):
 def test_segmenting_with_a_report_writes_the_same_one(fake_model, tiny_brats_folder, tmp_path):
     results = CaseLayout.of(tmp_path / "out", "tiny")
     with Segmenter() as segmenter:
-        segment_to_files(segmenter, FileSource(find_cases(tiny_brats_folder)[0]), results, Delivery(preview=False, report="html"))
+        segment_to_files(
+            segmenter, FileSource(find_cases(tiny_brats_folder)[0]), results, Delivery(preview=False, report="html")
+        )
     at_once = (tmp_path / "out" / "tiny_report.html").read_bytes()
     (later,) = write_report(results.label_map, HTML, output=tmp_path / "later")
     assert later.read_bytes() == at_once
 
 
-def test_scans_that_were_given_by_a_relative_path_are_found_from_any_folder(fake_model, tiny_brats_folder, tmp_path, monkeypatch):
+def test_scans_that_were_given_by_a_relative_path_are_found_from_any_folder(
+    fake_model, tiny_brats_folder, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tiny_brats_folder)
     assert run(["segment", "tiny", "-o", str(tmp_path / "out"), "--no-preview"]) == 0
     monkeypatch.chdir(tmp_path)
     assert run(["report", str(tmp_path / "out"), "--format", "html"]) == 0
     record = json.loads((tmp_path / "out" / "tiny_run.json").read_text())
-    assert set(record["sequences"].values()) == set(record["inputs"]), "report compares the hashes of the scans by these names"
+    assert set(record["sequences"].values()) == set(record["inputs"]), (
+        "report compares the hashes of the scans by these names"
+    )
     assert all(path.startswith(str(tiny_brats_folder)) for path in record["inputs"])
 
 
@@ -124,7 +132,10 @@ def test_another_grid_is_refused(result, tmp_path):
         write_report(result, HTML, scans=moved)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1, 2]", "\x00\xff", "[" * 100000, '{"options": {"labels": "brats2021"}}', '{"record_version": 9}'])
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[1, 2]", "\x00\xff", "[" * 100000, '{"options": {"labels": "brats2021"}}', '{"record_version": 9}'],
+)
 def test_a_record_that_is_none_is_named(result, content):
     CaseLayout(result).record.write_text(content)
     with pytest.raises(FileFormatError, match="is (no|a) run record"):
@@ -166,8 +177,14 @@ def write_table(folder, text):
 def test_a_timeline_from_a_table_and_from_files(result, tmp_path):
     shutil.copy(result, result.with_name("second_seg.nii.gz"))
     shutil.copy(CaseLayout(result).record, result.with_name("second_run.json"))
-    table = write_table(result.parent, "timepoint\tlabel_map\tdate\nfirst\ttiny_seg.nii.gz\t2024-01-01\nlast\tsecond_seg.nii.gz\t2024-05-06\n")
-    assert run(["timeline", str(table), "-o", str(tmp_path / "follow-up"), "--format", "html,json", "--patient", "P01"]) == 0
+    table = write_table(
+        result.parent,
+        "timepoint\tlabel_map\tdate\nfirst\ttiny_seg.nii.gz\t2024-01-01\nlast\tsecond_seg.nii.gz\t2024-05-06\n",
+    )
+    assert (
+        run(["timeline", str(table), "-o", str(tmp_path / "follow-up"), "--format", "html,json", "--patient", "P01"])
+        == 0
+    )
     figures = json.loads((tmp_path / "follow-up" / "P01_timeline.json").read_text())
     assert [(visit["time_point"], visit["date"], visit["brain_overlap"]) for visit in figures["visits"]] == [
         ("first", "2024-01-01", None),
@@ -197,12 +214,16 @@ def test_a_timeline_shows_each_visit_at_one_place(result, tmp_path):
     assert "All visits are cut at one place" in text
     rows = [block for block in report.document().blocks if isinstance(block, Pictures)][1:]
     assert [len(block.rows[0]) for block in rows] == [4, 4]
-    assert [picture.png for picture in rows[0].rows[0]] == [picture.png for picture in rows[1].rows[0]], "the same scans, the same place"
+    assert [picture.png for picture in rows[0].rows[0]] == [picture.png for picture in rows[1].rows[0]], (
+        "the same scans, the same place"
+    )
 
 
 @pytest.mark.parametrize(("shift", "told"), [(0, True), (8, False), (None, False)])
 def test_a_timeline_of_raw_cases_holds_the_masks_beside_the_label_maps(result, tmp_path, shift, told):
-    """Two visits of one head that moved: one voxel's shift of the tumour must not make it new, and neither must a mask that is gone."""
+    """Two visits of one head that moved: one voxel's shift of the tumour must not make it new, and neither must a mask
+    that is gone.
+    """
     volume = read_volume(result)
     brain = read_volume(find_cases(result.parents[1])[0].sequences[Sequence.T1CE]).values != 0
     for name, moved in (("tiny", 0), ("second", shift)):
@@ -241,13 +262,20 @@ def test_a_table_that_makes_no_sense_is_refused(tmp_path, text, message):
 def test_the_uncertainty_is_in_the_report_of_a_run_that_asked_for_it(fake_model, tiny_brats_folder, tmp_path):
     results = CaseLayout.of(tmp_path / "out", "tiny")
     with Segmenter() as segmenter:
-        segment_to_files(segmenter, FileSource(find_cases(tiny_brats_folder)[0]), results, Delivery(preview=False, report="html", uncertainty=True))
+        segment_to_files(
+            segmenter,
+            FileSource(find_cases(tiny_brats_folder)[0]),
+            results,
+            Delivery(preview=False, report="html", uncertainty=True),
+        )
     at_once = (tmp_path / "out" / "tiny_report.html").read_text()
     assert "uncertainty of the labels, axial section" in at_once
     (later,) = write_report(results.label_map, HTML, output=tmp_path / "later")
     assert later.read_text() == at_once, "from the map on disk as from the one in memory"
     read = read_volume(results.uncertainty)
-    write_volume(results.uncertainty, read.values[:-1], replace(read.geometry, shape=read.values[:-1].shape), overwrite=True)
+    write_volume(
+        results.uncertainty, read.values[:-1], replace(read.geometry, shape=read.values[:-1].shape), overwrite=True
+    )
     with pytest.raises(GeometryError, match="lies on another grid"):
         write_report(results.label_map, HTML, output=tmp_path / "again")
     results.uncertainty.unlink()

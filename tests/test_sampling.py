@@ -33,14 +33,20 @@ def labels(rng):
 
 def test_equal_draws_give_each_patient_the_same_number_of_every_class():
     stacks = make_stacks(3)
-    counts = Counter((draw.case, int(stacks[draw.case].labels[draw.centre])) for draw in equal_draws(stacks, 7, np.random.default_rng(0)))
+    counts = Counter(
+        (draw.case, int(stacks[draw.case].labels[draw.centre]))
+        for draw in equal_draws(stacks, 7, np.random.default_rng(0))
+    )
     assert counts == {(case, label): 7 for case in range(3) for label in range(4)}
 
 
 def test_equal_draws_leave_out_a_class_that_a_patient_lacks():
     without_enhancement = np.where(tiny_labels() == Label.ENHANCING, Label.OEDEMA, tiny_labels())
     stacks = [make_stack("all"), make_stack("none", labels=without_enhancement)]
-    counts = Counter((draw.case, int(stacks[draw.case].labels[draw.centre])) for draw in equal_draws(stacks, 5, np.random.default_rng(0)))
+    counts = Counter(
+        (draw.case, int(stacks[draw.case].labels[draw.centre]))
+        for draw in equal_draws(stacks, 5, np.random.default_rng(0))
+    )
     assert counts == {(0, 0): 5, (0, 1): 5, (0, 2): 5, (0, 3): 5, (1, 0): 5, (1, 1): 5, (1, 2): 5}
 
 
@@ -116,7 +122,10 @@ def test_beyond_the_slice_lies_background(labels):
     np.testing.assert_array_equal(target[inside], labels[0, :3, 7:11].ravel())
 
 
-@pytest.mark.parametrize(("matrix", "change"), [(np.diag([-1.0, 1]), np.flipud), (np.diag([1.0, -1]), np.fliplr), (-IDENTITY, lambda a: np.rot90(a, 2))])
+@pytest.mark.parametrize(
+    ("matrix", "change"),
+    [(np.diag([-1.0, 1]), np.flipud), (np.diag([1.0, -1]), np.fliplr), (-IDENTITY, lambda a: np.rot90(a, 2))],
+)
 def test_flips_move_sequences_and_labels_alike(labels, matrix, change):
     stack = plain_stack(labels)
     patch, target = cut_patch(stack, (2, 4, 5), 7, matrix)
@@ -141,7 +150,11 @@ def test_linear_images_are_interpolated_exactly(angle, zoom, flip):
     # Row and column numbers are linear, so linear interpolation must return the very position that was asked for.
     stack = plain_stack(np.zeros((1, 41, 41), int))
     turn = np.deg2rad(angle)
-    matrix = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.diag([1.0, -1.0 if flip else 1.0])
+    matrix = (
+        zoom
+        * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        @ np.diag([1.0, -1.0 if flip else 1.0])
+    )
     patch, _ = cut_patch(stack, (0, 20, 20), 12, matrix)
     offsets = np.stack(np.meshgrid(np.arange(12) - 6, np.arange(12) - 6, indexing="ij"))
     positions = np.einsum("ab,bij->ija", matrix, offsets) + 20
@@ -197,7 +210,11 @@ def test_neighbouring_slices_are_cut_alike_and_background_lies_beyond_the_stack(
 
 def test_jittered_patches_hold_the_pixel_in_their_middle_half(rng):
     stack = make_stack()
-    shifts = np.array([place(Draw(1, (2, 30, 40)), stack, "jittered", 16, rng).centre for _ in range(500)]) - (2, 30, 40)
+    shifts = np.array([place(Draw(1, (2, 30, 40)), stack, "jittered", 16, rng).centre for _ in range(500)]) - (
+        2,
+        30,
+        40,
+    )
     assert (shifts[:, 0] == 0).all()
     assert (shifts[:, 1:].min(), shifts[:, 1:].max()) == (-4, 4)
     assert np.abs(shifts.mean(axis=0)).max() < 0.5
@@ -217,12 +234,15 @@ def test_region_draws_take_a_quarter_each_and_anywhere_for_what_a_patient_lacks(
 
 
 def test_region_draws_follow_the_weights_of_the_patients():
-    counts = Counter(draw.case for draw in region_draws(make_stacks(3), 400, np.random.default_rng(0), np.array([1.0, 2.0, 1.0])))
+    counts = Counter(
+        draw.case for draw in region_draws(make_stacks(3), 400, np.random.default_rng(0), np.array([1.0, 2.0, 1.0]))
+    )
     assert abs(counts[1] / sum(counts.values()) - 0.5) < 0.03
 
 
 @pytest.mark.parametrize(
-    ("plane", "normal", "rows", "columns"), [(Plane.AXIAL, "k", "i", "j"), (Plane.CORONAL, "j", "i", "k"), (Plane.SAGITTAL, "i", "j", "k")]
+    ("plane", "normal", "rows", "columns"),
+    [(Plane.AXIAL, "k", "i", "j"), (Plane.CORONAL, "j", "i", "k"), (Plane.SAGITTAL, "i", "j", "k")],
 )
 def test_patches_of_every_plane_show_the_plane_and_its_neighbours_along_the_normal(plane, normal, rows, columns):
     shape = {"k": 9, "i": 10, "j": 11}
@@ -243,7 +263,10 @@ def test_patches_of_every_plane_show_the_plane_and_its_neighbours_along_the_norm
 
 def test_patches_stay_inside_the_box_where_it_is_large_enough(rng):
     stack = plain_stack(np.zeros((2, 40, 12), int))
-    centres = [place(Draw(0, (1, int(i), int(j))), stack, "inside", 16, rng, 6).centre for i, j in rng.integers(0, (40, 12), (200, 2))]
+    centres = [
+        place(Draw(0, (1, int(i), int(j))), stack, "inside", 16, rng, 6).centre
+        for i, j in rng.integers(0, (40, 12), (200, 2))
+    ]
     rows = np.array([i - 8 for _, i, _ in centres])
     assert rows.min() == 0
     assert rows.max() == 24

@@ -46,7 +46,16 @@ def test_shipped_models_fit(name):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"schema_version": 2}, {"inputs": []}, {"inputs": ["pet"]}, {"halo": -1}, {"golden_tolerance": 0}, {"name": "With Space"}, {"new": 1}]
+    "changes",
+    [
+        {"schema_version": 2},
+        {"inputs": []},
+        {"inputs": ["pet"]},
+        {"halo": -1},
+        {"golden_tolerance": 0},
+        {"name": "With Space"},
+        {"new": 1},
+    ],
 )
 def test_what_the_code_refuses_of_a_model_the_schema_refuses(changes):
     path = next(SHIPPED.glob("*/model.json"))

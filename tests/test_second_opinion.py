@@ -1,4 +1,6 @@
-"""A second network, asked where the first suspects tumour: what it changes, where it is not asked, and what the record says of it."""
+"""A second network, asked where the first suspects tumour: what it changes, where it is not asked, and what the record
+says of it.
+"""
 
 import json
 from dataclasses import replace
@@ -126,15 +128,24 @@ def test_it_is_not_asked_about_patients_who_lack_what_it_needs(two_models, tiny_
 
 
 def test_a_calibration_of_both_is_not_used_for_one(two_models, tiny_case):
-    """Both: what was calibrated together. The first alone: what was calibrated by subsets, whether nothing or something lacks. Others: nothing."""
+    """Both: what was calibrated together.
+
+    The first alone: what was calibrated by subsets, whether nothing or something lacks. Others: nothing.
+    """
     first, _ = two_models
     first.change(may_miss=PAPER_ORDER)
     both = {Region.WT: Estimate(0.9, 0.8, 1.0)}
-    first.spec = first.spec.model_copy(update={"quality": SimpleNamespace(calibration=lambda: SimpleNamespace(estimates=lambda expected: both))})
+    first.spec = first.spec.model_copy(
+        update={"quality": SimpleNamespace(calibration=lambda: SimpleNamespace(estimates=lambda expected: both))}
+    )
     volumes = {sequence: volume for sequence, volume in tiny_case.volumes.items() if sequence != Sequence.T1}
     lacking = Case("tiny", volumes, tiny_case.geometry, without=frozenset({Sequence.T1}))
     assert gliomask.segment(tiny_case).estimates == both
-    for case, options in ((lacking, {}), (tiny_case, {"second_opinion": "none"}), (tiny_case, {"second_opinion": "by-hand"})):
+    for case, options in (
+        (lacking, {}),
+        (tiny_case, {"second_opinion": "none"}),
+        (tiny_case, {"second_opinion": "by-hand"}),
+    ):
         assert gliomask.segment(case, **options).estimates == {}
     first.spec = first.spec.model_copy(update={"subsets": tiny_subsets()})
     for case, options, slope in ((lacking, {}, 0.25), (tiny_case, {"second_opinion": "none"}, 0.5)):
@@ -193,7 +204,9 @@ def test_the_record_says_who_was_asked(two_models, tiny_brats_folder, tmp_path):
             segment_to_files(segmenter, FileSource(files), results, writing)
         record = json.loads(results.record.read_text())
         assert record["model"] == {"name": "by-hand", "sha256": "0" * 64}
-        assert record["second_opinion"] == ({"name": "shy", "sha256": "1" * 64, "asked": True} if name == "own" else None)
+        assert record["second_opinion"] == (
+            {"name": "shy", "sha256": "1" * 64, "asked": True} if name == "own" else None
+        )
 
 
 def test_a_cohort_goes_on_only_with_the_same_second_opinion(two_models, tiny_brats_folder, tmp_path):
@@ -202,7 +215,10 @@ def test_a_cohort_goes_on_only_with_the_same_second_opinion(two_models, tiny_bra
         segment_all(segmenter, cases, tmp_path / "out", writing)
         again = segment_all(segmenter, cases, tmp_path / "out", writing, resume=True)
     assert [row.message for row in again] == [KEPT]
-    with Segmenter(Options(second_opinion="none")) as alone, pytest.raises(UsageError, match="with other second opinion, so"):
+    with (
+        Segmenter(Options(second_opinion="none")) as alone,
+        pytest.raises(UsageError, match="with other second opinion, so"),
+    ):
         segment_all(alone, cases, tmp_path / "out", writing, resume=True)
 
 
@@ -216,14 +232,25 @@ def test_the_report_names_it(two_models, tmp_path):
 
 @pytest.mark.parametrize("wanted", ["nobody", "../elsewhere"])
 def test_one_that_is_not_there_is_refused(tiny_brats_folder, tmp_path, capsys, wanted):
-    command = ["segment", str(tiny_brats_folder), "-o", str(tmp_path / "out"), "--network", "sparse", "--second-opinion", wanted]
+    command = [
+        "segment",
+        str(tiny_brats_folder),
+        "-o",
+        str(tmp_path / "out"),
+        "--network",
+        "sparse",
+        "--second-opinion",
+        wanted,
+    ]
     assert run(command) == 4
     assert f"There is no model '{wanted}'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def test_two_shipped_networks_agree_with_their_mean(tiny_case):
-    """The real engines, on what the tiny case has: no voxel outside the suspected ones may differ from the first network's answer."""
+    """The real engines, on what the tiny case has: no voxel outside the suspected ones may differ from the first
+    network's answer.
+    """
     model = load_model("unet")
     options = Options(model="unet", second_opinion="sparse", postprocess="none")
     with Segmenter(options) as both, Segmenter(replace(options, second_opinion="none")) as alone:

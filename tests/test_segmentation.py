@@ -1,4 +1,6 @@
-"""The main job on a tiny patient with a network made by hand: the grid comes back, the air stays empty, nothing depends on axis order."""
+"""The main job on a tiny patient with a network made by hand: the grid comes back, the air stays empty, nothing depends
+on axis order.
+"""
 
 from __future__ import annotations
 
@@ -41,14 +43,21 @@ def test_outside_the_brain_is_background_also_when_the_network_says_otherwise(fa
 
 def reordered(case: Case, axes: tuple[int, ...], flips: tuple[int, ...]) -> tuple[Case, np.ndarray]:
     ornt = np.array([axes, flips], float).T
-    volumes = {sequence: np.ascontiguousarray(orientations.apply_orientation(volume, ornt)) for sequence, volume in case.volumes.items()}
+    volumes = {
+        sequence: np.ascontiguousarray(orientations.apply_orientation(volume, ornt))
+        for sequence, volume in case.volumes.items()
+    }
     affine = case.geometry.affine @ orientations.inv_ornt_aff(ornt, case.geometry.shape)
     return Case("reordered", volumes, Geometry(volumes[Sequence.T1].shape, affine)), ornt
 
 
 @pytest.mark.parametrize("tilt", [False, True])
 def test_permuting_and_flipping_the_axes_of_the_input_changes_nothing_in_the_world(fake_model, tiny_case, tilt):
-    case = Case("tilted", tiny_case.volumes, Geometry(tiny_case.geometry.shape, oblique(tiny_case.geometry.affine))) if tilt else tiny_case
+    case = (
+        Case("tilted", tiny_case.volumes, Geometry(tiny_case.geometry.shape, oblique(tiny_case.geometry.affine)))
+        if tilt
+        else tiny_case
+    )
     expected = gliomask.segment(case).label_map
     assert expected.any()
     for axes, flips in product(permutations(range(3)), product((-1, 1), repeat=3)):
@@ -75,7 +84,11 @@ def test_results_repeat_bit_for_bit(fake_model, tiny_case):
 
 
 def test_swapped_sequences_change_the_result_so_their_names_matter(fake_model, tiny_case):
-    swapped = {**tiny_case.volumes, Sequence.T1CE: tiny_case.volumes[Sequence.T2], Sequence.T2: tiny_case.volumes[Sequence.T1CE]}
+    swapped = {
+        **tiny_case.volumes,
+        Sequence.T1CE: tiny_case.volumes[Sequence.T2],
+        Sequence.T2: tiny_case.volumes[Sequence.T1CE],
+    }
     found = gliomask.segment(Case("swapped", swapped, tiny_case.geometry))
     assert (found.label_map != gliomask.segment(tiny_case).label_map).any()
 
@@ -89,9 +102,17 @@ def test_swapped_sequences_change_the_result_so_their_names_matter(fake_model, t
         (lambda case: gliomask.segment(case, patches="overlapping", stride=65), UsageError, "even"),
         (lambda case: gliomask.segment(case, affine=np.eye(4)), UsageError, "arrays only"),
         (lambda case: gliomask.segment({"t1": case.volumes[Sequence.T1]}), CaseError, "missing flair, t1ce, t2"),
-        (lambda case: gliomask.segment({"t1": case.volumes[Sequence.T1], "t1n": case.volumes[Sequence.T1]}), UsageError, "one sequence"),
+        (
+            lambda case: gliomask.segment({"t1": case.volumes[Sequence.T1], "t1n": case.volumes[Sequence.T1]}),
+            UsageError,
+            "one sequence",
+        ),
         (lambda case: gliomask.segment({}), GeometryError, "three axes"),
-        (lambda case: gliomask.segment({**{s.value: v for s, v in case.volumes.items()}, "t2": np.ones((2, 2, 2))}), GeometryError, "t2"),
+        (
+            lambda case: gliomask.segment({**{s.value: v for s, v in case.volumes.items()}, "t2": np.ones((2, 2, 2))}),
+            GeometryError,
+            "t2",
+        ),
         (lambda case: gliomask.segment("no/such/folder"), CaseError, "no/such/folder"),
     ],
 )

@@ -42,7 +42,13 @@ def examination(tmp_path):
     """A zip of DICOM files."""
     case = make_tiny_case()
     for number, sequence in enumerate(PAPER_ORDER, start=1):
-        write_series(tmp_path / "dicom" / sequence.value, np.round(case.volumes[sequence]).astype(np.int64), case.geometry, sequence.value, number)
+        write_series(
+            tmp_path / "dicom" / sequence.value,
+            np.round(case.volumes[sequence]).astype(np.int64),
+            case.geometry,
+            sequence.value,
+            number,
+        )
     path = tmp_path / "examination.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for file in sorted((tmp_path / "dicom").rglob("*.dcm")):
@@ -103,7 +109,9 @@ def test_a_corrected_label_map_is_replaced_only_where_that_is_asked_for(segmente
         segment_or_keep(segmenter, open_source(folder), out, PLAIN, resume=True)
     assert files_in(out) == before
     label_map.write_bytes(mine[: len(mine) // 2])
-    assert isinstance(segment_or_keep(segmenter, open_source(folder), out, PLAIN, resume=True), Done), "a torn file is no correction"
+    assert isinstance(segment_or_keep(segmenter, open_source(folder), out, PLAIN, resume=True), Done), (
+        "a torn file is no correction"
+    )
     assert label_map.read_bytes() == first
     corrected(label_map)
     assert isinstance(segment_or_keep(segmenter, open_source(folder), out, replace(PLAIN, overwrite=True)), Done)
@@ -118,14 +126,19 @@ def test_other_options_other_scans_and_results_that_exist_are_refused_and_touch_
         segment_or_keep(segmenter, open_source(folder), out, PLAIN)
     with pytest.raises(UsageError, match="with other --probabilities"):
         segment_or_keep(segmenter, open_source(folder), out, Delivery(preview=False, probabilities=True), resume=True)
-    nib.save(nib.Nifti1Image(make_tiny_case(seed=3).volumes[Sequence.T2], make_tiny_case().geometry.affine), folder / "tiny_t2.nii.gz")
+    nib.save(
+        nib.Nifti1Image(make_tiny_case(seed=3).volumes[Sequence.T2], make_tiny_case().geometry.affine),
+        folder / "tiny_t2.nii.gz",
+    )
     with pytest.raises(UsageError, match="with other scans"):
         segment_or_keep(segmenter, open_source(folder), out, PLAIN, resume=True)
     assert files_in(out) == before
 
 
 @pytest.mark.parametrize("kind", ["folder", "examination"])
-def test_results_that_exist_are_refused_before_a_scan_is_read(segmenter, folder, examination, tmp_path, no_reading, kind):
+def test_results_that_exist_are_refused_before_a_scan_is_read(
+    segmenter, folder, examination, tmp_path, no_reading, kind
+):
     source, out = open_source({"folder": folder, "examination": examination}[kind]), tmp_path / "out"
     segment_to_files(segmenter, source, out, PLAIN)
     before = files_in(out)
@@ -140,7 +153,10 @@ def test_a_case_that_another_works_on_is_refused_and_named(segmenter, folder, tm
     out.mkdir()
     place = CaseLayout.of(out, "tiny").place("tiny")
     no_reading()
-    with locked(out, "segmentation of case tiny", place.lock_name), pytest.raises(UsageError, match=r"another segmentation of case tiny runs.*process \d+ on"):
+    with (
+        locked(out, "segmentation of case tiny", place.lock_name),
+        pytest.raises(UsageError, match=r"another segmentation of case tiny runs.*process \d+ on"),
+    ):
         segment_to_files(segmenter, open_source(folder), out, PLAIN)
     assert not [name for name in files_in(out) if not name.startswith(".")]
 
@@ -175,7 +191,9 @@ def test_threads_that_share_a_segmenter_get_their_own_answers(segmenter):
     cases = [make_tiny_case(f"case{seed}", seed=seed) for seed in range(4)]
     alone = [segmenter.run(case).probabilities for case in cases]
     found = {}
-    threads = [threading.Thread(target=lambda case=case: found.update({case.case_id: segmenter.run(case)})) for case in cases]
+    threads = [
+        threading.Thread(target=lambda case=case: found.update({case.case_id: segmenter.run(case)})) for case in cases
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -221,23 +239,46 @@ def test_another_patient_of_the_same_name_is_not_replaced_by_resuming(segmenter,
     before = files_in(out)
     assert isinstance(segment_or_keep(segmenter, open_source(examination.read_bytes()), out, PLAIN, resume=True), Kept)
     paths = sorted((tmp_path / "dicom").rglob("*.dcm"))
-    for items, why in ((paths, "with other scans"), ([io.BytesIO(path.read_bytes()) for path in paths], "scans in memory cannot be compared")):
+    for items, why in (
+        (paths, "with other scans"),
+        ([io.BytesIO(path.read_bytes()) for path in paths], "scans in memory cannot be compared"),
+    ):
         with pytest.raises(UsageError, match=why):
             segment_or_keep(segmenter, DicomSource(items), out, PLAIN, resume=True)
     assert files_in(out) == before
 
 
 def test_saving_writes_what_the_command_writes(fake_model, folder, tmp_path):
-    assert run(["segment", str(folder), "-o", str(tmp_path / "command"), "--raw", "never", "--no-preview", "--report", "json", "--probabilities"]) == 0
+    assert (
+        run(
+            [
+                "segment",
+                str(folder),
+                "-o",
+                str(tmp_path / "command"),
+                "--raw",
+                "never",
+                "--no-preview",
+                "--report",
+                "json",
+                "--probabilities",
+            ]
+        )
+        == 0
+    )
     result = gliomask.segment(folder, raw="never")
     written = result.save(tmp_path / "python", preview=False, report="json", probabilities=True)
     command, python = files_in(tmp_path / "command"), files_in(tmp_path / "python")
     assert {path.name for path in written} == set(python) == set(command)
     timed = {"tiny_run.json", "tiny_report.json"}
-    assert {name: content for name, content in python.items() if name not in timed} == {name: command[name] for name in command if name not in timed}
+    assert {name: content for name, content in python.items() if name not in timed} == {
+        name: command[name] for name in command if name not in timed
+    }
     ours, theirs = json.loads(python["tiny_run.json"]), json.loads(command["tiny_run.json"])
     volatile = {"finished", "seconds", "peak_memory_mb", "environment", "outputs"}
-    assert {name: ours[name] for name in ours if name not in volatile} == {name: theirs[name] for name in theirs if name not in volatile}
+    assert {name: ours[name] for name in ours if name not in volatile} == {
+        name: theirs[name] for name in theirs if name not in volatile
+    }
 
 
 def test_saving_refuses_what_the_command_refuses(fake_model, folder, tmp_path):

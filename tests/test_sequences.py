@@ -53,7 +53,20 @@ def test_names_of_two_words(stem: str, sequence: Sequence) -> None:
 
 
 @pytest.mark.parametrize(
-    "stem", ["flair_to_t1ce", "t1_reg_t2", "patient_flair_mask", "patient_seg", "patient_t1_brain", "survival", "", "_", "t1cex", "name_mapping", "T1_flair"]
+    "stem",
+    [
+        "flair_to_t1ce",
+        "t1_reg_t2",
+        "patient_flair_mask",
+        "patient_seg",
+        "patient_t1_brain",
+        "survival",
+        "",
+        "_",
+        "t1cex",
+        "name_mapping",
+        "T1_flair",
+    ],
 )
 def test_what_names_none_or_two_is_left_alone(stem: str) -> None:
     assert sequence_of_file_name(stem) is None

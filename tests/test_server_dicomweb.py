@@ -61,7 +61,9 @@ def test_dicom_files_of_a_browser_become_a_result_with_objects(server, study):
         job = client.wait(client.submit(study[0].parent.parent, raw="never")["id"])
     assert job["state"] == "done", job["failure"]
     assert job["kind"] == "dicom"
-    assert {"case_seg.nii.gz", "case_seg_seg.dcm", "case_seg_sr.dcm"} <= {file["name"] for file in job["results"]}, job["notes"]
+    assert {"case_seg.nii.gz", "case_seg_seg.dcm", "case_seg_sr.dcm"} <= {file["name"] for file in job["results"]}, job[
+        "notes"
+    ]
 
 
 def test_other_files_in_a_folder_of_dicom_files_do_not_matter(server, study):
@@ -101,7 +103,16 @@ def test_a_study_that_comes_in_pieces_becomes_one_job_and_gives_its_objects(serv
         assert door.store(paths[:5]).stored == 5
         assert door.find({"StudyInstanceUID": uid}) == []
         with server.client() as client:
-            job = wait_for(lambda: next((job for job in client.jobs() if job["kind"] == "dicom" and job["state"] in FINAL and _of(server, job, uid)), None))
+            job = wait_for(
+                lambda: next(
+                    (
+                        job
+                        for job in client.jobs()
+                        if job["kind"] == "dicom" and job["state"] in FINAL and _of(server, job, uid)
+                    ),
+                    None,
+                )
+            )
         assert job["state"] == "done", job["failure"]
         assert len(list((server.folder / "jobs" / job["id"] / "input" / "dicom").iterdir())) == len(paths)
         assert [found.study_uid for found in door.find({"StudyInstanceUID": uid})] == [uid]
@@ -113,7 +124,7 @@ def test_a_study_that_comes_in_pieces_becomes_one_job_and_gives_its_objects(serv
     rows = httpx.get(f"{server.url}/dicomweb/studies/{uid}/instances", trust_env=False).json()
     assert {row["00080016"]["Value"][0] for row in rows} == {SEG, SR}
     row = rows[0]
-    one = f"{server.url}/dicomweb/studies/{uid}/series/{row['0020000E']['Value'][0]}/instances/{row['00080018']['Value'][0]}"
+    one = f"{server.url}/dicomweb/studies/{uid}/series/{row['0020000E']['Value'][0]}/instances/{row['00080018']['Value'][0]}"  # noqa: E501
     assert httpx.get(one, trust_env=False).headers["content-type"].startswith("multipart/related")
     # Identifiers are in no log and in no page.
     assert uid not in server.log()
@@ -139,7 +150,10 @@ def test_instances_are_refused_one_by_one(server, study, tmp_path):
     boundary = "b"
     body = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + other.read_bytes() + b"\r\n--b--\r\n"
     answer = httpx.post(
-        f"{server.url}/dicomweb/studies/1.2.3", content=body, headers={"Content-Type": f"multipart/related; boundary={boundary}"}, trust_env=False
+        f"{server.url}/dicomweb/studies/1.2.3",
+        content=body,
+        headers={"Content-Type": f"multipart/related; boundary={boundary}"},
+        trust_env=False,
     )
     assert answer.status_code == 409
     assert answer.json()["00081198"]["Value"][0]["00081197"]["Value"] == [0xA900]
@@ -154,7 +168,10 @@ def test_a_killed_server_keeps_the_instances_that_it_confirmed(tmp_path, study):
         assert job["state"] == "done", job["failure"]
 
 
-@pytest.mark.parametrize("content", [b"", b"DICM", b"\0" * 128 + b"DICM", b"\0" * 128 + b"DICM" + b"\x08\x00\x16\x00UI\xff\xff" * 1000, b"x" * 5000])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"DICM", b"\0" * 128 + b"DICM", b"\0" * 128 + b"DICM" + b"\x08\x00\x16\x00UI\xff\xff" * 1000, b"x" * 5000],
+)
 def test_what_is_no_instance_is_told(tmp_path, content):
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(FileFormatError):
@@ -189,10 +206,16 @@ def test_a_study_goes_to_the_archive_and_comes_back_byte_for_byte(orthanc, study
             archive.fetch("../patients", tmp_path / "none")
 
     def pixels(paths):
-        return {(found := pydicom.dcmread(path)).SOPInstanceUID: hashlib.sha256(found.PixelData).hexdigest() for path in paths}
+        return {
+            (found := pydicom.dcmread(path)).SOPInstanceUID: hashlib.sha256(found.PixelData).hexdigest()
+            for path in paths
+        }
 
     assert pixels(back) == pixels(study)
-    with Pacs(orthanc.web, (USER, "wrong")) as stranger, pytest.raises(InputError, match="does not let this program in"):
+    with (
+        Pacs(orthanc.web, (USER, "wrong")) as stranger,
+        pytest.raises(InputError, match="does not let this program in"),
+    ):
         stranger.find()
 
 
@@ -220,7 +243,12 @@ def test_the_archive_sends_a_study_and_gets_the_objects_back(tmp_path):
         with running_server(tmp_path / "data", token=token, study_quiet_seconds=3.0, **sending) as server:
             # As an archive is told of a DICOMweb server: with a user and a password, the token.
             door = {"Url": f"{server.url}/dicomweb/", "Username": "orthanc", "Password": token}
-            assert httpx.put(f"{archive.web}/servers/gliomask", json=door, auth=(USER, PASSWORD), trust_env=False).status_code == 200
+            assert (
+                httpx.put(
+                    f"{archive.web}/servers/gliomask", json=door, auth=(USER, PASSWORD), trust_env=False
+                ).status_code
+                == 200
+            )
             with Pacs(archive.web, (USER, PASSWORD)) as client:
                 client.store(write_study(tmp_path / "study", uid))
             study_id = archive.get("/studies").json()[0]
@@ -240,7 +268,12 @@ def _modalities(archive, study_id) -> set[str]:
 
 def test_what_an_archive_answers_is_not_believed(tmp_path):
     def answering(content: bytes, kind: str = "application/dicom+json", status: int = 200) -> Pacs:
-        return Pacs("http://archive", transport=httpx.MockTransport(lambda request: httpx.Response(status, content=content, headers={"Content-Type": kind})))
+        return Pacs(
+            "http://archive",
+            transport=httpx.MockTransport(
+                lambda request: httpx.Response(status, content=content, headers={"Content-Type": kind})
+            ),
+        )
 
     with pytest.raises(FileFormatError, match="no JSON"):
         answering(b"<html>").find()

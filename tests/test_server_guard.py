@@ -1,4 +1,6 @@
-"""What a server refuses: strangers, other sites, other names, names that are paths, bombs, floods and slow uploads; and what its answers carry."""
+"""What a server refuses: strangers, other sites, other names, names that are paths, bombs, floods and slow uploads; and
+what its answers carry.
+"""
 
 import gzip
 import io
@@ -29,12 +31,24 @@ from gliomask.server.settings import Limits, Settings
 
 SEQUENCES = ("flair", "t1", "t1ce", "t2")
 TOKEN = "a-token-for-these-tests"
-HOSTILE_NAMES = ["../../etc/passwd_t1.nii.gz", "C:\\windows\\t1.nii", "<script>alert(1)</script>_t1.nii.gz", "\u202et1.nii.gz", "a" * 3000 + "_t1.nii.gz"]
+HOSTILE_NAMES = [
+    "../../etc/passwd_t1.nii.gz",
+    "C:\\windows\\t1.nii",
+    "<script>alert(1)</script>_t1.nii.gz",
+    "\u202et1.nii.gz",
+    "a" * 3000 + "_t1.nii.gz",
+]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    limits = {"upload_bytes": 3_000_000, "files": 20, "idle_seconds": 1.5, "least_bytes_per_second": 2000, "waiting_jobs": 60}
+    limits = {
+        "upload_bytes": 3_000_000,
+        "files": 20,
+        "idle_seconds": 1.5,
+        "least_bytes_per_second": 2000,
+        "waiting_jobs": 60,
+    }
     with running_server(tmp_path_factory.mktemp("guard") / "data", limits=limits) as running:
         yield running
 
@@ -122,7 +136,14 @@ def test_pages_of_other_sites_are_told_by_headers(headers, is_same):
 
 
 def test_names_of_hosts_are_read_without_ports():
-    assert [host_name(host) for host in ("LocalHost:80", "[::1]:9", "127.0.0.1", "", "[", "a b")] == ["localhost", "::1", "127.0.0.1", "", "", "a b"]
+    assert [host_name(host) for host in ("LocalHost:80", "[::1]:9", "127.0.0.1", "", "[", "a b")] == [
+        "localhost",
+        "::1",
+        "127.0.0.1",
+        "",
+        "",
+        "a b",
+    ]
 
 
 # Doors
@@ -254,11 +275,21 @@ def test_what_is_no_case_is_refused_with_a_code_and_leaves_nothing(server, files
 def test_too_many_bytes_and_files_are_refused(server):
     assert send(server, {"t1": b"\0" * 3_100_000}).json()["code"] == "too_large"
     # Without a length in the header, too.
-    body = (piece for piece in [b'--b\r\nContent-Disposition: form-data; name="t1"; filename="a"\r\n\r\n', *[b"\0" * 100_000] * 40])
+    body = (
+        piece
+        for piece in [
+            b'--b\r\nContent-Disposition: form-data; name="t1"; filename="a"\r\n\r\n',
+            *[b"\0" * 100_000] * 40,
+        ]
+    )
     with _either() as answers:
         answers.append(
             httpx.post(
-                f"{server.url}/api/v1/jobs", content=body, headers={"Content-Type": "multipart/form-data; boundary=b"}, timeout=30, trust_env=False
+                f"{server.url}/api/v1/jobs",
+                content=body,
+                headers={"Content-Type": "multipart/form-data; boundary=b"},
+                timeout=30,
+                trust_env=False,
             ).json()["code"]
         )
     assert answers == ["too_large"]
@@ -281,14 +312,30 @@ class _either:
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("body", [b"", b"--b", b"--b\r\n\r\n", b"garbage", b"--b\r\nA: " + b"x" * 25000, b"--b\r\n" + b"A: b\r\n" * 40])
+@pytest.mark.parametrize(
+    "body", [b"", b"--b", b"--b\r\n\r\n", b"garbage", b"--b\r\nA: " + b"x" * 25000, b"--b\r\n" + b"A: b\r\n" * 40]
+)
 def test_bodies_that_are_not_in_parts_are_refused(server, body):
-    answer = httpx.post(f"{server.url}/api/v1/jobs", content=body, headers={"Content-Type": "multipart/form-data; boundary=b"}, trust_env=False)
+    answer = httpx.post(
+        f"{server.url}/api/v1/jobs",
+        content=body,
+        headers={"Content-Type": "multipart/form-data; boundary=b"},
+        trust_env=False,
+    )
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data", "multipart/form-data; boundary=" + "x" * 250, "multipart/related; boundary=b", ""])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/json",
+        "multipart/form-data",
+        "multipart/form-data; boundary=" + "x" * 250,
+        "multipart/related; boundary=b",
+        "",
+    ],
+)
 def test_bodies_of_other_types_are_refused(server, kind):
     answer = httpx.post(f"{server.url}/api/v1/jobs", content=b"{}", headers={"Content-Type": kind}, trust_env=False)
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
@@ -299,7 +346,8 @@ def test_bodies_of_other_types_are_refused(server, kind):
 def test_slow_uploads_are_ended_and_do_not_stop_others(server, scans, pause):
     address = urlsplit(server.url)
     head = (
-        f"POST /api/v1/jobs HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: 1000000\r\nContent-Type: multipart/form-data; boundary=b\r\n\r\n"
+        f"POST /api/v1/jobs HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: 1000000\r\nContent-Type: "
+        "multipart/form-data; boundary=b\r\n\r\n"
         '--b\r\nContent-Disposition: form-data; name="t1"; filename="a"\r\n\r\n'
     )
 
@@ -364,14 +412,27 @@ def test_the_command_serves_and_ends_with_its_signal(tmp_path):
     token = tmp_path / "token"
     token.write_text(TOKEN + "\n")
     program = f"{DEFAULT_SIGNALS}from gliomask.cli.main import main; main()"
-    command = [sys.executable, "-c", program, "serve", "-o", str(tmp_path / "data"), "--port", "0", "--token-file", str(token)]
+    command = [
+        sys.executable,
+        "-c",
+        program,
+        "serve",
+        "-o",
+        str(tmp_path / "data"),
+        "--port",
+        "0",
+        "--token-file",
+        str(token),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         line = process.stdout.readline()
         assert line.startswith("Listening on http://127.0.0.1:")
         url = line.split()[2].rstrip(".")
         wait_for(lambda: _answers(SimpleNamespace(url=url)))
         assert httpx.get(f"{url}/api/v1/jobs", trust_env=False).status_code == 401
-        assert httpx.get(f"{url}/api/v1/jobs", headers={"Authorization": f"Bearer {TOKEN}"}, trust_env=False).json() == []
+        assert (
+            httpx.get(f"{url}/api/v1/jobs", headers={"Authorization": f"Bearer {TOKEN}"}, trust_env=False).json() == []
+        )
         # The folder is the server's user's alone, and no second server gets in.
         assert (tmp_path / "data").stat().st_mode & 0o077 == 0
         assert (tmp_path / "data" / "jobs.sqlite3").stat().st_mode & 0o077 == 0
@@ -401,10 +462,19 @@ def test_bombs_end_as_failed_jobs(server, scans, tmp_path):
         send(server, scans | {"t1": gzipped}).json()["id"],
         send(server, {"files": ("a.zip", outside.getvalue())}).json()["id"],
     ]
-    found = [wait_for(lambda job_id=job_id: (job := get(server, f"/api/v1/jobs/{job_id}").json())["state"] in ("failed", "done") and job) for job_id in ids]
+    found = [
+        wait_for(
+            lambda job_id=job_id: (
+                (job := get(server, f"/api/v1/jobs/{job_id}").json())["state"] in ("failed", "done") and job
+            )
+        )
+        for job_id in ids
+    ]
     assert [job["state"] for job in found] == ["failed"] * 3
     assert [job["failure"]["code"] for job in found] == ["limit", "input", "input"], [job["failure"] for job in found]
-    assert not any("/" in job["failure"]["message"].replace("gzip/", "") for job in found), [job["failure"]["message"] for job in found]
+    assert not any("/" in job["failure"]["message"].replace("gzip/", "") for job in found), [
+        job["failure"]["message"] for job in found
+    ]
 
 
 @pytest.mark.server
@@ -419,7 +489,9 @@ def test_a_full_queue_is_said(tmp_path, scans):
 
 @pytest.mark.server
 def test_logs_name_no_file_and_no_whole_id(server, scans):
-    job_id = send(server, [("files", (f"SMITH_JANE_{name}.nii.gz", content)) for name, content in scans.items()]).json()["id"]
+    job_id = send(
+        server, [("files", (f"SMITH_JANE_{name}.nii.gz", content)) for name, content in scans.items()]
+    ).json()["id"]
     wait_for(lambda: get(server, f"/api/v1/jobs/{job_id}").json()["state"] == "done")
     log = server.log()
     assert job_id[:6] in log

@@ -1,4 +1,4 @@
-"""Jobs of a running server: uploads, results, progress, cancelling, expiry, and what is left when a process is killed."""
+"""Jobs of a running server: uploads, results, progress, cancelling, expiry, and what is left when a process is killed."""  # noqa: E501
 
 import gzip
 import hashlib
@@ -105,14 +105,22 @@ def test_a_folder_and_a_zip_are_told_apart_by_names_of_files(client, scans, tmp_
     by_folder, by_zip = (client.wait(job_id) for job_id in ids)
     assert by_folder["state"] == by_zip["state"] == "done", (by_folder, by_zip)
     assert by_folder["volumes_ml"] == by_zip["volumes_ml"]
-    assert by_folder["notes"] == by_zip["notes"] == ["1 file was left out: by name or content no scan of the four sequences."]
+    assert (
+        by_folder["notes"]
+        == by_zip["notes"]
+        == ["1 file was left out: by name or content no scan of the four sequences."]
+    )
 
 
 def test_two_patients_at_once_get_their_own_results(client, tmp_path, fake_model):
     cases = [make_tiny_case(f"patient{number}", seed=number) for number in range(6)]
     # The lump of every second one is mirrored, so that a mix-up shows.
     cases = [
-        Case(case.case_id, {s: v[:, ::-1, :].copy() if n % 2 else v for s, v in case.volumes.items()}, Geometry(case.geometry.shape, case.geometry.affine))
+        Case(
+            case.case_id,
+            {s: v[:, ::-1, :].copy() if n % 2 else v for s, v in case.volumes.items()},
+            Geometry(case.geometry.shape, case.geometry.affine),
+        )
         for n, case in enumerate(cases)
     ]
     folders = [write_brats_case(tmp_path / "cases", case) for case in cases]
@@ -237,7 +245,10 @@ def test_two_servers_do_not_share_a_folder(tmp_path, server):
 
 
 def test_jobs_end_at_their_time_limit_and_expire(tmp_path, scans):
-    with running_server(tmp_path / "data", limits={"job_seconds": 1.5, "keep_seconds": 0.2}) as server, server.client() as client:
+    with (
+        running_server(tmp_path / "data", limits={"job_seconds": 1.5, "keep_seconds": 0.2}) as server,
+        server.client() as client,
+    ):
         job_id = client.submit(scans, title="sleep")["id"]
         state = wait_for(lambda: client.job(job_id)["state"] not in ("queued", "running") and client.job(job_id))
         assert state["failure"]["code"] == "time_limit"
@@ -284,7 +295,9 @@ def test_hostile_headers_end_as_failed_jobs_with_a_reason(server, client, scans,
 def test_the_pages_take_scans_show_jobs_and_remove_them(server, scans):
     with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as browser:
         empty = [("files", ("", b"")), ("model", (None, "")), ("without", (None, ""))]
-        sent = browser.post("/jobs", files=[*empty, *((name, (path.name, path.read_bytes())) for name, path in scans.items())])
+        sent = browser.post(
+            "/jobs", files=[*empty, *((name, (path.name, path.read_bytes())) for name, path in scans.items())]
+        )
         assert sent.status_code == 303, sent.text
         page = sent.headers["location"]
         text = wait_for(lambda: "Volumes" in (found := browser.get(page).text) and found)

@@ -28,7 +28,13 @@ PADDING_BYTES = 4 << 20
 MOST_GROWTH_BYTES = 64 << 20
 """Fifty uploads of 4 MB each would be 200 MB in memory."""
 
-CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance, unsupported_method)
+CHECKS = (
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    unsupported_method,
+)
 
 
 RELATED = 'multipart/related; type="application/dicom"'
@@ -50,10 +56,14 @@ def resident_bytes(pid: int, field: str = "VmRSS") -> int:
 def test_fifty_uploads_at_once_are_all_kept_in_bounded_memory(tmp_path, rng):
     folder = write_brats_case(tmp_path / "cases", make_tiny_case())
     scans = {name: (folder / f"tiny_{name}.nii.gz").read_bytes() for name in SEQUENCES}
-    # Bytes after the end of a gzip stream's volume: an upload of a real size with a tiny volume. Such a job fails, which is an end as well.
+    # Bytes after the end of a gzip stream's volume: an upload of a real size with a tiny volume. Such a job fails,
+    # which is an end as well.
     padded = scans | {"t1": scans["t1"] + rng.bytes(PADDING_BYTES)}
     limits = {"upload_bytes": 8 << 20, "uploads": 3}
-    with running_server(tmp_path / "data", limits=limits, workers=1) as server, httpx.Client(base_url=server.url, timeout=120, trust_env=False) as http:
+    with (
+        running_server(tmp_path / "data", limits=limits, workers=1) as server,
+        httpx.Client(base_url=server.url, timeout=120, trust_env=False) as http,
+    ):
         http.get("/")
         before = resident_bytes(server.process.pid)
 

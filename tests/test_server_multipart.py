@@ -14,13 +14,21 @@ from gliomask.errors import FileFormatError, LimitError
 from gliomask.server.multipart import MAX_VALUES, PartWriter, boundary_of
 
 BOUNDARY = "xyz"
-CONTENTS = st.binary(max_size=300) | st.sampled_from([b"\r\n--xyz", b"\r\n--xy", b"--xyz--", b"\r\n", b"\r", b"\r\n--xyz-"[:-1]])
+CONTENTS = st.binary(max_size=300) | st.sampled_from(
+    [b"\r\n--xyz", b"\r\n--xy", b"--xyz--", b"\r\n", b"\r", b"\r\n--xyz-"[:-1]]
+)
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters='\r\n"\\'), max_size=20)
 
 
 def body(files: list[tuple[str, bytes]], values: Iterable[tuple[str, str]] = ()) -> bytes:
-    pieces = [f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'.encode() + content for name, content in files]
-    pieces += [f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}'.encode() for name, value in values]
+    pieces = [
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'.encode() + content
+        for name, content in files
+    ]
+    pieces += [
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}'.encode()
+        for name, value in values
+    ]
     return b"".join(piece + b"\r\n" for piece in pieces) + f"--{BOUNDARY}--\r\n".encode()
 
 
@@ -35,10 +43,15 @@ def write(content: bytes, cuts: list[int], folder: Path, **limits):
         writer.close()
 
 
-@given(st.lists(CONTENTS.filter(lambda content: b"\r\n--xyz" not in content), min_size=1, max_size=4), st.lists(st.integers(0, 5000), max_size=30))
+@given(
+    st.lists(CONTENTS.filter(lambda content: b"\r\n--xyz" not in content), min_size=1, max_size=4),
+    st.lists(st.integers(0, 5000), max_size=30),
+)
 def test_files_arrive_byte_for_byte_however_the_body_is_cut(contents, cuts):
     with tempfile.TemporaryDirectory() as folder:
-        parts = write(body([(f"n{n}", content) for n, content in enumerate(contents)], [("title", "t")]), cuts, Path(folder))
+        parts = write(
+            body([(f"n{n}", content) for n, content in enumerate(contents)], [("title", "t")]), cuts, Path(folder)
+        )
         assert [part.path.read_bytes() for part in parts[:-1]] == contents
         assert [part.path.name for part in parts[:-1]] == [f"{n:06d}" for n in range(len(contents))]
         assert (parts[-1].name, parts[-1].value, parts[-1].path) == ("title", "t", None)

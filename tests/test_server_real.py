@@ -1,4 +1,6 @@
-"""The whole server: with its own worker and the shipped model the sample is segmented as by the library, and a raw DICOM examination comes back."""
+"""The whole server: with its own worker and the shipped model the sample is segmented as by the library, and a raw
+DICOM examination comes back.
+"""
 
 from pathlib import Path
 

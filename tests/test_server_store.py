@@ -1,4 +1,7 @@
-"""The table of jobs and the queue by themselves: order, restarts, full disks, what is forgotten. No process is started."""
+"""The table of jobs and the queue by themselves: order, restarts, full disks, what is forgotten.
+
+No process is started.
+"""
 
 import asyncio
 import errno
@@ -193,7 +196,10 @@ def asked(settings, folders, store, *requests) -> list[httpx.Response]:
     async def story():
         app = create_app(settings, folders, store)
         transport = httpx.ASGITransport(app=app)
-        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+        ):
             return [await client.request(method, path, **sent) for method, path, sent in requests]
 
     return asyncio.run(story())
@@ -210,7 +216,9 @@ def test_a_disk_that_fills_up_is_said_and_leaves_nothing(tmp_path, monkeypatch, 
     settings = Settings(tmp_path / "data", workers=1)
     with opened(settings) as (folders, store):
         monkeypatch.setattr(*((PartWriter, "write") if isinstance(error, OSError) else (JobStore, "add")), fail)
-        refused, listed = asked(settings, folders, store, ("POST", "/api/v1/jobs", {"files": files}), ("GET", "/api/v1/jobs", {}))
+        refused, listed = asked(
+            settings, folders, store, ("POST", "/api/v1/jobs", {"files": files}), ("GET", "/api/v1/jobs", {})
+        )
         assert (refused.status_code, refused.json()["code"]) == (507, "no_room")
         assert listed.json() == []
         assert not list(folders.incoming.iterdir())

@@ -82,7 +82,9 @@ def test_a_record_of_other_types_is_refused_by_name(tmp_path, session, changes):
         run_group("x", tmp_path, [session])
 
 
-@pytest.mark.parametrize("text", ["", "[]", "3", "null", "{", '{"a": NaN}', '{"a": 1e400}', '{"a": "\\ud800"}', DEEP, "\ud800"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "3", "null", "{", '{"a": NaN}', '{"a": 1e400}', '{"a": "\\ud800"}', DEEP, "\ud800"]
+)
 def test_what_is_no_json_is_refused_by_name(tmp_path, session, text):
     for path, read in ((record_path(session), read_record), (failure_path(session), read_failure)):
         write(tmp_path / path, text)
@@ -111,6 +113,9 @@ def test_a_failure_comes_back_as_it_was_written(tmp_path, session):
 
 
 def test_a_failure_of_other_types_is_refused(tmp_path, session):
-    path = write(tmp_path / failure_path(session), json.dumps({"command": "c", "finished": "f", "case": "x", "error": "E", "message": 3}))
+    path = write(
+        tmp_path / failure_path(session),
+        json.dumps({"command": "c", "finished": "f", "case": "x", "error": "E", "message": 3}),
+    )
     with pytest.raises(UsageError, match="message"):
         read_as(FailureRecord, path)

@@ -17,7 +17,7 @@ LPS = Geometry(SHAPE, np.diag([-MM, -MM, MM, 1]))
 
 
 def outline() -> np.ndarray:
-    """An ellipsoid that tapers to the front, with a cerebellum low at the back; axes to the left, to posterior and up."""
+    """An ellipsoid that tapers to the front, with a cerebellum low at the back; axes to the left, to posterior and up."""  # noqa: E501
     left, back, up = np.meshgrid(*[(np.arange(n) - n / 2 + 0.5) * MM for n in SHAPE], indexing="ij")
     taper = 1 + 0.25 * np.clip(back, -90, 90) / 90
     cerebrum = (left / (64 * taper)) ** 2 + (back / 84) ** 2 + ((up - 15) / (52 * taper)) ** 2 < 1
@@ -27,7 +27,9 @@ def outline() -> np.ndarray:
 
 def rotations() -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """All 48 ways of laying a volume's axes: order and signs."""
-    return [(order, signs) for order in itertools.permutations(range(3)) for signs in itertools.product((1, -1), repeat=3)]
+    return [
+        (order, signs) for order in itertools.permutations(range(3)) for signs in itertools.product((1, -1), repeat=3)
+    ]
 
 
 def laid(mask: np.ndarray, order: tuple[int, ...], signs: tuple[int, ...]) -> np.ndarray:

@@ -25,10 +25,19 @@ from gliomask.simulate.patient import simulate_case
 from gliomask.simulate.tumour import Grade, Plan, Tumour, grow_tumour
 from gliomask.simulate.write import MAX_PATIENTS, RECORD_NAME, write_patients
 
-needs_atlas = pytest.mark.skipif(importlib.util.find_spec("nilearn") is None, reason="needs the extra 'simulate' (nilearn's tissue maps)")
+needs_atlas = pytest.mark.skipif(
+    importlib.util.find_spec("nilearn") is None, reason="needs the extra 'simulate' (nilearn's tissue maps)"
+)
 
 GRID = Grid((24, 26, 28), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-SLABS = {"white": slice(0, 4), "grey": slice(4, 8), "fluid": slice(8, 12), "necrotic": slice(12, 16), "enhancing": slice(16, 20), "oedema": slice(20, 24)}
+SLABS = {
+    "white": slice(0, 4),
+    "grey": slice(4, 8),
+    "fluid": slice(8, 12),
+    "necrotic": slice(12, 16),
+    "enhancing": slice(16, 20),
+    "oedema": slice(20, 24),
+}
 
 
 def slab(name: str) -> np.ndarray:
@@ -54,7 +63,10 @@ def small_patients():
     """Four small patients, the last of low grade."""
     if importlib.util.find_spec("nilearn") is None:
         pytest.skip("needs the extra 'simulate' (nilearn's tissue maps)")
-    return [(grade, *simulate_case(np.random.default_rng(n), grade=grade, size="small")) for n, grade in enumerate(["high", "high", "high", "low"])]
+    return [
+        (grade, *simulate_case(np.random.default_rng(n), grade=grade, size="small"))
+        for n, grade in enumerate(["high", "high", "high", "low"])
+    ]
 
 
 # Fields
@@ -77,7 +89,11 @@ def test_noise_is_smoother_for_a_larger_scale(rng):
 
 def test_interpolation_keeps_the_nodes_and_is_linear_between():
     grid = Grid((7, 4, 5), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    values = np.arange(7, dtype=np.float32)[:, None, None] + 10 * np.arange(4, dtype=np.float32)[None, :, None] + np.zeros(5, np.float32)
+    values = (
+        np.arange(7, dtype=np.float32)[:, None, None]
+        + 10 * np.arange(4, dtype=np.float32)[None, :, None]
+        + np.zeros(5, np.float32)
+    )
     assert np.allclose(interpolate(values[::3, ::1, ::2], grid, [3, 1, 2]), values, atol=1e-5)
 
 
@@ -110,7 +126,9 @@ def test_the_atlas_is_symmetric_with_ventricles_at_its_centre():
 
 @needs_atlas
 def test_nilearn_is_not_imported():
-    script = "import sys; from gliomask.simulate.atlas import load_atlas; load_atlas(); sys.exit('nilearn' in sys.modules)"
+    script = (
+        "import sys; from gliomask.simulate.atlas import load_atlas; load_atlas(); sys.exit('nilearn' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
@@ -125,11 +143,15 @@ def test_tissue_round_a_mass_comes_from_nearer_its_centre_and_far_away_nothing_m
     i, j, k = (axis - c for axis, c in zip(SMALL_GRID.axes_mm(), mass.centre_mm, strict=True))
     distance = np.sqrt(i**2 + j**2 + k**2)
     edge = np.abs(distance - 15) < 2
-    # At the ball's edge q**3 = r**3 - 0.6 r**3, so tissue has moved by r (1 - 0.4 ** (1/3)) = 0.26 r; the atlas is about a tenth larger.
+    # At the ball's edge q**3 = r**3 - 0.6 r**3, so tissue has moved by r (1 - 0.4 ** (1/3)) = 0.26 r; the atlas is
+    # about a tenth larger.
     assert 3.3 < np.median(shift[edge]) < 5.2
     assert shift[distance > 60].max() < 0.3
     centre = frame[:, *np.unravel_index(distance.argmin(), distance.shape)]
-    nearer = np.linalg.norm(pushed - centre[:, None, None, None], axis=0)[edge] < np.linalg.norm(frame - centre[:, None, None, None], axis=0)[edge]
+    nearer = (
+        np.linalg.norm(pushed - centre[:, None, None, None], axis=0)[edge]
+        < np.linalg.norm(frame - centre[:, None, None, None], axis=0)[edge]
+    )
     assert nearer.mean() > 0.95
 
 
@@ -137,7 +159,12 @@ def test_tissue_round_a_mass_comes_from_nearer_its_centre_and_far_away_nothing_m
 
 
 def test_labels_follow_the_larger_share():
-    tumour = Tumour(*(np.array([[values]], np.float32) for values in ([0.0, 0.6, 0.2, 0.1, 0.3], [0.0, 0.3, 0.5, 0.1, 0.0], [0.4, 0.0, 0.1, 0.5, 0.1])))
+    tumour = Tumour(
+        *(
+            np.array([[values]], np.float32)
+            for values in ([0.0, 0.6, 0.2, 0.1, 0.3], [0.0, 0.3, 0.5, 0.1, 0.0], [0.4, 0.0, 0.1, 0.5, 0.1])
+        )
+    )
     assert tumour.label_map().tolist() == [[[0, Label.NECROTIC, Label.ENHANCING, Label.OEDEMA, 0]]]
 
 
@@ -188,7 +215,9 @@ def test_the_enhancing_part_lies_at_the_edge_of_the_core(rng):
 def test_order_of_signals_that_every_radiologist_knows(seed, grade):
     anatomy, tumour = slabs_of_tissue()
     signals = tissue_signals(np.random.default_rng(seed), GRID, anatomy, tumour, grade)
-    level = {(sequence, name): np.median(signals[sequence][part]) for sequence in PAPER_ORDER for name, part in SLABS.items()}
+    level = {
+        (sequence, name): np.median(signals[sequence][part]) for sequence in PAPER_ORDER for name, part in SLABS.items()
+    }
     flair, t1, t1ce, t2 = PAPER_ORDER
     for sequence in (flair, t1, t1ce):
         assert level[sequence, "fluid"] < min(level[sequence, "white"], level[sequence, "grey"])
@@ -253,7 +282,9 @@ def test_tumour_stands_out_as_on_real_scans(small_patients):
 
 @needs_atlas
 def test_the_same_state_gives_the_same_patient_and_another_gives_another():
-    (first, labels), (again, labels_again), (other, other_labels) = (simulate_case(np.random.default_rng(seed), size="small") for seed in (5, 5, 6))
+    (first, labels), (again, labels_again), (other, other_labels) = (
+        simulate_case(np.random.default_rng(seed), size="small") for seed in (5, 5, 6)
+    )
     assert np.array_equal(labels, labels_again)
     assert not np.array_equal(labels, other_labels)
     for sequence in PAPER_ORDER:
@@ -324,7 +355,9 @@ def test_the_same_seed_gives_the_same_bytes_and_more_patients_keep_the_first(tmp
     assert all(files("a")[name] != content for name, content in files("c").items())
 
 
-@pytest.mark.parametrize("wrong", [{"count": 0}, {"count": MAX_PATIENTS + 1}, {"seed": -1}, {"grade": "medium"}, {"size": "tiny"}])
+@pytest.mark.parametrize(
+    "wrong", [{"count": 0}, {"count": MAX_PATIENTS + 1}, {"seed": -1}, {"grade": "medium"}, {"size": "tiny"}]
+)
 def test_bad_options_are_refused_and_leave_nothing(tmp_path, wrong):
     with pytest.raises(UsageError):
         write_patients(tmp_path / "out", **{"count": 1, "seed": 0, **wrong})
@@ -342,7 +375,19 @@ def test_what_exists_is_not_overwritten_unasked(tmp_path, existing):
 
 @needs_atlas
 def test_the_command_writes_patients_and_a_record_and_repeats_only_when_told(tmp_path: Path, capsys):
-    arguments = ["simulate", "-n", "1", "-o", str(tmp_path / "out"), "--seed", "8", "--grade", "low", "--shape", "small"]
+    arguments = [
+        "simulate",
+        "-n",
+        "1",
+        "-o",
+        str(tmp_path / "out"),
+        "--seed",
+        "8",
+        "--grade",
+        "low",
+        "--shape",
+        "small",
+    ]
     assert run(arguments) == 0
     record = json.loads((tmp_path / "out" / RECORD_NAME).read_text())
     assert record["command"] == "simulate"

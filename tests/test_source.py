@@ -1,4 +1,6 @@
-"""Whatever scans come in, the same patient gives the same label map; what is no patient is refused in words, before a scan is read."""
+"""Whatever scans come in, the same patient gives the same label map; what is no patient is refused in words, before a
+scan is read.
+"""
 
 import io
 import zipfile
@@ -37,7 +39,9 @@ def folder(case, tmp_path):
 def dicom(case, tmp_path):
     place = tmp_path / "examination"
     for number, sequence in enumerate(PAPER_ORDER, start=1):
-        write_series(place / sequence.value, case.volumes[sequence].astype(np.int64), case.geometry, sequence.value, number)
+        write_series(
+            place / sequence.value, case.volumes[sequence].astype(np.int64), case.geometry, sequence.value, number
+        )
     return place
 
 
@@ -60,9 +64,20 @@ def as_files(folder):
         (FileSource, lambda folder, case: folder),
         (FileSource, lambda folder, case: str(folder)),
         (FileSource, lambda folder, case: as_files(folder)),
-        (FileSource, lambda folder, case: {"T1w": str(as_files(folder)["t1"]), **{name: as_files(folder)[name] for name in ("flair", "t1ce", "t2")}}),
+        (
+            FileSource,
+            lambda folder, case: {
+                "T1w": str(as_files(folder)["t1"]),
+                **{name: as_files(folder)[name] for name in ("flair", "t1ce", "t2")},
+            },
+        ),
         (MemorySource, lambda folder, case: {name: nib.load(path) for name, path in as_files(folder).items()}),
-        (MemorySource, lambda folder, case: Examination("x", {one: Scan(case.volumes[one], case.geometry, one.value) for one in PAPER_ORDER})),
+        (
+            MemorySource,
+            lambda folder, case: Examination(
+                "x", {one: Scan(case.volumes[one], case.geometry, one.value) for one in PAPER_ORDER}
+            ),
+        ),
         (CaseSource, lambda folder, case: case),
     ],
 )
@@ -76,7 +91,9 @@ def test_files_images_and_values_give_the_same(fake_model, folder, case, kind, m
 
 
 def test_arrays_with_their_affine_give_the_same(fake_model, case):
-    found = gliomask.segment({one.value: case.volumes[one] for one in PAPER_ORDER}, affine=case.geometry.affine, raw="never")
+    found = gliomask.segment(
+        {one.value: case.volumes[one] for one in PAPER_ORDER}, affine=case.geometry.affine, raw="never"
+    )
     np.testing.assert_array_equal(found.label_map, gliomask.segment(case, raw="never").label_map)
 
 
@@ -153,7 +170,13 @@ def test_who_wants_to_refuse_is_asked_before_a_scan_is_read(folder, dicom, case,
         raise Stop
 
     names = []
-    source = open_source({"files": folder, "dicom": dicom, "memory": {one.value: nib.load(as_files(folder)[one.value]) for one in PAPER_ORDER}}[way])
+    source = open_source(
+        {
+            "files": folder,
+            "dicom": dicom,
+            "memory": {one.value: nib.load(as_files(folder)[one.value]) for one in PAPER_ORDER},
+        }[way]
+    )
     with pytest.raises(Stop):
         source.read(refuse)
     assert names == [{"files": "tiny", "dicom": "examination", "memory": "array"}[way]]

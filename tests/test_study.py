@@ -1,4 +1,4 @@
-"""A whole study on tiny patients: its networks are the one made by hand, so that nothing is trained; all else is real."""
+"""A whole study on tiny patients: its networks are the one made by hand, so that nothing is trained; all else is real."""  # noqa: E501
 
 import csv
 import json
@@ -170,8 +170,20 @@ def rows(path):
 
 def test_everything_is_written_up(finished):
     plan, output = finished
-    assert {path.name for path in output.iterdir()} == {"study.json", "study.md", "study_run.json", "tables", "figures", "work"}
-    assert {path.name for path in (output / "figures").iterdir()} == {"cleaning.png", "others.png", "learning_curves.png", "panel.png"}
+    assert {path.name for path in output.iterdir()} == {
+        "study.json",
+        "study.md",
+        "study_run.json",
+        "tables",
+        "figures",
+        "work",
+    }
+    assert {path.name for path in (output / "figures").iterdir()} == {
+        "cleaning.png",
+        "others.png",
+        "learning_curves.png",
+        "panel.png",
+    }
     assert {path.name for path in (output / "tables").iterdir()} == {
         *("summary.tsv", "paired.tsv", "status.tsv", "trainings.tsv", "predictions.tsv", "curves.tsv"),
         "cases",
@@ -185,9 +197,17 @@ def test_everything_is_written_up(finished):
     for picture in ("cleaning", "others", "learning_curves", "panel"):
         assert f"(figures/{picture}.png)" in page
     record = json.loads((output / "study_run.json").read_text(encoding="utf-8"))
-    assert (record["command"], record["cases"], record["folds"], record["failed"], len(record["steps"])) == ("study", 4, [0, 1], {}, 18)
+    assert (record["command"], record["cases"], record["folds"], record["failed"], len(record["steps"])) == (
+        "study",
+        4,
+        [0, 1],
+        {},
+        18,
+    )
     trainings = rows(output / "tables" / "trainings.tsv")
-    assert [(row["fold"], row["patches"], row["hours"], row["seed"], row["epochs"]) for row in trainings] == [(f, "80", "0.25", "0", "2") for f in "0101"]
+    assert [(row["fold"], row["patches"], row["hours"], row["seed"], row["epochs"]) for row in trainings] == [
+        (f, "80", "0.25", "0", "2") for f in "0101"
+    ]
 
 
 def test_scores_are_those_of_evaluate(finished, cases):
@@ -196,19 +216,30 @@ def test_scores_are_those_of_evaluate(finished, cases):
     other = evaluate(folder.prediction(plan.rows["base"].prediction), cases)
     for region in Region:
         for metric in ("dice", "sensitivity", "specificity_grid", "hd95_mm", "prediction_ml"):
-            assert folder.read_cells("base").column(region, metric) == pytest.approx(other.column(region, metric), rel=1e-5)
+            assert folder.read_cells("base").column(region, metric) == pytest.approx(
+                other.column(region, metric), rel=1e-5
+            )
     summary = {(row["experiment"], row["region"], row["metric"]): row for row in rows(folder.table("summary"))}
-    assert float(summary["base", "WT", "dice"]["mean"]) == pytest.approx(other.summary[Region.WT]["dice"].mean, rel=1e-4)
-    assert float(summary["base", "WT", "dice"]["median_low"]) == pytest.approx(other.summary[Region.WT]["dice"].median_low, rel=1e-4)
+    assert float(summary["base", "WT", "dice"]["mean"]) == pytest.approx(
+        other.summary[Region.WT]["dice"].mean, rel=1e-4
+    )
+    assert float(summary["base", "WT", "dice"]["median_low"]) == pytest.approx(
+        other.summary[Region.WT]["dice"].median_low, rel=1e-4
+    )
 
 
 def test_differences_are_patient_by_patient(finished):
     folder = StudyFolder(finished[1])
     cells = {name: folder.read_cells(name).column(Region.WT, "dice") for name in finished[0].rows}
-    found = {(row["comparison"], row["experiment"], row["region"], row["metric"]): row for row in rows(folder.table("paired"))}
+    found = {
+        (row["comparison"], row["experiment"], row["region"], row["metric"]): row
+        for row in rows(folder.table("paired"))
+    }
     row = found["others", "cut", "WT", "dice"]
     assert (row["baseline"], row["n"]) == ("cleaned", "4")
-    assert float(row["mean"]) == pytest.approx(sum(cells["cut"][case] - cells["cleaned"][case] for case in FOLDS) / 4, abs=1e-5)
+    assert float(row["mean"]) == pytest.approx(
+        sum(cells["cut"][case] - cells["cleaned"][case] for case in FOLDS) / 4, abs=1e-5
+    )
     assert float(row["p_holm"]) >= float(row["p"]) > 0
 
 
@@ -273,7 +304,11 @@ def test_a_prediction_that_was_cut_short_is_made_again(copied, cases):
     kept = (place / "case3_seg.nii.gz").stat().st_mtime_ns
     folder.cells("cleaned").unlink()
     _, outcome, _ = go(cases, copied)
-    assert [str(task) for task in outcome.seconds] == ["score/cleaned/0", f"predict/{plan.rows['base'].prediction}/1", "score/cleaned/1"]
+    assert [str(task) for task in outcome.seconds] == [
+        "score/cleaned/0",
+        f"predict/{plan.rows['base'].prediction}/1",
+        "score/cleaned/1",
+    ]
     assert (place / "case2_run.json").exists()
     assert not list(place.glob(".*"))
     assert (place / "case3_seg.nii.gz").stat().st_mtime_ns == kept
@@ -307,10 +342,13 @@ def changed(name, **fields):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"experiments": changed("weighted", training={"class_weights": "uniform"})}, "'weighted' has results under another definition: training.class"),
-        ({"experiments": changed("cleaned", postprocess="3d")}, "experiment 'cleaned' has results under another definition: postprocess was 1, now 3d"),
-        ({"experiments": changed("cut", inference={"patches": "adjacent", "patch_size": 16})}, "inference.patch_size was 8, now 16"),
-        ({"training": {"epochs": 3}}, "experiment 'base' has results under another definition: training.epochs was 2, now 3"),
+        ({"experiments": changed("weighted", training={"class_weights": "uniform"})}, "'weighted' has results under "
+                                                                                      "another definition: training.class"),  # noqa: E501
+        ({"experiments": changed("cleaned", postprocess="3d")}, "experiment 'cleaned' has results under another "
+                                                                "definition: postprocess was 1, now 3d"),
+        ({"experiments": changed("cut", inference={"patches": "adjacent", "patch_size": 16})}, "inference.patch_size was 8, now 16"),  # noqa: E501
+        ({"training": {"epochs": 3}}, "experiment 'base' has results under another definition: training.epochs "
+                                      "was 2, now 3"),
         ({"policy": "brats2018"}, "made with other policy: policy was brats2020, now brats2018"),
     ],
 )  # fmt: skip
@@ -405,7 +443,15 @@ def test_ctrl_c_stops_what_runs(cases):
             stopped.append(self)
 
     with pytest.raises(KeyboardInterrupt):
-        work_off(plan, plan.missing(lambda task: False), lambda task: Interrupting(), 2, Silent(), Outcome(), lambda task: None)
+        work_off(
+            plan,
+            plan.missing(lambda task: False),
+            lambda task: Interrupting(),
+            2,
+            Silent(),
+            Outcome(),
+            lambda task: None,
+        )
     assert len(stopped) == 2
 
 
@@ -417,7 +463,11 @@ def test_ctrl_c_stops_what_runs(cases):
         (["-o", "OUT", "--status"], 2, "holds no study: study.json is missing"),
         (["CASES", "-o", "OUT"], 2, "holds no study yet. Give --folds"),
         (["CASES", "-o", "OUT", "--folds", "absent.csv"], 2, "absent.csv: cannot be read as a table of folds"),
-        (["CASES", "-o", "OUT", "--folds", "FOLDS", "--config", "absent.yaml"], 2, "absent.yaml: cannot be read as YAML"),
+        (
+            ["CASES", "-o", "OUT", "--folds", "FOLDS", "--config", "absent.yaml"],
+            2,
+            "absent.yaml: cannot be read as YAML",
+        ),
         (["absent", "-o", "OUT", "--folds", "FOLDS"], 3, "absent: does not exist"),
         (["UNLABELLED", "-o", "OUT", "--folds", "FOLDS"], 3, "1 cases have no reference label map: case9"),
     ],
@@ -425,8 +475,15 @@ def test_ctrl_c_stops_what_runs(cases):
 def test_refusals_leave_no_folder(tmp_path, cases, capsys, arguments, code, message):
     pytest.importorskip("yaml", reason="reading a study needs the extra 'train'")
     write_brats_case(tmp_path / "unlabelled", make_tiny_case("case9"))
-    (tmp_path / "folds.csv").write_text("case,fold\n" + "".join(f"{case},{fold}\n" for case, fold in FOLDS.items()), encoding="utf-8")
-    names = {"CASES": cases, "OUT": tmp_path / "out", "FOLDS": tmp_path / "folds.csv", "UNLABELLED": tmp_path / "unlabelled"}
+    (tmp_path / "folds.csv").write_text(
+        "case,fold\n" + "".join(f"{case},{fold}\n" for case, fold in FOLDS.items()), encoding="utf-8"
+    )
+    names = {
+        "CASES": cases,
+        "OUT": tmp_path / "out",
+        "FOLDS": tmp_path / "folds.csv",
+        "UNLABELLED": tmp_path / "unlabelled",
+    }
     assert run(["study", *[str(names.get(argument, argument)) for argument in arguments]]) == code
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -451,7 +508,9 @@ def test_after_kill_9_nothing_goes_on_and_the_same_command_does(tmp_path, cases)
         "folds": [0],
     }
     (tmp_path / "study.yaml").write_text(json.dumps(declared), encoding="utf-8")
-    (tmp_path / "folds.csv").write_text("case,fold\n" + "".join(f"{case},{fold}\n" for case, fold in FOLDS.items()), encoding="utf-8")
+    (tmp_path / "folds.csv").write_text(
+        "case,fold\n" + "".join(f"{case},{fold}\n" for case, fold in FOLDS.items()), encoding="utf-8"
+    )
     output = tmp_path / "out"
     command = [sys.executable, "-m", "gliomask", "study", str(cases), "-o", str(output), "--threads", "1"]
     begin = ["--folds", str(tmp_path / "folds.csv"), "--config", str(tmp_path / "study.yaml")]

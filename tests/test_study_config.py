@@ -32,7 +32,11 @@ def test_the_default_study_varies_one_thing_at_a_time():
     for experiment in default.experiments:
         config = train_config(default, experiment)
         changed = {name for name in type(config).model_fields if getattr(config, name) != getattr(base, name)}
-        steps = bool(changed) + (experiment.inference != default.by_name[default.baseline].inference) + (experiment.postprocess != "none")
+        steps = (
+            bool(changed)
+            + (experiment.inference != default.by_name[default.baseline].inference)
+            + (experiment.postprocess != "none")
+        )
         assert steps == (experiment.name != default.baseline), experiment.name
         assert len(changed) <= 1 or changed == {"patch_size", "patches_per_class", "batch_size"}
 
@@ -72,16 +76,34 @@ def test_fields_of_the_study_go_under_those_of_an_experiment_and_over_the_recipe
         ({"experiments": []}, "experiments: Tuple should have at least 1 item"),
         ({"experiments": [{"name": "base", "postprocess": "2"}]}, "there is no post-processing '2'; known ones: none"),
         ({"experiments": [{"name": "base", "postprocess": 1}]}, "postprocess: Input should be a valid string"),
-        ({"experiments": [{"name": "base", "inference": {"patches": "some"}}]}, "experiments.base.inference.patches: Input should be 'whole'"),
-        ({"experiments": [{"name": "base", "training": {"netwrk": "dense"}}], "comparisons": []}, "experiment 'base': training: netwrk: Extra inputs"),
-        ({"experiments": [{"name": "base", "training": {"network": "x"}}], "comparisons": []}, "experiment 'base': training: network: There is no network 'x'"),
+        (
+            {"experiments": [{"name": "base", "inference": {"patches": "some"}}]},
+            "experiments.base.inference.patches: Input should be 'whole'",
+        ),
+        (
+            {"experiments": [{"name": "base", "training": {"netwrk": "dense"}}], "comparisons": []},
+            "experiment 'base': training: netwrk: Extra inputs",
+        ),
+        (
+            {"experiments": [{"name": "base", "training": {"network": "x"}}], "comparisons": []},
+            "experiment 'base': training: network: There is no network 'x'",
+        ),
         ({"training": {"recipe": "quick"}}, "there is no recipe 'quick'"),
         ({"training": {"threads": 2}}, "threads belongs to the machine"),
         ({"patches": 100, "training": {"epochs": 2}}, "Give patches or epochs, not both"),
         ({"baseline": "absent"}, "baseline 'absent' is no experiment; there are base, other"),
-        ({"comparisons": [{"name": "a", "title": "A", "experiments": ["absent"]}]}, "comparison 'a' names 'absent', which is no experiment"),
-        ({"comparisons": [{"name": "a", "title": "A", "baseline": "no", "experiments": ["other"]}]}, "comparison 'a' names 'no', which is no experiment"),
-        ({"comparisons": [{"name": "a", "title": "A", "experiments": ["base"]}]}, "comparison 'a': 'base' stands twice"),
+        (
+            {"comparisons": [{"name": "a", "title": "A", "experiments": ["absent"]}]},
+            "comparison 'a' names 'absent', which is no experiment",
+        ),
+        (
+            {"comparisons": [{"name": "a", "title": "A", "baseline": "no", "experiments": ["other"]}]},
+            "comparison 'a' names 'no', which is no experiment",
+        ),
+        (
+            {"comparisons": [{"name": "a", "title": "A", "experiments": ["base"]}]},
+            "comparison 'a': 'base' stands twice",
+        ),
         ({"folds": [0, 0]}, "folds: '0' stands twice"),
         ({"policy": "brats1999"}, "there is no policy 'brats1999'"),
     ],
@@ -93,7 +115,9 @@ def test_refusals_name_the_place(changes, message):
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize(("text", "message"), [("- a\n", "a mapping of field names"), ("a: [\n", "cannot be read as YAML")])
+@pytest.mark.parametrize(
+    ("text", "message"), [("- a\n", "a mapping of field names"), ("a: [\n", "cannot be read as YAML")]
+)
 def test_a_file_that_is_no_mapping(tmp_path, text, message):
     (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(UsageError, match=message):

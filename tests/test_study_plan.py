@@ -10,7 +10,9 @@ FOLDS = {f"case{n}": n % 3 for n in range(9)}
 
 def plan(*experiments, folds=FOLDS, cases=None, **fields):
     rows = [{"name": "base"}, *experiments]
-    return make_plan(make_study({"baseline": "base", "experiments": rows, **fields}, "study"), folds, list(cases or folds))
+    return make_plan(
+        make_study({"baseline": "base", "experiments": rows, **fields}, "study"), folds, list(cases or folds)
+    )
 
 
 def test_the_default_study_trains_twelve_networks_for_its_eighteen_rows():
@@ -30,7 +32,12 @@ def test_rows_share_what_they_do_alike():
         {"name": "seed", "training": {"seed": 1}},
     )
     rows = made.rows
-    assert rows["base"].training == rows["cleaned"].training == rows["cut"].training == rows["the-default-written-out"].training
+    assert (
+        rows["base"].training
+        == rows["cleaned"].training
+        == rows["cut"].training
+        == rows["the-default-written-out"].training
+    )
     assert rows["base"].training != rows["seed"].training
     assert rows["base"].prediction == rows["cleaned"].prediction == rows["the-default-written-out"].prediction
     assert len({rows[name].prediction for name in ("base", "cut", "seed")}) == 3
@@ -53,7 +60,11 @@ def test_what_a_finished_step_rests_on_is_not_asked_for():
     tasks = made.missing(done.__contains__, ("cleaned",))
     training, prediction = made.rows["base"].training, made.rows["base"].prediction
     assert tasks[0] == Task(Kind.SCORE, "cleaned", 0)
-    assert tasks[1:4] == [Task(Kind.TRAIN, training, 1), Task(Kind.PREDICT, prediction, 1), Task(Kind.SCORE, "cleaned", 1)]
+    assert tasks[1:4] == [
+        Task(Kind.TRAIN, training, 1),
+        Task(Kind.PREDICT, prediction, 1),
+        Task(Kind.SCORE, "cleaned", 1),
+    ]
     with pytest.raises(UsageError, match="There is no experiment 'absent'. There are: base, cleaned, cut"):
         made.missing(done.__contains__, ("absent",))
 
@@ -73,8 +84,13 @@ def test_cases_come_from_the_folds_that_are_held_out():
 
 
 def test_impossible_folds_are_refused():
-    with pytest.raises(UsageError, match=r"Fold 7 is to be held out, but no case is in it. The cases that are there are in the folds \[0, 1, 2\]"):
-        make_plan(make_study({"baseline": "a", "experiments": [{"name": "a"}], "folds": [0, 7]}, "study"), FOLDS, list(FOLDS))
+    with pytest.raises(
+        UsageError,
+        match=r"Fold 7 is to be held out, but no case is in it. The cases that are there are in the folds \[0, 1, 2\]",
+    ):
+        make_plan(
+            make_study({"baseline": "a", "experiments": [{"name": "a"}], "folds": [0, 7]}, "study"), FOLDS, list(FOLDS)
+        )
     with pytest.raises(UsageError, match="All 3 cases are in fold 1, which leaves none to train on"):
         plan(cases=["case1", "case4", "case7"])
     with pytest.raises(CaseError, match="1 cases are not in the table of folds: stranger"):

@@ -12,7 +12,9 @@ from gliomask.study.statistics import holm, paired, signed_rank
 def test_intervals_are_those_of_scipy(rng, kind):
     values = rng.beta(8, 2, 26)
     found = summarise(values, seed=1)
-    other = stats.bootstrap((values,), getattr(np, kind), n_resamples=10_000, method="percentile", rng=np.random.default_rng(2), axis=0).confidence_interval
+    other = stats.bootstrap(
+        (values,), getattr(np, kind), n_resamples=10_000, method="percentile", rng=np.random.default_rng(2), axis=0
+    ).confidence_interval
     width = other.high - other.low
     assert getattr(found, f"{kind}_low") == pytest.approx(other.low, abs=0.04 * width)
     assert getattr(found, f"{kind}_high") == pytest.approx(other.high, abs=0.04 * width)
@@ -31,7 +33,8 @@ def test_a_difference_is_of_the_same_patients():
 
 
 def test_signed_ranks_by_hand():
-    # Ranks 1 to 5, the second negative: W- = 2; signs with a rank sum of at most 2 either way: {}, {1}, {2} of 32, twice.
+    # Ranks 1 to 5, the second negative: W- = 2; signs with a rank sum of at most 2 either way: {}, {1}, {2} of 32,
+    # twice.
     assert signed_rank([1, -2, 3, 4, 5]) == pytest.approx(2 * 3 / 32)
     # Differences of 0 are left out, and so is the noise of rounding.
     assert signed_rank([1, -2, 3, 4, 5, 0, 1e-16]) == pytest.approx(2 * 3 / 32)

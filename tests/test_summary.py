@@ -1,4 +1,6 @@
-"""What a study does with a cohort's results: features against IBSI's phantom, statistics, tables, the page and the command."""
+"""What a study does with a cohort's results: features against IBSI's phantom, statistics, tables, the page and the
+command.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ from gliomask.summary.page import PageCase, StudyPage
 from gliomask.summary.statistics import agreement, modified_z, outliers
 from gliomask.summary.write import Choices, summarise
 
-# IBSI's digital phantom (reference manual, chapter 5.1): 5 x 4 x 4 voxels of 2 mm; 0 stands for what is outside the region.
+# IBSI's digital phantom (reference manual, chapter 5.1): 5 x 4 x 4 voxels of 2 mm; 0 stands for what is outside the
+# region.
 PHANTOM = np.array(
     [
         [[1, 4, 4, 1, 1], [1, 4, 6, 1, 1], [4, 1, 6, 4, 1], [4, 4, 6, 4, 1]],
@@ -40,7 +43,8 @@ PHANTOM = np.array(
     ],
     float,
 )
-# Reference value and tolerance (IBSI 1, benchmark values of the digital phantom); without a tolerance the value is exact to its digits.
+# Reference value and tolerance (IBSI 1, benchmark values of the digital phantom); without a tolerance the value is
+# exact to its digits.
 IBSI = {
     "volume_mesh_mm3": (556, 4),
     "volume_voxel_counting_mm3": (592, 4),
@@ -142,7 +146,17 @@ def test_a_study_is_summarised_and_compared_and_scored(study, capsys):
     import pyarrow.parquet
 
     to = study / "summary"
-    arguments = ["summarise", str(study / "out"), "-o", str(to), "--compare", str(study / "other"), "--parquet", "--references", str(study / "in")]
+    arguments = [
+        "summarise",
+        str(study / "out"),
+        "-o",
+        str(to),
+        "--compare",
+        str(study / "other"),
+        "--parquet",
+        "--references",
+        str(study / "in"),
+    ]
     assert run(arguments) == 0
     assert "2 cases done, 1 failed" in capsys.readouterr().out
     cases = rows(to / "cases.tsv")
@@ -227,10 +241,19 @@ def test_cases_are_decided_by_keyboard_and_saved_as_a_table(tmp_path):
       note.value = "blurred\\tscan"; note.dispatchEvent(new Event("input")); note.blur();
       press("g");
       document.body.dataset.found = JSON.stringify([window.gliomaskDecisions(), document.querySelector("#case h3").textContent]);
-    """
+    """  # noqa: E501
     (tmp_path / "page.html").write_text(page.replace("</body>", f"<script>{keys}</script></body>"), encoding="utf-8")
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
-    dom = subprocess.run([*command, (tmp_path / "page.html").as_uri()], capture_output=True, text=True, check=True, timeout=60).stdout
+    command = [
+        "chromium",
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--dump-dom",
+    ]
+    dom = subprocess.run(
+        [*command, (tmp_path / "page.html").as_uri()], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
     found = json.loads(html.unescape(re.search(r'data-found="([^"]*)"', dom).group(1)))
     assert found == ["case\tdecision\tnote\n'=a\taccepted\t\nb\t\tblurred scan\nc\trejected\t\n", "b"]
 

@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 from scipy.ndimage import maximum_filter, uniform_filter
 
 from gliomask.errors import UsageError
-from gliomask.predict.tiles import Fusion, PatchGrid, adjacent, box_with_halo, cut, lattice, overlapping, slabs, whole, windows
+from gliomask.predict.tiles import (
+    Fusion,
+    PatchGrid,
+    adjacent,
+    box_with_halo,
+    cut,
+    lattice,
+    overlapping,
+    slabs,
+    whole,
+    windows,
+)
 
 even = st.integers(1, 20).map(lambda n: 2 * n)
 plane = st.tuples(st.integers(1, 90), st.integers(1, 90))
@@ -24,7 +35,9 @@ def predict_patches(stack, grid, predict, background):
 
 
 def pooling_network(stack: np.ndarray) -> np.ndarray:
-    """A network whose answer depends on 6 x 6 pixels and on where pooling falls: 2 x 2 maxima, spread 2 pixels, in whole numbers."""
+    """A network whose answer depends on 6 x 6 pixels and on where pooling falls: 2 x 2 maxima, spread 2 pixels, in
+    whole numbers.
+    """
     n, h, w, _ = stack.shape
     assert h % 2 == 0
     assert w % 2 == 0
@@ -55,14 +68,19 @@ def test_windows_cover_every_pixel_and_stay_inside_where_there_is_room(shape, si
     grid = windows(shape, size)
     assert grid.coverage().min() >= 1
     for start in grid.starts:
-        assert all(first >= 0 and (first + side <= length or first == 0) for first, side, length in zip(start, size, shape, strict=True))
+        assert all(
+            first >= 0 and (first + side <= length or first == 0)
+            for first, side, length in zip(start, size, shape, strict=True)
+        )
 
 
 @given(plane, even, st.integers(1, 3))
 @settings(max_examples=40)
 def test_weights_sum_to_one(shape, size, slices):
     stack = np.zeros((slices, *shape, 1), np.float32)
-    fused = predict_patches(stack, overlapping(shape, 2 * size), lambda batch: np.ones((*batch.shape[:-1], 4), np.float32), 0)
+    fused = predict_patches(
+        stack, overlapping(shape, 2 * size), lambda batch: np.ones((*batch.shape[:-1], 4), np.float32), 0
+    )
     assert fused.shape == (slices, *shape, 4)
     np.testing.assert_allclose(fused, 1, rtol=1e-6)
 
@@ -84,7 +102,12 @@ def test_the_papers_overlapping_patches_are_centred_on_shared_corners():
 def test_overlap_is_averaged():
     grid = PatchGrid((2, 4), (2, 2), ((0, 0), (0, 2), (0, 1)))
     answers = iter([1.0, 3.0, 8.0])
-    fused = predict_patches(np.zeros((1, 2, 4, 1), np.float32), grid, lambda batch: np.full((*batch.shape[:-1], 1), next(answers), np.float32), 0)
+    fused = predict_patches(
+        np.zeros((1, 2, 4, 1), np.float32),
+        grid,
+        lambda batch: np.full((*batch.shape[:-1], 1), next(answers), np.float32),
+        0,
+    )
     np.testing.assert_array_equal(fused[0, 0, :, 0], [1, 4.5, 5.5, 3])
 
 
@@ -138,7 +161,10 @@ def test_a_patch_beyond_the_array_is_filled_with_background():
     assert (patch[0, :, 1:, 0] == -9).all()
 
 
-@pytest.mark.parametrize(("size", "stride", "margin"), [(63, 32, 0), (64, 31, 0), (64, 0, 0), (64, 66, 0), (64, 64, 2), (0, 0, 0), (64, 32, -1)])
+@pytest.mark.parametrize(
+    ("size", "stride", "margin"),
+    [(63, 32, 0), (64, 31, 0), (64, 0, 0), (64, 66, 0), (64, 64, 2), (0, 0, 0), (64, 32, -1)],
+)
 def test_grids_that_would_leave_gaps_or_shift_the_pooling_are_refused(size, stride, margin):
     with pytest.raises(UsageError, match=r"even|gaps"):
         lattice((100, 100), size, stride, margin)

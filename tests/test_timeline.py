@@ -19,7 +19,13 @@ GRID = CASE.geometry
 
 
 def point(name, label_map=None, day=None, brain=True, grid=GRID):
-    return TimePoint(name, tiny_labels() if label_map is None else label_map, grid, day, brain=CASE.brain_mask if brain is True else brain)
+    return TimePoint(
+        name,
+        tiny_labels() if label_map is None else label_map,
+        grid,
+        day,
+        brain=CASE.brain_mask if brain is True else brain,
+    )
 
 
 def with_a_new_lesion():
@@ -112,13 +118,20 @@ def test_carrying_over_and_back_gives_the_same_mask():
 )
 def test_an_order_that_makes_no_sense_is_refused(points, message):
     with pytest.raises(UsageError, match=message):
-        timeline_report("P", [point(entry) if isinstance(entry, str) else point(entry[0], day=entry[1]) for entry in points])
+        timeline_report(
+            "P", [point(entry) if isinstance(entry, str) else point(entry[0], day=entry[1]) for entry in points]
+        )
 
 
 def test_both_settings_show_it_and_nothing_hostile_is_markup():
     name = "<b>$x_1$</b>\u202e病"
     report = timeline_report(
-        name, [point(name, day=date(2024, 1, 1)), point("b", np.zeros_like(tiny_labels()), date(2024, 6, 1)), point("c", day=date(2025, 1, 1))]
+        name,
+        [
+            point(name, day=date(2024, 1, 1)),
+            point("b", np.zeros_like(tiny_labels()), date(2024, 6, 1)),
+            point("c", day=date(2025, 1, 1)),
+        ],
     )
     page, file = report.html(), report.pdf()
     assert "<b>" not in page

@@ -112,7 +112,12 @@ def test_training_stops_early_and_returns_the_best_epoch(tmp_path, scripted_vali
         results[epochs] = train(stacks[:1], stacks[1:], config, folder)
     assert [row["validation_loss"] for row in results[10].history] == [3.0, 1.0, 2.0, 1.5]
     assert equal(weights(results[10].model), weights(results[2].model))
-    again = train(stacks[:1], stacks[1:], tiny_config(epochs=10, validation_share=0.5, patience=2, decay_per_epoch=1.0), tmp_path / "10")
+    again = train(
+        stacks[:1],
+        stacks[1:],
+        tiny_config(epochs=10, validation_share=0.5, patience=2, decay_per_epoch=1.0),
+        tmp_path / "10",
+    )
     assert len(again.history) == 4
 
 
@@ -144,9 +149,15 @@ def test_the_learning_rate_of_the_log_is_the_schedules(tmp_path):
 
 
 def test_the_course_is_drawn_whatever_its_rows_hold(tmp_path):
-    """Checkpoints of earlier versions know neither learning rates nor Dice, and not every training has validation cases."""
+    """Checkpoints of earlier versions know neither learning rates nor Dice, and not every training has validation
+    cases.
+    """
     old = {"epoch": 1, "loss": 0.9, "seconds": 3.0, "waiting_share": 0.0}
-    new = old | {"epoch": 2, "learning_rate": 1e-3, "validation_loss": 0.8} | {dice_column(region): 0.5 for region in Region}
+    new = (
+        old
+        | {"epoch": 2, "learning_rate": 1e-3, "validation_loss": 0.8}
+        | {dice_column(region): 0.5 for region in Region}
+    )
     pictures = {}
     for name, history in {"none": [], "old": [old], "new": [new], "both": [old, new]}.items():
         draw_learning_curve(history, tmp_path / f"{name}.png")
@@ -213,7 +224,8 @@ def test_averaged_statistics_go_on_where_they_stopped(tmp_path):
     assert equal(weights(resumed.model), weights(whole.model))
     # What is kept has the averaged ones, and they are not those of the last step.
     kept, last = (
-        dict(zip(names(resumed.model), values, strict=True)) for values in (weights(resumed.model), Checkpoint.load(tmp_path / CHECKPOINT_NAME).weights)
+        dict(zip(names(resumed.model), values, strict=True))
+        for values in (weights(resumed.model), Checkpoint.load(tmp_path / CHECKPOINT_NAME).weights)
     )
     assert np.array_equal(kept["norm/moving_mean"], ours[0])
     assert not np.array_equal(kept["norm/moving_mean"], last["norm/moving_mean"])
@@ -273,7 +285,7 @@ INTERRUPTED = """
     whole, whole_losses = run(sys.argv[3])
     same = all((a == b).all() for kind in ("weights", "optimiser", "best") for a, b in zip(getattr(resumed, kind), getattr(whole, kind), strict=True))
     print(json.dumps({"same": same, "losses": [resumed_losses, whole_losses]}))
-"""
+"""  # noqa: E501
 
 
 def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path):
@@ -321,7 +333,7 @@ ON_JAX = """
     dtype = half.model.get_layer("features").compute_dtype
     losses = [row["loss"] for row in run("sparse", network="sparse", epochs=4, learning_rate=3e-3).history]
     print(json.dumps({"same": same, "losses": losses, "dtype": dtype, "half": half.history[0]["loss"]}))
-"""
+"""  # noqa: E501
 
 
 def test_jax_trains_resumes_and_takes_half_precision(tmp_path):

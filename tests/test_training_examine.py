@@ -13,7 +13,13 @@ from gliomask.io.brats import find_cases
 from gliomask.preprocess.checks import check_case
 from gliomask.sequences import Sequence
 from gliomask.training.config import describe_config, make_config
-from gliomask.training.examine import fingerprint, refuse_examinations_twice, refuse_flagged, refuse_held_out_twice, refuse_unknown_weights
+from gliomask.training.examine import (
+    fingerprint,
+    refuse_examinations_twice,
+    refuse_flagged,
+    refuse_held_out_twice,
+    refuse_unknown_weights,
+)
 
 
 def swapped(case_id: str, seed: int) -> Case:
@@ -60,7 +66,8 @@ def test_the_flags_of_segment_are_told_recorded_and_with_strict_refused(tmp_path
     assert "Warning: case2: The sequences look swapped" in told
     flags = json.loads((tmp_path / "run" / "train_run.json").read_text())["quality_flags"]
     assert {case: [flag["name"] for flag in found] for case, found in flags.items()} == {
-        case.case_id: [flag.name for flag in check_case(case)] for case in (make_tiny_case("case0"), make_tiny_case("case1", seed=1), swapped("case2", 2))
+        case.case_id: [flag.name for flag in check_case(case)]
+        for case in (make_tiny_case("case0"), make_tiny_case("case1", seed=1), swapped("case2", 2))
     }
 
 

@@ -45,7 +45,10 @@ def graph(nodes, constants) -> bytes:
 
 
 def far_index() -> bytes:
-    return graph([("GatherND", ["x", "i"], ["a"]), ("Add", ["x", "a"], ["y"])], {"i": np.array([[1 << 40]], np.int64), "unused": np.ones(1, np.float32)})
+    return graph(
+        [("GatherND", ["x", "i"], ["a"]), ("Add", ["x", "a"], ["y"])],
+        {"i": np.array([[1 << 40]], np.int64), "unused": np.ones(1, np.float32)},
+    )
 
 
 def huge(operator: str, sizes: list[int]) -> bytes:

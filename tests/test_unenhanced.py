@@ -14,11 +14,15 @@ SHAPE = (24, 64, 64)
 
 
 def enhancing_stack(rim: float = 3.0) -> SliceStack:
-    """A large round tumour: oedema, a rim that T1ce shows `rim` brighter than T1 does, and a core that no sequence tells from it."""
+    """A large round tumour: oedema, a rim that T1ce shows `rim` brighter than T1 does, and a core that no sequence
+    tells from it.
+    """
     generator = np.random.default_rng(3)
     k, i, j = np.ogrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]
     distance = np.sqrt((k - 12.0) ** 2 + (i - 32.0) ** 2 + (j - 32.0) ** 2)
-    labels = np.select([distance < 5, distance < 9, distance < 16], [Label.NECROTIC, Label.ENHANCING, Label.OEDEMA], Label.BACKGROUND).astype(np.uint8)
+    labels = np.select(
+        [distance < 5, distance < 9, distance < 16], [Label.NECROTIC, Label.ENHANCING, Label.OEDEMA], Label.BACKGROUND
+    ).astype(np.uint8)
     t1 = ndimage.gaussian_filter(generator.standard_normal(SHAPE), 2) * 6 - 0.5 * (labels > 0)
     t1ce = 0.8 * t1 + 0.1 + 0.05 * generator.standard_normal(SHAPE) + rim * (labels == Label.ENHANCING)
     slices = np.stack([t1, t1, t1ce, t1], axis=-1).astype(np.float16)
@@ -38,7 +42,10 @@ def test_what_enhanced_is_core_that_looks_as_t1_lets_expect():
     twin = twin_of(stack)
     gone = (stack.labels == Label.ENHANCING) & (twin.labels == Label.NECROTIC)
     assert gone.sum() > 0.5 * (stack.labels == Label.ENHANCING).sum()
-    t1, before, after = (array[gone].astype(np.float64) for array in (stack.slices[..., T1], stack.slices[..., T1CE], twin.slices[..., T1CE]))
+    t1, before, after = (
+        array[gone].astype(np.float64)
+        for array in (stack.slices[..., T1], stack.slices[..., T1CE], twin.slices[..., T1CE])
+    )
     assert np.median(before - (0.8 * t1 + 0.1)) == pytest.approx(3, abs=0.1)
     assert np.median(after - (0.8 * t1 + 0.1)) == pytest.approx(0, abs=0.15)
 
@@ -82,13 +89,23 @@ def test_the_grain_of_t1ce_is_kept():
 def test_a_tumour_that_does_not_enhance_has_no_twin():
     stack = enhancing_stack()
     labels = np.where(stack.labels == Label.ENHANCING, np.uint8(Label.NECROTIC), stack.labels)
-    assert without_enhancement(SliceStack("plain", stack.slices, labels, stack.centres, -5.0), T1, T1CE, np.random.default_rng(0)) is None
+    assert (
+        without_enhancement(
+            SliceStack("plain", stack.slices, labels, stack.centres, -5.0), T1, T1CE, np.random.default_rng(0)
+        )
+        is None
+    )
 
 
 def test_a_brain_that_is_all_enhancing_has_none():
     stack = enhancing_stack()
     labels = np.full(SHAPE, Label.ENHANCING, np.uint8)
-    assert without_enhancement(SliceStack("full", stack.slices, labels, stack.centres, -5.0), T1, T1CE, np.random.default_rng(0)) is None
+    assert (
+        without_enhancement(
+            SliceStack("full", stack.slices, labels, stack.centres, -5.0), T1, T1CE, np.random.default_rng(0)
+        )
+        is None
+    )
 
 
 def test_a_tumour_without_oedema_has_one():
@@ -102,7 +119,9 @@ def test_twins_are_mixed_into_an_epoch_by_their_share_and_repeatably():
     config = small_config(unenhanced_share=0.5, patches_per_class=20)
     twins = unenhanced_twins(stacks, config)
     first, again = (list(epoch_batches(stacks, config, 0, twins)) for _ in range(2))
-    assert all(np.array_equal(a, b) for one, two in zip(first, again, strict=True) for a, b in zip(one, two, strict=True))
+    assert all(
+        np.array_equal(a, b) for one, two in zip(first, again, strict=True) for a, b in zip(one, two, strict=True)
+    )
     # Half of the enhancing tumour is gone in the mean, but for the parts left enhancing.
     plain = list(epoch_batches(stacks, small_config(patches_per_class=20), 0))
     mixed, before = (sum(int((labels == Label.ENHANCING).sum()) for _, labels in batches) for batches in (first, plain))
@@ -113,7 +132,9 @@ def test_without_a_share_there_are_no_twins_and_nothing_changes():
     stacks, config = make_stacks(2), small_config()
     twins = unenhanced_twins(stacks, config)
     assert twins == [None, None]
-    for (image, label), (other_image, other_label) in zip(epoch_batches(stacks, config, 0, twins), epoch_batches(stacks, config, 0), strict=True):
+    for (image, label), (other_image, other_label) in zip(
+        epoch_batches(stacks, config, 0, twins), epoch_batches(stacks, config, 0), strict=True
+    ):
         np.testing.assert_array_equal(image, other_image)
         np.testing.assert_array_equal(label, other_label)
 

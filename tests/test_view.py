@@ -82,7 +82,12 @@ def test_scans_result_reference_and_maps_are_found(case, result):
     assert exam.case_id == "P01"
     assert exam.segmentation.path == result / "P01_seg.nii.gz"
     assert exam.reference.path == case / "P01_seg.nii.gz"
-    assert [one.title for one in exam.maps] == ["Probability: necrotic core", "Probability: oedema", "Probability: enhancing tumour", "Uncertainty"]
+    assert [one.title for one in exam.maps] == [
+        "Probability: necrotic core",
+        "Probability: oedema",
+        "Probability: enhancing tumour",
+        "Uncertainty",
+    ]
 
 
 def test_scans_alone_are_looked_at_too(case):
@@ -156,7 +161,10 @@ def test_the_palettes_of_the_viewer_are_those_of_colours():
     path = REPOSITORY / "web" / "src" / "viewer" / "palettes.json"
     if not path.is_file():
         pytest.skip("the front end's sources come with the repository only")
-    expected = {name: {str(int(label)): list(colour) for label, colour in palette.labels.items()} for name, palette in PALETTES.items()}
+    expected = {
+        name: {str(int(label)): list(colour) for label, colour in palette.labels.items()}
+        for name, palette in PALETTES.items()
+    }
     assert json.loads(path.read_text()) == expected
 
 
@@ -174,7 +182,9 @@ def corrected(case, result):
 def test_a_correction_is_a_case_that_training_takes(case, result, tmp_path):
     labels = corrected(case, result)
     when = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
-    place = Corrections(tmp_path / "corrections").keep(exam_of(case, result), labels, " A. B. ", [Step("relabel", 1, 6)], when)
+    place = Corrections(tmp_path / "corrections").keep(
+        exam_of(case, result), labels, " A. B. ", [Step("relabel", 1, 6)], when
+    )
     (found,) = find_cases(tmp_path / "corrections")
     read, grid = read_label_map(found.reference, found.labels)
     np.testing.assert_array_equal(read, labels)
@@ -253,7 +263,14 @@ def ask(server, path, method="GET", body=None, **headers):
 
 def body_of(corrected_labels, **changes):
     packed = gzip.compress(corrected_labels.astype(np.uint8).tobytes(order="F"))
-    return json.dumps({"who": "A. B.", "steps": [{"tool": "paint", "steps": 1, "voxels": 7}], "labels": base64.b64encode(packed).decode()} | changes)
+    return json.dumps(
+        {
+            "who": "A. B.",
+            "steps": [{"tool": "paint", "steps": 1, "voxels": 7}],
+            "labels": base64.b64encode(packed).decode(),
+        }
+        | changes
+    )
 
 
 def test_the_page_and_its_files_are_handed_out_under_the_token_alone(server, case):
@@ -263,7 +280,16 @@ def test_the_page_and_its_files_are_handed_out_under_the_token_alone(server, cas
     assert b'id="manifest"' in content
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]
     assert ask(server, f"{here}files/0")[1] == (case / "P01_flair.nii.gz").read_bytes()
-    for path in ("/", "/files/0", f"/{server.token}x/", "/x/files/0", f"{here}files/99", f"{here}files/-1", f"{here}files/../page", f"{here}files/0x1"):
+    for path in (
+        "/",
+        "/files/0",
+        f"/{server.token}x/",
+        "/x/files/0",
+        f"{here}files/99",
+        f"{here}files/-1",
+        f"{here}files/../page",
+        f"{here}files/0x1",
+    ):
         assert ask(server, path)[0].status == 404
 
 
@@ -276,7 +302,9 @@ def test_another_name_for_this_computer_and_another_site_are_turned_away(server)
 
 def test_a_correction_is_taken_in(server, case, result, tmp_path):
     labels = corrected(case, result)
-    response, content = ask(server, f"/{server.token}/corrections", "POST", body_of(labels), Content_Type="application/json")
+    response, content = ask(
+        server, f"/{server.token}/corrections", "POST", body_of(labels), Content_Type="application/json"
+    )
     assert response.status == 200, content
     assert json.loads(content)["folder"] == str(tmp_path / "corrections" / "P01")
     (found,) = find_cases(tmp_path / "corrections")
@@ -288,7 +316,14 @@ def test_what_is_no_correction_is_refused_and_leaves_nothing(server, case, resul
     kind = {"Content_Type": "application/json"}
     assert ask(server, path, "POST", body_of(labels))[0].status == 400
     assert ask(server, path, "POST", b"", Content_Length=str(MAX_BODY_BYTES + 1), **kind)[0].status == 400
-    for body in ("", "[]", "{}", "[" * 100_000, body_of(labels, labels="x"), body_of(labels, steps=[{"tool": "magic", "steps": 1, "voxels": 1}])):
+    for body in (
+        "",
+        "[]",
+        "{}",
+        "[" * 100_000,
+        body_of(labels, labels="x"),
+        body_of(labels, steps=[{"tool": "magic", "steps": 1, "voxels": 1}]),
+    ):
         response, content = ask(server, path, "POST", body, **kind)
         assert response.status == 422
         assert "holds no correction" in json.loads(content)["error"]

@@ -52,7 +52,14 @@ def test_table_has_three_decimals_and_a_heading(small):
     text = measure(*small).to_tsv()
     rows = list(csv.DictReader(text.splitlines(), delimiter="\t"))
     assert list(rows[0]) == ["kind", "name", "title", "voxels", "volume_ml", "volume_mm3"]
-    assert rows[1] == {"kind": "label", "name": "oedema", "title": "oedema", "voxels": "6", "volume_ml": "0.030", "volume_mm3": "30.000"}
+    assert rows[1] == {
+        "kind": "label",
+        "name": "oedema",
+        "title": "oedema",
+        "voxels": "6",
+        "volume_ml": "0.030",
+        "volume_mm3": "30.000",
+    }
     assert text.endswith("\n")
     assert len(rows) == 6
 
@@ -62,7 +69,11 @@ def test_json_holds_the_same_values(small):
     assert values == measure(*small).to_dict()
     assert list(values) == ["labels", "regions"]
     assert values["labels"]["oedema"] == {"title": "oedema", "voxels": 6, "volume_ml": 0.03, "volume_mm3": 30.0}
-    assert {name: region["volume_ml"] for name, region in values["regions"].items()} == {"WT": 0.05, "TC": 0.02, "ET": 0.015}
+    assert {name: region["volume_ml"] for name, region in values["regions"].items()} == {
+        "WT": 0.05,
+        "TC": 0.02,
+        "ET": 0.015,
+    }
 
 
 def test_empty_label_map_measures_nothing():
@@ -80,6 +91,10 @@ def test_labels_add_up_to_regions(label_map, spacing_mm):
     volumes = measure(label_map, Geometry(label_map.shape, np.diag([*spacing_mm, 1])))
     for region in Region:
         parts = [volumes.of(label) for label in region.labels]
-        assert volumes.of(region).voxels == sum(part.voxels for part in parts) == np.count_nonzero(region.mask(label_map))
+        assert (
+            volumes.of(region).voxels == sum(part.voxels for part in parts) == np.count_nonzero(region.mask(label_map))
+        )
         assert volumes.of(region).volume_ml == pytest.approx(sum(part.volume_ml for part in parts), abs=0.002)
-        assert volumes.of(region).volume_mm3 == pytest.approx(volumes.of(region).voxels * np.prod(spacing_mm), rel=1e-4, abs=1e-3)
+        assert volumes.of(region).volume_mm3 == pytest.approx(
+            volumes.of(region).voxels * np.prod(spacing_mm), rel=1e-4, abs=1e-3
+        )

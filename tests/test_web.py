@@ -41,7 +41,9 @@ def test_the_golden_pair_is_written_as_the_network_takes_it(model):
     values = np.frombuffer(files[golden["file"]], "<f4")
     batch = values[: np.prod(golden["input"])].reshape(golden["input"])
     second = model.spec.slices // 2 * len(model.spec.inputs) + 1
-    np.testing.assert_array_equal(batch[0, :, :, second], model.golden[model.spec.inputs[1]][:, :, model.spec.slices // 2])
+    np.testing.assert_array_equal(
+        batch[0, :, :, second], model.golden[model.spec.inputs[1]][:, :, model.spec.slices // 2]
+    )
     np.testing.assert_array_equal(values[batch.size :].reshape(golden["output"])[0], model.golden["probabilities"])
 
 
@@ -55,7 +57,9 @@ def test_the_manifest_says_what_the_model_says(model):
 
 def test_a_model_that_the_browser_cannot_run_is_refused_with_every_reason(model):
     spec = model.spec.model_copy(update={"second_opinion": "another", "postprocess": "legacy"})
-    with pytest.raises(ModelError, match="does not run in the browser: its post-processing is legacy; it asks a second opinion"):
+    with pytest.raises(
+        ModelError, match="does not run in the browser: its post-processing is legacy; it asks a second opinion"
+    ):
         browser_files(replace(model, spec=spec))
 
 

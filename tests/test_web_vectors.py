@@ -1,4 +1,6 @@
-"""The vectors that the browser's pipeline is held to are what the Python code makes today (`scripts/make_web_vectors.py`)."""
+"""The vectors that the browser's pipeline is held to are what the Python code makes today
+(`scripts/make_web_vectors.py`).
+"""
 
 import importlib.util
 import json
@@ -12,7 +14,9 @@ from gliomask.io import nifti
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "scripts" / "make_web_vectors.py"
 
-pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="the sources of the browser's application come with the repository only")
+pytestmark = pytest.mark.skipif(
+    not SCRIPT.is_file(), reason="the sources of the browser's application come with the repository only"
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,4 +53,7 @@ def test_the_tiny_case_and_its_label_map_are_current(made, tmp_path):
         # Of the label map some voxels of 57,000 may differ between processors.
         allowed = 57 if path.name == "tiny_seg.nii.gz" else 0
         assert np.count_nonzero(values != found) <= allowed, f"run scripts/make_web_vectors.py: {path.name} is stale"
-    assert json.loads((tmp_path / "tiny.json").read_text())["model"] == json.loads((kept / "tiny.json").read_text())["model"]
+    assert (
+        json.loads((tmp_path / "tiny.json").read_text())["model"]
+        == json.loads((kept / "tiny.json").read_text())["model"]
+    )

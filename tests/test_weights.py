@@ -24,7 +24,10 @@ def test_input_sparse_widened_from_sparse_computes_the_same(tmp_path, rng):
     np.testing.assert_allclose(np.asarray(wide(image)), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(("source", "target", "widen"), [("sparse", "input-sparse", False), ("input-sparse", "sparse", True), ("dense", "sparse", True)])
+@pytest.mark.parametrize(
+    ("source", "target", "widen"),
+    [("sparse", "input-sparse", False), ("input-sparse", "sparse", True), ("dense", "sparse", True)],
+)
 def test_weights_of_another_network_are_refused(source, target, widen, tmp_path):
     save_weights(tmp_path / "weights.npz", network(source).build())
     with pytest.raises(UsageError, match="another network"):

@@ -20,8 +20,23 @@ def hook(tmp_path, monkeypatch):
     spec.loader.exec_module(module)
     monkeypatch.delenv("GLIOMASK_WEB", raising=False)
     warnings = []
-    made = module.BuildHook(str(tmp_path), {}, SimpleNamespace(), SimpleNamespace(), str(tmp_path), "wheel", SimpleNamespace(display_warning=warnings.append))
-    return SimpleNamespace(module=module, run=made.initialize, warnings=warnings, app=tmp_path / module.APP, page=tmp_path / module.PAGE, patch=monkeypatch)
+    made = module.BuildHook(
+        str(tmp_path),
+        {},
+        SimpleNamespace(),
+        SimpleNamespace(),
+        str(tmp_path),
+        "wheel",
+        SimpleNamespace(display_warning=warnings.append),
+    )
+    return SimpleNamespace(
+        module=module,
+        run=made.initialize,
+        warnings=warnings,
+        app=tmp_path / module.APP,
+        page=tmp_path / module.PAGE,
+        patch=monkeypatch,
+    )
 
 
 def with_npm(hook, code):

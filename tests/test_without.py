@@ -31,13 +31,17 @@ def able_model(fake_model):
 
 
 def subset(case: Case, without: frozenset[Sequence]) -> Case:
-    return Case(case.case_id, {s: v for s, v in case.volumes.items() if s not in without}, case.geometry, without=without)
+    return Case(
+        case.case_id, {s: v for s, v in case.volumes.items() if s not in without}, case.geometry, without=without
+    )
 
 
 def test_a_case_says_what_it_is_without(tiny_case):
     case = subset(tiny_case, T1)
     assert case.sequences == (Sequence.FLAIR, Sequence.T1CE, Sequence.T2)
-    with pytest.raises(CaseError, match="missing t1; found flair, t1ce, t2. Name what the patient does not have by --without"):
+    with pytest.raises(
+        CaseError, match="missing t1; found flair, t1ce, t2. Name what the patient does not have by --without"
+    ):
         replace(case, without=frozenset())
     with pytest.raises(CaseError, match="without t1, but found flair, t1, t1ce, t2"):
         replace(tiny_case, without=T1)
@@ -70,7 +74,9 @@ def test_arrays_folders_and_cases(able_model, tiny_case, tmp_path):
     case = subset(tiny_case, T1)
     expected = gliomask.segment(case).label_map
     arrays = {sequence.value: volume for sequence, volume in case.volumes.items()}
-    np.testing.assert_array_equal(gliomask.segment(arrays, affine=case.geometry.affine, without=["T1n"]).label_map, expected)
+    np.testing.assert_array_equal(
+        gliomask.segment(arrays, affine=case.geometry.affine, without=["T1n"]).label_map, expected
+    )
     folder = write_brats_case(tmp_path / "tiny", tiny_case)
     np.testing.assert_array_equal(gliomask.segment(folder, without=["t1"]).label_map, expected)
     with pytest.raises(UsageError, match="A Case says itself"):
@@ -113,7 +119,11 @@ def test_doubts_are_read_by_what_is_missing(able_model, tiny_case):
     able_model.change(subsets=tiny_subsets())
     for case, slope in ((tiny_case, None), (subset(tiny_case, T1), 0.25), (subset(tiny_case, T1_T2), None)):
         result = gliomask.segment(case)
-        expected = {} if slope is None else {region: pytest.approx(slope * dice, abs=1e-3) for region, dice in result.expected_dice.items()}
+        expected = (
+            {}
+            if slope is None
+            else {region: pytest.approx(slope * dice, abs=1e-3) for region, dice in result.expected_dice.items()}
+        )
         assert {region: estimate.dice for region, estimate in result.estimates.items()} == expected
         assert (result.cost is not None) == (slope is not None)
 
@@ -121,23 +131,60 @@ def test_doubts_are_read_by_what_is_missing(able_model, tiny_case):
 def test_what_is_missing_and_what_that_costs_is_said_where_results_are_read(able_model, tmp_path, capsys):
     able_model.change(subsets=tiny_subsets())
     folder = write_brats_case(tmp_path / "tiny", make_tiny_case())
-    assert run(["segment", str(folder), "-o", str(tmp_path / "out"), "--without", "t1", "--report", "html", "--no-preview"]) == 0
-    cost = "Median Dice of 65 cross-validated patients segmented so, in brackets with all four: WT 0.70 (0.90), TC 0.70 (0.90), ET 0.70 (0.90)."
+    assert (
+        run(
+            ["segment", str(folder), "-o", str(tmp_path / "out"), "--without", "t1", "--report", "html", "--no-preview"]
+        )
+        == 0
+    )
+    cost = (
+        "Median Dice of 65 cross-validated patients segmented so, in brackets with all four: WT 0.70 (0.90), TC 0.70 "
+        "(0.90), ET 0.70 (0.90)."
+    )
     said = capsys.readouterr()
     assert cost in said.out
-    assert "doubtful" in [flag["name"] for flag in json.loads((tmp_path / "out" / "tiny_run.json").read_text())["quality_flags"]]
+    assert "doubtful" in [
+        flag["name"] for flag in json.loads((tmp_path / "out" / "tiny_run.json").read_text())["quality_flags"]
+    ]
     page = (tmp_path / "out" / "tiny_report.html").read_text()
     assert f"Segmented without t1. {cost}" in page
-    assert run(["report", str(tmp_path / "out" / "tiny_seg.nii.gz"), "-o", str(tmp_path / "later"), "--format", "html"]) == 0
+    assert (
+        run(["report", str(tmp_path / "out" / "tiny_seg.nii.gz"), "-o", str(tmp_path / "later"), "--format", "html"])
+        == 0
+    )
     assert (tmp_path / "later" / "tiny_report.html").read_text() == page
-    assert run(["segment", str(folder), "-o", str(tmp_path / "two"), "--without", "t1", "--without", "t2", "--report", "html", "--no-preview"]) == 0
-    assert "Segmented without t1, t2. What that costs was not measured." in (tmp_path / "two" / "tiny_report.html").read_text()
+    assert (
+        run(
+            [
+                "segment",
+                str(folder),
+                "-o",
+                str(tmp_path / "two"),
+                "--without",
+                "t1",
+                "--without",
+                "t2",
+                "--report",
+                "html",
+                "--no-preview",
+            ]
+        )
+        == 0
+    )
+    assert (
+        "Segmented without t1, t2. What that costs was not measured."
+        in (tmp_path / "two" / "tiny_report.html").read_text()
+    )
     assert "Segmented without t1, t2. What that costs was not measured." in capsys.readouterr().out
     assert json.loads((tmp_path / "two" / "tiny_run.json").read_text())["cost_of_missing"] is None
 
 
 def test_every_subset_stands_once_and_that_of_all_first():
     good = tiny_subsets().model_dump()
-    for sets, words in ((good["sets"][::-1], "must lack nothing; it lacks t1"), ((*good["sets"], good["sets"][1]), "there twice"), ((), "at least 1")):
+    for sets, words in (
+        (good["sets"][::-1], "must lack nothing; it lacks t1"),
+        ((*good["sets"], good["sets"][1]), "there twice"),
+        ((), "at least 1"),
+    ):
         with pytest.raises(ValidationError, match=words):
             Subsets.model_validate(good | {"sets": sets})

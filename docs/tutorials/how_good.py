@@ -7,7 +7,7 @@
 # %% [markdown]
 # # How good is a result
 #
-# Three answers: the score against a reference, the network's own uncertainty, and what post-processing changes. The patient is synthetic
+# Three answers: the score against a reference, the network's own uncertainty, and what post-processing changes. The patient is synthetic  # noqa: E501
 # and comes with the package, so its reference is exact.
 
 # %%
@@ -33,13 +33,15 @@ from gliomask.metrics.empty import policy
 from gliomask.metrics.region import score_region
 
 for region in Region:
-    scores = score_region(region.mask(reference), region.mask(result.label_map), case.geometry.spacing_mm, policy("brats2020"))
+    scores = score_region(
+        region.mask(reference), region.mask(result.label_map), case.geometry.spacing_mm, policy("brats2020")
+    )
     print(f"{region.value}: Dice {scores.dice:.3f}, HD95 {scores.hd95_mm:.1f} mm")
 
 # %% [markdown]
 # ## Without a reference
 #
-# The entropy of the four probabilities says where the network is unsure: 0 is certain, 1 undecided. It is mostly found at borders.
+# The entropy of the four probabilities says where the network is unsure: 0 is certain, 1 undecided. It is mostly found at borders.  # noqa: E501
 
 # %%
 import numpy as np

@@ -1,7 +1,9 @@
-"""What is air in MR volumes, and what stands out from it: the mask of a bare brain, and whether a volume shows more than a bare brain.
+"""What is air in MR volumes, and what stands out from it: the mask of a bare brain, and whether a volume shows more
+than a bare brain.
 
-Scans as BraTS releases them hold exactly 0 outside the brain, and there the mask is every voxel that is not 0 in any sequence. Other tools leave other air:
-B-splines leave ringing about the brain and 1e-28 far from it, normalisation leaves one constant, scanners leave noise, SPM leaves NaN.
+Scans as BraTS releases them hold exactly 0 outside the brain, and there the mask is every voxel that is not 0 in any
+sequence. Other tools leave other air: B-splines leave ringing about the brain and 1e-28 far from it, normalisation
+leaves one constant, scanners leave noise, SPM leaves NaN.
 """
 
 from __future__ import annotations
@@ -18,10 +20,14 @@ import scipy.ndimage as ndi
 from gliomask.arrays import Mask, Volume, short_repr
 
 BRAIN_LIMITS_ML = (700.0, 2200.0)
-"""Volumes outside are no whole, bare brain. The brains of the 65 patients in use here, with their fluid, have 1,146 to 1,746 ml; a head has 3,000 and more."""
+"""Volumes outside are no whole, bare brain. The brains of the 65 patients in use here, with their fluid, have 1,146 to
+1,746 ml; a head has 3,000 and more.
+"""
 
 FILLED_LIMIT = 0.75
-"""Share of the field of view that is not air. An ellipsoid in its tightest box fills 0.52; scans whose air is noise fill 0.9 and more."""
+"""Share of the field of view that is not air. An ellipsoid in its tightest box fills 0.52; scans whose air is noise
+fill 0.9 and more.
+"""
 
 CONSTANT_SHARE = 0.5
 """Share of the border voxels of the field of view from which on one and the same value is air, whatever it is."""
@@ -30,25 +36,35 @@ ROUGH_SHARE = 0.1
 """Where more of the border than this lies next to that value, the border is noise in whole numbers, not a constant."""
 
 BRIGHT_PERCENTILE = 99.5
-"""Of the whole volume, air included: about as bright as bright tissue, whether the brain fills a hundredth of the field of view or half of it."""
+"""Of the whole volume, air included: about as bright as bright tissue, whether the brain fills a hundredth of the field
+of view or half of it.
+"""
 
 TINY = 1e-3
 """Share of the bright level up to which a value is air that was computed with: no scanner's noise is so low."""
 
 FAINT = 0.05
-"""Share of the bright level up to which a value is not clearly above air. Ringing of cubic B-splines stays below, but for the voxel next to the brain."""
+"""Share of the bright level up to which a value is not clearly above air. Ringing of cubic B-splines stays below, but
+for the voxel next to the brain.
+"""
 
 FAINT_LIMIT = 0.01
-"""Share of what is not exactly air that may be faint in all sequences. 68 releases of BraTS have up to 0.0019; ringing makes 0.05 and more."""
+"""Share of what is not exactly air that may be faint in all sequences. 68 releases of BraTS have up to 0.0019; ringing
+makes 0.05 and more.
+"""
 
 NEGATIVE_LIMIT = 0.1
-"""Share of what stands out that lies below air, from which on negative values are tissue, as in z-scores; below it they are ringing."""
+"""Share of what stands out that lies below air, from which on negative values are tissue, as in z-scores; below it they
+are ringing.
+"""
 
 SAMPLED = 1_000_000
 """Levels and shares are measured on about that many voxels, on a regular grid."""
 
 NAN_ISLANDS = 1e-3
-"""Share of the finite voxels up to which NaN may also lie away from the border: brains have a few voxels of 0, which become NaN with the air."""
+"""Share of the finite voxels up to which NaN may also lie away from the border: brains have a few voxels of 0, which
+become NaN with the air.
+"""
 
 
 @dataclass(frozen=True)
@@ -134,7 +150,9 @@ def faces(volume: npt.NDArray[np.generic]) -> list[npt.NDArray[np.generic]]:
 
 
 def more_than_brain(volume: Volume, voxel_ml: float) -> bool:
-    """Returns True where a volume, (I, J, K), shows more than a bare brain can: air that is noise, or more tissue than a brain has."""
+    """Returns True where a volume, (I, J, K), shows more than a bare brain can: air that is noise, or more tissue than
+    a brain has.
+    """
     return _more_than_brain(measure_air(volume), volume.size, voxel_ml)
 
 
@@ -145,20 +163,24 @@ def _more_than_brain(air: Air, voxels: int, voxel_ml: float) -> bool:
 def find_foreground(volumes: Mapping[Name, Volume], voxel_ml: float) -> Foreground[Name]:
     """Finds what stands out from air in volumes on one grid.
 
-    Where every sequence's air is exact, that is every voxel that is not exactly air in any of them. Where some sequences show more than a bare brain and
-    others do not, the others decide. Where more than `FAINT_LIMIT` of what is not exactly air is faint in all sequences, tissue is what is clearly above air
-    in at least half of them, holes filled, its largest piece.
+    Where every sequence's air is exact, that is every voxel that is not exactly air in any of them. Where some
+    sequences show more than a bare brain and others do not, the others decide. Where more than `FAINT_LIMIT` of what is
+    not exactly air is faint in all sequences, tissue is what is clearly above air in at least half of them, holes
+    filled, its largest piece.
 
     Args:
         volumes: by sequence, each (I, J, K), finite.
         voxel_ml: of the grid.
     """
     if all(volume.flags.f_contiguous and not volume.flags.c_contiguous for volume in volumes.values()):
-        # As NIfTI's voxels lie; numpy picks by a mask in C order, four times as quickly where the array lies so, and nothing here depends on the axes.
+        # As NIfTI's voxels lie; numpy picks by a mask in C order, four times as quickly where the array lies so, and
+        # nothing here depends on the axes.
         found = find_foreground({sequence: volume.T for sequence, volume in volumes.items()}, voxel_ml)
         return replace(found, mask=found.mask.T)
     airs = {sequence: measure_air(volume) for sequence, volume in volumes.items()}
-    heads = tuple(sequence for sequence, volume in volumes.items() if _more_than_brain(airs[sequence], volume.size, voxel_ml))
+    heads = tuple(
+        sequence for sequence, volume in volumes.items() if _more_than_brain(airs[sequence], volume.size, voxel_ml)
+    )
     not_bare = heads if len(heads) < len(volumes) else ()
     used = {sequence: volume for sequence, volume in volumes.items() if sequence not in not_bare}
     mask: Mask = np.zeros(next(iter(used.values())).shape, bool)
@@ -176,7 +198,11 @@ def find_foreground(volumes: Mapping[Name, Volume], voxel_ml: float) -> Foregrou
         # Faint voxels inside, such as those that fell below 0, are no air.
         if np.count_nonzero(air) > FAINT_LIMIT * clear.size:
             mask, faint, limit = tissue, int(np.count_nonzero(air)), FAINT_LIMIT * np.count_nonzero(tissue)
-            unclean = tuple(name for name, volume in used.items() if np.count_nonzero(volume[air] != np.float32(airs[name].level)) > limit)
+            unclean = tuple(
+                name
+                for name, volume in used.items()
+                if np.count_nonzero(volume[air] != np.float32(airs[name].level)) > limit
+            )
     mask.setflags(write=False)
     return Foreground(mask, airs, not_bare, faint, unclean)
 
@@ -192,9 +218,11 @@ def _whole(mask: Mask) -> Mask:
 
 
 def without_far_air(volume: Volume, air: Air) -> Volume:
-    """Returns a volume with its air raised to the darkest tissue where a constant lies far from all tissue, such as -32768 for "empty".
+    """Returns a volume with its air raised to the darkest tissue where a constant lies far from all tissue, such as
+    -32768 for "empty".
 
-    The brain's mask is that of all sequences, so some air of each lies in it, and one such value would be most of a mean and a deviation.
+    The brain's mask is that of all sequences, so some air of each lies in it, and one such value would be most of a
+    mean and a deviation.
 
     Args:
         volume: (I, J, K), finite.
@@ -214,12 +242,15 @@ def without_far_air(volume: Volume, air: Air) -> Volume:
 
 
 def without_nan(volume: Volume) -> tuple[Volume, int]:
-    """Returns a volume with 0 where NaN marks what lies outside the field of view or the brain, and how many voxels that are.
+    """Returns a volume with 0 where NaN marks what lies outside the field of view or the brain, and how many voxels
+    that are.
 
-    NaN may touch the border of the field of view, as SPM leaves it when it reslices, and lie on up to `NAN_ISLANDS` of the other voxels.
+    NaN may touch the border of the field of view, as SPM leaves it when it reslices, and lie on up to `NAN_ISLANDS` of
+    the other voxels.
 
     Args:
-        volume: (I, J, K); the same object comes back where nothing in it is NaN, or where its NaN mean something else: then with the count 0.
+        volume: (I, J, K); the same object comes back where nothing in it is NaN, or where its NaN mean something else:
+            then with the count 0.
     """
     if not np.isnan(volume.min()):
         return volume, 0

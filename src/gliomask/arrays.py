@@ -1,4 +1,6 @@
-"""Names for the kinds of array that cross function borders, and how values that hold arrays are shown; the axis order is in each name's description."""
+"""Names for the kinds of array that cross function borders, and how values that hold arrays are shown; the axis order
+is in each name's description.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Augmentation of training patches: a random draw is made first, then applied, so that each can be tested and repeated alone."""
+"""Augmentation of training patches: a random draw is made first, then applied, so that each can be tested and repeated
+alone.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ NONE = Strength(flips=False, rotation_degrees=0, scaling=0, gain=0, offset=0, ga
 
 
 BACKGROUND_ROUNDING = 1e-5
-"""Largest distance from the background's value, in standard deviations of the brain, at which a pixel still counts as background."""
+"""Largest distance from the background's value, in standard deviations of the brain, at which a pixel still counts as
+background.
+"""
 
 
 def draw_matrix(strength: Strength, generator: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -73,11 +77,15 @@ def draw_matrix(strength: Strength, generator: np.random.Generator) -> npt.NDArr
 
 
 def _chosen(share: float, generator: np.random.Generator) -> bool:
-    """True for a share of all patches; certainty takes nothing from the generator, so that recipes without shares draw what they always drew."""
+    """True for a share of all patches; certainty takes nothing from the generator, so that recipes without shares draw
+    what they always drew.
+    """
     return share >= 1 or generator.random() < share
 
 
-def reverse_slices(patch: npt.NDArray[np.float32], strength: Strength, generator: np.random.Generator, slices: int) -> npt.NDArray[np.float32]:
+def reverse_slices(
+    patch: npt.NDArray[np.float32], strength: Strength, generator: np.random.Generator, slices: int
+) -> npt.NDArray[np.float32]:
     """Mirrors a patch along its normal, or not: the lowest slice becomes the highest.
 
     Args:
@@ -93,11 +101,17 @@ def reverse_slices(patch: npt.NDArray[np.float32], strength: Strength, generator
 
 
 def vary_intensity(
-    patch: npt.NDArray[np.float32], background: float, strength: Strength, generator: np.random.Generator, slices: int = 1
+    patch: npt.NDArray[np.float32],
+    background: float,
+    strength: Strength,
+    generator: np.random.Generator,
+    slices: int = 1,
 ) -> npt.NDArray[np.float32]:
-    """Changes a patch as another scanner might: contrast curve, gain, offset, fields and noise, for each sequence on its own.
+    """Changes a patch as another scanner might: contrast curve, gain, offset, fields and noise, for each sequence on
+    its own.
 
-    Background keeps its value: a scanner adds nothing where the brain was cut out. Neighbouring slices of a sequence change alike, but for noise.
+    Background keeps its value: a scanner adds nothing where the brain was cut out. Neighbouring slices of a sequence
+    change alike, but for noise.
 
     Args:
         patch: (H, W, slices x C) z-scores, as `sampling.cut_patch` returns them.
@@ -117,7 +131,9 @@ def vary_intensity(
     stack = patch.reshape(-1, channels)
     near = np.abs(stack - np.float32(background)) <= BACKGROUND_ROUNDING
     # Interpolated background differs from itself by rounding. A pixel is outside where every sequence is background.
-    outside = np.repeat(np.logical_and.reduce([near[:, channel] for channel in range(channels)]), channels).reshape(patch.shape)
+    outside = np.repeat(np.logical_and.reduce([near[:, channel] for channel in range(channels)]), channels).reshape(
+        patch.shape
+    )
 
     def each(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Repeats what belongs to the sequences, (..., C), for each slice, (..., slices x C)."""
@@ -148,11 +164,21 @@ def vary_intensity(
 
 
 THICKNESS_PIXELS = (2.0, 5.0)
-"""Thickness of simulated slices; clinical 2-D sequences have 3 to 6 mm (Ellingson et al., Neuro-Oncology 2015, ask for at most 4)."""
+"""Thickness of simulated slices; clinical 2-D sequences have 3 to 6 mm (Ellingson et al., Neuro-Oncology 2015, ask for
+at most 4).
+"""
 
 
-def thicken(patch: npt.NDArray[np.float32], background: float, strength: Strength, generator: np.random.Generator, slices: int = 1) -> npt.NDArray[np.float32]:
-    """Blurs some sequences along one axis as slices of 2 to 5 pixels, interpolated back, are blurred. Background keeps its value.
+def thicken(
+    patch: npt.NDArray[np.float32],
+    background: float,
+    strength: Strength,
+    generator: np.random.Generator,
+    slices: int = 1,
+) -> npt.NDArray[np.float32]:
+    """Blurs some sequences along one axis as slices of 2 to 5 pixels, interpolated back, are blurred.
+
+    Background keeps its value.
 
     Args:
         patch: (H, W, slices x C), as `sampling.cut_patch` returns it.
@@ -193,7 +219,11 @@ def _slices_and_back(length: int, thickness: float, shift: float) -> npt.NDArray
 
 
 def drop_sequences(
-    patch: npt.NDArray[np.float32], background: float, subsets: Ordered[tuple[int, ...]], sequences: int, generator: np.random.Generator
+    patch: npt.NDArray[np.float32],
+    background: float,
+    subsets: Ordered[tuple[int, ...]],
+    sequences: int,
+    generator: np.random.Generator,
 ) -> npt.NDArray[np.float32]:
     """Blanks some sequences of a patch, so that a network learns to do without them.
 
@@ -213,7 +243,9 @@ def drop_sequences(
     return result
 
 
-def _field(shape: tuple[int, ...], height: float, generator: np.random.Generator, mean: float) -> npt.NDArray[np.float32]:
+def _field(
+    shape: tuple[int, ...], height: float, generator: np.random.Generator, mean: float
+) -> npt.NDArray[np.float32]:
     """A plane and a saddle of random tilt about a mean: coils vary slowly over the size of a patch."""
     i = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None, None]
     j = np.linspace(-1, 1, shape[1], dtype=np.float32)[None, :, None]

@@ -1,7 +1,9 @@
-"""Carrying images and masks along: from one space of a finished case to another, through the transforms that the case's results hold.
+"""Carrying images and masks along: from one space of a finished case to another, through the transforms that the case's
+results hold.
 
-A case has these spaces: each of its sequences as scanned, `brats` (BraTS space) and `mni152` (ICBM 152 nonlinear symmetric 2009a, by an affine map
-from the frame: good for showing patients together, not for measuring). A prepared case's sequences lie in BraTS space already.
+A case has these spaces: each of its sequences as scanned, `brats` (BraTS space) and `mni152` (ICBM 152 nonlinear
+symmetric 2009a, by an affine map from the frame: good for showing patients together, not for measuring). A prepared
+case's sequences lie in BraTS space already.
 """
 
 from __future__ import annotations
@@ -71,7 +73,10 @@ class CaseSpaces:
             CaseError: the scan whose grid it is is gone.
         """
         if space not in self.grids:
-            raise CaseError(f"Case {self.case}: the scan of {space} is not where its run record says, so its grid is not known. Put it back, or give --like.")
+            raise CaseError(
+                f"Case {self.case}: the scan of {space} is not where its run record says, so its grid is not known. "
+                "Put it back, or give --like."
+            )
         return self.grids[space]
 
 
@@ -92,7 +97,9 @@ def read_spaces(record_path: Path) -> CaseSpaces:
     matrices: dict[str, Affine] = {FRAME: np.eye(4), MNI: FRAME_TO_MNI}
     for sequence in PAPER_ORDER:
         if sequence in record.sequences:
-            matrices[sequence.value] = np.eye(4) if record.raw_route is None else read_transform(layout.transform(sequence))
+            matrices[sequence.value] = (
+                np.eye(4) if record.raw_route is None else read_transform(layout.transform(sequence))
+            )
     return CaseSpaces(record.case, matrices, {FRAME: BRATS_FRAME, MNI: MNI_GRID} | _grids(record.sequences, layout))
 
 
@@ -119,7 +126,12 @@ def read_transform(path: Path) -> Affine:
         centre = [float(word) for word in fixed.group(1).split()] if fixed else []
     except ValueError:
         numbers = []
-    if "Transform: AffineTransform_double_3_3" not in text or len(numbers) != 12 or any(centre) or not np.isfinite(numbers).all():
+    if (
+        "Transform: AffineTransform_double_3_3" not in text
+        or len(numbers) != 12
+        or any(centre)
+        or not np.isfinite(numbers).all()
+    ):
         raise FileFormatError(f"{path}: is no affine transform as gliomask writes it. Segment the case again.")
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = np.reshape(numbers[:9], (3, 3)), numbers[9:]
@@ -136,11 +148,13 @@ def carry(values: Volume, grid: Geometry, target: Geometry, matrix: Affine, *, l
         grid: its grid.
         target: the grid of the result.
         matrix: the target's world to the image's.
-        labels: whole numbers that stand for things: a voxel takes the one that fills most of it. Otherwise linear between voxels, 0 outside.
+        labels: whole numbers that stand for things: a voxel takes the one that fills most of it. Otherwise linear
+            between voxels, 0 outside.
 
     Raises:
         GeometryError: it has more than three axes.
-        UsageError: labels were said, and there are more than `MOST_LABELS` values, or some are no whole numbers from 0 to 255.
+        UsageError: labels were said, and there are more than `MOST_LABELS` values, or some are no whole numbers from 0
+            to 255.
         EngineUnavailableError: SimpleITK is not installed (extra `raw`).
     """
     if values.ndim != 3:
@@ -149,7 +163,10 @@ def carry(values: Volume, grid: Geometry, target: Geometry, matrix: Affine, *, l
         return itk.resample(values, grid, target, matrix)
     numbers = np.unique(values)
     if len(numbers) > MOST_LABELS or not np.isin(numbers, np.arange(256)).all():
-        raise UsageError(f"A mask or label map holds few whole numbers from 0 to 255; found {len(numbers)} values. Leave --labels out for an image.")
+        raise UsageError(
+            f"A mask or label map holds few whole numbers from 0 to 255; found {len(numbers)} values. Leave --labels "
+            "out for an image."
+        )
     best = np.zeros(target.shape, np.float32)
     inner = [number for number in numbers if number]
     shares = [filled(values == number, grid, target, matrix) for number in inner]

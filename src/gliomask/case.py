@@ -32,11 +32,12 @@ class Case:
         header: the NIfTI header of the grid, as bytes, so that results can be written with its codes; None for arrays.
         without: sequences that the patient does not have; said, never inferred.
         reordered: sequences whose file had its axes in another order; laid out anew, nothing resampled.
-        nan_voxels: how many voxels of each sequence were NaN outside the field of view or the brain, and became 0; not given, but found.
+        nan_voxels: how many voxels of each sequence were NaN outside the field of view or the brain, and became 0; not
+            given, but found.
 
     Raises:
-        CaseError: a sequence is missing that `without` does not name, or is there although it does; one holds one value everywhere, or holds
-            NaN among the tissue, infinity or something that is no real number.
+        CaseError: a sequence is missing that `without` does not name, or is there although it does; one holds one value
+            everywhere, or holds NaN among the tissue, infinity or something that is no real number.
         GeometryError: a volume's shape is not the grid's.
         UsageError: `without` leaves neither FLAIR nor T1ce.
     """
@@ -55,13 +56,23 @@ class Case:
         missing = [sequence.value for sequence in self.sequences if sequence not in self.volumes]
         found = ", ".join(sequence.value for sequence in self.volumes) or "none"
         if missing:
-            raise CaseError(f"Case {self.case_id}: missing {', '.join(missing)}; found {found}. Name what the patient does not have by --without.")
+            raise CaseError(
+                f"Case {self.case_id}: missing {', '.join(missing)}; found {found}. Name what the patient does not "
+                "have by --without."
+            )
         if len(self.volumes) > len(self.sequences):
-            raise CaseError(f"Case {self.case_id}: without {', '.join(sorted(self.without))}, but found {found}. Leave one of the two out.")
+            raise CaseError(
+                f"Case {self.case_id}: without {', '.join(sorted(self.without))}, but found {found}. Leave one of "
+                "the two out."
+            )
         checked = {sequence: self._checked(sequence) for sequence in self.sequences}
         # Read-only, as the arrays are: a case that is valid stays so.
-        object.__setattr__(self, "volumes", MappingProxyType({sequence: volume for sequence, (volume, _) in checked.items()}))
-        object.__setattr__(self, "nan_voxels", MappingProxyType({sequence: count for sequence, (_, count) in checked.items()}))
+        object.__setattr__(
+            self, "volumes", MappingProxyType({sequence: volume for sequence, (volume, _) in checked.items()})
+        )
+        object.__setattr__(
+            self, "nan_voxels", MappingProxyType({sequence: count for sequence, (_, count) in checked.items()})
+        )
         object.__setattr__(self, "sources", MappingProxyType(dict(self.sources)))
 
     def __repr__(self) -> str:
@@ -70,7 +81,15 @@ class Case:
 
     def __reduce__(self) -> tuple[type[Case], tuple[object, ...]]:
         """For other processes: a read-only mapping cannot be sent."""
-        return Case, (self.case_id, dict(self.volumes), self.geometry, dict(self.sources), self.header, self.without, self.reordered)
+        return Case, (
+            self.case_id,
+            dict(self.volumes),
+            self.geometry,
+            dict(self.sources),
+            self.header,
+            self.without,
+            self.reordered,
+        )
 
     @property
     def sequences(self) -> tuple[Sequence, ...]:
@@ -78,16 +97,22 @@ class Case:
         return tuple(sequence for sequence in PAPER_ORDER if sequence not in self.without)
 
     def _checked(self, sequence: Sequence) -> tuple[Volume, int]:
-        name = f"Case {self.case_id}: {sequence.value}" + (f" ({self.sources[sequence]})" if sequence in self.sources else "")
+        name = f"Case {self.case_id}: {sequence.value}" + (
+            f" ({self.sources[sequence]})" if sequence in self.sources else ""
+        )
         volume, nan_voxels = without_nan(_float32_view(np.asarray(self.volumes[sequence]), name))
         volume.setflags(write=False)
         if volume.shape != self.geometry.shape:
-            raise GeometryError(f"{name} has the shape {volume.shape}, but the case's grid has {self.geometry.shape}. Bring all sequences to one grid first.")
+            raise GeometryError(
+                f"{name} has the shape {volume.shape}, but the case's grid has {self.geometry.shape}. Bring all "
+                "sequences to one grid first."
+            )
         low, high = float(volume.min()), float(volume.max())
         if not np.isfinite([low, high]).all():
             bad = volume.size - int(np.isfinite(volume).sum())
             raise CaseError(
-                f"{name} holds {bad} voxels that are NaN or infinite. NaN counts as air only where it reaches the border of the field of view. "
+                f"{name} holds {bad} voxels that are NaN or infinite. NaN counts as air only where it reaches the "
+                "border of the field of view. "
                 "Find out where they come from before segmenting."
             )
         if low == high:
@@ -102,11 +127,16 @@ class Case:
 
     @property
     def brain_mask(self) -> Mask:
-        """(I, J, K), True where there is tissue: the brain, in skull-stripped scans. Read-only. See `gliomask.air.find_foreground`."""
+        """(I, J, K), True where there is tissue: the brain, in skull-stripped scans.
+
+        Read-only. See `gliomask.air.find_foreground`.
+        """
         return self.foreground.mask
 
     def tissue(self, sequence: Sequence) -> Volume:
-        """Returns a sequence, (I, J, K), for measuring inside the brain: as it is but for air far from all tissue, see `gliomask.air.without_far_air`."""
+        """Returns a sequence, (I, J, K), for measuring inside the brain: as it is but for air far from all tissue, see
+        `gliomask.air.without_far_air`.
+        """
         return without_far_air(self.volumes[sequence], self.foreground.airs[sequence])
 
 

@@ -1,4 +1,5 @@
-"""The colours of labels and regions: one palette for previews, reports, panels, plots, BIDS tables, DICOM objects and other programs' label files.
+"""The colours of labels and regions: one palette for previews, reports, panels, plots, BIDS tables, DICOM objects and
+other programs' label files.
 
 Nothing else in gliomask says which colour a label has; `tests/test_colours.py` holds that.
 """
@@ -15,7 +16,8 @@ from gliomask.labels import Label, Region
 RGB = tuple[int, int, int]
 """Red, green, blue, each 0 to 255."""
 
-# Okabe and Ito, Color Universal Design, 2008: eight colours that people with any of the common colour-blindnesses can tell apart.
+# Okabe and Ito, Color Universal Design, 2008: eight colours that people with any of the common colour-blindnesses can
+# tell apart.
 BLACK: RGB = (0, 0, 0)
 ORANGE: RGB = (230, 159, 0)
 SKY_BLUE: RGB = (86, 180, 233)
@@ -34,7 +36,8 @@ class Palette:
         name: how it is asked for.
         description: in words.
         labels: by label; the background has none.
-        regions: by region, for curves and boxes. A region has the colour of the label that is its alone where there is one.
+        regions: by region, for curves and boxes. A region has the colour of the label that is its alone where there is
+            one.
     """
 
     name: str
@@ -66,7 +69,8 @@ PALETTES: Mapping[str, Palette] = MappingProxyType(
                 {Region.WT: BLUISH_GREEN, Region.TC: VERMILION, Region.ET: SKY_BLUE},
             ),
             Palette(
-                # Ben Naceur et al. 2020, graphical abstract: histograms of the classes are red, green, yellow. The shades are ours.
+                # Ben Naceur et al. 2020, graphical abstract: histograms of the classes are red, green, yellow. The
+                # shades are ours.
                 "paper",
                 "the paper's red, green and yellow; red and green are hard to tell apart for one man in twelve",
                 {Label.NECROTIC: (228, 26, 28), Label.OEDEMA: (51, 160, 44), Label.ENHANCING: (255, 221, 51)},

@@ -1,6 +1,8 @@
-"""The sample that comes with the package, segmented: what a newcomer runs first, and a check that an installation works.
+"""The sample that comes with the package, segmented: what a newcomer runs first, and a check that an installation
+works.
 
-The sample is a synthetic patient made by `gliomask simulate` (docs/simulate.md), so that no patient's scans travel with the package.
+The sample is a synthetic patient made by `gliomask simulate` (docs/simulate.md), so that no patient's scans travel with
+the package.
 """
 
 from __future__ import annotations
@@ -42,7 +44,13 @@ def sample_case() -> Iterator[CaseFiles]:
         yield find_cases(folder)[0]
 
 
-def run_demo(output: Path, options: Options, *, overwrite: bool = False, progress: Callable[[int, int], None] = lambda done, total: None) -> Demo:
+def run_demo(
+    output: Path,
+    options: Options,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Demo:
     """Segments the sample into `output` and compares the result with the labels that the sample was made from.
 
     Raises:
@@ -51,7 +59,9 @@ def run_demo(output: Path, options: Options, *, overwrite: bool = False, progres
     """
     with sample_case() as case, Segmenter(options) as segmenter:
         results = CaseLayout.of(output, case.case_id)
-        result = segment_to_files(segmenter, FileSource(case), results, Delivery(overwrite=overwrite), progress=progress)
+        result = segment_to_files(
+            segmenter, FileSource(case), results, Delivery(overwrite=overwrite), progress=progress
+        )
         reference = read_reference(case, result.case.geometry)
     agreement = {region: count(region.mask(reference), region.mask(result.label_map)).dice for region in Region}
     return Demo(result, results, agreement)

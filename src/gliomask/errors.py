@@ -9,8 +9,12 @@ from typing import ClassVar
 
 
 def printable(text: str) -> str:
-    """Returns text with control characters, and bytes that are no text, written as their codes: names of files may hold either."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode() for letter in text)
+    """Returns text with control characters, and bytes that are no text, written as their codes: names of files may hold
+    either.
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode() for letter in text
+    )
 
 
 class GliomaskError(Exception):

@@ -1,4 +1,7 @@
-"""What the scanner gave: the sequences of one patient at one time point, each on its own grid. Native-space preprocessing turns it into a `case.Case`."""
+"""What the scanner gave: the sequences of one patient at one time point, each on its own grid.
+
+Native-space preprocessing turns it into a `case.Case`.
+"""
 
 from __future__ import annotations
 
@@ -42,10 +45,15 @@ class Scan:
         view, _ = without_nan(np.asarray(self.volume).astype(np.float32, copy=False).view())
         view.setflags(write=False)
         if view.shape != self.geometry.shape:
-            raise GeometryError(f"{self.source}: the volume has the shape {view.shape}, its grid has {self.geometry.shape}. They must be equal.")
+            raise GeometryError(
+                f"{self.source}: the volume has the shape {view.shape}, its grid has {self.geometry.shape}. They "
+                "must be equal."
+            )
         low, high = float(view.min()), float(view.max())
         if not np.isfinite([low, high]).all():
-            raise CaseError(f"{self.source} holds voxels that are NaN or infinite. Find out where they come from before segmenting.")
+            raise CaseError(
+                f"{self.source} holds voxels that are NaN or infinite. Find out where they come from before segmenting."
+            )
         if low == high:
             value = f"{low:g}" if low else "0 or no number"
             raise CaseError(f"{self.source} shows nothing: every voxel is {value}. Check that it is the right scan.")

@@ -25,4 +25,7 @@ class Flag:
 
     def fields(self) -> dict[str, Any]:
         """Returns the fields for strict JSON, which has no infinity and no NaN: such a value becomes None."""
-        return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in asdict(self).items()}
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in asdict(self).items()
+        }

@@ -1,7 +1,7 @@
 """Where voxels are: the shape and the affine of a grid, and the exact re-ordering of its axes.
 
-World coordinates are RAS millimetres, as in NIfTI. Nothing here resamples: a reorientation permutes and flips whole axes, so it
-loses nothing and can be undone exactly.
+World coordinates are RAS millimetres, as in NIfTI. Nothing here resamples: a reorientation permutes and flips whole
+axes, so it loses nothing and can be undone exactly.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from gliomask.arrays import Affine, short_repr
 from gliomask.errors import GeometryError
 
 QUATERNION_THRESHOLD = -1e-4
-"""Lowest square of a quaternion's first part that counts as 0. In float32 a rotation by 180 degrees can be a rounding error longer than 1; nibabel
-draws the line at -3.6e-7, which public sets miss by a little, and five decimals of a text make -2e-5. FSL and ITK scale such a quaternion to the
-length 1, as is done here; a first part of 1e-2 that was lost turns the head by no more than a degree."""
+"""Lowest square of a quaternion's first part that counts as 0. In float32 a rotation by 180 degrees can be a rounding
+error longer than 1; nibabel draws the line at -3.6e-7, which public sets miss by a little, and five decimals of a text
+make -2e-5. FSL and ITK scale such a quaternion to the length 1, as is done here; a first part of 1e-2 that was lost
+turns the head by no more than a degree."""
 
 SAME_GRID_TOLERANCE_MM = 1e-2
-"""Two grids are the same when no corner voxel lies further apart than this. Rewriting a header through a quaternion in float32
-moves corners by about 1e-4 mm; a real misregistration is a large part of a voxel."""
+"""Two grids are the same when no corner voxel lies further apart than this. Rewriting a header through a quaternion in
+float32 moves corners by about 1e-4 mm; a real misregistration is a large part of a voxel."""
 
 SPACING_LIMITS_MM = (0.01, 1000.0)
 """Spacings outside are no scan of a head: the header is wrong, or counts in other units."""
 
 MIN_VOXEL_SHARE = 1e-3
-"""Smallest volume of a voxel, as a share of the box with its edges' lengths (1 for right angles, 0.87 for a 30 degree gantry tilt).
-Below, the axes do not span space."""
+"""Smallest volume of a voxel, as a share of the box with its edges' lengths (1 for right angles, 0.87 for a 30 degree
+gantry tilt). Below, the axes do not span space."""
 
 T = TypeVar("T", bound=np.generic)
 
@@ -44,7 +45,8 @@ class Geometry:
         affine: (4, 4), voxel index to RAS millimetres.
 
     Raises:
-        GeometryError: the shape is not three positive numbers, the affine is not finite or not invertible, or a spacing is absurd.
+        GeometryError: the shape is not three positive numbers, the affine is not finite or not invertible, or a spacing
+            is absurd.
     """
 
     shape: tuple[int, int, int]
@@ -53,9 +55,13 @@ class Geometry:
     def __post_init__(self) -> None:
         affine = np.array(self.affine, np.float64)
         if len(self.shape) != 3 or min(self.shape) < 1:
-            raise GeometryError(f"A volume needs three axes of at least one voxel; found the shape {tuple(self.shape)}.")
+            raise GeometryError(
+                f"A volume needs three axes of at least one voxel; found the shape {tuple(self.shape)}."
+            )
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
-            raise GeometryError(f"The affine must be 4 x 4 and finite; found {affine.tolist()}. Repair the header first.")
+            raise GeometryError(
+                f"The affine must be 4 x 4 and finite; found {affine.tolist()}. Repair the header first."
+            )
         _refuse_impossible_axes(affine)
         affine.setflags(write=False)
         object.__setattr__(self, "affine", affine)
@@ -74,7 +80,7 @@ class Geometry:
 
     @property
     def orientation(self) -> str:
-        """Nearest anatomical direction of each axis, as in `LPS`: I grows to the left, J to posterior, K to superior."""
+        """Nearest anatomical direction of each axis, as in `LPS`: I grows to the left, J to posterior, K to superior."""  # noqa: E501
         return "".join(orientations.aff2axcodes(self.affine))
 
     def corners_ras(self) -> npt.NDArray[np.float64]:
@@ -88,9 +94,11 @@ class Geometry:
         return self.shape == other.shape and self.corner_distance_mm(other) <= SAME_GRID_TOLERANCE_MM
 
     def reorientation_from(self, other: Geometry) -> Reorientation | None:
-        """Returns the permutation and flips that lay another grid's voxels out as this one's; None where the two do not have the same voxels.
+        """Returns the permutation and flips that lay another grid's voxels out as this one's; None where the two do not
+        have the same voxels.
 
-        Nothing is resampled: the voxels are the same at the same places, within `SAME_GRID_TOLERANCE_MM`, in whichever order.
+        Nothing is resampled: the voxels are the same at the same places, within `SAME_GRID_TOLERANCE_MM`, in whichever
+        order.
         """
         turn = np.linalg.solve(self.affine[:3, :3], other.affine[:3, :3])
         axes = np.abs(turn).argmax(axis=0)
@@ -125,14 +133,21 @@ class Geometry:
 
 def _refuse_impossible_axes(affine: Affine) -> None:
     if (affine[3] != (0, 0, 0, 1)).any():
-        raise GeometryError(f"The last row of an affine is 0 0 0 1; found {affine[3].tolist()}. Repair the header first.")
+        raise GeometryError(
+            f"The last row of an affine is 0 0 0 1; found {affine[3].tolist()}. Repair the header first."
+        )
     with np.errstate(over="ignore"):
         spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
     low, high = SPACING_LIMITS_MM
     if (spacing_mm == 0).any() or abs(np.linalg.det(affine[:3, :3] / spacing_mm)) < MIN_VOXEL_SHARE:
-        raise GeometryError(f"The affine cannot be inverted (its axes do not span space); found {affine.tolist()}. Repair the header first.")
+        raise GeometryError(
+            f"The affine cannot be inverted (its axes do not span space); found {affine.tolist()}. Repair the "
+            "header first."
+        )
     if spacing_mm.min() < low or spacing_mm.max() > high:
-        raise GeometryError(f"The spacing is {spacing_mm.tolist()} mm; {low:g} to {high:g} mm is possible. Repair the header first.")
+        raise GeometryError(
+            f"The spacing is {spacing_mm.tolist()} mm; {low:g} to {high:g} mm is possible. Repair the header first."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +164,9 @@ class Reorientation:
         return np.asarray(orientations.apply_orientation(volume, self.transform))
 
     def undo(self, volume: npt.NDArray[T]) -> npt.NDArray[T]:
-        """Returns a re-ordered volume, (I, J, K, ...), in the source grid again: a view, but for flipped axes, which some libraries cannot read."""
+        """Returns a re-ordered volume, (I, J, K, ...), in the source grid again: a view, but for flipped axes, which
+        some libraries cannot read.
+        """
         axes = self.transform[:, 0].astype(int)
         back = np.empty_like(self.transform)
         back[axes, 0] = range(3)

@@ -1,7 +1,7 @@
 """Numbers as people read them: with their unit, and with as many decimals as they are worth.
 
-Screens, pictures, reports and pages take their numbers from here, so that one result is written one way. Files for programs (TSV, JSON)
-keep more decimals; see `report.volumes`.
+Screens, pictures, reports and pages take their numbers from here, so that one result is written one way. Files for
+programs (TSV, JSON) keep more decimals; see `report.volumes`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ INTERVAL = "80 % interval"
 def volume_number(volume_ml: float) -> str:
     """Returns a volume in ml without its unit: one decimal, two below a millilitre.
 
-    Experts who outline the same tumours agree with a Dice of .74 to .85 (Menze et al., IEEE TMI 2015, abstract), so further decimals
-    say nothing.
+    Experts who outline the same tumours agree with a Dice of .74 to .85 (Menze et al., IEEE TMI 2015, abstract), so
+    further decimals say nothing.
     """
     if volume_ml == 0:
         return "0"
@@ -56,5 +56,5 @@ def duration(seconds: float) -> str:
 
 
 def counted(count: int, one: str, many: str = "") -> str:
-    """Returns a number with its noun, as in `1 case` and `2 cases`; `many` is the plural where an s does not make it."""
+    """Returns a number with its noun, as in `1 case` and `2 cases`; `many` is the plural where an s does not make it."""  # noqa: E501
     return f"{count:,} {one if count == 1 else many or one + 's'}"

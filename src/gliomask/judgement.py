@@ -1,4 +1,6 @@
-"""Flags of results: whether a label map holds anything, how much of it is to be believed, and whether that can be said of such scans."""
+"""Flags of results: whether a label map holds anything, how much of it is to be believed, and whether that can be said
+of such scans.
+"""
 
 from __future__ import annotations
 
@@ -14,46 +16,68 @@ from gliomask.labels import Region
 from gliomask.quality import Estimate
 
 DOUBTFUL_DICE = {Region.WT: 0.75, Region.TC: 0.6, Region.ET: 0.6}
-"""Expected Dice of each region below which a result is flagged. Of the 65 patients in use here a sixth lie below each in cross-validation
-(SparseMultiOCM, post-processing 3d)."""
+"""Expected Dice of each region below which a result is flagged. Of the 65 patients in use here a sixth lie below each
+in cross-validation (SparseMultiOCM, post-processing 3d)."""
 
 SELF_DOUBT_DICE = 0.8
-"""What a network expects of its own whole tumour, below which a result is flagged where no calibration says what that is worth. Of the 65
-cross-validated patients four were below (ResidualUNet), and had a Dice of .42 to .64 (docs/tables/residual-unet_cases.tsv)."""
+"""What a network expects of its own whole tumour, below which a result is flagged where no calibration says what that
+is worth. Of the 65 cross-validated patients four were below (ResidualUNet), and had a Dice of .42 to .64
+(docs/tables/residual-unet_cases.tsv)."""
 
-NOT_AS_CALIBRATED = frozenset({"skull_on", "sequences_swapped", "same_image", "no_image", "saturated", "orientation_wrong", "unlike_brain"})
-"""Flags of scans with which no Dice is promised: calibrations come from scans that raise none of them. With `not_1mm`, `brain_small` and `brain_cut` the
-network sees tissue that it knows, and its own doubt is kept, since it is what warns."""
+NOT_AS_CALIBRATED = frozenset(
+    {"skull_on", "sequences_swapped", "same_image", "no_image", "saturated", "orientation_wrong", "unlike_brain"}
+)
+"""Flags of scans with which no Dice is promised: calibrations come from scans that raise none of them. With `not_1mm`,
+`brain_small` and `brain_cut` the network sees tissue that it knows, and its own doubt is kept, since it is what warns.
+"""
 
 
 def expectation_holds(flags: Iterable[Flag]) -> bool:
-    """Returns True where a calibrated Dice may be promised: no flag says that the scans are not what the calibration was made on."""
+    """Returns True where a calibrated Dice may be promised: no flag says that the scans are not what the calibration
+    was made on.
+    """
     return not any(flag.name in NOT_AS_CALIBRATED for flag in flags)
 
 
 def unpromised(flags: Iterable[Flag]) -> tuple[Flag, ...]:
-    """Returns the flag `doubtful` where scans look so wrong that no Dice can be promised; nothing where `expectation_holds`."""
+    """Returns the flag `doubtful` where scans look so wrong that no Dice can be promised; nothing where
+    `expectation_holds`.
+    """
     wrong = [flag.name for flag in flags if flag.name in NOT_AS_CALIBRATED]
     if not wrong:
         return ()
-    return (Flag("doubtful", f"The scans look wrong ({', '.join(wrong)}), so no Dice can be promised. Look at scans and result with care.", 0.0, 1.0),)
+    return (
+        Flag(
+            "doubtful",
+            f"The scans look wrong ({', '.join(wrong)}), so no Dice can be promised. Look at scans and "
+            "result with care.",
+            0.0,
+            1.0,
+        ),
+    )
 
 
 def doubtful(estimates: Mapping[Region, Estimate]) -> tuple[Flag, ...]:
-    """Returns a flag where a region is expected to be found badly, for all such regions together; no estimates, no flag."""
+    """Returns a flag where a region is expected to be found badly, for all such regions together; no estimates, no
+    flag.
+    """
     low = {region: found for region, found in estimates.items() if found.dice < DOUBTFUL_DICE[region]}
     if not low:
         return ()
-    words = ", ".join(f"{region.title} {dice_with_interval(found.dice, found.low, found.high)}" for region, found in low.items())
+    words = ", ".join(
+        f"{region.title} {dice_with_interval(found.dice, found.low, found.high)}" for region, found in low.items()
+    )
     message = (
-        f"The network doubts its own answer. Dice to be expected: {words}. Look at the result with care, and at whether the scans are what they should be."
+        f"The network doubts its own answer. Dice to be expected: {words}. Look at the result with care, and at "
+        "whether the scans are what they should be."
     )
     worst = min(low, key=lambda region: low[region].dice - DOUBTFUL_DICE[region])
     return (Flag("doubtful", message, low[worst].dice, DOUBTFUL_DICE[worst]),)
 
 
 def self_doubt(expected: Mapping[Region, float]) -> tuple[Flag, ...]:
-    """Returns the flag `doubtful` where a network expects little of its own whole tumour: for results that no calibration judges.
+    """Returns the flag `doubtful` where a network expects little of its own whole tumour: for results that no
+    calibration judges.
 
     Args:
         expected: see `quality.expected_dice`.
@@ -62,14 +86,17 @@ def self_doubt(expected: Mapping[Region, float]) -> tuple[Flag, ...]:
     if dice >= SELF_DOUBT_DICE:
         return ()
     message = (
-        f"The network doubts its own answer: it expects a Dice of {dice_in_words(dice)} of its own whole tumour. What that is worth for such a patient was not "
+        f"The network doubts its own answer: it expects a Dice of {dice_in_words(dice)} of its own whole tumour. "
+        "What that is worth for such a patient was not "
         "measured. Look at the result with care, and at whether the scans are what they should be."
     )
     return (Flag("doubtful", message, dice, SELF_DOUBT_DICE),)
 
 
 LOST_PART_ML = 1.0
-"""Volume from which on a separate part that post-processing removed is flagged. Of 65 patients three have a second focus of 1 ml or more."""
+"""Volume from which on a separate part that post-processing removed is flagged. Of 65 patients three have a second
+focus of 1 ml or more.
+"""
 
 
 @dataclass(frozen=True)
@@ -102,7 +129,8 @@ def part_removed(parts: Ordered[RemovedPart], chain: str) -> tuple[Flag, ...]:
         x, y, z = part.centre_ras_mm
         places.append(f"{part.volume_ml:.1f} ml at {x:.0f}, {y:.0f}, {z:.0f} mm")
     message = (
-        f"Post-processing '{chain}' removed what may be a second focus ({'; '.join(places)}, right, anterior, superior). "
+        f"Post-processing '{chain}' removed what may be a second focus ({'; '.join(places)}, right, "
+        "anterior, superior). "
         "Look there; --postprocess none leaves it in the label map."
     )
     return (Flag("part_removed", message, large[0].volume_ml, LOST_PART_ML),)
@@ -112,15 +140,24 @@ def nothing_found(label_map: LabelMap) -> tuple[Flag, ...]:
     """Returns a flag where a label map holds no tumour at all."""
     if label_map.any():
         return ()
-    return (Flag("nothing_found", "No tumour was found. The networks were trained on patients who all have one: look at the scans.", 0.0, 1.0),)
+    return (
+        Flag(
+            "nothing_found",
+            "No tumour was found. The networks were trained on patients who all have one: look at the scans.",
+            0.0,
+            1.0,
+        ),
+    )
 
 
 DOUBTS = ("nothing_found", "doubtful")
-"""Flags that question the result as a whole, the gravest first: whoever looks at it has to see them before any number."""
+"""Flags that question the result as a whole, the gravest first: whoever looks at it has to see them before any number."""  # noqa: E501
 
 
 def doubts_first(flags: Iterable[Flag]) -> tuple[Flag, ...]:
-    """Returns flags in the order in which they are told: those that question the result as a whole, then the others as they came."""
+    """Returns flags in the order in which they are told: those that question the result as a whole, then the others as
+    they came.
+    """
     return tuple(sorted(flags, key=lambda flag: DOUBTS.index(flag.name) if flag.name in DOUBTS else len(DOUBTS)))
 
 

@@ -1,7 +1,7 @@
 """Labels, the nested regions made of them, and how each BraTS year writes them on disk.
 
-Inside gliomask a label map holds 0, 1, 2 and 3 (`Label`). A convention is always named by its user or by the layout of the data
-set, never guessed from the values: 4 is enhancing tumour until 2021 and a resection cavity from 2024 on.
+Inside gliomask a label map holds 0, 1, 2 and 3 (`Label`). A convention is always named by its user or by the layout of
+the data set, never guessed from the values: 4 is enhancing tumour until 2021 and a resection cavity from 2024 on.
 """
 
 from __future__ import annotations
@@ -103,7 +103,10 @@ class LabelConvention:
         small = _small_integers(label_map)
         unknown = _values_outside(label_map, small, tuple(Label))
         if unknown:
-            raise LabelError(f"A label map inside gliomask holds 0 to {max(Label)}; found {unknown}. Convert it by the convention it was written in.")
+            raise LabelError(
+                f"A label map inside gliomask holds 0 to {max(Label)}; found {unknown}. Convert it by the convention "
+                "it was written in."
+            )
         # Label by label: picked from a table by number, a volume's numbers would first become eight bytes each.
         result = np.zeros_like(small, np.uint8)
         for label, code in enumerate(self.codes):
@@ -119,7 +122,10 @@ class LabelConvention:
         small = _small_integers(values)
         unknown = _values_outside(values, small, self.codes)
         if unknown:
-            raise LabelError(f"Label map holds {unknown}, which '{self.name}' does not define (it has {list(self.codes)}). {_what_to_do(self.name, unknown)}")
+            raise LabelError(
+                f"Label map holds {unknown}, which '{self.name}' does not define (it has {list(self.codes)}). "
+                f"{_what_to_do(self.name, unknown)}"
+            )
         lookup = np.zeros(max(self.codes) + 1, np.uint8)
         lookup[list(self.codes)] = range(len(Label))
         return lookup[small]
@@ -134,11 +140,19 @@ def _small_integers(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
         return values.astype(np.uint8, copy=False)
 
 
-def _values_outside(values: npt.NDArray[np.generic], small: npt.NDArray[np.uint8], allowed: tuple[int, ...]) -> list[float]:
-    """The first few values that are not allowed. Counts bytes where it can: sorting the nine million voxels of a case takes a second."""
+def _values_outside(
+    values: npt.NDArray[np.generic], small: npt.NDArray[np.uint8], allowed: tuple[int, ...]
+) -> list[float]:
+    """The first few values that are not allowed.
+
+    Counts bytes where it can: sorting the nine million voxels of a case takes a second.
+    """
     flat = small.ravel(order="K")
     # Block by block, for it counts eight bytes a voxel.
-    counts = sum((np.bincount(flat[n : n + BLOCK_VOXELS], minlength=256) for n in range(0, flat.size, BLOCK_VOXELS)), np.zeros(256, np.intp))
+    counts = sum(
+        (np.bincount(flat[n : n + BLOCK_VOXELS], minlength=256) for n in range(0, flat.size, BLOCK_VOXELS)),
+        np.zeros(256, np.intp),
+    )
     if np.array_equal(small, values) and not np.delete(counts, list(allowed)).any():
         return []
     found: list[float] = np.unique(values).tolist()
@@ -148,8 +162,10 @@ def _values_outside(values: npt.NDArray[np.generic], small: npt.NDArray[np.uint8
 def _what_to_do(name: str, unknown: list[float]) -> str:
     if name == "brats2023" and 4 in unknown:
         return (
-            "In BraTS 2024 and later 4 is the resection cavity of treated patients, which is no tumour and which gliomask does not segment; "
-            "until 2021 it was enhancing tumour. If these are label maps of 2021 or earlier, name the convention brats2021."
+            "In BraTS 2024 and later 4 is the resection cavity of treated patients, which is no tumour and which "
+            "gliomask does not segment; "
+            "until 2021 it was enhancing tumour. If these are label maps of 2021 or earlier, name the "
+            "convention brats2021."
         )
     return f"Name the convention it was written in; known ones: {', '.join(CONVENTIONS)}."
 
@@ -157,9 +173,13 @@ def _what_to_do(name: str, unknown: list[float]) -> str:
 CONVENTIONS: dict[str, LabelConvention] = {
     convention.name: convention
     for convention in (
-        LabelConvention("brats2021", (0, 1, 2, 4), "BraTS 2017 to 2021: 1 necrotic and non-enhancing, 2 oedema, 4 enhancing"),
+        LabelConvention(
+            "brats2021", (0, 1, 2, 4), "BraTS 2017 to 2021: 1 necrotic and non-enhancing, 2 oedema, 4 enhancing"
+        ),
         LabelConvention("brats2023", (0, 1, 2, 3), "BraTS 2023: 1 necrotic and non-enhancing, 2 oedema, 3 enhancing"),
-        LabelConvention("decathlon", (0, 2, 1, 3), "Medical Segmentation Decathlon Task01: 1 oedema, 2 non-enhancing, 3 enhancing"),
+        LabelConvention(
+            "decathlon", (0, 2, 1, 3), "Medical Segmentation Decathlon Task01: 1 oedema, 2 non-enhancing, 3 enhancing"
+        ),
     )
 }
 """Every label convention, by name."""

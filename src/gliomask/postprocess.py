@@ -1,7 +1,9 @@
-"""From probabilities to the label map: the decision for each voxel, and what is done to the label map after it, by name.
+"""From probabilities to the label map: the decision for each voxel, and what is done to the label map after it, by
+name.
 
-Label maps come on network axes (`preprocess.channels.NETWORK_ORIENTATION`): axial slices lie along K. Post-processing 1 and 2 are
-Ben Naceur et al. 2020's, `legacy` is what the authors' published `prediction.py` does to the letter, and `3d` is ours. See docs/postprocessing.md.
+Label maps come on network axes (`preprocess.channels.NETWORK_ORIENTATION`): axial slices lie along K. Post-processing 1
+and 2 are Ben Naceur et al. 2020's, `legacy` is what the authors' published `prediction.py` does to the letter, and `3d`
+is ours. See docs/postprocessing.md.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from gliomask.errors import UsageError
 from gliomask.labels import Label, Region, are_regions
 
 MIN_COMPONENT_PIXELS = 110
-"""Smallest component that post-processing 1 keeps (authors' `prediction.py`; its docstring says 100, its default and its call 110)."""
+"""Smallest component that post-processing 1 keeps (authors' `prediction.py`; its docstring says 100, its default and
+its call 110).
+"""
 
 MIN_COMPONENT_MM2 = 110.0
 """The same as an area: the authors' slices have pixels of 1 mm2."""
@@ -42,8 +46,8 @@ class Cleaning:
 
     Args:
         min_share: components of the whole tumour below this share of the largest become background; 0 keeps all.
-        min_enhancing_ml: enhancing tumour of less than this in all becomes core, label 1: networks find specks of enhancement in
-            tumours that have none.
+        min_enhancing_ml: enhancing tumour of less than this in all becomes core, label 1: networks find specks of
+            enhancement in tumours that have none.
         min_enhancing_share: likewise, below this share of the whole tumour.
         fill_holes: background enclosed by tumour core becomes label 1, by the whole tumour oedema.
     """
@@ -55,8 +59,9 @@ class Cleaning:
 
 
 CHOSEN_CLEANING = Cleaning(min_share=0.5)
-"""What chain `3d` does: components of less than half the largest are dropped. Chosen by nested cross-validation with SparseMultiOCM on 52
-patients, each of the four folds' choice being the same (benchmarks/choose_postprocess.py, docs/tables/postprocess.tsv)."""
+"""What chain `3d` does: components of less than half the largest are dropped. Chosen by nested cross-validation with
+SparseMultiOCM on 52 patients, each of the four folds' choice being the same (benchmarks/choose_postprocess.py,
+docs/tables/postprocess.tsv)."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,9 @@ DECIDED_PLANES = 16
 def decide(probabilities: npt.NDArray[np.float32], outputs: tuple[str, ...]) -> LabelMap:
     """Returns the label of each voxel.
 
-    A network of labels is asked which is the most probable. A network of regions is asked of each region in turn whether it is more probable than
-    not: a voxel that is tumour with 0.6, core with 0.4 and enhancing with 0.3 is oedema, though background has the largest single probability.
+    A network of labels is asked which is the most probable. A network of regions is asked of each region in turn
+    whether it is more probable than not: a voxel that is tumour with 0.6, core with 0.4 and enhancing with 0.3 is
+    oedema, though background has the largest single probability.
 
     Args:
         probabilities: (..., 4), one per label.
@@ -96,7 +102,9 @@ def decide(probabilities: npt.NDArray[np.float32], outputs: tuple[str, ...]) -> 
         return result
     if not are_regions(outputs):
         return np.asarray(np.argmax(probabilities, axis=-1), np.uint8)
-    background, necrotic, enhancing = (probabilities[..., label] for label in (Label.BACKGROUND, Label.NECROTIC, Label.ENHANCING))
+    background, necrotic, enhancing = (
+        probabilities[..., label] for label in (Label.BACKGROUND, Label.NECROTIC, Label.ENHANCING)
+    )
     label_map: LabelMap = np.where(background < 0.5, np.uint8(Label.OEDEMA), np.uint8(Label.BACKGROUND))
     label_map[necrotic + enhancing > 0.5] = Label.NECROTIC
     label_map[enhancing > 0.5] = Label.ENHANCING
@@ -132,10 +140,12 @@ def postprocess(label_map: LabelMap, chain: str, spacing_mm: Spacing) -> LabelMa
 
 @dataclass(frozen=True)
 class CoreRule:
-    """What is called core in a tumour that hardly enhances; benchmarks/case_rules.py core chooses the numbers for a model by cross-validation.
+    """What is called core in a tumour that hardly enhances; benchmarks/case_rules.py core chooses the numbers for a
+    model by cross-validation.
 
-    Most gliomas that networks learn from enhance, and there the core is what lies within the enhancement. A low-grade tumour's core does not enhance
-    and looks much like oedema; networks rarely give it more than one half, but more than to oedema.
+    Most gliomas that networks learn from enhance, and there the core is what lies within the enhancement. A low-grade
+    tumour's core does not enhance and looks much like oedema; networks rarely give it more than one half, but more than
+    to oedema.
 
     Args:
         enhancing_share: a tumour hardly enhances where less than this share of it is enhancing.
@@ -151,7 +161,8 @@ class CoreRule:
         return bool(np.count_nonzero(label_map == Label.ENHANCING) < self.enhancing_share * tumour)
 
     def widen(self, label_map: LabelMap, core: npt.NDArray[np.float32]) -> LabelMap:
-        """Returns a new label map in which oedema with enough probability of core is core; the whole tumour and its enhancing part stay.
+        """Returns a new label map in which oedema with enough probability of core is core; the whole tumour and its
+        enhancing part stay.
 
         Args:
             label_map: (I, J, K).
@@ -190,7 +201,8 @@ class LostPart:
 
 
 def lost_parts(before: LabelMap, after: LabelMap, spacing_mm: Spacing) -> tuple[LostPart, ...]:
-    """Returns the parts (26-connected) of the whole tumour that are wholly gone, the largest first: a second focus may be among them.
+    """Returns the parts (26-connected) of the whole tumour that are wholly gone, the largest first: a second focus may
+    be among them.
 
     What was only trimmed is not listed: an opening takes single voxels off every border.
 
@@ -209,7 +221,11 @@ def lost_parts(before: LabelMap, after: LabelMap, spacing_mm: Spacing) -> tuple[
     centres = ndimage.center_of_mass(np.ones(components.shape, np.bool_), components, gone)
     start, voxel_ml = [part.start for part in box], float(np.prod(spacing_mm)) / 1000
     parts = [
-        LostPart(int(sizes[number]), float(sizes[number]) * voxel_ml, (centre[0] + start[0], centre[1] + start[1], centre[2] + start[2]))
+        LostPart(
+            int(sizes[number]),
+            float(sizes[number]) * voxel_ml,
+            (centre[0] + start[0], centre[1] + start[1], centre[2] + start[2]),
+        )
         for number, centre in zip(gone, centres, strict=True)
     ]
     return tuple(sorted(parts, key=lambda part: -part.voxels))
@@ -217,20 +233,26 @@ def lost_parts(before: LabelMap, after: LabelMap, spacing_mm: Spacing) -> tuple[
 
 @dataclass(frozen=True)
 class EnhancementRule:
-    """What makes an enhancing component believable: a confident seed, as in thresholding with hysteresis (Canny, IEEE TPAMI 1986).
+    """What makes an enhancing component believable: a confident seed, as in thresholding with hysteresis (Canny, IEEE
+    TPAMI 1986).
 
-    A tumour that does not enhance often gets a little unsure enhancement from a network; true enhancement has a confident part, however small.
+    A tumour that does not enhance often gets a little unsure enhancement from a network; true enhancement has a
+    confident part, however small.
 
     Args:
         probability: a voxel is confident where the network gives enhancement more than this.
-        seed_ml: a component (26-neighbourhood) of enhancing voxels stays where its confident voxels fill at least this volume.
+        seed_ml: a component (26-neighbourhood) of enhancing voxels stays where its confident voxels fill at least this
+            volume.
     """
 
     probability: float
     seed_ml: float
 
-    def confirm(self, label_map: LabelMap, enhancing: npt.NDArray[np.float32], spacing_mm: Spacing) -> tuple[LabelMap, Removed]:
-        """Returns a new label map in which components without a seed are necrotic or non-enhancing core, and what was removed.
+    def confirm(
+        self, label_map: LabelMap, enhancing: npt.NDArray[np.float32], spacing_mm: Spacing
+    ) -> tuple[LabelMap, Removed]:
+        """Returns a new label map in which components without a seed are necrotic or non-enhancing core, and what was
+        removed.
 
         Args:
             label_map: (I, J, K).
@@ -242,7 +264,10 @@ class EnhancementRule:
         voxel_ml = float(np.prod(spacing_mm)) / 1000
         result, box = label_map.copy(), tumour_box(label_map)
         components, count = ndimage.label(label_map[box] == Label.ENHANCING, np.ones((3, 3, 3)))
-        seeds = np.bincount(components.ravel(), weights=(enhancing[box] > self.probability).ravel(), minlength=count + 1) * voxel_ml
+        seeds = (
+            np.bincount(components.ravel(), weights=(enhancing[box] > self.probability).ravel(), minlength=count + 1)
+            * voxel_ml
+        )
         # Half a voxel of tolerance: 30 voxels of 1 mm are .03 ml in spite of rounding.
         doubtful = seeds < self.seed_ml - voxel_ml / 2
         doubtful[0] = False
@@ -252,7 +277,9 @@ class EnhancementRule:
 
 
 def tumour_box(label_map: LabelMap) -> tuple[slice, slice, slice]:
-    """Returns the box of all tumour with one voxel around it where the volume goes on, so that its border is background or the volume's own."""
+    """Returns the box of all tumour with one voxel around it where the volume goes on, so that its border is background
+    or the volume's own.
+    """
     low_high = []
     for axis in range(3):
         found = np.flatnonzero(label_map.any(axis=tuple({0, 1, 2} - {axis})))
@@ -263,7 +290,8 @@ def tumour_box(label_map: LabelMap) -> tuple[slice, slice, slice]:
 def drop_small_in_slices(label_map: LabelMap, spacing_mm: Spacing) -> LabelMap:
     """Post-processing 1: components of the whole tumour below `MIN_COMPONENT_MM2` in an axial slice become background.
 
-    The area is rounded to whole pixels, so that 1 mm pixels give the authors' 110 whatever the last digits of the header.
+    The area is rounded to whole pixels, so that 1 mm pixels give the authors' 110 whatever the last digits of the
+    header.
     """
     pixels = round(MIN_COMPONENT_MM2 / (spacing_mm[0] * spacing_mm[1]))
     return _drop_components(label_map, NEIGHBOURS_IN_SLICE, pixels)
@@ -275,7 +303,8 @@ def drop_small_in_slices_literally(label_map: LabelMap, spacing_mm: Spacing) -> 
 
 
 def smooth_border(label_map: LabelMap, spacing_mm: Spacing) -> LabelMap:  # noqa: ARG001 - every step takes a spacing
-    """Post-processing 2, as the paper means it: the whole tumour's mask is opened in every axial slice; labels within it stay as they are.
+    """Post-processing 2, as the paper means it: the whole tumour's mask is opened in every axial slice; labels within
+    it stay as they are.
 
     What lies beyond the image neither erodes nor dilates, as in OpenCV.
     """
@@ -286,8 +315,9 @@ def smooth_border(label_map: LabelMap, spacing_mm: Spacing) -> LabelMap:  # noqa
 def open_grey_levels(label_map: LabelMap, spacing_mm: Spacing) -> LabelMap:  # noqa: ARG001 - every step takes a spacing
     """Post-processing 2 as published: a grey-scale opening of the labels themselves, as if they were intensities.
 
-    A line of enhancing tumour in oedema becomes oedema, while a line of oedema in enhancing tumour stays. The authors' labels are 0, 1, 2, 4;
-    ours have the same order, on which alone minimum and maximum depend. Borders as in OpenCV's `morphologyEx`.
+    A line of enhancing tumour in oedema becomes oedema, while a line of oedema in enhancing tumour stays. The authors'
+    labels are 0, 1, 2, 4; ours have the same order, on which alone minimum and maximum depend. Borders as in OpenCV's
+    `morphologyEx`.
     """
     highest = np.iinfo(np.uint8).max
     eroded = ndimage.minimum_filter(label_map, footprint=CROSS_IN_SLICE, mode="constant", cval=highest)
@@ -295,7 +325,8 @@ def open_grey_levels(label_map: LabelMap, spacing_mm: Spacing) -> LabelMap:  # n
 
 
 def clean(label_map: LabelMap, spacing_mm: Spacing, cleaning: Cleaning = CHOSEN_CLEANING) -> LabelMap:
-    """Drops small components of the whole tumour in three dimensions, then applies the rules against holes and phantom enhancement.
+    """Drops small components of the whole tumour in three dimensions, then applies the rules against holes and phantom
+    enhancement.
 
     Args:
         label_map: (I, J, K).
@@ -309,7 +340,9 @@ def clean(label_map: LabelMap, spacing_mm: Spacing, cleaning: Cleaning = CHOSEN_
 
 
 def drop_small_in_volume(label_map: LabelMap, min_share: float) -> LabelMap:
-    """Components of the whole tumour, 26-connected, with fewer voxels than `min_share` of the largest become background."""
+    """Components of the whole tumour, 26-connected, with fewer voxels than `min_share` of the largest become
+    background.
+    """
     return _drop_components(label_map, NEIGHBOURS_IN_VOLUME, lambda sizes: min_share * sizes.max(initial=0))
 
 
@@ -322,7 +355,10 @@ def fill_holes(label_map: LabelMap) -> LabelMap:
 
 
 def _enclosed(mask: Mask) -> Mask:
-    """True where 6-connected paths cannot leave the mask. One labelling, where scipy's `binary_fill_holes` dilates until nothing changes."""
+    """True where 6-connected paths cannot leave the mask.
+
+    One labelling, where scipy's `binary_fill_holes` dilates until nothing changes.
+    """
     outside = np.pad(~mask, 1, constant_values=True)
     components, _ = ndimage.label(outside)
     return np.asarray(outside & (components != components[0, 0, 0]))[1:-1, 1:-1, 1:-1]
@@ -332,7 +368,10 @@ def distrust_little_enhancement(label_map: LabelMap, spacing_mm: Spacing, cleani
     """Enhancing tumour below the volume, or the share of the whole tumour, that `cleaning` asks for becomes label 1."""
     enhancing = label_map == Label.ENHANCING
     count = int(enhancing.sum())
-    needed = max(cleaning.min_enhancing_ml * 1000 / float(np.prod(spacing_mm)), cleaning.min_enhancing_share * np.count_nonzero(label_map))
+    needed = max(
+        cleaning.min_enhancing_ml * 1000 / float(np.prod(spacing_mm)),
+        cleaning.min_enhancing_share * np.count_nonzero(label_map),
+    )
     return np.where(enhancing, np.uint8(Label.NECROTIC), label_map) if count < needed else label_map.copy()
 
 
@@ -340,7 +379,7 @@ Threshold = Callable[[npt.NDArray[np.int64]], float]
 
 
 def _drop_components(label_map: LabelMap, neighbours: Mask, min_voxels: int | Threshold) -> LabelMap:
-    """Components of non-zero voxels below a size become background; the size may depend on the sizes of all components."""
+    """Components of non-zero voxels below a size become background; the size may depend on the sizes of all components."""  # noqa: E501
     components, _ = ndimage.label(label_map, neighbours)
     sizes = np.bincount(components.ravel())
     threshold = min_voxels if isinstance(min_voxels, int) else min_voxels(sizes[1:])
@@ -353,10 +392,22 @@ CHAINS: dict[str, Chain] = {
     chain.name: chain
     for chain in (
         Chain("none", "the network's answer as it is", ()),
-        Chain("1", "components of under 110 mm2 in an axial slice dropped (the paper's post-processing 1)", (drop_small_in_slices,)),
-        Chain("1+2", "the same, then the tumour's outline smoothed by a 3 x 3 opening (the paper's 1 and 2)", (drop_small_in_slices, smooth_border)),
+        Chain(
+            "1",
+            "components of under 110 mm2 in an axial slice dropped (the paper's post-processing 1)",
+            (drop_small_in_slices,),
+        ),
+        Chain(
+            "1+2",
+            "the same, then the tumour's outline smoothed by a 3 x 3 opening (the paper's 1 and 2)",
+            (drop_small_in_slices, smooth_border),
+        ),
         Chain("3d", "components of under half the largest dropped, in three dimensions", (clean,)),
-        Chain("legacy", "the authors' published code to the letter, for comparison", (drop_small_in_slices_literally, open_grey_levels)),
+        Chain(
+            "legacy",
+            "the authors' published code to the letter, for comparison",
+            (drop_small_in_slices_literally, open_grey_levels),
+        ),
     )
 }
 """Every way of post-processing, by name."""

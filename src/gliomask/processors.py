@@ -1,4 +1,6 @@
-"""How many processors this process may use: as affinity, control groups and the scheduler allow, not as the machine has."""
+"""How many processors this process may use: as affinity, control groups and the scheduler allow, not as the machine
+has.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,12 @@ def thread_count(threads: int | None) -> int:
 def usable_processors(environment: Mapping[str, str] = os.environ, root: Path = Path("/")) -> int:
     """Returns how many processors this process may use, at least 1.
 
-    That is the least of its affinity, the CPU quota of its control groups (a container's limit), and what SLURM gave the task. More threads than
-    that only wait for each other.
+    That is the least of its affinity, the CPU quota of its control groups (a container's limit), and what SLURM gave
+    the task. More threads than that only wait for each other.
 
     Args:
-        environment: variables; of them `SLURM_CPUS_PER_TASK` is read, which SLURM sets where `--cpus-per-task` was given (sbatch(1)).
+        environment: variables; of them `SLURM_CPUS_PER_TASK` is read, which SLURM sets where `--cpus-per-task` was
+            given (sbatch(1)).
         root: of the file system, for tests.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -53,13 +56,17 @@ def control_groups(controller: str, root: Path = Path("/")) -> Iterator[Path]:
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """Processors that the control groups allow: `cpu.max` in version 2, quota and period in version 1 (kernel.org, Control Group v2 and CFS Bandwidth)."""
+    """Processors that the control groups allow: `cpu.max` in version 2, quota and period in version 1 (kernel.org,
+    Control Group v2 and CFS Bandwidth).
+    """
     for folder in control_groups("cpu", root):
         with suppress(OSError, ValueError, ZeroDivisionError):
             # "max" in place of a number is no limit.
             quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
             yield int(quota) / int(period)
         with suppress(OSError, ValueError, ZeroDivisionError):
-            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text(encoding="ascii") for name in ("quota", "period"))
+            quota, period = (
+                (folder / f"cpu.cfs_{name}_us").read_text(encoding="ascii") for name in ("quota", "period")
+            )
             if int(quota) > 0:
                 yield int(quota) / int(period)

@@ -1,6 +1,7 @@
 """Where time and memory go: seconds, processor seconds and peak memory by stage, and what each network did.
 
-Code marks its stages with `stage`; that costs nothing where nobody measures. Stages nest: time counts for the innermost.
+Code marks its stages with `stage`; that costs nothing where nobody measures. Stages nest: time counts for the
+innermost.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ SGEMM_SECONDS = 0.5
 """Square float32 matrices that are multiplied for about that long: large enough for the processor's full rate."""
 
 _CLEAR_PEAK = "5"
-"""Written to /proc/self/clear_refs it sets the peak of resident memory back to what is resident (Linux 4.0, proc(5))."""
+"""Written to /proc/self/clear_refs it sets the peak of resident memory back to what is resident (Linux 4.0, proc(5))."""  # noqa: E501
 
 
 NETWORK_STAGES = ("first look", "network", "whole brain", "second opinion")
@@ -57,7 +58,8 @@ class NetworkWork:
     """What one network was given.
 
     Args:
-        voxels: that went through it, padding and overlap included; a network along three planes sees most voxels of a tumour three times.
+        voxels: that went through it, padding and overlap included; a network along three planes sees most voxels of a
+            tumour three times.
         calls: batches.
         gmac: thousand million multiply-adds for them; None where the graph holds what cannot be counted.
     """
@@ -118,7 +120,9 @@ class Profile:
         _forget_peak()
         self._mark = (time.perf_counter(), time.process_time())
 
-    def count(self, model: str, predict: Callable[..., npt.NDArray[np.float32]], channels: int, mac_per_pixel: float | None) -> Callable[..., Any]:
+    def count(
+        self, model: str, predict: Callable[..., npt.NDArray[np.float32]], channels: int, mac_per_pixel: float | None
+    ) -> Callable[..., Any]:
         """Returns a network that is counted; safe to call from several threads.
 
         Args:
@@ -150,10 +154,16 @@ class Profile:
         """Rate of the network stages; None where a network's work cannot be counted."""
         amounts = [work.gmac for work in self.networks.values()]
         counted = [amount for amount in amounts if amount is not None]
-        return sum(counted) / self.network_seconds if counted and len(counted) == len(amounts) and self.network_seconds else None
+        return (
+            sum(counted) / self.network_seconds
+            if counted and len(counted) == len(amounts) and self.network_seconds
+            else None
+        )
 
     def measured(self) -> dict[str, Any]:
-        """Returns what was measured so far, in plain values for the run record; measures the machine's sgemm rate the first time."""
+        """Returns what was measured so far, in plain values for the run record; measures the machine's sgemm rate the
+        first time.
+        """
         if self.sgemm_gmac_per_s is None:
             self.begin(MEASURING)
             self.sgemm_gmac_per_s = sgemm_gmac_per_s()
@@ -183,7 +193,9 @@ class Profile:
             lines.append(f"{name}: {work['voxels']:,} voxels in {work['calls']} batches{gmac}")
         if found["network_gmac_per_s"] is not None:
             rate, sgemm = found["network_gmac_per_s"], found["sgemm_gmac_per_s"]
-            lines.append(f"networks: {rate:g} GMAC/s, {found['share_of_sgemm']:g} of this machine's sgemm ({sgemm:g} GMAC/s)")
+            lines.append(
+                f"networks: {rate:g} GMAC/s, {found['share_of_sgemm']:g} of this machine's sgemm ({sgemm:g} GMAC/s)"
+            )
         return "\n".join(lines)
 
 
@@ -221,7 +233,9 @@ def stage(name: str) -> Iterator[None]:
 
 
 def sgemm_gmac_per_s(seconds: float = SGEMM_SECONDS) -> float:
-    """Returns the rate of numpy's matrix product in float32 with all threads that it takes, thousand million multiply-adds a second."""
+    """Returns the rate of numpy's matrix product in float32 with all threads that it takes, thousand million
+    multiply-adds a second.
+    """
     matrix = np.random.default_rng(0).random((SGEMM_SIDE, SGEMM_SIDE), np.float32)
     matrix @ matrix
     best, end = float("inf"), time.perf_counter() + seconds

@@ -1,7 +1,9 @@
-"""How far a result can be trusted, from the network's own probabilities: voxel by voxel, and as a Dice that is to be expected.
+"""How far a result can be trusted, from the network's own probabilities: voxel by voxel, and as a Dice that is to be
+expected.
 
-A network that is sure everywhere expects a Dice of 1 of itself; where it hesitates, the expected overlap drops. Networks are too sure of
-themselves, so what they expect is mapped to what cross-validated cases had (`Calibration`; `benchmarks/calibrate_quality.py`).
+A network that is sure everywhere expects a Dice of 1 of itself; where it hesitates, the expected overlap drops.
+Networks are too sure of themselves, so what they expect is mapped to what cross-validated cases had (`Calibration`;
+`benchmarks/calibrate_quality.py`).
 """
 
 from __future__ import annotations
@@ -17,16 +19,20 @@ from gliomask.arrays import LabelMap, Probabilities
 from gliomask.labels import Label, Region
 
 SMOOTHING_VOXELS = 100.0
-"""Added to both sides of the expected Dice: a region that the network neither finds nor suspects expects 1, and some doubtful voxels are
-no doubt about a case. 0.1 ml at 1 mm."""
+"""Added to both sides of the expected Dice: a region that the network neither finds nor suspects expects 1, and some
+doubtful voxels are no doubt about a case. 0.1 ml at 1 mm."""
 
 PLANES = 16
-"""How many planes of a volume are worked on together: logarithms of a whole volume would take several times the memory of the volume."""
+"""How many planes of a volume are worked on together: logarithms of a whole volume would take several times the memory
+of the volume.
+"""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The Dice that one region is expected to have, and the interval that held the stated share of cross-validated cases."""
+    """The Dice that one region is expected to have, and the interval that held the stated share of cross-validated
+    cases.
+    """
 
     dice: float
     low: float
@@ -35,11 +41,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Calibration:
-    """From what a network expects of itself to what it had: a straight line and the spread of cases about it, for each region.
+    """From what a network expects of itself to what it had: a straight line and the spread of cases about it, for each
+    region.
 
     Args:
         lines: intercept and slope by region.
-        spread: below and above the line, Dice, between which `coverage` of the cases lay that the line was not fitted to.
+        spread: below and above the line, Dice, between which `coverage` of the cases lay that the line was not fitted
+            to.
         coverage: their share, such as 0.8.
     """
 
@@ -77,7 +85,8 @@ def _unit(value: float) -> float:
 
 
 def entropy(probabilities: Probabilities) -> npt.NDArray[np.float32]:
-    """Returns the entropy of each voxel's labels, 0 where the network is certain and 1 where all labels are equally likely.
+    """Returns the entropy of each voxel's labels, 0 where the network is certain and 1 where all labels are equally
+    likely.
 
     Args:
         probabilities: (..., labels) float32, summing to one.
@@ -97,11 +106,12 @@ def entropy(probabilities: Probabilities) -> npt.NDArray[np.float32]:
 
 
 def disagreement(mean: Probabilities, mean_entropy: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Returns how far several passes of a network disagree at each voxel: the entropy of their mean less the mean of their entropies.
+    """Returns how far several passes of a network disagree at each voxel: the entropy of their mean less the mean of
+    their entropies.
 
-    This is the mutual information between the label and the pass that is asked (Houlsby et al. 2011, arXiv:1112.5745; Smith and Gal 2018,
-    arXiv:1803.08533): 0 where all passes say the same, however unsure each of them is, and 1 where four passes are certain of four labels. What is
-    left of the entropy is the doubt that every pass has by itself.
+    This is the mutual information between the label and the pass that is asked (Houlsby et al. 2011, arXiv:1112.5745;
+    Smith and Gal 2018, arXiv:1803.08533): 0 where all passes say the same, however unsure each of them is, and 1 where
+    four passes are certain of four labels. What is left of the entropy is the doubt that every pass has by itself.
 
     Args:
         mean: (..., labels) float32, the mean of the passes' probabilities.
@@ -118,7 +128,9 @@ def disagreement(mean: Probabilities, mean_entropy: npt.NDArray[np.float32]) -> 
 def region_share(probabilities: Probabilities, region: Region) -> npt.NDArray[np.float32]:
     """Returns the probability of a region at each voxel, (I, J, K): the sum of its labels'."""
     # Summed label by label: picking labels by a list would copy the volume first.
-    share: npt.NDArray[np.float32] = sum((probabilities[..., label] for label in region.labels[1:]), start=probabilities[..., region.labels[0]])
+    share: npt.NDArray[np.float32] = sum(
+        (probabilities[..., label] for label in region.labels[1:]), start=probabilities[..., region.labels[0]]
+    )
     return share
 
 
@@ -134,10 +146,11 @@ def dice_to_expect(inside: float, everywhere: float, voxels: int) -> float:
 
 
 def expected_dice(probabilities: Probabilities, label_map: LabelMap) -> dict[Region, float]:
-    """Returns the Dice that the network expects a label map to have, if its probabilities are right and voxels independent.
+    """Returns the Dice that the network expects a label map to have, if its probabilities are right and voxels
+    independent.
 
-    Twice the probability inside the predicted region over the sum of its voxels and of all probability: the overlap and the size that the
-    true region would have on average (the plug-in estimate of the expected Dice).
+    Twice the probability inside the predicted region over the sum of its voxels and of all probability: the overlap and
+    the size that the true region would have on average (the plug-in estimate of the expected Dice).
 
     Args:
         probabilities: (I, J, K, 4) float32, one per label.
@@ -149,6 +162,10 @@ def expected_dice(probabilities: Probabilities, label_map: LabelMap) -> dict[Reg
     found = {}
     for region in Region:
         mask = region.mask(label_map)
-        inside = math.fsum(float(probabilities[..., label].sum(dtype=np.float64, where=mask)) for label in region.labels)
-        found[region] = dice_to_expect(inside, math.fsum(everywhere[label] for label in region.labels), int(np.count_nonzero(mask)))
+        inside = math.fsum(
+            float(probabilities[..., label].sum(dtype=np.float64, where=mask)) for label in region.labels
+        )
+        found[region] = dice_to_expect(
+            inside, math.fsum(everywhere[label] for label in region.labels), int(np.count_nonzero(mask))
+        )
     return found

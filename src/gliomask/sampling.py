@@ -1,8 +1,9 @@
 """Drawing training patches: which patient, which slice, which pixel; and cutting them, warped or straight.
 
-Equal sampling (Ben Naceur et al. 2020; the counting rule is ours, the published code has none): in every epoch each patient gives the
-same number of patches for each class, the class of a patch being that of its centre pixel, background centres lying inside the brain. A class that a
-patient does not have is left out for that patient and not replaced, so that no patient weighs more than another within a class.
+Equal sampling (Ben Naceur et al. 2020; the counting rule is ours, the published code has none): in every epoch each
+patient gives the same number of patches for each class, the class of a patch being that of its centre pixel, background
+centres lying inside the brain. A class that a patient does not have is left out for that patient and not replaced, so
+that no patient weighs more than another within a class.
 """
 
 from __future__ import annotations
@@ -61,18 +62,23 @@ class SliceStack:
         labels = np.ascontiguousarray(np.moveaxis(label_map[box], 2, 0))
         within = np.moveaxis(inside[box], 2, 0)
         centres = tuple(np.flatnonzero((labels == label) & within).astype(np.int32) for label in Label)
-        return cls(case_id, slices, labels, centres, background, (int(box[2].start), int(box[0].start), int(box[1].start)))
+        return cls(
+            case_id, slices, labels, centres, background, (int(box[2].start), int(box[0].start), int(box[1].start))
+        )
 
     def along(self, plane: Plane) -> SliceStack:
         """Returns the same case as a stack of the slices of another plane: a view, without `centres`.
 
-        Slices follow each other along the plane's normal; their rows and columns are the other two axes in the order I, J, K.
+        Slices follow each other along the plane's normal; their rows and columns are the other two axes in the order I,
+        J, K.
         """
         if plane == Plane.AXIAL:
             return self
         axes = STACK_AXES[plane]
         origin = (self.origin[axes[0]], self.origin[axes[1]], self.origin[axes[2]])
-        return replace(self, slices=self.slices.transpose(*axes, 3), labels=self.labels.transpose(axes), centres=(), origin=origin)
+        return replace(
+            self, slices=self.slices.transpose(*axes, 3), labels=self.labels.transpose(axes), centres=(), origin=origin
+        )
 
 
 @dataclass(frozen=True)
@@ -96,24 +102,38 @@ def equal_draws(cases: list[SliceStack], per_class: int, generator: np.random.Ge
         per_class: patches per patient and class.
         generator: source of all randomness; the same state gives the same draws.
     """
-    turns = [(case, label) for case, stack in enumerate(cases) for label in Label for _ in range(per_class) if len(stack.centres[label])]
+    turns = [
+        (case, label)
+        for case, stack in enumerate(cases)
+        for label in Label
+        for _ in range(per_class)
+        if len(stack.centres[label])
+    ]
     for turn in generator.permutation(len(turns)):
         case, label = turns[turn]
         yield _draw(cases, case, cases[case].centres[label], generator)
 
 
 def uniform_draws(cases: list[SliceStack], per_class: int, generator: np.random.Generator) -> Iterator[Draw]:
-    """Yields as many patches as `equal_draws`, centred anywhere in the brain: the plain sampling that equal sampling is compared with."""
+    """Yields as many patches as `equal_draws`, centred anywhere in the brain: the plain sampling that equal sampling is
+    compared with.
+    """
     count = sum(per_class for stack in cases for label in Label if len(stack.centres[label]))
     for case in generator.permutation(np.arange(count) % len(cases)):
         yield _draw_of(cases, int(case), cases[case].centres, generator)
 
 
-def region_draws(cases: list[SliceStack], per_class: int, generator: np.random.Generator, weights: npt.NDArray[np.float64] | None = None) -> Iterator[Draw]:
-    """Yields as many patches as four classes of every patient would have: a quarter each about a voxel of WT, TC, ET, and anywhere in the brain's box.
+def region_draws(
+    cases: list[SliceStack],
+    per_class: int,
+    generator: np.random.Generator,
+    weights: npt.NDArray[np.float64] | None = None,
+) -> Iterator[Draw]:
+    """Yields as many patches as four classes of every patient would have: a quarter each about a voxel of WT, TC, ET,
+    and anywhere in the brain's box.
 
-    Patients are drawn with replacement. A region that the patient drawn does not have is replaced by anywhere in the box, which keeps patients
-    without enhancement as frequent as the others.
+    Patients are drawn with replacement. A region that the patient drawn does not have is replaced by anywhere in the
+    box, which keeps patients without enhancement as frequent as the others.
 
     Args:
         cases: the training patients.
@@ -133,7 +153,9 @@ def region_draws(cases: list[SliceStack], per_class: int, generator: np.random.G
             yield Draw(int(case), (k, i, j))
 
 
-def _draw_of(cases: list[SliceStack], case: int, groups: Iterable[npt.NDArray[np.int32]], generator: np.random.Generator) -> Draw:
+def _draw_of(
+    cases: list[SliceStack], case: int, groups: Iterable[npt.NDArray[np.int32]], generator: np.random.Generator
+) -> Draw:
     """A draw from several groups of pixels, each pixel as likely as any other; one of the groups must hold some."""
     groups = list(groups)
     index = int(generator.integers(sum(map(len, groups))))
@@ -154,19 +176,24 @@ SAMPLERS = {"equal": equal_draws, "uniform": uniform_draws}
 """Ways of drawing an epoch's patches in which all patients weigh alike, by name."""
 
 
-def place(draw: Draw, stack: SliceStack, placement: str, size: int, generator: np.random.Generator, jitter: int | None = None) -> Draw:
-    """Returns the patch that holds a drawn pixel, by where patches may lie; the chance of a pixel, and so of a class, is the sampler's.
+def place(
+    draw: Draw, stack: SliceStack, placement: str, size: int, generator: np.random.Generator, jitter: int | None = None
+) -> Draw:
+    """Returns the patch that holds a drawn pixel, by where patches may lie; the chance of a pixel, and so of a class,
+    is the sampler's.
 
-    The paper compares patches side by side with overlapping ones; its graphical abstract shows the latter as centred on the corners that four
-    adjacent ones share, and `gliomask.predict.tiles.overlapping` cuts a slice in the same way. How its patches were chosen from these was not published.
+    The paper compares patches side by side with overlapping ones; its graphical abstract shows the latter as centred on
+    the corners that four adjacent ones share, and `gliomask.predict.tiles.overlapping` cuts a slice in the same way.
+    How its patches were chosen from these was not published.
 
     Args:
         draw: the pixel.
         stack: its case.
-        placement: `centred`, on the pixel; `jittered`, up to `jitter` away from it along each axis, for networks that see the
-            border of their patches and could learn that what they look for lies in the middle; `inside`, the same, but moved so that the patch
-            does not leave the brain's box where that is large enough; `adjacent`, the tile of the scan's slice that
-            holds it; `overlapping`, that tile or the one of the grid that is shifted by half a patch, evenly.
+        placement: `centred`, on the pixel; `jittered`, up to `jitter` away from it along each axis, for networks that
+            see the border of their patches and could learn that what they look for lies in the middle; `inside`, the
+            same, but moved so that the patch does not leave the brain's box where that is large enough; `adjacent`, the
+            tile of the scan's slice that holds it; `overlapping`, that tile or the one of the grid that is shifted by
+            half a patch, evenly.
         size: height and width of a patch.
         generator: source of randomness, used by all but `centred` and `adjacent`.
         jitter: pixels; None: a quarter of a patch.
@@ -179,16 +206,22 @@ def place(draw: Draw, stack: SliceStack, placement: str, size: int, generator: n
         shift_i, shift_j = generator.integers(-reach, reach + 1, 2)
         i, j = i + int(shift_i), j + int(shift_j)
         if placement == "inside":
-            i, j = (_moved_inside(centre, length, size) for centre, length in zip((i, j), stack.labels.shape[1:], strict=True))
+            i, j = (
+                _moved_inside(centre, length, size)
+                for centre, length in zip((i, j), stack.labels.shape[1:], strict=True)
+            )
         return Draw(draw.case, (k, i, j))
     shift = size // 2 * int(generator.integers(2)) if placement == "overlapping" else 0
     k, *pixel = draw.centre
-    i, j = ((index + origin - shift) // size * size + shift + size // 2 - origin for index, origin in zip(pixel, stack.origin[1:], strict=True))
+    i, j = (
+        (index + origin - shift) // size * size + shift + size // 2 - origin
+        for index, origin in zip(pixel, stack.origin[1:], strict=True)
+    )
     return Draw(draw.case, (k, i, j))
 
 
 def _moved_inside(centre: int, length: int, size: int) -> int:
-    """The nearest centre of a patch that does not leave an axis; in the middle of one that is shorter than the patch."""
+    """The nearest centre of a patch that does not leave an axis; in the middle of one that is shorter than the patch."""  # noqa: E501
     low = centre - size // 2
     room = length - size
     return (min(max(low, 0), room) if room >= 0 else room // 2) + size // 2
@@ -209,7 +242,8 @@ def cut_patch(
         neighbours: slices on each side that are cut with it.
 
     Returns:
-        (size, size, slices x C) float32, the lowest slice's sequences first, and (size, size) uint8 labels of the middle slice.
+        (size, size, slices x C) float32, the lowest slice's sequences first, and (size, size) uint8 labels of the
+            middle slice.
     """
     k, i, j = centre
     if np.isin(matrix, (-1.0, 0.0, 1.0)).all():
@@ -241,7 +275,10 @@ def _cut_straight(
         ranges.append((max(first, 0), max(min(first + size, length), 0), first))
         steps.append(int(sign))
     window = tuple(slice(low, max(low, high)) for low, high, _ in ranges)
-    place = tuple(slice(w.start - first, w.stop - first) if w.stop > w.start else slice(0, 0) for w, (_, _, first) in zip(window, ranges, strict=True))
+    place = tuple(
+        slice(w.start - first, w.stop - first) if w.stop > w.start else slice(0, 0)
+        for w, (_, _, first) in zip(window, ranges, strict=True)
+    )
     slab = _slab(stack, k, neighbours, *window)
     channels = np.full((size, size, slab.shape[-1]), stack.background, np.float32)
     labels = np.full((size, size), Label.BACKGROUND, np.uint8)
@@ -252,7 +289,9 @@ def _cut_straight(
 
 
 def _slab(stack: SliceStack, k: int, neighbours: int, rows: slice, columns: slice) -> npt.NDArray[np.float32]:
-    """Part of a slice and of its neighbours as one plane of (I, J, slices x C) float32; background where the stack ends."""
+    """Part of a slice and of its neighbours as one plane of (I, J, slices x C) float32; background where the stack
+    ends.
+    """
     sequences = stack.slices.shape[3]
     part = stack.slices[max(k - neighbours, 0) : k + neighbours + 1, rows, columns]
     slab = np.full((*part.shape[1:3], 2 * neighbours + 1, sequences), stack.background, np.float32)
@@ -264,7 +303,9 @@ def _slab(stack: SliceStack, k: int, neighbours: int, rows: slice, columns: slic
 def _nearest(plane: npt.NDArray[np.uint8], points: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
     index = np.rint(points).astype(np.intp)
     inside = _inside(plane.shape, index)
-    return np.where(inside, plane[tuple(np.clip(index, 0, np.array(plane.shape)[:, None] - 1))], np.uint8(Label.BACKGROUND))
+    return np.where(
+        inside, plane[tuple(np.clip(index, 0, np.array(plane.shape)[:, None] - 1))], np.uint8(Label.BACKGROUND)
+    )
 
 
 def _pixels(plane: npt.NDArray[np.float32], index: npt.NDArray[np.intp], background: float) -> npt.NDArray[np.float32]:
@@ -273,7 +314,9 @@ def _pixels(plane: npt.NDArray[np.float32], index: npt.NDArray[np.intp], backgro
     return values
 
 
-def _bilinear(plane: npt.NDArray[np.float32], points: npt.NDArray[np.float64], background: float) -> npt.NDArray[np.float32]:
+def _bilinear(
+    plane: npt.NDArray[np.float32], points: npt.NDArray[np.float64], background: float
+) -> npt.NDArray[np.float32]:
     low = np.floor(points).astype(np.intp)
     di, dj = (points - low).astype(np.float32)[..., None]
     result: npt.NDArray[np.float32] = (1 - di) * (1 - dj) * _pixels(plane, low, background)
@@ -284,5 +327,7 @@ def _bilinear(plane: npt.NDArray[np.float32], points: npt.NDArray[np.float64], b
 
 
 def _inside(shape: tuple[int, ...], index: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
-    inside: npt.NDArray[np.bool_] = np.logical_and.reduce([(axis >= 0) & (axis < size) for axis, size in zip(index, shape, strict=True)])
+    inside: npt.NDArray[np.bool_] = np.logical_and.reduce(
+        [(axis >= 0) & (axis < size) for axis, size in zip(index, shape, strict=True)]
+    )
     return inside

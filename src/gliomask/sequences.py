@@ -34,7 +34,9 @@ PAPER_ORDER = (Sequence.FLAIR, Sequence.T1, Sequence.T1CE, Sequence.T2)
 """Channel order of the paper's networks (authors' `prediction.py`)."""
 
 INDISPENSABLE = frozenset({Sequence.FLAIR, Sequence.T1CE})
-"""At least one of these must be there: FLAIR shows the whole tumour, T1ce the enhancing part; T1 and T2 alone show neither well."""
+"""At least one of these must be there: FLAIR shows the whole tumour, T1ce the enhancing part; T1 and T2 alone show
+neither well.
+"""
 
 ALIASES: dict[str, Sequence] = {
     # BraTS 2017 to 2021, BraTS 2023 and later, and the names seen in local archives.
@@ -75,7 +77,9 @@ def refuse_too_few(without: Iterable[Sequence]) -> None:
 
 
 def droppable(sequences: Ordered[Sequence]) -> tuple[tuple[Sequence, ...], ...]:
-    """Returns every set of sequences that may be missing from the given ones, smallest first: what stays holds one of `INDISPENSABLE`."""
+    """Returns every set of sequences that may be missing from the given ones, smallest first: what stays holds one of
+    `INDISPENSABLE`.
+    """
     sets = chain.from_iterable(combinations(sequences, count) for count in range(1, len(sequences)))
     return tuple(missing for missing in sets if INDISPENSABLE.intersection(sequences).difference(missing))
 
@@ -96,10 +100,11 @@ def parse_sequence(name: str) -> Sequence:
 def sequence_of_file_name(stem: str, folder: str = "") -> Sequence | None:
     """Returns the sequence named by the end of a file's stem, or None.
 
-    Words are separated by `_`, `-`, `.` or a space: `BraTS-GLI-00008-000-t1c` ends in `t1c`, `patient_t1ce` in `t1ce` and
-    `patient_T1_Gd` in `t1 gd`. The BIDS entity `ce-` makes a T1 a T1ce (BIDS specification, "ce"). A stem that names two sequences
-    (`flair_to_t1ce`) may be either, so it is None. What the stem has in common with its folder is the patient's name and says nothing:
-    in the folder `T2-study_007` the file `T2-study_007_t1` is a T1, and `CE-12_t1` in `CE-12` is no T1ce.
+    Words are separated by `_`, `-`, `.` or a space: `BraTS-GLI-00008-000-t1c` ends in `t1c`, `patient_t1ce` in `t1ce`
+    and `patient_T1_Gd` in `t1 gd`. The BIDS entity `ce-` makes a T1 a T1ce (BIDS specification, "ce"). A stem that
+    names two sequences (`flair_to_t1ce`) may be either, so it is None. What the stem has in common with its folder is
+    the patient's name and says nothing: in the folder `T2-study_007` the file `T2-study_007_t1` is a T1, and `CE-12_t1`
+    in `CE-12` is no T1ce.
 
     Args:
         stem: the file's name without its ending.

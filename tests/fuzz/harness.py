@@ -1,4 +1,6 @@
-"""What must be so whatever the input is, and how bytes are damaged; for all fuzz tests. Budgets are numbers of examples, so a slow machine tries as much.
+"""What must be so whatever the input is, and how bytes are damaged; for all fuzz tests.
+
+Budgets are numbers of examples, so a slow machine tries as much.
 
 By hand, for longer: `GLIOMASK_FUZZ=20 scripts/test tests/fuzz` tries twenty times as many.
 """

@@ -1,4 +1,7 @@
-"""Damaged and hostile DICOM files: a documented exit code, one message without a name, and nothing left behind. Seeds are made by code."""
+"""Damaged and hostile DICOM files: a documented exit code, one message without a name, and nothing left behind.
+
+Seeds are made by code.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,10 @@ pytest.importorskip("highdicom")
 SHAPE = (6, 5, 4)
 GRID = Geometry(SHAPE, np.diag([-1.0, -1.0, 2.0, 1.0]))
 KEYWORDS = (
-    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "PatientWeight", "StudyDate", "StudyTime", "StudyID", "AccessionNumber",
-    "SpecificCharacterSet", "SeriesDescription", "ImageType", "ScanningSequence", "RepetitionTime", "EchoTime", "InversionTime", "SliceThickness",
-    "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SeriesNumber", "InstanceNumber", "Modality", "ContrastBolusAgent", "RescaleSlope",
-    "StudyInstanceUID", "FrameOfReferenceUID", "StudyDescription", "ReferringPhysicianName", "Manufacturer", "ImagesInAcquisition",
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "PatientWeight", "StudyDate", "StudyTime", "StudyID", "AccessionNumber",  # noqa: E501
+    "SpecificCharacterSet", "SeriesDescription", "ImageType", "ScanningSequence", "RepetitionTime", "EchoTime", "InversionTime", "SliceThickness",  # noqa: E501
+    "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SeriesNumber", "InstanceNumber", "Modality", "ContrastBolusAgent", "RescaleSlope",  # noqa: E501
+    "StudyInstanceUID", "FrameOfReferenceUID", "StudyDescription", "ReferringPhysicianName", "Manufacturer", "ImagesInAcquisition",  # noqa: E501
 )  # fmt: skip
 FUZZ = fuzz(60)
 
@@ -42,7 +45,12 @@ def seeds(tmp_path_factory):
 
     write_series(place / "classic", volume, GRID)
     write_series(place / "deflated", volume, GRID, change=deflated)
-    write_series(place / "rle", volume, GRID, change=lambda dataset, k: dataset.compress(RLELossless, generate_instance_uid=False))
+    write_series(
+        place / "rle",
+        volume,
+        GRID,
+        change=lambda dataset, k: dataset.compress(RLELossless, generate_instance_uid=False),
+    )
     write_enhanced(place / "enhanced" / "one.dcm", volume, GRID)
     return [[path.read_bytes() for path in sorted(folder.iterdir())] for folder in sorted(place.iterdir())]
 
@@ -65,7 +73,12 @@ def test_damaged_files_are_read_or_refused(seeds, temporary, kind, which, change
         assert sorted(path.name for path in place.iterdir()) == before
 
 
-@given(st.binary(max_size=300), st.sampled_from((b"", b"\0" * 128 + b"DICM", b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100", b"\x08\x00\x16\x00\x04\0\0\x001.2\0")))
+@given(
+    st.binary(max_size=300),
+    st.sampled_from(
+        (b"", b"\0" * 128 + b"DICM", b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100", b"\x08\x00\x16\x00\x04\0\0\x001.2\0")
+    ),
+)
 @FUZZ
 def test_bytes_that_are_no_image_are_refused(temporary, content, start):
     with tempfile.TemporaryDirectory(dir=temporary.parent) as folder:
@@ -78,7 +91,13 @@ def with_element(content: bytes, keyword: str, value: bytes) -> bytes:
     from pydicom.datadict import dictionary_VR, tag_for_keyword
 
     tag, vr = tag_for_keyword(keyword), dictionary_VR(tag_for_keyword(keyword)).encode()
-    element = (tag >> 16).to_bytes(2, "little") + (tag & 0xFFFF).to_bytes(2, "little") + vr + len(value).to_bytes(2, "little") + value
+    element = (
+        (tag >> 16).to_bytes(2, "little")
+        + (tag & 0xFFFF).to_bytes(2, "little")
+        + vr
+        + len(value).to_bytes(2, "little")
+        + value
+    )
     at = 132
     while at < len(content):
         group, number = (int.from_bytes(content[at + n : at + n + 2], "little") for n in (0, 2))
@@ -93,7 +112,12 @@ def with_element(content: bytes, keyword: str, value: bytes) -> bytes:
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(KEYWORDS), st.one_of(st.binary(max_size=40), st.text(max_size=20).map(str.encode), st.just(b"\x1b[2J"), st.just(b"9" * 400))),
+        st.tuples(
+            st.sampled_from(KEYWORDS),
+            st.one_of(
+                st.binary(max_size=40), st.text(max_size=20).map(str.encode), st.just(b"\x1b[2J"), st.just(b"9" * 400)
+            ),
+        ),
         min_size=1,
         max_size=3,
     )
@@ -114,7 +138,9 @@ def test_any_value_in_a_header_is_exported_or_refused(temporary, values):
         labels = np.zeros(SHAPE, np.uint8)
         labels[1:3, 1:3, 1:3] = 4
         nib.save(nib.Nifti1Image(labels, GRID.affine), Path(folder) / "l.nii.gz")
-        code = holds(temporary, "dicom", "export", Path(folder) / "l.nii.gz", "--series", place, "-o", Path(folder) / "out")
+        code = holds(
+            temporary, "dicom", "export", Path(folder) / "l.nii.gz", "--series", place, "-o", Path(folder) / "out"
+        )
         assert (Path(folder) / "out").exists() == (code == 0)
         if code == 0:
             for kind in ("seg", "rtstruct", "sr"):

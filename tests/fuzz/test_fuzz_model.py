@@ -1,4 +1,7 @@
-"""Damaged and hostile model folders and ONNX graphs: opened as they are or refused, exit code 4 or 5, one message. Seeds are made by code."""
+"""Damaged and hostile model folders and ONNX graphs: opened as they are or refused, exit code 4 or 5, one message.
+
+Seeds are made by code.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,9 @@ def test_damaged_files_of_a_model_are_read_or_refused(seed, tmp_path, name, chan
     assert "model.json" in (refusal(summarise, folder, REFUSED) or "model.json")
 
 
-VALUES = st.sampled_from((None, [], {}, "", "x", -1, 0, 1.5, 2**63, 10**400, True, [None], {"a": 1}, "\x1b[2J", "../up", [[[[]]]])) | st.text(max_size=5)
+VALUES = st.sampled_from(
+    (None, [], {}, "", "x", -1, 0, 1.5, 2**63, 10**400, True, [None], {"a": 1}, "\x1b[2J", "../up", [[[[]]]])
+) | st.text(max_size=5)
 
 
 @given(st.data())

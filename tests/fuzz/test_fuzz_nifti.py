@@ -1,4 +1,6 @@
-"""Damaged and hostile NIfTI files: read as nibabel reads them or refused, a documented exit code, one message, nothing left behind. Seeds are made by code."""
+"""Damaged and hostile NIfTI files: read as nibabel reads them or refused, a documented exit code, one message, nothing
+left behind. Seeds are made by code.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,19 @@ def seeds(tmp_path_factory):
     """NIfTI-1 and 2, of several types of numbers, not packed."""
     folder, values = tmp_path_factory.mktemp("seeds"), np.arange(120).reshape(SHAPE)
     made = []
-    for number, (kind, dtype) in enumerate(((nib.Nifti1Image, np.int16), (nib.Nifti1Image, np.float32), (nib.Nifti2Image, np.uint8), (nib.Nifti1Image, ">i2"))):
-        image = kind(values.astype(dtype), np.diag([-1.0, -1, 1, 1]), kind.header_class(endianness=">" if dtype == ">i2" else "<"))
+    for number, (kind, dtype) in enumerate(
+        (
+            (nib.Nifti1Image, np.int16),
+            (nib.Nifti1Image, np.float32),
+            (nib.Nifti2Image, np.uint8),
+            (nib.Nifti1Image, ">i2"),
+        )
+    ):
+        image = kind(
+            values.astype(dtype),
+            np.diag([-1.0, -1, 1, 1]),
+            kind.header_class(endianness=">" if dtype == ">i2" else "<"),
+        )
         image.set_data_dtype(dtype)
         nib.save(image, folder / f"{number}.nii")
         made.append((folder / f"{number}.nii").read_bytes())

@@ -1,4 +1,7 @@
-"""Damaged and hostile JSON, YAML and tables: read or refused by name, with a documented exit code and one message. Seeds are made by code."""
+"""Damaged and hostile JSON, YAML and tables: read or refused by name, with a documented exit code and one message.
+
+Seeds are made by code.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +109,10 @@ def test_records_with_other_values_are_read_or_refused(segmented, tmp_path, data
     assert "x_run.json" in (refusal(read_record, path, FileFormatError) or "x_run.json")
 
 
-@given(st.lists(damage(), min_size=1, max_size=3).map(lambda changes: ("damaged", changes)) | st.sampled_from(FOUND_JSON).map(lambda found: ("found", found)))
+@given(
+    st.lists(damage(), min_size=1, max_size=3).map(lambda changes: ("damaged", changes))
+    | st.sampled_from(FOUND_JSON).map(lambda found: ("found", found))
+)
 @fuzz(12)
 def test_a_report_of_a_damaged_record_is_written_or_refused(segmented, tmp_path, temporary, how):
     folder, content = segmented
@@ -114,7 +120,9 @@ def test_a_report_of_a_damaged_record_is_written_or_refused(segmented, tmp_path,
     shutil.copytree(folder, tmp_path / "out")
     (tmp_path / "out" / "tiny_run.json").write_bytes(how[1] if how[0] == "found" else damaged(content, how[1]))
     shutil.rmtree(tmp_path / "report", ignore_errors=True)
-    code = holds(temporary, "report", tmp_path / "out" / "tiny_seg.nii.gz", "-o", tmp_path / "report", "--format", "json")
+    code = holds(
+        temporary, "report", tmp_path / "out" / "tiny_seg.nii.gz", "-o", tmp_path / "report", "--format", "json"
+    )
     assert bool(list((tmp_path / "report").glob("*"))) == (code == 0)
 
 
@@ -124,7 +132,9 @@ def test_a_report_of_a_damaged_record_is_written_or_refused(segmented, tmp_path,
 def test_configurations_are_read_or_refused(tmp_path, temporary, content):
     pytest.importorskip("yaml")
     path = tmp_path / "x.yaml"
-    path.write_bytes(damaged(describe_config(make_config()).encode(), content) if isinstance(content, list) else content)
+    path.write_bytes(
+        damaged(describe_config(make_config()).encode(), content) if isinstance(content, list) else content
+    )
     assert holds(temporary, "train", "--config", path, "--show-config") in (0, 2)
 
 
@@ -146,7 +156,9 @@ def test_json_that_was_found_is_refused_as_a_record(tmp_path, content):
         read_record(path)
 
 
-CELLS = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(("=1+1", "@x", "-", "+", "'=x", "''", '"', "\t", "\r\n", "", " ", "1e5", "-1"))
+CELLS = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
+    ("=1+1", "@x", "-", "+", "'=x", "''", '"', "\t", "\r\n", "", " ", "1e5", "-1")
+)
 
 
 @given(st.lists(st.lists(CELLS, min_size=2, max_size=2), min_size=1, max_size=4))
@@ -157,7 +169,17 @@ def test_tables_come_back_without_formulas(rows):
         for cell in line.split("\t"):
             assert not cell.lstrip('"').startswith(("=", "+", "@"))
     clean = [
-        [" ".join(part for part in cell.replace("\v", "\t").replace("\f", "\t").replace("\r", "\t").replace("\n", "\t").split("\t")).split() for cell in row]
+        [
+            " ".join(
+                part
+                for part in cell.replace("\v", "\t")
+                .replace("\f", "\t")
+                .replace("\r", "\t")
+                .replace("\n", "\t")
+                .split("\t")
+            ).split()
+            for cell in row
+        ]
         for row in rows
     ]
     found = parse_table(written, "x", delimiter="\t")

@@ -1,4 +1,7 @@
-"""Damaged and hostile zip archives: a documented exit code, one message, nothing left behind and nothing outside. Seeds are made by code."""
+"""Damaged and hostile zip archives: a documented exit code, one message, nothing left behind and nothing outside.
+
+Seeds are made by code.
+"""
 
 from __future__ import annotations
 

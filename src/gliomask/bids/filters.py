@@ -1,7 +1,7 @@
 """Which image of a session is which sequence: the rule, and how a user changes it where a session holds several.
 
-The rule goes by the suffix and the entity `ce-` (contrast-enhancing agent): T1w without it is t1, with it t1ce. The file that changes it is
-written as for fMRIPrep's `--bids-filter-file`: `{"t1ce": {"acquisition": "mprage", "run": 2}}`.
+The rule goes by the suffix and the entity `ce-` (contrast-enhancing agent): T1w without it is t1, with it t1ce. The
+file that changes it is written as for fMRIPrep's `--bids-filter-file`: `{"t1ce": {"acquisition": "mprage", "run": 2}}`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,23 @@ LONG_NAMES = {
 }
 """Names of entities in filter files written for other BIDS Apps, by which the short ones are also known."""
 
-SHORT_NAMES = ("suffix", "acq", "ce", "rec", "run", "echo", "part", "chunk", "flip", "inv", "dir", "space", "res", "desc", "label")
+SHORT_NAMES = (
+    "suffix",
+    "acq",
+    "ce",
+    "rec",
+    "run",
+    "echo",
+    "part",
+    "chunk",
+    "flip",
+    "inv",
+    "dir",
+    "space",
+    "res",
+    "desc",
+    "label",
+)
 """What a filter may ask for."""
 
 
@@ -57,7 +73,9 @@ class Filters:
         """True where a file of that name may be the sequence."""
         asked = self.asked[sequence]
         part = True if "part" in asked else name.entities.get("part") in MAGNITUDE
-        return part and all(_fits(wanted, name.suffix if key == "suffix" else name.entities.get(key)) for key, wanted in asked.items())
+        return part and all(
+            _fits(wanted, name.suffix if key == "suffix" else name.entities.get(key)) for key, wanted in asked.items()
+        )
 
     def in_words(self, sequence: Sequence) -> str:
         """What is asked, for messages: `suffix T1w, no ce-`."""
@@ -95,9 +113,15 @@ def read_filters(path: Path | None) -> Filters:
     try:
         content = read_json(path)
     except UNREADABLE as error:
-        raise UsageError(f"{path}: cannot be read as a filter file ({error}). Write JSON such as {{'t1ce': {{'run': 2}}}}, with double quotes.") from error
+        raise UsageError(
+            f"{path}: cannot be read as a filter file ({error}). Write JSON such as {{'t1ce': {{'run': 2}}}}, with "
+            "double quotes."
+        ) from error
     if not isinstance(content, dict):
-        raise UsageError(f"{path}: a filter file holds one object with a sequence for each key, such as t1ce; found {type(content).__name__}.")
+        raise UsageError(
+            f"{path}: a filter file holds one object with a sequence for each key, such as t1ce; found "
+            f"{type(content).__name__}."
+        )
     asked = {sequence: dict(rule) for sequence, rule in RULES.items()}
     for name, filters in content.items():
         asked[parse_sequence(name)].update(_checked(path, name, filters))
@@ -106,11 +130,22 @@ def read_filters(path: Path | None) -> Filters:
 
 def _checked(path: Path, sequence: str, filters: Any) -> dict[str, Any]:
     if not isinstance(filters, dict):
-        raise UsageError(f"{path}: {sequence}: an object of entities is needed, such as {{'run': 2}}; found {filters!r}.")
-    found: dict[str, Any] = {LONG_NAMES.get(key, str(key)): wanted for key, wanted in filters.items() if key != "datatype"}
+        raise UsageError(
+            f"{path}: {sequence}: an object of entities is needed, such as {{'run': 2}}; found {filters!r}."
+        )
+    found: dict[str, Any] = {
+        LONG_NAMES.get(key, str(key)): wanted for key, wanted in filters.items() if key != "datatype"
+    }
     for key, wanted in found.items():
         if key not in SHORT_NAMES:
-            raise UsageError(f"{path}: {sequence}: there is no entity '{key}' to choose by. Known ones: {', '.join(SHORT_NAMES)}.")
-        if not all(one is None or type(one) in (str, int) for one in (wanted if isinstance(wanted, list) else [wanted])):
-            raise UsageError(f"{path}: {sequence}: {key} is {wanted!r}; give a label, a number, null (not there), '{ANY}' (any) or a list of these.")
+            raise UsageError(
+                f"{path}: {sequence}: there is no entity '{key}' to choose by. Known ones: {', '.join(SHORT_NAMES)}."
+            )
+        if not all(
+            one is None or type(one) in (str, int) for one in (wanted if isinstance(wanted, list) else [wanted])
+        ):
+            raise UsageError(
+                f"{path}: {sequence}: {key} is {wanted!r}; give a label, a number, null (not there), '{ANY}' (any) "
+                "or a list of these."
+            )
     return found

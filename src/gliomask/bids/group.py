@@ -30,15 +30,25 @@ COLUMNS: dict[str, dict[str, Any]] = {
     "session_id": {"Description": "The session, with ses-; n/a in a dataset without sessions."},
     "status": {
         "Description": "What became of it.",
-        "Levels": {"done": "segmented", "failed": "could not be segmented; message says why", "missing": "not segmented yet, or its results are not whole"},
+        "Levels": {
+            "done": "segmented",
+            "failed": "could not be segmented; message says why",
+            "missing": "not segmented yet, or its results are not whole",
+        },
     },
-    "raw_route": {"Description": "Whether the scans were registered and stripped first.", "Levels": {"yes": "as the scanner gave them", "no": "came prepared"}},
+    "raw_route": {
+        "Description": "Whether the scans were registered and stripped first.",
+        "Levels": {"yes": "as the scanner gave them", "no": "came prepared"},
+    },
     "wt_ml": {"Description": "Whole tumour: all labels.", "Units": "mL"},
     "tc_ml": {"Description": "Tumour core: all labels but oedema.", "Units": "mL"},
     "et_ml": {"Description": "Enhancing tumour.", "Units": "mL"},
     "necrotic_ml": {"Description": "Necrotic and non-enhancing core.", "Units": "mL"},
     "oedema_ml": {"Description": "Oedema.", "Units": "mL"},
-    "expected_dice_wt": {"Description": "Dice of the whole tumour to be expected, where the model is calibrated; an estimate, not a measurement."},
+    "expected_dice_wt": {
+        "Description": "Dice of the whole tumour to be expected, where the model is calibrated; an estimate, not a "
+        "measurement."
+    },
     "expected_dice_tc": {"Description": "The same, of the tumour core."},
     "expected_dice_et": {"Description": "The same, of the enhancing tumour."},
     "flags": {"Description": "Quality flags, separated by spaces; n/a where none was raised."},
@@ -76,7 +86,10 @@ def run_group(name: str, output: Path, sessions: Ordered[Session], *, overwrite:
     """
     refuse_other_dataset(output)
     if not (output / LOGS).is_dir():
-        raise UsageError(f"{output}: no participant was segmented into it yet. Run the participant level first, with the same folders.")
+        raise UsageError(
+            f"{output}: no participant was segmented into it yet. Run the participant level first, with the "
+            "same folders."
+        )
     paths = [output / name for name in (TABLE, SIDECAR, PAGE)]
     refuse_existing(paths, "it", overwrite=overwrite)
     members = tuple(_member(output, session) for session in sessions)
@@ -97,11 +110,21 @@ def _member(output: Path, session: Session) -> Member:
     gone = [name for name in record.outputs or () if not (output / name).is_file()]
     if gone:
         return Member(session, "missing", _values(session, "missing", message=f"{gone[0]} is gone"))
-    return Member(session, "done", _values(session, "done", **dict(_results(record))), picture.read_bytes(), _flags(record), _report(record, session))
+    return Member(
+        session,
+        "done",
+        _values(session, "done", **dict(_results(record))),
+        picture.read_bytes(),
+        _flags(record),
+        _report(record, session),
+    )
 
 
 def _values(session: Session, status: str, **more: str) -> dict[str, str]:
-    ids = {"participant_id": f"sub-{session.subject}", "session_id": NOT_THERE if session.session is None else f"ses-{session.session}"}
+    ids = {
+        "participant_id": f"sub-{session.subject}",
+        "session_id": NOT_THERE if session.session is None else f"ses-{session.session}",
+    }
     # A table is one line a row: a message may have several.
     found = {**ids, "status": status} | {name: " ".join(text.split()) for name, text in more.items()}
     return {name: found.get(name) or NOT_THERE for name in COLUMNS}
@@ -132,7 +155,9 @@ def _report(record: SessionRecord, session: Session) -> str | None:
 
 def _table(members: Ordered[Member]) -> bytes:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(COLUMNS), delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None)
+    writer = csv.DictWriter(
+        text, list(COLUMNS), delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None
+    )
     writer.writeheader()
     writer.writerows(member.values for member in members)
     return text.getvalue().encode()

@@ -1,6 +1,7 @@
 """A BIDS dataset on disk: its participants, their sessions, and the file of each sequence.
 
-What a file holds is decided by its name alone. What the rule of `filters` leaves open is an error that lists the files, never a guess.
+What a file holds is decided by its name alone. What the rule of `filters` leaves open is an error that lists the files,
+never a guess.
 """
 
 from __future__ import annotations
@@ -78,12 +79,20 @@ def open_dataset(root: Path) -> Dataset:
         FileFormatError: the description is none.
     """
     if not root.is_dir():
-        raise CaseError(f"{root}: {'is no folder' if root.exists() else 'does not exist'}. Give the root of a BIDS dataset.")
+        raise CaseError(
+            f"{root}: {'is no folder' if root.exists() else 'does not exist'}. Give the root of a BIDS dataset."
+        )
     if not (root / DESCRIPTION).is_file():
-        raise CaseError(f"{root}: is no BIDS dataset: it holds no {DESCRIPTION}. Give the folder that does; for other layouts there is gliomask segment.")
+        raise CaseError(
+            f"{root}: is no BIDS dataset: it holds no {DESCRIPTION}. Give the folder that does; for other layouts "
+            "there is gliomask segment."
+        )
     dataset = Dataset(root, read_description(root / DESCRIPTION))
     if not participants(dataset):
-        raise CaseError(f"{root}: this BIDS dataset holds no participant: no folder is named sub-LABEL, with letters and digits. Check that it is whole.")
+        raise CaseError(
+            f"{root}: this BIDS dataset holds no participant: no folder is named sub-LABEL, with letters and digits. "
+            "Check that it is whole."
+        )
     return dataset
 
 
@@ -96,9 +105,13 @@ def read_description(path: Path) -> dict[str, Any]:
     try:
         content = read_json(path)
     except UNREADABLE as error:
-        raise FileFormatError(f"{path}: cannot be read as JSON ({error}). Repair it; the BIDS validator says what belongs in it.") from error
+        raise FileFormatError(
+            f"{path}: cannot be read as JSON ({error}). Repair it; the BIDS validator says what belongs in it."
+        ) from error
     if not isinstance(content, dict):
-        raise FileFormatError(f"{path}: holds no object of names and values. Repair it; the BIDS validator says what belongs in it.")
+        raise FileFormatError(
+            f"{path}: holds no object of names and values. Repair it; the BIDS validator says what belongs in it."
+        )
     return content
 
 
@@ -110,7 +123,9 @@ def participants(dataset: Dataset) -> list[str]:
 def _labels(folder: Path, entity: str) -> list[str]:
     start = f"{entity}-"
     return sorted(
-        path.name.removeprefix(start) for path in folder.iterdir() if path.name.startswith(start) and is_label(path.name[len(start) :]) and path.is_dir()
+        path.name.removeprefix(start)
+        for path in folder.iterdir()
+        if path.name.startswith(start) and is_label(path.name[len(start) :]) and path.is_dir()
     )
 
 
@@ -123,7 +138,9 @@ def chosen(known: Ordered[str], asked: Iterable[str], entity: str) -> list[str]:
     wanted = [label.removeprefix(f"{entity}-") for label in asked]
     unknown = [label for label in wanted if label not in known]
     if unknown:
-        raise UsageError(f"The dataset has no {entity}-{f', {entity}-'.join(unknown)}. It has {_listed(known, entity)}.")
+        raise UsageError(
+            f"The dataset has no {entity}-{f', {entity}-'.join(unknown)}. It has {_listed(known, entity)}."
+        )
     return [label for label in known if label in wanted or not wanted]
 
 
@@ -133,7 +150,9 @@ def _listed(labels: Ordered[str], entity: str) -> str:
 
 
 def find_sessions(dataset: Dataset, subjects: Iterable[str] = (), sessions: Iterable[str] = ()) -> list[Session]:
-    """Returns the sessions to do, by participant. A session without an anatomical image is left out, a participant without any is not.
+    """Returns the sessions to do, by participant.
+
+    A session without an anatomical image is left out, a participant without any is not.
 
     Args:
         dataset: where to look.
@@ -156,7 +175,8 @@ def find_sessions(dataset: Dataset, subjects: Iterable[str] = (), sessions: Iter
     chosen(sorted(known), asked, "ses")
     if not found:
         raise UsageError(
-            f"No participant that was asked for has an anatomical image in ses-{', ses-'.join(asked)}. Leave --session-label out, or give another."
+            f"No participant that was asked for has an anatomical image in ses-{', ses-'.join(asked)}. Leave "
+            "--session-label out, or give another."
         )
     return found
 
@@ -171,13 +191,21 @@ def anatomical_images(dataset: Dataset, session: Session) -> dict[Path, BidsName
     try:
         paths = sorted(folder.iterdir()) if folder.is_dir() else []
     except OSError as error:
-        raise CaseError(f"{folder}: cannot be listed ({error.strerror or error}). Check that the folder may be read.") from error
+        raise CaseError(
+            f"{folder}: cannot be listed ({error.strerror or error}). Check that the folder may be read."
+        ) from error
     # Links that lead nowhere stay: data sets kept by git-annex have them, and reading one says so.
     named = {path: parse_name(path.name) for path in paths if nifti.is_nifti_name(path)}
-    return {path: name for path, name in named.items() if name is not None and session.entities.items() <= name.entities.items()}
+    return {
+        path: name
+        for path, name in named.items()
+        if name is not None and session.entities.items() <= name.entities.items()
+    }
 
 
-def session_files(dataset: Dataset, session: Session, filters: Filters, without: frozenset[Sequence] = frozenset()) -> CaseFiles:
+def session_files(
+    dataset: Dataset, session: Session, filters: Filters, without: frozenset[Sequence] = frozenset()
+) -> CaseFiles:
     """Returns the file of each sequence of a session.
 
     Args:
@@ -201,10 +229,17 @@ def session_files(dataset: Dataset, session: Session, filters: Filters, without:
     if missing:
         there = ", ".join(path.name for path in images) or "no anatomical image"
         raise CaseError(
-            f"{session.case_id}: missing {'; '.join(missing)}; found {there}. Where a file is named otherwise, say so by --bids-filter-file; "
+            f"{session.case_id}: missing {'; '.join(missing)}; found {there}. Where a file is named otherwise, say "
+            "so by --bids-filter-file; "
             "where the patients do not have a sequence, say --without."
         )
-    return CaseFiles(session.case_id, {sequence: paths[0] for sequence, paths in found.items()}, None, convention(LABELS), without=without)
+    return CaseFiles(
+        session.case_id,
+        {sequence: paths[0] for sequence, paths in found.items()},
+        None,
+        convention(LABELS),
+        without=without,
+    )
 
 
 def _refuse_several(session: Session, found: dict[Sequence, list[Path]]) -> None:
@@ -213,13 +248,15 @@ def _refuse_several(session: Session, found: dict[Sequence, list[Path]]) -> None
             example = f'{{"{sequence.value}": {{"run": 1}}}}'
             names = ", ".join(path.name for path in paths)
             raise CaseError(
-                f"{session.case_id}: {len(paths)} files may be {sequence.value}: {names}. Say which by --bids-filter-file, with JSON such as {example}."
+                f"{session.case_id}: {len(paths)} files may be {sequence.value}: {names}. Say which by "
+                f"--bids-filter-file, with JSON such as {example}."
             )
     taken: dict[Path, Sequence] = {}
     for sequence, paths in found.items():
         for path in paths:
             if path in taken:
                 raise CaseError(
-                    f"{session.case_id}: {path.name} is both {taken[path].value} and {sequence.value} by the filter file. Tell the two apart in it."
+                    f"{session.case_id}: {path.name} is both {taken[path].value} and {sequence.value} by the filter "
+                    "file. Tell the two apart in it."
                 )
             taken[path] = sequence

@@ -1,4 +1,7 @@
-"""File names of BIDS: entities, suffix, extension. `sub-01_ce-gadolinium_T1w.nii.gz` has the entities sub and ce and the suffix T1w."""
+"""File names of BIDS: entities, suffix, extension.
+
+`sub-01_ce-gadolinium_T1w.nii.gz` has the entities sub and ce and the suffix T1w.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 ENTITY_ORDER = ("sub", "ses", "acq", "ce", "rec", "run", "from", "to", "mode", "space", "desc")
-"""Order of the entities that are written here (BIDS specification 1.10, appendix "Entity table"; `from`, `to` and `mode` as fMRIPrep writes them)."""
+"""Order of the entities that are written here (BIDS specification 1.10, appendix "Entity table"; `from`, `to` and
+`mode` as fMRIPrep writes them).
+"""
 
 _ENTITY = re.compile(r"([a-z]+)-([0-9a-zA-Z+]+)")
 _SUFFIX = re.compile(r"[0-9a-zA-Z]+")
@@ -30,7 +35,10 @@ class BidsName:
 
     def __str__(self) -> str:
         """The name as it is written on disk."""
-        return "_".join([*(f"{key}-{self.entities[key]}" for key in ENTITY_ORDER if key in self.entities), self.suffix]) + self.extension
+        return (
+            "_".join([*(f"{key}-{self.entities[key]}" for key in ENTITY_ORDER if key in self.entities), self.suffix])
+            + self.extension
+        )
 
 
 def parse_name(name: str) -> BidsName | None:

@@ -32,26 +32,38 @@ Made by gliomask {__version__} as a BIDS App, from the dataset that `DatasetLink
 - `sub-*.html`, `sub-*.pdf`: reports for people. Look at them before you use a number.
 - `logs/`: what was done to each session, and what failed.
 - `group_volumes.tsv`, `group.html`: all participants, once the group level has run.
-"""
+"""  # noqa: E501
 
 
 def refuse_places(dataset: Path, output: Path, work: Path | None) -> None:
     """Refuses folders that would mix results with what they were made from.
 
     Raises:
-        UsageError: results or intermediate ones would lie in the dataset (but in its `derivatives`), or the latter among the results.
+        UsageError: results or intermediate ones would lie in the dataset (but in its `derivatives`), or the latter
+            among the results.
     """
     source, target = dataset.resolve(), output.resolve()
     if target == source:
-        raise UsageError(f"{output}: is the dataset itself. Results are a dataset of their own: give a folder such as {dataset / 'derivatives' / NAME}.")
+        raise UsageError(
+            f"{output}: is the dataset itself. Results are a dataset of their own: give a folder such as "
+            f"{dataset / 'derivatives' / NAME}."
+        )
     inside = target.relative_to(source).parts if target.is_relative_to(source) else ()
     if inside and (inside[0] != "derivatives" or len(inside) < 2):
-        raise UsageError(f"{output}: lies inside the dataset. Give a folder in its derivatives, such as {dataset / 'derivatives' / NAME}, or one elsewhere.")
+        raise UsageError(
+            f"{output}: lies inside the dataset. Give a folder in its derivatives, such as "
+            f"{dataset / 'derivatives' / NAME}, or one elsewhere."
+        )
     if source.is_relative_to(target):
-        raise UsageError(f"{output}: holds the dataset {dataset}, which would become a part of the results. Give a folder beside it.")
+        raise UsageError(
+            f"{output}: holds the dataset {dataset}, which would become a part of the results. Give a folder beside it."
+        )
     for place, what in ((source, "dataset"), (target, "results")):
         if work is not None and work.resolve().is_relative_to(place):
-            raise UsageError(f"{work}: the work folder lies inside the {what}, where its files have no BIDS names. Give one elsewhere.")
+            raise UsageError(
+                f"{work}: the work folder lies inside the {what}, where its files have no BIDS names. Give "
+                "one elsewhere."
+            )
 
 
 def refuse_other_dataset(output: Path) -> None:
@@ -64,7 +76,10 @@ def refuse_other_dataset(output: Path) -> None:
         raise UsageError(f"{error} Or give another output folder.") from error
     names = [one.get("Name") for one in made_by if isinstance(one, dict)] if isinstance(made_by, list) else []
     if NAME not in names:
-        raise UsageError(f"{output}: holds a dataset that {NAME} did not make ({DESCRIPTION}, GeneratedBy). Give another output folder.")
+        raise UsageError(
+            f"{output}: holds a dataset that {NAME} did not make ({DESCRIPTION}, GeneratedBy). Give another "
+            "output folder."
+        )
 
 
 def describe_dataset(dataset: Dataset, output: Path) -> None:
@@ -94,15 +109,25 @@ def description(dataset: Dataset, output: Path) -> dict[str, Any]:
         "Name": f"Glioma segmentations of {source.get('Name') or 'an unnamed dataset'}",
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
-        "GeneratedBy": [{"Name": NAME, "Version": __version__, "Description": "Glioma segmentation from four MR sequences. Research use only."}],
+        "GeneratedBy": [
+            {
+                "Name": NAME,
+                "Version": __version__,
+                "Description": "Glioma segmentation from four MR sequences. Research use only.",
+            }
+        ],
         "SourceDatasets": [{"DOI": doi} if isinstance(doi, str) else {"URL": link}],
         "DatasetLinks": {SOURCE: link},
-        "HowToAcknowledge": f"Name gliomask {__version__}, the model that the run records in logs/ name, and the source dataset.",
+        "HowToAcknowledge": f"Name gliomask {__version__}, the model that the run records in logs/ name, and the "
+        "source dataset.",
     }
 
 
-def write_pieces(pieces: Iterable[Piece], place: Place, record: Callable[[dict[str, str]], bytes], earlier: Iterable[str] = ()) -> None:
-    """Writes the files of a session into the derivative dataset, its record last: all of them, or, after an error, what was there before.
+def write_pieces(
+    pieces: Iterable[Piece], place: Place, record: Callable[[dict[str, str]], bytes], earlier: Iterable[str] = ()
+) -> None:
+    """Writes the files of a session into the derivative dataset, its record last: all of them, or, after an error, what
+    was there before.
 
     Args:
         pieces: what to write; what exists is replaced.

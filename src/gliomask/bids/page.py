@@ -16,7 +16,19 @@ from gliomask.bids.layout import Session
 from gliomask.colours import PALETTE
 from gliomask.labels import Region
 from gliomask.report.case_table import CaseLine, case_table
-from gliomask.report.document import NOTICE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table
+from gliomask.report.document import (
+    NOTICE,
+    Block,
+    Card,
+    Cards,
+    Document,
+    Heading,
+    Notice,
+    Paragraph,
+    Picture,
+    Pictures,
+    Table,
+)
 from gliomask.report.pictures import png
 from gliomask.report.rendered import Rendered
 
@@ -84,14 +96,26 @@ class GroupPage(Rendered):
             ("Model", ", ".join(sorted(models)) or "none"),
             ("Page by", f"gliomask {__version__}"),
         )
-        blocks = (self._notice(), *self._cards(done), *self._trouble(), *self._table(done), *self._flags(done), *_pictures(done), _reading())
+        blocks = (
+            self._notice(),
+            *self._cards(done),
+            *self._trouble(),
+            *self._table(done),
+            *self._flags(done),
+            *_pictures(done),
+            _reading(),
+        )
         return Document(TITLE, self.dataset, facts, blocks)
 
     def _of(self, status: str) -> list[Member]:
         return [member for member in self.members if member.status == status]
 
     def _notice(self) -> Notice:
-        failed, missing, flagged = len(self._of("failed")), len(self._of("missing")), sum(bool(member.flags) for member in self.members)
+        failed, missing, flagged = (
+            len(self._of("failed")),
+            len(self._of("missing")),
+            sum(bool(member.flags) for member in self.members),
+        )
         lines = [
             *([f"{failed} of {len(self.members)} sessions could not be segmented."] if failed else []),
             *([f"{missing} of {len(self.members)} sessions have no results."] if missing else []),
@@ -99,7 +123,9 @@ class GroupPage(Rendered):
         ]
         if lines:
             return Notice(tuple(lines))
-        return Notice((f"All {len(self.members)} sessions were segmented, and none raised a quality flag.",), warning=False)
+        return Notice(
+            (f"All {len(self.members)} sessions were segmented, and none raised a quality flag.",), warning=False
+        )
 
     def _cards(self, done: list[Member]) -> Iterator[Block]:
         if not done:
@@ -107,11 +133,19 @@ class GroupPage(Rendered):
         cards = [Card(f"{len(done)} of {len(self.members)}", "Sessions segmented")]
         for region in Region:
             amounts = [float(member.values[f"{region.value.lower()}_ml"]) for member in done]
-            cards.append(Card(f"{median(amounts):.1f} ml", f"Median {region.title}", f"{min(amounts):.1f} to {max(amounts):.1f} ml"))
+            cards.append(
+                Card(
+                    f"{median(amounts):.1f} ml",
+                    f"Median {region.title}",
+                    f"{min(amounts):.1f} to {max(amounts):.1f} ml",
+                )
+            )
         yield Cards(tuple(cards))
 
     def _trouble(self) -> Iterator[Block]:
-        rows = tuple((member.name, member.status, member.values["message"]) for member in self.members if member.status != "done")
+        rows = tuple(
+            (member.name, member.status, member.values["message"]) for member in self.members if member.status != "done"
+        )
         if rows:
             yield Heading("Not segmented")
             yield Table(rows, ("Session", "Status", "Why"), (), (1.4, 0.7, 5))
@@ -130,7 +164,10 @@ class GroupPage(Rendered):
             for member in done
         ]
         yield Heading("All sessions")
-        caption = "A heading sorts by its column, a session's name leads to its report. The whole table, with labels: group_volumes.tsv."
+        caption = (
+            "A heading sorts by its column, a session's name leads to its report. The whole table, with labels: "
+            "group_volumes.tsv."
+        )
         yield case_table(lines, "Session", ("Registered from raw scans", "Flags"), caption, (1.2, 2.0))
 
     def _flags(self, done: list[Member]) -> Iterator[Block]:
@@ -152,13 +189,19 @@ def _flag_names(member: Member) -> str:
 def _pictures(done: list[Member]) -> Iterator[Block]:
     if not done:
         return
-    shown = [Picture(_captioned(member), f"{member.name}: T1ce and FLAIR with the tumour's outlines") for member in done]
+    shown = [
+        Picture(_captioned(member), f"{member.name}: T1ce and FLAIR with the tumour's outlines") for member in done
+    ]
     blank = Picture(png(Image.new("RGB", Image.open(io.BytesIO(shown[0].png)).size, "white")), "")
     shown += [blank] * (-len(shown) % IN_A_ROW)
     rows = tuple(tuple(shown[n : n + IN_A_ROW]) for n in range(0, len(shown), IN_A_ROW))
     legend = tuple((colour, label.title) for label, colour in PALETTE.labels.items())
     yield Heading("Pictures")
-    yield Pictures(rows, "T1ce and FLAIR at the axial section with most tumour. The patient's right (R) is on the left.", legend=legend)
+    yield Pictures(
+        rows,
+        "T1ce and FLAIR at the axial section with most tumour. The patient's right (R) is on the left.",
+        legend=legend,
+    )
 
 
 def _captioned(member: Member) -> bytes:
@@ -168,9 +211,18 @@ def _captioned(member: Member) -> bytes:
     whole.paste(picture, (0, 0))
     pen, font = ImageDraw.Draw(whole), ImageFont.load_default(22)
     pen.text((2, picture.height + 3), member.name, (27, 36, 48), font)
-    pen.text((picture.width - 2, picture.height + 3), f"{float(member.values[AMOUNTS[0]]):.1f} ml", (27, 36, 48), font, anchor="ra")
+    pen.text(
+        (picture.width - 2, picture.height + 3),
+        f"{float(member.values[AMOUNTS[0]]):.1f} ml",
+        (27, 36, 48),
+        font,
+        anchor="ra",
+    )
     return png(whole.quantize(256))
 
 
 def _reading() -> Paragraph:
-    return Paragraph(f"{NOTICE} Volumes are measured on label maps that a network drew. Look at each before using its numbers.", quiet=True)
+    return Paragraph(
+        f"{NOTICE} Volumes are measured on label maps that a network drew. Look at each before using its numbers.",
+        quiet=True,
+    )

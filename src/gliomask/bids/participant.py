@@ -1,4 +1,6 @@
-"""The participant level: each session segmented in a work folder, its results brought whole into the derivative dataset under BIDS names."""
+"""The participant level: each session segmented in a work folder, its results brought whole into the derivative dataset
+under BIDS names.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,16 @@ from gliomask.bids.derivative import Derivatives, Piece, in_json
 from gliomask.bids.filters import Filters
 from gliomask.bids.layout import Dataset, Session, session_files
 from gliomask.bids.output import describe_dataset, refuse_other_dataset, write_pieces
-from gliomask.bids.records import Request, compose, failure_path, kept_row, place_of, read_record, record_path, write_failure
+from gliomask.bids.records import (
+    Request,
+    compose,
+    failure_path,
+    kept_row,
+    place_of,
+    read_record,
+    record_path,
+    write_failure,
+)
 from gliomask.bids.thumbnail import thumbnail
 from gliomask.errors import GliomaskError, UsageError
 from gliomask.files.atomic import temporary_folder
@@ -65,12 +76,15 @@ class Plan:
     resume: bool = False
 
     def refuse_existing(self) -> None:
-        """Raises UsageError, before any work, where the output is not gliomask's or a session is done that may not be replaced."""
+        """Raises UsageError, before any work, where the output is not gliomask's or a session is done that may not be
+        replaced.
+        """
         refuse_other_dataset(self.output)
         done = [session for session in self.sessions if (self.output / record_path(session)).exists()]
         if done and not (self.overwrite or self.resume):
             raise UsageError(
-                f"{self.output}: {done[0].case_id} is done already ({len(done)} of {len(self.sessions)} are). Give --resume to keep what is done, "
+                f"{self.output}: {done[0].case_id} is done already ({len(done)} of {len(self.sessions)} are). Give "
+                "--resume to keep what is done, "
                 "--overwrite to replace it, or another output folder."
             )
 
@@ -130,7 +144,12 @@ def _one(plan: Plan, segmenter: Segmenter, session: Session, progress: Progress)
         message = str(error) if isinstance(error, GliomaskError) else f"{type(error).__name__}: {error}"
         failed = CaseRow(session.case_id, "failed", round(time.perf_counter() - start, 2), "", message)
         # As elsewhere in the derivative dataset, no folder of this machine is named.
-        write_failure(plan.output, session, replace(failed, message=failed.message.replace(f"{plan.dataset.root}{os.sep}", "")), error)
+        write_failure(
+            plan.output,
+            session,
+            replace(failed, message=failed.message.replace(f"{plan.dataset.root}{os.sep}", "")),
+            error,
+        )
         return failed, error
 
 
@@ -143,7 +162,9 @@ def _work_folder(plan: Plan, session: Session) -> Iterator[Path]:
         yield folder
 
 
-def _segment(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFiles, work: Path, progress: Progress) -> CaseRow:
+def _segment(
+    plan: Plan, segmenter: Segmenter, session: Session, files: CaseFiles, work: Path, progress: Progress
+) -> CaseRow:
     """Segments a session into the work folder and brings its results into the derivative dataset."""
     earlier = read_record(plan.output, session)
     outcome = segment_source(segmenter, FileSource(files), progress=progress)
@@ -169,7 +190,9 @@ def _segment(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFile
     return row_of_record(parse_record({"record_version": RECORD_VERSION, "outputs": {}, **fields}, session.case_id))
 
 
-def _kept_row(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFiles) -> tuple[CaseRow, Exception | None] | None:
+def _kept_row(
+    plan: Plan, segmenter: Segmenter, session: Session, files: CaseFiles
+) -> tuple[CaseRow, Exception | None] | None:
     try:
         record = read_record(plan.output, session)
         if record is None:
@@ -179,11 +202,22 @@ def _kept_row(plan: Plan, segmenter: Segmenter, session: Session, files: CaseFil
         return CaseRow(session.case_id, "failed", 0.0, "", str(error)), error
 
 
-def _pieces(plan: Plan, session: Session, files: CaseFiles, results: CaseLayout, outcome: Outcome, fields: Mapping[str, Any], digest: str) -> Iterator[Piece]:
+def _pieces(
+    plan: Plan,
+    session: Session,
+    files: CaseFiles,
+    results: CaseLayout,
+    outcome: Outcome,
+    fields: Mapping[str, Any],
+    digest: str,
+) -> Iterator[Piece]:
     """All files of a session but its run record."""
     derivatives = Derivatives(session, files, plan.dataset.root, outcome.space)
     yield from derivatives.pieces(results)
-    yield Piece(PurePosixPath(session.folder.as_posix()) / "figures" / f"{session.case_id}_dseg.png", thumbnail(outcome.prediction))
+    yield Piece(
+        PurePosixPath(session.folder.as_posix()) / "figures" / f"{session.case_id}_dseg.png",
+        thumbnail(outcome.prediction),
+    )
     label_map = InputFile("label map", derivatives.label_map_name, digest)
     report = report_of(outcome, fields, label_map, uncertainty=plan.request.delivery.uncertainty)
     for form in plan.request.reports:

@@ -1,6 +1,8 @@
-"""What `logs/` of the derivative dataset says of each session: the run record of a finished one, the reason of a failed one.
+"""What `logs/` of the derivative dataset says of each session: the run record of a finished one, the reason of a failed
+one.
 
-A record is written last, so a session with a record is complete. It names scans by BIDS URIs, never by the folders of a machine.
+A record is written last, so a session with a record is complete. It names scans by BIDS URIs, never by the folders of a
+machine.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ class Request:
     reports: tuple[str, ...]
 
     def of(self, segmenter: Segmenter, files: CaseFiles, root: Path) -> dict[str, Any]:
-        """Returns what the result of a session depends on, in plain values: with the same of an earlier run, its result can be kept."""
+        """Returns what the result of a session depends on, in plain values: with the same of an earlier run, its result
+        can be kept.
+        """
         asked = asked_of(segmenter)
         options = {name: value for name, value in asked.options.items() if name not in NO_RESULT_DEPENDS_ON}
         return {
@@ -69,7 +73,9 @@ class Request:
 
 
 def compose(fields: Mapping[str, Any], request: Mapping[str, Any], outputs: Mapping[str, str]) -> dict[str, Any]:
-    """Returns the run record of a session: the fields of a segmentation, with URIs for paths, the request and the files that were written."""
+    """Returns the run record of a session: the fields of a segmentation, with URIs for paths, the request and the files
+    that were written.
+    """
     values = {
         **fields,
         "record_version": RECORD_VERSION,
@@ -82,12 +88,18 @@ def compose(fields: Mapping[str, Any], request: Mapping[str, Any], outputs: Mapp
 
 
 def place_of(session: Session, output: Path) -> Place:
-    """Where the results of a session are written. Its own are files below its folder or, called after it, at the root; no other is ever removed."""
+    """Where the results of a session are written.
+
+    Its own are files below its folder or, called after it, at the root; no other is ever removed.
+    """
     folder, case_id = PurePosixPath(session.folder.as_posix()), session.case_id
     pages = {PurePosixPath(f"{case_id}.{form}") for form in REPORT_FORMATS}
 
     def owns(name: PurePosixPath) -> bool:
-        below = name.parts[: len(folder.parts)] == folder.parts and name.parts[len(folder.parts) : -1] in (("anat",), ("figures",))
+        below = name.parts[: len(folder.parts)] == folder.parts and name.parts[len(folder.parts) : -1] in (
+            ("anat",),
+            ("figures",),
+        )
         return name in pages or (below and name.name.startswith(f"{case_id}_"))
 
     return Place(output, case_id, record_path(session), owns)
@@ -128,7 +140,8 @@ def kept_row(record: SessionRecord, request: Mapping[str, Any], session: Session
     if changed or gone:
         why = f"with other {', '.join(changed)}" if changed else f"but {gone[0]} is gone or changed"
         raise UsageError(
-            f"{session.case_id} was finished earlier {why}, so --resume cannot keep it. Give --overwrite in place of --resume, or another output folder."
+            f"{session.case_id} was finished earlier {why}, so --resume cannot keep it. Give --overwrite in place of "
+            "--resume, or another output folder."
         )
     return row_of(session, record)
 
@@ -137,6 +150,11 @@ def write_failure(output: Path, session: Session, row: CaseRow, error: Exception
     """Writes down why a session could not be done; a later success removes it."""
     path = output / failure_path(session)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fields = {"case": session.case_id, "error": type(error).__name__, "message": row.message, "seconds": {"total": row.seconds}}
+    fields = {
+        "case": session.case_id,
+        "error": type(error).__name__,
+        "message": row.message,
+        "seconds": {"total": row.seconds},
+    }
     record = FailureRecord.model_validate(compose_record("gliomask-bids", fields))
     write_bytes(path, in_json(record.model_dump(mode="json")))

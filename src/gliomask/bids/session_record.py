@@ -1,4 +1,4 @@
-"""The types of what `logs/` holds: the run record of a finished session, and the reason why another could not be done."""
+"""The types of what `logs/` holds: the run record of a finished session, and the reason why another could not be done."""  # noqa: E501
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ from gliomask.results.record import RECORD_VERSION, RunRecord
 
 
 class SessionRecord(RunRecord):
-    """What was done to one session of a BIDS dataset. Scans are named by BIDS URIs, outputs by their paths from the derivative dataset's root."""
+    """What was done to one session of a BIDS dataset.
 
-    request: dict[str, JsonValue] = Field(description="What the results depend on: with the same request they can be kept.")
+    Scans are named by BIDS URIs, outputs by their paths from the derivative dataset's root.
+    """
+
+    request: dict[str, JsonValue] = Field(
+        description="What the results depend on: with the same request they can be kept."
+    )
 
     def plain(self) -> dict[str, Any]:
         """Returns it as JSON values, fields in their order."""
@@ -42,7 +47,7 @@ class FailureRecord(BaseModel):
 
 
 def session_record_schema() -> dict[str, Any]:
-    """Returns the JSON Schema of the run record of a session, which docs/schemas/bids-session-record.schema.json holds."""
+    """Returns the JSON Schema of the run record of a session, which docs/schemas/bids-session-record.schema.json holds."""  # noqa: E501
     return json_schema(SessionRecord, "gliomask-bids run record of a session")
 
 
@@ -70,7 +75,8 @@ def read_as(kind: type[Kind], path: Path) -> Kind | None:
         raise _none(path, str(error)) from error
     if kind is SessionRecord and isinstance(values, Mapping) and values.get("record_version", 1) != RECORD_VERSION:
         raise UsageError(
-            f"{path}: was written by another version of gliomask (record version {values.get('record_version', 1)!r}; this one reads {RECORD_VERSION}). "
+            f"{path}: was written by another version of gliomask (record version "
+            f"{values.get('record_version', 1)!r}; this one reads {RECORD_VERSION}). "
             "Remove it and segment that session again."
         )
     try:

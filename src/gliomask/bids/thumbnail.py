@@ -1,4 +1,6 @@
-"""The small picture of a result: what the page of the group level shows of each participant, and a quick look finds beside the results."""
+"""The small picture of a result: what the page of the group level shows of each participant, and a quick look finds
+beside the results.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def thumbnail(result: Prediction) -> bytes:
         if section is None:
             pen.text((start + WIDTH / 2, HEIGHT / 2), f"without {sequence.title}", QUIET, font, anchor="mm")
             continue
-        strip.paste(Image.fromarray(section), (start + (WIDTH - section.shape[1]) // 2, (HEIGHT - section.shape[0]) // 2))
+        strip.paste(
+            Image.fromarray(section), (start + (WIDTH - section.shape[1]) // 2, (HEIGHT - section.shape[0]) // 2)
+        )
         pen.text((start + EDGE, EDGE), sequence.title, TEXT, font, **HALO)
         pen.text((start + EDGE, HEIGHT / 2), right, TEXT, font, anchor="lm", **HALO)
         pen.text((start + WIDTH - EDGE, HEIGHT / 2), left, TEXT, font, anchor="rm", **HALO)

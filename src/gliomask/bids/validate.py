@@ -1,7 +1,8 @@
 """The BIDS validator, run as a program of its own, with no way into the network.
 
-`bids-validator-deno` brings the validator with the schema of the specification inside, and the program that runs it (Deno). The launcher that comes with
-it allows the network; here Deno is called itself, so that nothing is fetched and nothing written whatever the validator would like.
+`bids-validator-deno` brings the validator with the schema of the specification inside, and the program that runs it
+(Deno). The launcher that comes with it allows the network; here Deno is called itself, so that nothing is fetched and
+nothing written whatever the validator would like.
 """
 
 from __future__ import annotations
@@ -23,8 +24,21 @@ from gliomask.errors import CaseError, EngineUnavailableError, LimitError
 BUNDLE = "bids-validator.js"
 """The validator, in the package's folder."""
 
-SEALED = ("--no-prompt", "--no-remote", "--no-npm", "--no-config", "--no-lock", "--no-code-cache", "--deny-net", "--deny-write", "--deny-run", "--deny-ffi")
-"""Options of Deno: no questions, nothing fetched, no settings or caches of the user's, and what the validator may not do."""
+SEALED = (
+    "--no-prompt",
+    "--no-remote",
+    "--no-npm",
+    "--no-config",
+    "--no-lock",
+    "--no-code-cache",
+    "--deny-net",
+    "--deny-write",
+    "--deny-run",
+    "--deny-ffi",
+)
+"""Options of Deno: no questions, nothing fetched, no settings or caches of the user's, and what the validator may not
+do.
+"""
 
 ALLOWED = ("--allow-read", "--allow-env", "--allow-sys")
 
@@ -84,37 +98,60 @@ def validate(dataset: Path) -> Findings:
     """
     command = [*_program(), "--format", "json", str(dataset.resolve())]
     with TemporaryDirectory() as cache:
-        # BIDS_SCHEMA would make it fetch another schema than the one that it brings; DENO_DIR is where Deno keeps what it compiled.
+        # BIDS_SCHEMA would make it fetch another schema than the one that it brings; DENO_DIR is where Deno keeps what
+        # it compiled.
         environment = {name: value for name, value in os.environ.items() if name != "BIDS_SCHEMA"}
         environment |= {"DENO_DIR": cache, "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"}
-        options: dict[str, Any] = {"capture_output": True, "text": True, "encoding": "utf-8", "check": False, "stdin": subprocess.DEVNULL}
+        options: dict[str, Any] = {
+            "capture_output": True,
+            "text": True,
+            "encoding": "utf-8",
+            "check": False,
+            "stdin": subprocess.DEVNULL,
+        }
         try:
             run = subprocess.run(command, **options, env=environment, timeout=SECONDS)
         except subprocess.TimeoutExpired:
             raise LimitError(
-                f"{dataset}: the BIDS validator took longer than {SECONDS} s and was ended. Move away what is not BIDS, or give --skip-bids-validator."
+                f"{dataset}: the BIDS validator took longer than {SECONDS} s and was ended. Move away what is not "
+                "BIDS, or give --skip-bids-validator."
             ) from None
     try:
         issues = json.loads(run.stdout)["issues"]
-        named = [(str(issue["severity"]), _finding(issue, issues.get("codeMessages", {}))) for issue in issues["issues"]]
+        named = [
+            (str(issue["severity"]), _finding(issue, issues.get("codeMessages", {}))) for issue in issues["issues"]
+        ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         said = " ".join(run.stderr.split())[-300:] or "nothing"
         raise EngineUnavailableError(
-            f"The BIDS validator ended with exit code {run.returncode} and no findings that can be read. It said: {said}. "
+            f"The BIDS validator ended with exit code {run.returncode} and no findings that can be read. It "
+            f"said: {said}. "
             "Install it again (pip install --force-reinstall bids-validator-deno), or give --skip-bids-validator."
         ) from error
-    return Findings(tuple(found for level, found in named if level == "error"), tuple(found for level, found in named if level != "error"))
+    return Findings(
+        tuple(found for level, found in named if level == "error"),
+        tuple(found for level, found in named if level != "error"),
+    )
 
 
 def _program() -> list[str]:
     package = find_spec("bids_validator_deno")
     if package is None or not package.submodule_search_locations:
         raise EngineUnavailableError(
-            "The BIDS validator is not installed. Install it (pip install 'gliomask[bids]'), or give --skip-bids-validator to go on without: "
+            "The BIDS validator is not installed. Install it (pip install 'gliomask[bids]'), or give "
+            "--skip-bids-validator to go on without: "
             "then scans are found by their names as before, but nothing else of the dataset is checked."
         )
     bundle = Path(next(iter(package.submodule_search_locations))) / BUNDLE
-    return [os.fsdecode(import_module("deno").find_deno_bin()), "run", "--quiet", MEMORY, *SEALED, *ALLOWED, str(bundle)]
+    return [
+        os.fsdecode(import_module("deno").find_deno_bin()),
+        "run",
+        "--quiet",
+        MEMORY,
+        *SEALED,
+        *ALLOWED,
+        str(bundle),
+    ]
 
 
 def _finding(issue: dict[str, Any], messages: dict[str, str]) -> Finding:
@@ -128,8 +165,8 @@ def refuse_invalid(dataset: Path, participants: Collection[str] | None = None) -
 
     Args:
         dataset: its root.
-        participants: labels, without `sub-`, of those that are asked for; errors below other participants' folders, which may be there
-            as dangling links alone (DataLad), are counted in `elsewhere`. None asks for all.
+        participants: labels, without `sub-`, of those that are asked for; errors below other participants' folders,
+            which may be there as dangling links alone (DataLad), are counted in `elsewhere`. None asks for all.
 
     Raises:
         CaseError: the dataset is not valid.
@@ -137,13 +174,18 @@ def refuse_invalid(dataset: Path, participants: Collection[str] | None = None) -
     """
     found = validate(dataset)
     if participants is not None:
-        aside = tuple(error for error in found.errors if (name := PARTICIPANT.match(error.location)) and name[1] not in participants)
+        aside = tuple(
+            error
+            for error in found.errors
+            if (name := PARTICIPANT.match(error.location)) and name[1] not in participants
+        )
         found = Findings(tuple(error for error in found.errors if error not in aside), found.warnings, aside)
     if found.errors:
         shown = "\n  ".join(str(finding) for finding in found.errors[:SHOWN])
         more = f"\n  and {len(found.errors) - SHOWN} more" if len(found.errors) > SHOWN else ""
         raise CaseError(
-            f"{dataset}: is no valid BIDS dataset; the BIDS validator found {len(found.errors)} errors:\n  {shown}{more}\n"
+            f"{dataset}: is no valid BIDS dataset; the BIDS validator found {len(found.errors)} errors:\n  "
+            f"{shown}{more}\n"
             "Mend them, or give --skip-bids-validator if they do not matter to the anatomical images."
         )
     return found

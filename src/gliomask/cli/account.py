@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def show_row(row: CaseRow, state: State, *, kept: bool) -> None:
-    """Shows a line about a case of many, with how many are done, how fast it goes, and how long the others will take."""
+    """Shows a line about a case of many, with how many are done, how fast it goes, and how long the others will take."""  # noqa: E501
     from gliomask.in_words import duration, millilitres
     from gliomask.results.row import KEPT
 
@@ -41,7 +41,9 @@ def show_summary(summary: Summary, table: Path, hints: Iterable[str] = ()) -> No
     waiting = f", {summary.waiting} waiting" if summary.waiting else ""
     echo(f"{summary.done} of {total} cases done, {summary.failed} failed{waiting}. Table: {table}")
     for failure in summary.failures:
-        echo(f"  {failure.count} x {failure.reason}, such as {failure.example.case}: {failure.example.message}", err=True)
+        echo(
+            f"  {failure.count} x {failure.reason}, such as {failure.example.case}: {failure.example.message}", err=True
+        )
     if summary.failures:
         for hint in hints:
             echo(hint, err=True)

@@ -1,4 +1,7 @@
-"""`gliomask-bids`: the BIDS App; a BIDS dataset in, a BIDS derivative dataset out. Also to be called as `gliomask bids`."""
+"""`gliomask-bids`: the BIDS App; a BIDS dataset in, a BIDS derivative dataset out.
+
+Also to be called as `gliomask bids`.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,9 @@ if TYPE_CHECKING:
 _PATH = click.Path(path_type=Path)
 
 NOT_FOR_DATASETS = ("engine", "patches", "patch_size", "stride", "bias_correction", "skip", "brain_mask")
-"""Options of `gliomask segment` that a BIDS App does not have: they are about one patient, or about trying out networks."""
+"""Options of `gliomask segment` that a BIDS App does not have: they are about one patient, or about trying out
+networks.
+"""
 
 MANY = ("--participant-label", "--session-label", "--without", "--space")
 """Options that take several values in a row, as BIDS Apps have it."""
@@ -34,12 +39,16 @@ class BidsCommand(click.Command):
     """A command that also understands how BIDS Apps are called: `--participant_label 01 02`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Turns `--participant_label 01 02` into `--participant-label 01 --participant-label 02` before click looks at it."""
+        """Turns `--participant_label 01 02` into `--participant-label 01 --participant-label 02` before click looks at
+        it.
+        """
         return super().parse_args(ctx, list(spread(args)))
 
 
 def spread(args: list[str]) -> list[str]:
-    """Returns arguments with underscores in the names of options as hyphens, and each value of an option of `MANY` with the option before it."""
+    """Returns arguments with underscores in the names of options as hyphens, and each value of an option of `MANY` with
+    the option before it.
+    """
     found: list[str] = []
     many, first = "", False
     for arg in args:
@@ -65,17 +74,55 @@ def spread(args: list[str]) -> list[str]:
 @click.argument("bids_dir", type=_PATH)
 @click.argument("output_dir", type=_PATH)
 @click.argument("analysis_level", type=click.Choice(["participant", "group"]))
-@click.option("--participant-label", "participants", multiple=True, metavar="LABEL...", help="Participants, with or without sub-.  [default: all]")
-@click.option("--session-label", "sessions", multiple=True, metavar="LABEL...", help="Sessions, with or without ses-.  [default: all]")
-@click.option("-w", "--work-dir", type=_PATH, help="Folder for intermediate results, which stay there.  [default: a temporary one]")
-@click.option("--bids-filter-file", type=_PATH, help="JSON that says which image is which sequence where a session holds several.")
+@click.option(
+    "--participant-label",
+    "participants",
+    multiple=True,
+    metavar="LABEL...",
+    help="Participants, with or without sub-.  [default: all]",
+)
+@click.option(
+    "--session-label",
+    "sessions",
+    multiple=True,
+    metavar="LABEL...",
+    help="Sessions, with or without ses-.  [default: all]",
+)
+@click.option(
+    "-w",
+    "--work-dir",
+    type=_PATH,
+    help="Folder for intermediate results, which stay there.  [default: a temporary one]",
+)
+@click.option(
+    "--bids-filter-file", type=_PATH, help="JSON that says which image is which sequence where a session holds several."
+)
 @click.option("--skip-bids-validator", is_flag=True, help="Do not check the dataset with the BIDS validator first.")
-@click.option("--without", multiple=True, metavar="SEQUENCE...", help="Sequences that no participant has. FLAIR or T1ce must be there.")
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="SEQUENCE...",
+    help="Sequences that no participant has. FLAIR or T1ce must be there.",
+)
 @click.option("--probseg", is_flag=True, help="Also write the probability of each label, 4-D.")
-@click.option("--report", default="html,pdf", show_default=True, metavar="FORMATS", help="Formats of the reports: html, pdf, json; or none.")
-@shared.options_of(Options, leave_out=NOT_FOR_DATASETS, flags={"threads": ("--n-cpus", "--nthreads", "--threads"), "model": ("--model", "--network")})
+@click.option(
+    "--report",
+    default="html,pdf",
+    show_default=True,
+    metavar="FORMATS",
+    help="Formats of the reports: html, pdf, json; or none.",
+)
+@shared.options_of(
+    Options,
+    leave_out=NOT_FOR_DATASETS,
+    flags={"threads": ("--n-cpus", "--nthreads", "--threads"), "model": ("--model", "--network")},
+)
 @shared.options_of(Delivery, leave_out=("labels", "probabilities", "preview", "report", "keep_images"))
-@click.option("--resume", is_flag=True, help="Keep sessions that are done if scans, model and options are the same, do the others.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Keep sessions that are done if scans, model and options are the same, do the others.",
+)
 @click.version_option(__version__, prog_name="gliomask-bids")
 def command(
     bids_dir: Path,
@@ -102,8 +149,9 @@ def command(
       gliomask-bids study/ out/ participant --participant-label 01 02 -w /scratch/work --n-cpus 8
       gliomask bids study/ study/derivatives/gliomask group      (the same program)
 
-    T1w without ce- is taken for T1, with ce- (ce-gadolinium) for T1ce, T2w for T2, FLAIR for FLAIR. Scans with the skull on are registered and
-    stripped first. Nothing is fetched from the network. Research software, not a medical device.
+    T1w without ce- is taken for T1, with ce- (ce-gadolinium) for T1ce, T2w for T2, FLAIR for FLAIR. Scans with the
+    skull on are registered and stripped first. Nothing is fetched from the network. Research software, not a medical
+    device.
 
     \b
     Exit codes: 0 done, 2 usage, 3 bad input, 4 model or validator missing or invalid, 5 limit exceeded,
@@ -127,7 +175,17 @@ def command(
 
     request = _request(values, report, probseg=probseg)
     options = shared.chosen(Options, values)
-    plan = Plan(dataset, output_dir, work_dir, chosen, read_filters(bids_filter_file), frozenset(map(parse_sequence, without)), request, overwrite, resume)
+    plan = Plan(
+        dataset,
+        output_dir,
+        work_dir,
+        chosen,
+        read_filters(bids_filter_file),
+        frozenset(map(parse_sequence, without)),
+        request,
+        overwrite,
+        resume,
+    )
     plan.refuse_existing()
     asked = {session.subject for session in chosen} if participants else None
     _validate(dataset, asked, skip=skip_bids_validator)
@@ -140,7 +198,13 @@ def _request(values: dict[str, Any], report: str, *, probseg: bool) -> Request:
     from gliomask.bids.records import Request
     from gliomask.results.reports import Reporting
 
-    delivery = replace(shared.chosen(Delivery, values), labels=convention(LABELS), probabilities=probseg, preview=False, overwrite=False)
+    delivery = replace(
+        shared.chosen(Delivery, values),
+        labels=convention(LABELS),
+        probabilities=probseg,
+        preview=False,
+        overwrite=False,
+    )
     formats = () if report.strip().lower() == "none" else Reporting.of(report).formats
     return Request(delivery, formats)
 
@@ -159,12 +223,17 @@ def _validate(dataset: Dataset, participants: set[str] | None, *, skip: bool) ->
 def _group(dataset: Dataset, output: Path, sessions: list[Session], *, overwrite: bool) -> int:
     from gliomask.bids.group import run_group
 
-    result = run_group(str(dataset.description.get("Name") or "An unnamed dataset"), output, sessions, overwrite=overwrite)
+    result = run_group(
+        str(dataset.description.get("Name") or "An unnamed dataset"), output, sessions, overwrite=overwrite
+    )
     done = [member for member in result.members if member.status == "done"]
     for member in result.members:
         if member.status != "done":
             echo(f"{member.session.case_id}: {member.status}: {member.values['message']}", err=True)
-    echo(f"{len(done)} of {len(result.members)} sessions done. Written: {', '.join(map(str, result.written))}. Research use only, not a medical device.")
+    echo(
+        f"{len(done)} of {len(result.members)} sessions done. Written: {', '.join(map(str, result.written))}. "
+        "Research use only, not a medical device."
+    )
     return 0
 
 
@@ -186,7 +255,10 @@ def _participants(plan: Plan, options: Options) -> int:
 
         result = run_participants(plan, segmenter, show, display.within)
     failed = [row.case for row in result.rows if row.status == "failed"]
-    echo(f"{len(result.rows) - len(failed)} of {len(result.rows)} sessions done, in {plan.output}. Research use only, not a medical device.")
+    echo(
+        f"{len(result.rows) - len(failed)} of {len(result.rows)} sessions done, in {plan.output}. Research use only, "
+        "not a medical device."
+    )
     if failed:
         echo(f"Failed: {', '.join(failed)}. Their records in {plan.output / 'logs'} say why.", err=True)
         return int(getattr(result.first_error, "exit_code", 1))

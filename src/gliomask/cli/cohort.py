@@ -26,16 +26,43 @@ if TYPE_CHECKING:
     from gliomask.cohort.supervisor import Limits
     from gliomask.cohort.table import Summary
 
-_OUTPUT = click.option("-o", "--output", type=shared.GivenPath(), required=True, help="Folder for the results; each case has a folder of its own in it.")
-_WORKERS = click.option("--workers", type=click.IntRange(min=1), help="Cases at a time.  [default: by processors and memory]")
-_MINUTES = click.option("--case-minutes", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, help="Longest time for a case.")
-_MEMORY = click.option("--case-memory", type=click.IntRange(min=1), metavar="MB", help="Most memory of a worker, 10^6 bytes.  [default: no limit]")
+_OUTPUT = click.option(
+    "-o",
+    "--output",
+    type=shared.GivenPath(),
+    required=True,
+    help="Folder for the results; each case has a folder of its own in it.",
+)
+_WORKERS = click.option(
+    "--workers", type=click.IntRange(min=1), help="Cases at a time.  [default: by processors and memory]"
+)
+_MINUTES = click.option(
+    "--case-minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Longest time for a case.",
+)
+_MEMORY = click.option(
+    "--case-memory",
+    type=click.IntRange(min=1),
+    metavar="MB",
+    help="Most memory of a worker, 10^6 bytes.  [default: no limit]",
+)
 _RETRY = click.option("--retry-failed", is_flag=True, help="Also try cases again that failed.")
-_PROGRESS = click.option("--progress", type=click.Choice(["text", "json"]), default="text", show_default=True, help="json: a line of JSON for each case.")
+_PROGRESS = click.option(
+    "--progress",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="json: a line of JSON for each case.",
+)
 
 
 class CohortGroup(click.Group):
-    """A group whose first command need not be named: `gliomask cohort INPUT -o OUT` is `gliomask cohort run INPUT -o OUT`."""
+    """A group whose first command need not be named: `gliomask cohort INPUT -o OUT` is
+    `gliomask cohort run INPUT -o OUT`.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Puts `run` before what is no command."""
@@ -55,9 +82,10 @@ def command() -> None:
       gliomask cohort table.tsv -o results/ --progress json
       gliomask cohort status results/
 
-    INPUT is a BraTS tree, Decathlon Task01, a BIDS dataset, a folder of DICOM examinations, or a table with the columns case, flair, t1, t1ce and t2.
-    Give the same command again to go on: finished cases are kept where scans, model and options are the same by hash.
-    `gliomask cohort run --help` lists the options. Research software, not a medical device.
+    INPUT is a BraTS tree, Decathlon Task01, a BIDS dataset, a folder of DICOM examinations, or a table with the columns
+    case, flair, t1, t1ce and t2. Give the same command again to go on: finished cases are kept where scans, model and
+    options are the same by hash. `gliomask cohort run --help` lists the options. Research software, not a medical
+    device.
     """
 
 
@@ -65,32 +93,77 @@ def segmenting(function: Any) -> Any:
     """Options of segmenting, as `gliomask segment` has them."""
     function = shared.options_of(Delivery, leave_out=("overwrite",))(function)
     function = shared.options_of(Options, leave_out=("threads", "brain_mask", "max_memory_mb"))(function)
-    return click.option("--without", multiple=True, metavar="SEQUENCE", help="A sequence that no patient has; may be repeated.")(function)
+    return click.option(
+        "--without", multiple=True, metavar="SEQUENCE", help="A sequence that no patient has; may be repeated."
+    )(function)
 
 
 def on_slurm(function: Any) -> Any:
     """Options of `--slurm`."""
     options = (
-        click.option("--slurm", is_flag=True, help="Write a SLURM job array instead of working here; see docs/clusters.md."),
+        click.option(
+            "--slurm", is_flag=True, help="Write a SLURM job array instead of working here; see docs/clusters.md."
+        ),
         click.option("--submit", is_flag=True, help="Also submit it."),
-        click.option("--follow", is_flag=True, help="Also submit it, wait, and submit again what tasks did not get to."),
-        click.option("--pilot", type=click.IntRange(min=0), default=3, show_default=True, help="Cases done here first, to estimate time and memory."),
-        click.option("--chunk-size", type=click.IntRange(min=1), help="Cases of a task.  [default: as many as take 45 minutes]"),
+        click.option(
+            "--follow", is_flag=True, help="Also submit it, wait, and submit again what tasks did not get to."
+        ),
+        click.option(
+            "--pilot",
+            type=click.IntRange(min=0),
+            default=3,
+            show_default=True,
+            help="Cases done here first, to estimate time and memory.",
+        ),
+        click.option(
+            "--chunk-size", type=click.IntRange(min=1), help="Cases of a task.  [default: as many as take 45 minutes]"
+        ),
         click.option("--limit", type=click.IntRange(min=1), help="Most tasks at a time."),
         click.option("--cpus", type=click.IntRange(min=1), default=4, show_default=True, help="Processors of a task."),
-        click.option("--task-minutes", "minutes", type=click.IntRange(min=1), help="Time of a task.  [default: from the pilot]"),
-        click.option("--task-memory", "memory_mb", type=click.IntRange(min=1), metavar="MB", help="Memory of a task.  [default: from the pilot]"),
+        click.option(
+            "--task-minutes", "minutes", type=click.IntRange(min=1), help="Time of a task.  [default: from the pilot]"
+        ),
+        click.option(
+            "--task-memory",
+            "memory_mb",
+            type=click.IntRange(min=1),
+            metavar="MB",
+            help="Memory of a task.  [default: from the pilot]",
+        ),
         click.option("--account", help="Passed to sbatch."),
         click.option("--partition", help="Passed to sbatch."),
-        click.option("--sbatch", multiple=True, metavar="OPTION", help="Passed to sbatch, as in --sbatch=--qos=long; may be repeated."),
-        click.option("--container", type=shared.GivenPath(), help="Apptainer image that the tasks run in.  [default: this Python]"),
+        click.option(
+            "--sbatch",
+            multiple=True,
+            metavar="OPTION",
+            help="Passed to sbatch, as in --sbatch=--qos=long; may be repeated.",
+        ),
+        click.option(
+            "--container",
+            type=shared.GivenPath(),
+            help="Apptainer image that the tasks run in.  [default: this Python]",
+        ),
     )
     for option in reversed(options):
         function = option(function)
     return function
 
 
-SLURM_OPTIONS = ("slurm", "submit", "follow", "pilot", "chunk_size", "limit", "cpus", "minutes", "memory_mb", "account", "partition", "sbatch", "container")
+SLURM_OPTIONS = (
+    "slurm",
+    "submit",
+    "follow",
+    "pilot",
+    "chunk_size",
+    "limit",
+    "cpus",
+    "minutes",
+    "memory_mb",
+    "account",
+    "partition",
+    "sbatch",
+    "container",
+)
 
 
 @command.command("run", short_help="Segment a cohort, or go on with one.")
@@ -102,7 +175,9 @@ SLURM_OPTIONS = ("slurm", "submit", "follow", "pilot", "chunk_size", "limit", "c
 @_MEMORY
 @_RETRY
 @click.option("--refresh", is_flag=True, help="Look for cases in INPUT again, where patients were added.")
-@click.option("--dask", metavar="local|ADDRESS", help="Work on a Dask cluster, such as tcp://head:8786 (extra cluster).")
+@click.option(
+    "--dask", metavar="local|ADDRESS", help="Work on a Dask cluster, such as tcp://head:8786 (extra cluster)."
+)
 @_PROGRESS
 @on_slurm
 @segmenting
@@ -122,7 +197,8 @@ def run_command(
 ) -> int:
     """Segment all cases of INPUT into OUT; INPUT may be left out where OUT holds a cohort that was begun.
 
-    OUT/cohort.tsv has a row for every case. The exit code is 0 where all are done, otherwise that of the commonest failure.
+    OUT/cohort.tsv has a row for every case. The exit code is 0 where all are done, otherwise that of the commonest
+    failure.
     """
     from gliomask.cohort.place import CohortPlace
     from gliomask.cohort.runner import begin, run_cohort
@@ -177,11 +253,14 @@ def refuse_cluster_at_work(place: CohortPlace) -> None:
         return
     if running:
         raise UsageError(
-            f"{place.folder}: {sum(running.values())} SLURM tasks are at work on this cohort. Wait for them, follow them (--slurm --follow), or scancel them."
+            f"{place.folder}: {sum(running.values())} SLURM tasks are at work on this cohort. Wait for them, follow "
+            "them (--slurm --follow), or scancel them."
         )
 
 
-def submit_cohort(cohort: Cohort, cluster: dict[str, Any], limits: Limits, display: Display, *, retry_failed: bool) -> int:
+def submit_cohort(
+    cohort: Cohort, cluster: dict[str, Any], limits: Limits, display: Display, *, retry_failed: bool
+) -> int:
     """Writes a job for what is left of a cohort, and submits and follows it where that was asked for."""
     from gliomask.cohort.runner import left_to_do, open_table, run_cohort
     from gliomask.cohort.slurm import SlurmOptions, SlurmRunner, make_plan, submit, tasks, write_job
@@ -209,7 +288,12 @@ def submit_cohort(cohort: Cohort, cluster: dict[str, Any], limits: Limits, displ
         echo("Nothing is left to do.")
         return 0
     refuse_cluster_at_work(cohort.place)
-    plan = make_plan(todo, rows.values(), options, frozenset(case for case, row in rows.items() if row.status == "waiting" and row.attempts))
+    plan = make_plan(
+        todo,
+        rows.values(),
+        options,
+        frozenset(case for case, row in rows.items() if row.status == "waiting" and row.attempts),
+    )
     path = write_job(cohort.place, plan, options, limits)
     echo(f"{len(todo)} cases in {len(plan.chunks)} tasks of {plan.minutes} min and {plan.memory_mb} MB: {path}")
     if cluster["submit"]:
@@ -226,8 +310,13 @@ def submit_cohort(cohort: Cohort, cluster: dict[str, Any], limits: Limits, displ
 @shared.threads("--threads")
 @_MINUTES
 @_MEMORY
-def work_command(output: Path, chunk: Path, workers: int | None, threads: int | None, case_minutes: float, case_memory: int | None) -> int:
-    """Do the cases of a chunk; only their row files and results are written. Exit code 0 also where cases failed: their rows say so."""
+def work_command(
+    output: Path, chunk: Path, workers: int | None, threads: int | None, case_minutes: float, case_memory: int | None
+) -> int:
+    """Do the cases of a chunk; only their row files and results are written.
+
+    Exit code 0 also where cases failed: their rows say so.
+    """
     from contextlib import closing
     from dataclasses import replace
 
@@ -266,7 +355,14 @@ class Display:
         """Says what is about to be done."""
         refused = sum(bool(entry.error) for entry in self._cohort.entries)
         if self._json:
-            self._line({"event": "begin", "cases": len(self._cohort.entries), "unusable": refused, "notes": list(self._cohort.notes)})
+            self._line(
+                {
+                    "event": "begin",
+                    "cases": len(self._cohort.entries),
+                    "unusable": refused,
+                    "notes": list(self._cohort.notes),
+                }
+            )
             return
         for note in self._cohort.notes:
             echo(note, err=True)
@@ -277,7 +373,14 @@ class Display:
         """Says how a case ended."""
         row = result.row
         if self._json:
-            values = {"case": row.case, "status": row.status, "kept": result.kept, "reason": row.reason, "message": row.message, "seconds": row.seconds}
+            values = {
+                "case": row.case,
+                "status": row.status,
+                "kept": result.kept,
+                "reason": row.reason,
+                "message": row.message,
+                "seconds": row.seconds,
+            }
             self._line({"event": "case", **values, **asdict(state)})
             return
         show_row(row, state, kept=result.kept)
@@ -285,8 +388,18 @@ class Display:
     def end(self, summary: Summary) -> None:
         """Says what became of all."""
         if self._json:
-            failures = [{"reason": item.reason, "count": item.count, "example": item.example.case} for item in summary.failures]
-            self._line({"event": "end", "done": summary.done, "failed": summary.failed, "waiting": summary.waiting, "failures": failures})
+            failures = [
+                {"reason": item.reason, "count": item.count, "example": item.example.case} for item in summary.failures
+            ]
+            self._line(
+                {
+                    "event": "end",
+                    "done": summary.done,
+                    "failed": summary.failed,
+                    "waiting": summary.waiting,
+                    "failures": failures,
+                }
+            )
             return
         show_summary(summary, self._cohort.place.table, hints(summary))
 
@@ -320,7 +433,10 @@ def cluster_tasks(place: CohortPlace) -> dict[str, int] | None:
 @click.argument("output", type=shared.GivenPath())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status_command(output: Path, as_json: bool) -> int:
-    """Merge the rows of all jobs into OUTPUT/cohort.tsv and say how many cases are done, failed and waiting. Exit code 0 where all are done."""
+    """Merge the rows of all jobs into OUTPUT/cohort.tsv and say how many cases are done, failed and waiting.
+
+    Exit code 0 where all are done.
+    """
     from gliomask.cohort.place import CohortPlace
     from gliomask.cohort.runner import open_table, reopen
     from gliomask.cohort.table import Summary
@@ -339,7 +455,17 @@ def status_command(output: Path, as_json: bool) -> int:
     running = cluster_tasks(place)
     if as_json:
         failures = {failure.reason: failure.count for failure in summary.failures}
-        echo(json.dumps({"done": summary.done, "failed": summary.failed, "waiting": summary.waiting, "failures": failures, "tasks": running}))
+        echo(
+            json.dumps(
+                {
+                    "done": summary.done,
+                    "failed": summary.failed,
+                    "waiting": summary.waiting,
+                    "failures": failures,
+                    "tasks": running,
+                }
+            )
+        )
         return summary.exit_code
     show_summary(summary, place.table, hints(summary))
     if running:

@@ -10,11 +10,20 @@ from gliomask.cli.say import echo
 
 
 @click.command(short_help="Segment a sample that comes with the package.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("gliomask-demo"), show_default=True, help="Folder for the results.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("gliomask-demo"),
+    show_default=True,
+    help="Folder for the results.",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all that the process may use]")
 @click.option("--overwrite", is_flag=True, help="Replace results that exist.")
 def command(output: Path, threads: int | None, overwrite: bool) -> None:
-    """Segment the synthetic patient that comes with the package; write label map, volumes and picture. No data and no network are needed.
+    """Segment the synthetic patient that comes with the package; write label map, volumes and picture.
+
+    No data and no network are needed.
 
     \b
     Example:

@@ -19,8 +19,18 @@ if TYPE_CHECKING:
     from gliomask.sequences import Sequence
 
 _PLACE = click.argument("place", type=click.Path(path_type=Path), metavar="FOLDER|ZIP")
-_SERIES = click.option("--series", "series", multiple=True, metavar="SEQUENCE=NUMBER", help="Take this series for a sequence (number or UID), as in t1=4.")
-_IDENTIFIERS = click.option("--include-identifiers", is_flag=True, help="Keep names, numbers and UIDs of the patient in what is shown and recorded.")
+_SERIES = click.option(
+    "--series",
+    "series",
+    multiple=True,
+    metavar="SEQUENCE=NUMBER",
+    help="Take this series for a sequence (number or UID), as in t1=4.",
+)
+_IDENTIFIERS = click.option(
+    "--include-identifiers",
+    is_flag=True,
+    help="Keep names, numbers and UIDs of the patient in what is shown and recorded.",
+)
 _OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace results that exist.")
 
 
@@ -44,7 +54,9 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
 @_IDENTIFIERS
 def inspect_command(place: Path, series: tuple[str, ...], as_json: bool, include_identifiers: bool) -> None:
-    """Show every series in a folder or zip of DICOM files: which of the four sequences it is taken for, and why. Writes nothing.
+    """Show every series in a folder or zip of DICOM files: which of the four sequences it is taken for, and why.
+
+    Writes nothing.
 
     \b
     Example:
@@ -60,12 +72,21 @@ def inspect_command(place: Path, series: tuple[str, ...], as_json: bool, include
 
 @command.command("convert", short_help="Write each sequence as NIfTI in its own grid.")
 @_PLACE
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the NIfTI files and the run record.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for the NIfTI files and the run record.",
+)
 @_SERIES
 @_IDENTIFIERS
 @_OVERWRITE
-def convert_command(place: Path, output: Path, series: tuple[str, ...], include_identifiers: bool, overwrite: bool) -> None:
-    """Write the sequences found in a folder or zip of DICOM files as NIfTI, each in its own grid, with a record of what was chosen and why.
+def convert_command(
+    place: Path, output: Path, series: tuple[str, ...], include_identifiers: bool, overwrite: bool
+) -> None:
+    """Write the sequences found in a folder or zip of DICOM files as NIfTI, each in its own grid, with a record of what
+    was chosen and why.
 
     \b
     Example:
@@ -92,9 +113,21 @@ def converted(
     started = time.perf_counter()
     overrides = parse_overrides(series)
     with headers_read() as progress:
-        paths, found = convert(place, output, overrides, needed=needed, include_identifiers=include_identifiers, overwrite=overwrite, progress=progress)
+        paths, found = convert(
+            place,
+            output,
+            overrides,
+            needed=needed,
+            include_identifiers=include_identifiers,
+            overwrite=overwrite,
+            progress=progress,
+        )
     seconds = {"total": round(time.perf_counter() - started, 2)}
-    write_record(output / "dicom_run.json", "dicom convert", {"options": {"series": list(series)}, "seconds": seconds, "dicom": found.values})
+    write_record(
+        output / "dicom_run.json",
+        "dicom convert",
+        {"options": {"series": list(series)}, "seconds": seconds, "dicom": found.values},
+    )
     echo(found.text)
     return paths
 
@@ -132,23 +165,52 @@ def headers_read() -> Iterator[Callable[[int, int], None]]:
 
 @command.command("export", short_help="Write a label map as DICOM segmentation, structure set and report.")
 @click.argument("label_map", type=click.Path(path_type=Path))
-@click.option("--series", "place", type=click.Path(path_type=Path), required=True, help="Folder or zip of the series in whose grid the label map is.")
-@click.option("--number", help="Number or UID of the series, where several have this grid and no record beside LABEL_MAP names it.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the DICOM objects and the run record.")
+@click.option(
+    "--series",
+    "place",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder or zip of the series in whose grid the label map is.",
+)
+@click.option(
+    "--number",
+    help="Number or UID of the series, where several have this grid and no record beside LABEL_MAP names it.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for the DICOM objects and the run record.",
+)
 @click.option("--seg", is_flag=True, help="Write the segmentation.")
 @click.option("--rtstruct", is_flag=True, help="Write the structure set.")
-@click.option("--sr", is_flag=True, help="Write the report with volumes; writes the segmentation too, which it refers to.")
+@click.option(
+    "--sr", is_flag=True, help="Write the report with volumes; writes the segmentation too, which it refers to."
+)
 @click.option("--labels", default="brats2021", show_default=True, help="Label convention of LABEL_MAP.")
 @_OVERWRITE
-def export_command(label_map: Path, place: Path, number: str | None, output: Path, seg: bool, rtstruct: bool, sr: bool, labels: str, overwrite: bool) -> None:
-    """Write LABEL_MAP (NIfTI) as DICOM objects that refer to the series it was drawn on: all three kinds, or those asked for.
+def export_command(
+    label_map: Path,
+    place: Path,
+    number: str | None,
+    output: Path,
+    seg: bool,
+    rtstruct: bool,
+    sr: bool,
+    labels: str,
+    overwrite: bool,
+) -> None:
+    """Write LABEL_MAP (NIfTI) as DICOM objects that refer to the series it was drawn on: all three kinds, or those
+    asked for.
 
     \b
     Example:
       gliomask dicom export tumour_seg.nii.gz --series examination/T1ce -o objects/
       gliomask dicom export tumour_seg.nii.gz --series examination.zip --number 9 -o objects/ --seg
 
-    The label map must be in the grid of the series. The objects carry the patient of their source, as they must to be filed.
+    The label map must be in the grid of the series. The objects carry the patient of their source, as they must to be
+    filed.
     """
     from gliomask.io.dicom.export import Kinds, export
     from gliomask.labels import convention
@@ -157,9 +219,15 @@ def export_command(label_map: Path, place: Path, number: str | None, output: Pat
     started = time.perf_counter()
     kinds = Kinds(seg or sr, rtstruct, sr) if seg or rtstruct or sr else Kinds()
     with headers_read() as progress:
-        written = export(label_map, place, output, kinds, convention(labels), number=number, overwrite=overwrite, progress=progress)
+        written = export(
+            label_map, place, output, kinds, convention(labels), number=number, overwrite=overwrite, progress=progress
+        )
     seconds = {"total": round(time.perf_counter() - started, 2)}
-    fields = {"options": {"labels": labels, "number": number}, "seconds": seconds, "written": [path.name for path in written.paths]}
+    fields = {
+        "options": {"labels": labels, "number": number},
+        "seconds": seconds,
+        "written": [path.name for path in written.paths],
+    }
     fields |= {"left_out": list(written.left_out), "notes": list(written.notes)}
     write_record(output / "dicom_run.json", "dicom export", fields)
     for path in written.paths:

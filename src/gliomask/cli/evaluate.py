@@ -14,18 +14,43 @@ from gliomask.cli.say import echo
 @click.command(short_help="Score label maps against references.")
 @click.argument("predictions", type=GivenPath())
 @click.argument("references", type=GivenPath())
-@click.option("-o", "--output", "folder", type=GivenPath(), required=True, help="Folder for tables, plots and the run record.")
-@click.option("--policy", default="brats2020", show_default=True, help="What empty regions score: brats2018, brats2020 or brats2023 (also lesion-wise).")
-@click.option("--labels", default="brats2021", show_default=True, help="Label convention of PREDICTIONS: brats2021, brats2023 or decathlon.")
-@click.option("--reference-labels", help="Label convention of REFERENCES.  [default: the one that their layout stands for]")
+@click.option(
+    "-o", "--output", "folder", type=GivenPath(), required=True, help="Folder for tables, plots and the run record."
+)
+@click.option(
+    "--policy",
+    default="brats2020",
+    show_default=True,
+    help="What empty regions score: brats2018, brats2020 or brats2023 (also lesion-wise).",
+)
+@click.option(
+    "--labels",
+    default="brats2021",
+    show_default=True,
+    help="Label convention of PREDICTIONS: brats2021, brats2023 or decathlon.",
+)
+@click.option(
+    "--reference-labels", help="Label convention of REFERENCES.  [default: the one that their layout stands for]"
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap intervals.")
-@click.option("--panel-scans", type=GivenPath(), help="Also draw cases beside their references, as the paper does; the folder of scans to take FLAIR from.")
-@click.option("--panel-count", type=click.IntRange(min=1), default=4, show_default=True, help="Cases in the panel, from the lowest to the highest WT Dice.")
+@click.option(
+    "--panel-scans",
+    type=GivenPath(),
+    help="Also draw cases beside their references, as the paper does; the folder of scans to take FLAIR from.",
+)
+@click.option(
+    "--panel-count",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Cases in the panel, from the lowest to the highest WT Dice.",
+)
 @click.option("--panel-case", "panel_cases", multiple=True, help="Case to show instead; may be given several times.")
 @click.option(
     "--panel-predictions",
     type=GivenPath(),
-    help="Other label maps to show, such as those without post-processing: they are also shown after each of the paper's two steps.",
+    help="Other label maps to show, such as those without post-processing: they are also shown after each of the "
+    "paper's two steps.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace results that exist.")
 def command(
@@ -39,10 +64,11 @@ def command(
     overwrite: bool,
     **choices: str | int | None,
 ) -> None:
-    """Score the label maps in PREDICTIONS against those in REFERENCES: Dice, sensitivity, specificity and HD95 of WT, TC and ET.
+    """Score the label maps in PREDICTIONS against those in REFERENCES: Dice, sensitivity, specificity and HD95 of WT,
+    TC and ET.
 
-    Either is a folder of CASE_seg.nii.gz or CASE.nii.gz files, a BraTS tree, Decathlon Task01, or one file. Every reference case becomes a row:
-    without a usable prediction it scores 0, and the exit code is 3.
+    Either is a folder of CASE_seg.nii.gz or CASE.nii.gz files, a BraTS tree, Decathlon Task01, or one file. Every
+    reference case becomes a row: without a usable prediction it scores 0, and the exit code is 3.
 
     \b
     Examples:
@@ -63,7 +89,9 @@ def command(
     refuse_existing(folder, overwrite, () if panel_scans is None else (PANEL_FILE,))
     source = None
     if panel_scans is not None:
-        source = panel_source(predictions, references, panel_scans, cases=panel_cases, count=panel_count, shown=panel_predictions)
+        source = panel_source(
+            predictions, references, panel_scans, cases=panel_cases, count=panel_count, shown=panel_predictions
+        )
     started = time.perf_counter()
     with progress_bar(Console(stderr=True)) as progress:
         task = progress.add_task("scoring", total=None)
@@ -72,9 +100,14 @@ def command(
             progress.update(task, description=f"scored {row.case_id}", completed=done, total=total)
 
         evaluation = evaluate(predictions, references, on_case=show, **choices)  # type: ignore[arg-type]
-    write_evaluation(evaluation, folder, overwrite=overwrite, seconds={"score": round(time.perf_counter() - started, 2)})
+    write_evaluation(
+        evaluation, folder, overwrite=overwrite, seconds={"score": round(time.perf_counter() - started, 2)}
+    )
     echo(describe(evaluation))
     if source is not None:
         write_panel(evaluation, source, folder / PANEL_FILE)
-    echo(f"Written to {folder}/: scores.tsv, summary.tsv, scores.json, boxplots.png" + (f", {PANEL_FILE}" if source else ""))
+    echo(
+        f"Written to {folder}/: scores.tsv, summary.tsv, scores.json, boxplots.png"
+        + (f", {PANEL_FILE}" if source else "")
+    )
     raise_without_scores(evaluation)

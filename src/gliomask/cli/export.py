@@ -14,17 +14,36 @@ from gliomask.cli.say import echo
 @click.option("-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="Model folder to write.")
 @click.option("--name", help="The model's name.  [default: the model folder's]")
 @click.option("--licence", default="not stated", show_default=True, help="Licence of the weights.")
-@click.option("--attribution", multiple=True, help="A work or data set that must be named with every use; may be given several times.")
-@click.option("--postprocess", help="Post-processing that goes with the model, or none.  [default: 3d, as the shipped networks]")
-@click.option("--backend", type=click.Choice(["tensorflow", "jax"]), default="tensorflow", show_default=True, help="What Keras runs on.")
+@click.option(
+    "--attribution",
+    multiple=True,
+    help="A work or data set that must be named with every use; may be given several times.",
+)
+@click.option(
+    "--postprocess", help="Post-processing that goes with the model, or none.  [default: 3d, as the shipped networks]"
+)
+@click.option(
+    "--backend",
+    type=click.Choice(["tensorflow", "jax"]),
+    default="tensorflow",
+    show_default=True,
+    help="What Keras runs on.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a model that is there.")
 def command(
-    run: Path, folder: Path, name: str | None, licence: str, attribution: tuple[str, ...], postprocess: str | None, backend: str, overwrite: bool
+    run: Path,
+    folder: Path,
+    name: str | None,
+    licence: str,
+    attribution: tuple[str, ...],
+    postprocess: str | None,
+    backend: str,
+    overwrite: bool,
 ) -> None:
     """Write the network of the run folder RUN (as gliomask train leaves it) as a model folder.
 
-    The model folder holds the network as ONNX, its weights, a golden input with its probabilities, and model.json, which says how they
-    are to be used. The engines must reproduce the golden probabilities before anything is written.
+    The model folder holds the network as ONNX, its weights, a golden input with its probabilities, and model.json,
+    which says how they are to be used. The engines must reproduce the golden probabilities before anything is written.
 
     \b
     Example:

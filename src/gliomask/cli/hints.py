@@ -7,11 +7,15 @@ from difflib import get_close_matches
 
 import click
 
-_SCANS = "The scans need no option: gliomask segment CASE -o RESULTS. Four single files go by --flair, --t1, --t1ce and --t2."
+_SCANS = (
+    "The scans need no option: gliomask segment CASE -o RESULTS. Four single files go by --flair, --t1, "
+    "--t1ce and --t2."
+)
 _PROCESSOR = "gliomask works on the CPU and needs no GPU; --threads says on how many processors."
 _MODEL = "A model is chosen by --network."
 
-# What other programs of the field call their options: nnU-Net (-i, -device, -d), TotalSegmentator (-i, --device, --fast), HD-BET (-i, -device).
+# What other programs of the field call their options: nnU-Net (-i, -device, -d), TotalSegmentator (-i, --device,
+# --fast), HD-BET (-i, -device).
 OTHER_PROGRAMS = {
     "-i": _SCANS,
     "--input": _SCANS,
@@ -46,12 +50,20 @@ def hint_for(error: click.NoSuchOption, arguments: Sequence[str]) -> str | None:
     """
     typed = [word.partition("=")[0] for word in arguments if word.startswith("-")]
     short = error.option_name if not error.option_name.startswith("--") else None
-    word = error.option_name if error.option_name in typed else next((w for w in typed if short and w[:2] == short and w[:2] != "--"), None)
+    word = (
+        error.option_name
+        if error.option_name in typed
+        else next((w for w in typed if short and w[:2] == short and w[:2] != "--"), None)
+    )
     if word is None:
         return None
     if word in OTHER_PROGRAMS:
         return OTHER_PROGRAMS[word]
-    known = [] if error.ctx is None else [name for param in error.ctx.command.params for name in param.opts if name.startswith("--")]
+    known = (
+        []
+        if error.ctx is None
+        else [name for param in error.ctx.command.params for name in param.opts if name.startswith("--")]
+    )
     if short and f"-{word}" in known:
         return f"Long options begin with two dashes: -{word}."
     return None

@@ -9,8 +9,9 @@ from importlib import import_module
 def import_without(package: str, other: str) -> None:
     """Imports a package as if another were not installed; the other can be imported afterwards as usual.
 
-    For `nibabel` without `pydicom`: nibabel imports it wherever it finds it, which takes a fifth of a second, for a kind of header that no scan here has.
-    In a command's own process alone: a library leaves the imports of those who use it as they are.
+    For `nibabel` without `pydicom`: nibabel imports it wherever it finds it, which takes a fifth of a second, for a
+    kind of header that no scan here has. In a command's own process alone: a library leaves the imports of those who
+    use it as they are.
 
     Args:
         package: nothing happens where it was imported already.

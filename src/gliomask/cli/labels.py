@@ -10,9 +10,23 @@ from gliomask.cli.say import echo
 
 
 @click.command(short_help="Say what labels mean, for people, ITK-SNAP or 3D Slicer.")
-@click.option("--format", "form", type=click.Choice(["list", "itksnap", "slicer"]), default="list", show_default=True, help="What is written.")
-@click.option("--labels", default="brats2021", show_default=True, help="Label convention: brats2021 writes 4 for enhancing tumour, brats2023 3.")
-@click.option("--colours", default="okabe-ito", show_default=True, help="Palette: okabe-ito (colour-blind safe) or paper.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["list", "itksnap", "slicer"]),
+    default="list",
+    show_default=True,
+    help="What is written.",
+)
+@click.option(
+    "--labels",
+    default="brats2021",
+    show_default=True,
+    help="Label convention: brats2021 writes 4 for enhancing tumour, brats2023 3.",
+)
+@click.option(
+    "--colours", default="okabe-ito", show_default=True, help="Palette: okabe-ito (colour-blind safe) or paper."
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write.  [default: the screen]")
 @click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
 def command(form: str, labels: str, colours: str, output: Path | None, overwrite: bool) -> None:

@@ -1,7 +1,7 @@
 """What the library logs, on the screen and in a file: `--verbose` and `--log-file` of every command.
 
-The library logs what it did at the level INFO, and its measures at DEBUG, with loggers below `gliomask`. A command shows INFO on stderr,
-with `--verbose` also DEBUG; a log file gets both, with times.
+The library logs what it did at the level INFO, and its measures at DEBUG, with loggers below `gliomask`. A command
+shows INFO on stderr, with `--verbose` also DEBUG; a log file gets both, with times.
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ class Logs:
     def note_failure(self, error: Exception) -> None:
         """Leaves an error, with where it came from, in the log file; the screen has its message already."""
         for handler in self.handlers[1:]:
-            record = self.logger.makeRecord(ROOT, logging.ERROR, __file__, 0, "%s", (error,), (type(error), error, error.__traceback__))
+            record = self.logger.makeRecord(
+                ROOT, logging.ERROR, __file__, 0, "%s", (error,), (type(error), error, error.__traceback__)
+            )
             handler.handle(record)
 
 
@@ -112,7 +114,9 @@ def _set_file(ctx: click.Context, param: click.Parameter, value: Path | None) ->
 
 
 def with_log_options(command: click.Command) -> click.Command:
-    """Gives a command, or all commands of a group, the options `--verbose` and `--log-file`; a second time changes nothing."""
+    """Gives a command, or all commands of a group, the options `--verbose` and `--log-file`; a second time changes
+    nothing.
+    """
     if isinstance(command, click.Group):
         for inner in command.commands.values():
             with_log_options(inner)
@@ -125,5 +129,7 @@ def with_log_options(command: click.Command) -> click.Command:
     if "log_file" not in names:
         words = "Also write what is done to this file, with times."
         file = click.Path(path_type=Path, dir_okay=False)
-        command.params.append(click.Option(["--log-file"], type=file, metavar="FILE", help=words, callback=_set_file, **common))
+        command.params.append(
+            click.Option(["--log-file"], type=file, metavar="FILE", help=words, callback=_set_file, **common)
+        )
     return command

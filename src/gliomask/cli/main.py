@@ -1,6 +1,7 @@
 """The `gliomask` command: finds the command asked for, runs it, and turns errors into messages and exit codes.
 
-Each command lives in its own module and is imported only when it is called, so that `gliomask --help` is quick and needs no engine.
+Each command lives in its own module and is imported only when it is called, so that `gliomask --help` is quick and
+needs no engine.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ class LazyGroup(click.Group):
         command: click.Command = import_module(f"gliomask.cli.{cmd_name.replace('-', '_')}").command
         return with_log_options(command)
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """Finds the command; for one that does not exist, says which it resembles."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
@@ -88,7 +91,9 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="gliomask")
 def gliomask() -> None:
     """Segment gliomas in four MR sequences (T1, T1ce, T2, FLAIR), on an ordinary CPU, offline.
@@ -127,7 +132,9 @@ class _Interrupts:
 
 @contextmanager
 def _signals() -> Iterator[_Interrupts]:
-    """Turns SIGTERM (a scheduler's time limit) and SIGHUP (a closed terminal) into `Terminated`, and watches for Ctrl-C."""
+    """Turns SIGTERM (a scheduler's time limit) and SIGHUP (a closed terminal) into `Terminated`, and watches for
+    Ctrl-C.
+    """
     interrupts = _Interrupts()
     before: dict[int, Any] = {}
 
@@ -158,13 +165,17 @@ def _any_letter() -> None:
 
 
 def _say(text: str) -> None:
-    """Prints a message to stderr, control characters as codes; where that cannot be written to, the exit code has to do."""
+    """Prints a message to stderr, control characters as codes; where that cannot be written to, the exit code has to
+    do.
+    """
     with suppress(OSError, ValueError):
         echo(text, err=True)
 
 
 def run(arguments: list[str], command: click.Command = gliomask) -> int:
-    """Runs the command line, or one command of it, with these arguments and returns its exit code; messages go to stderr."""
+    """Runs the command line, or one command of it, with these arguments and returns its exit code; messages go to
+    stderr.
+    """
     _any_letter()
     with _signals() as interrupts, temporary_place(), shown_logs() as logs:
         code = _run(arguments, with_log_options(command), logs)

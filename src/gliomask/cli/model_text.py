@@ -11,19 +11,41 @@ NOT_MEASURED = "not measured"
 
 def table(rows: list[Summary]) -> str:
     """Returns models as a table, a line each; what was not measured is named so."""
-    header = ("model", "parameters", "median Dice WT / TC / ET", "of cases", "seconds a case", "may miss", "licence", "hash")
+    header = (
+        "model",
+        "parameters",
+        "median Dice WT / TC / ET",
+        "of cases",
+        "seconds a case",
+        "may miss",
+        "licence",
+        "hash",
+    )
     cells = [header, *(_cells(row) for row in rows)]
     widths = [max(len(row[n]) for row in cells) for n in range(len(header))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    )
 
 
 def _cells(row: Summary) -> tuple[str, ...]:
     medians = [row.dice.get(region, {}).get("median") for region in ("WT", "TC", "ET")]
-    dice = " / ".join("?" if median is None else f"{median:.3f}" for median in medians) if any(medians) else NOT_MEASURED
+    dice = (
+        " / ".join("?" if median is None else f"{median:.3f}" for median in medians) if any(medians) else NOT_MEASURED
+    )
     seconds = NOT_MEASURED if row.seconds is None else f"{row.seconds:.1f}"
     name = row.name + (" (default)" if row.default else "")
     cases = "?" if row.scored_cases is None else str(row.scored_cases)
-    return (name, f"{row.parameters:,}", dice, cases, seconds, ", ".join(row.may_miss) or "none", row.licence, row.sha256[:12])
+    return (
+        name,
+        f"{row.parameters:,}",
+        dice,
+        cases,
+        seconds,
+        ", ".join(row.may_miss) or "none",
+        row.licence,
+        row.sha256[:12],
+    )
 
 
 def _dice_of(dice: Mapping[str, float]) -> str:
@@ -34,7 +56,11 @@ def page(row: Summary) -> str:
     """Returns all of a summary as a page of text."""
     lines = [
         ("model", f"{row.name}{' (default)' if row.default else ''}: {row.title}"),
-        ("network", f"{row.network}, {row.parameters:,} parameters" + ("" if row.megabytes is None else f", {row.megabytes} MB")),
+        (
+            "network",
+            f"{row.network}, {row.parameters:,} parameters"
+            + ("" if row.megabytes is None else f", {row.megabytes} MB"),
+        ),
         ("input", f"{row.kind}; {', '.join(row.needs)}"),
         ("may miss", ", ".join(row.may_miss) + " (FLAIR or T1ce must stay)" if row.may_miss else "none of them"),
         *(("lacking", f"{what}: median Dice {_dice_of(dice)}, alone") for what, dice in row.lacking.items()),

@@ -1,4 +1,6 @@
-"""Options as click takes them, made from their one description in `segmentation.options`; and groups of options in a command's help."""
+"""Options as click takes them, made from their one description in `segmentation.options`; and groups of options in a
+command's help.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,11 @@ class GroupedCommand(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes them, heading by heading."""
         for group, title in TITLES.items():
-            records = [param.get_help_record(ctx) for param in self.get_params(ctx) if getattr(param, "group", "running") == group]
+            records = [
+                param.get_help_record(ctx)
+                for param in self.get_params(ctx)
+                if getattr(param, "group", "running") == group
+            ]
             rows = [record for record in records if record is not None]
             if rows:
                 with formatter.section(title):
@@ -46,7 +52,9 @@ def option(*names: str, group: str, **more: Any) -> Decorator:
     return click.option(*names, cls=GroupedOption, group=group, **more)
 
 
-def options_of(model: type, *, leave_out: Iterable[str] = (), flags: Mapping[str, tuple[str, ...]] | None = None) -> Decorator:
+def options_of(
+    model: type, *, leave_out: Iterable[str] = (), flags: Mapping[str, tuple[str, ...]] | None = None
+) -> Decorator:
     """Returns a decorator that gives a command every option of a class, under the names of its fields.
 
     Args:
@@ -125,4 +133,6 @@ overwrite: Decorator = click.option("--overwrite", is_flag=True, help="Replace r
 
 def threads(*names: str) -> Decorator:
     """The option for the number of threads, under one name or several."""
-    return click.option(*names, "threads", type=click.IntRange(min=1), help="CPU threads.  [default: all that the process may use]")
+    return click.option(
+        *names, "threads", type=click.IntRange(min=1), help="CPU threads.  [default: all that the process may use]"
+    )

@@ -18,7 +18,12 @@ MAX_LOGIN_BYTES = 4096
 
 Decorator = Callable[[Any], Any]
 
-_URL: Decorator = click.option("--url", required=True, metavar="URL", help="The archive's DICOMweb service, such as https://pacs.example.org/dicom-web.")
+_URL: Decorator = click.option(
+    "--url",
+    required=True,
+    metavar="URL",
+    help="The archive's DICOMweb service, such as https://pacs.example.org/dicom-web.",
+)
 _LOGIN: Decorator = click.option("--login-file", type=GivenPath(), help="File with USER:PASSWORD of the archive.")
 
 
@@ -41,7 +46,13 @@ def command() -> None:
 @command.command("find", short_help="List studies.")
 @_URL
 @_LOGIN
-@click.option("--match", "matches", multiple=True, metavar="KEYWORD=VALUE", help="Only such studies, as in PatientID=4711; may be repeated.")
+@click.option(
+    "--match",
+    "matches",
+    multiple=True,
+    metavar="KEYWORD=VALUE",
+    help="Only such studies, as in PatientID=4711; may be repeated.",
+)
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Most studies listed.")
 def find_command(url: str, login_file: Path | None, matches: tuple[str, ...], limit: int) -> None:
     """List studies of the archive, one a line, with what identifies their patients."""
@@ -65,7 +76,9 @@ def find_command(url: str, login_file: Path | None, matches: tuple[str, ...], li
 @click.argument("study_uid")
 @_URL
 @_LOGIN
-@click.option("-o", "--output", type=GivenPath(), required=True, help="Folder for the DICOM files; it must be empty or not exist.")
+@click.option(
+    "-o", "--output", type=GivenPath(), required=True, help="Folder for the DICOM files; it must be empty or not exist."
+)
 def fetch_command(study_uid: str, url: str, login_file: Path | None, output: Path) -> None:
     """Fetch all DICOM files of the study STUDY_UID into a folder; all of them, or, after an error, none."""
     import shutil
@@ -98,12 +111,17 @@ def store_command(place: Path, url: str, login_file: Path | None) -> None:
 
     paths = sorted(place.glob("*.dcm")) if place.is_dir() else [place]
     if not paths or not all(path.is_file() for path in paths):
-        raise UsageError(f"{place} holds no file that ends in .dcm. Give the folder that `gliomask dicom export` wrote.")
+        raise UsageError(
+            f"{place} holds no file that ends in .dcm. Give the folder that `gliomask dicom export` wrote."
+        )
     with _archive(url, login_file) as archive:
         answer = archive.store(paths)
     if answer.failures or answer.stored < len(paths):
         reasons = ", ".join(f"{reason:04X}" for reason in answer.failures) or "none given"
-        raise InputError(f"The archive stored {answer.stored} of {len(paths)} files; its reasons (DICOM PS3.18, table 10.5.3-1): {reasons}.")
+        raise InputError(
+            f"The archive stored {answer.stored} of {len(paths)} files; its reasons (DICOM PS3.18, table "
+            f"10.5.3-1): {reasons}."
+        )
     echo(f"Stored: {answer.stored} files")
 
 
@@ -113,7 +131,9 @@ def _archive(url: str, login_file: Path | None) -> Pacs:
     try:
         from gliomask.server.pacs import Pacs
     except ImportError as error:
-        raise EngineUnavailableError(f"DICOMweb needs the extra 'serve' ({error.name} is missing). Install it: pip install 'gliomask[serve]'.") from error
+        raise EngineUnavailableError(
+            f"DICOMweb needs the extra 'serve' ({error.name} is missing). Install it: pip install 'gliomask[serve]'."
+        ) from error
     return Pacs(url, None if login_file is None else read_login(login_file))
 
 

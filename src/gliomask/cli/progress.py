@@ -9,7 +9,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from gliomask.cli.say import echo
@@ -22,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Described(TextColumn):
-    """What is being done, with the names in it shown letter by letter: they come from disks and may steer a terminal."""
+    """What is being done, with the names in it shown letter by letter: they come from disks and may steer a terminal."""  # noqa: E501
 
     def __init__(self) -> None:
         super().__init__("{task.description}", markup=False)
@@ -34,7 +43,9 @@ class Described(TextColumn):
 
 def progress_bar(console: Console) -> Progress:
     """A bar with counts, elapsed and remaining time."""
-    return Progress(Described(), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=console)
+    return Progress(
+        Described(), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=console
+    )
 
 
 class TrainingDisplay:
@@ -53,7 +64,9 @@ class TrainingDisplay:
             self.progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.task is not None:
             self.progress.stop()
         if kind is KeyboardInterrupt and self.started is not None:
@@ -81,7 +94,9 @@ class TrainingDisplay:
                 self.progress.reset(self.task, completed=done, total=total)
         self.left_s = (now - self.started) / max(done - self.first_step, 1) * (total - done)
         if self.task is not None:
-            self.progress.update(self.task, description=f"epoch {step.epoch}/{step.epochs}  loss {step.loss:.4f}", completed=done)
+            self.progress.update(
+                self.task, description=f"epoch {step.epoch}/{step.epochs}  loss {step.loss:.4f}", completed=done
+            )
 
     def epoch(self, history: list[dict[str, float]]) -> None:
         """One epoch has ended; on a terminal the bar stays below the line."""
@@ -90,7 +105,9 @@ class TrainingDisplay:
 
 
 class StudyDisplay:
-    """Shows the steps of a study as they begin and end, a line each: a study runs for hours, and often where nobody watches."""
+    """Shows the steps of a study as they begin and end, a line each: a study runs for hours, and often where nobody
+    watches.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)

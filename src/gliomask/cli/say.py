@@ -8,7 +8,9 @@ from gliomask.errors import printable
 
 
 def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
-    """Prints text; control characters, which names of files and DICOM headers may hold, are shown as their codes. Tabs stay: tables have them.
+    """Prints text; control characters, which names of files and DICOM headers may hold, are shown as their codes.
+
+    Tabs stay: tables have them.
 
     Args:
         text: one line or several.

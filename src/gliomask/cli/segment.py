@@ -58,12 +58,19 @@ class OutputPath(click.Path):
     help="A sequence that the patient does not have; may be repeated. FLAIR or T1ce must be there.",
 )
 @shared.option(
-    "--series", group="input", multiple=True, metavar="SEQUENCE=NUMBER", help="In DICOM, take this series for a sequence (number or UID), as in t1=4."
+    "--series",
+    group="input",
+    multiple=True,
+    metavar="SEQUENCE=NUMBER",
+    help="In DICOM, take this series for a sequence (number or UID), as in t1=4.",
 )
 @shared.options_of(Options)
 @shared.options_of(Delivery)
 @shared.option(
-    "--resume", group="running", is_flag=True, help="Go on with a cohort: keep finished cases if scans, model and options are the same, do the others."
+    "--resume",
+    group="running",
+    is_flag=True,
+    help="Go on with a cohort: keep finished cases if scans, model and options are the same, do the others.",
 )
 @shared.option(
     "--profile",
@@ -71,8 +78,17 @@ class OutputPath(click.Path):
     is_flag=True,
     help="Print and record what each stage takes: seconds, processor seconds, peak memory, work of the networks.",
 )
-def command(case: Path | None, output: Path, without: tuple[str, ...], series: tuple[str, ...], resume: bool, profile: bool, **values: Any) -> int:
-    """Segment the tumour in CASE: a folder with the four sequences of one patient, a folder of such folders, Decathlon Task01, or DICOM files.
+def command(
+    case: Path | None,
+    output: Path,
+    without: tuple[str, ...],
+    series: tuple[str, ...],
+    resume: bool,
+    profile: bool,
+    **values: Any,
+) -> int:
+    """Segment the tumour in CASE: a folder with the four sequences of one patient, a folder of such folders, Decathlon
+    Task01, or DICOM files.
 
     \b
     Examples:
@@ -84,9 +100,10 @@ def command(case: Path | None, output: Path, without: tuple[str, ...], series: t
       gliomask segment examination.zip -o results/ --series t1ce=9
       gliomask segment patient/ -o results/ --without t1 --network unet
 
-    Scans that are co-registered, skull-stripped and at 1 mm, as BraTS prepares them, are segmented as they are, and the label map comes back in their grid.
-    Others (different grids, skull on) are registered to each other and to BraTS and stripped first; the label map comes back in the grid of T1ce.
-    Beside it are written volumes (TSV, JSON), a picture and a run record. Research software, not a medical device.
+    Scans that are co-registered, skull-stripped and at 1 mm, as BraTS prepares them, are segmented as they are, and the
+    label map comes back in their grid. Others (different grids, skull on) are registered to each other and to BraTS and
+    stripped first; the label map comes back in the grid of T1ce. Beside it are written volumes (TSV, JSON), a picture
+    and a run record. Research software, not a medical device.
     """
     import_without("nibabel", "pydicom")
     from gliomask.errors import UsageError
@@ -98,7 +115,9 @@ def command(case: Path | None, output: Path, without: tuple[str, ...], series: t
 
     options, delivery = shared.chosen(Options, values), shared.chosen(Delivery, values)
     if resume and (delivery.overwrite or is_nifti_name(output)):
-        raise UsageError("--resume goes on with a folder of results: it goes neither with --overwrite nor with -o FILE.")
+        raise UsageError(
+            "--resume goes on with a folder of results: it goes neither with --overwrite nor with -o FILE."
+        )
     refuse_formats(delivery)
     explicit = {name: values[name] for name in ("flair", "t1", "t1ce", "t2") if values[name] is not None}
     absent = frozenset(map(parse_sequence, without))
@@ -154,7 +173,9 @@ def _dicom(case: Path | None, series: tuple[str, ...], absent: frozenset[Sequenc
     return DicomSource(case, parse_overrides(series), absent)
 
 
-def _cases(case: Path | None, explicit: Mapping[str, Path], absent: frozenset[Sequence], output: Path) -> list[CaseFiles | tuple[str, InputError]]:
+def _cases(
+    case: Path | None, explicit: Mapping[str, Path], absent: frozenset[Sequence], output: Path
+) -> list[CaseFiles | tuple[str, InputError]]:
     from gliomask.errors import UsageError
     from gliomask.io.brats import explicit_case, survey
     from gliomask.io.nifti import is_nifti_name, stem
@@ -176,7 +197,9 @@ def _cases(case: Path | None, explicit: Mapping[str, Path], absent: frozenset[Se
     return [*found.cases, *found.refused.items()]
 
 
-def _segment_one(segmenter: Segmenter, source: Source, output: Path, delivery: Delivery, *, resume: bool = False) -> int:
+def _segment_one(
+    segmenter: Segmenter, source: Source, output: Path, delivery: Delivery, *, resume: bool = False
+) -> int:
     from contextlib import ExitStack
 
     from gliomask.cli.dicom import headers_read
@@ -200,7 +223,13 @@ def _segment_one(segmenter: Segmenter, source: Source, output: Path, delivery: D
     return 0
 
 
-def _segment_many(segmenter: Segmenter, cases: list[CaseFiles | tuple[str, InputError]], output: Path, delivery: Delivery, resume: bool) -> int:
+def _segment_many(
+    segmenter: Segmenter,
+    cases: list[CaseFiles | tuple[str, InputError]],
+    output: Path,
+    delivery: Delivery,
+    resume: bool,
+) -> int:
     from gliomask.cli.account import show_row, show_summary
     from gliomask.cli.progress import cohort_progress
     from gliomask.cohort.here import FolderRun, segment_folder

@@ -12,10 +12,21 @@ from gliomask.cli.say import echo
 
 @click.command(short_help="Make labelled synthetic patients.")
 @click.option("-n", "--count", type=int, default=1, show_default=True, help="Number of patients.")
-@click.option("-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="Folder for the patients and the run record.")
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for the patients and the run record.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same files.")
 @click.option(
-    "--grade", type=click.Choice(["mixed", "high", "low"]), default="mixed", show_default=True, help="Low-grade tumours enhance little or not at all."
+    "--grade",
+    type=click.Choice(["mixed", "high", "low"]),
+    default="mixed",
+    show_default=True,
+    help="Low-grade tumours enhance little or not at all.",
 )
 @click.option(
     "--shape",
@@ -27,7 +38,8 @@ from gliomask.cli.say import echo
 )
 @click.option("--overwrite", is_flag=True, help="Replace patients that exist.")
 def command(count: int, folder: Path, seed: int, grade: str, size: str, overwrite: bool) -> None:
-    """Make synthetic patients with a glioma: four sequences and the label map, in BraTS layout, for tests, demonstrations and benchmarks.
+    """Make synthetic patients with a glioma: four sequences and the label map, in BraTS layout, for tests,
+    demonstrations and benchmarks.
 
     \b
     Example:
@@ -35,7 +47,8 @@ def command(count: int, folder: Path, seed: int, grade: str, size: str, overwrit
       gliomask segment synthetic/ -o results/
       gliomask evaluate results/ synthetic/ -o scores/
 
-    Needs the extra simulate (pip install 'gliomask[simulate]'), whose tissue maps are deformed for each patient. No patient's data are used.
+    Needs the extra simulate (pip install 'gliomask[simulate]'), whose tissue maps are deformed for each patient. No
+    patient's data are used.
     """
     from rich.console import Console
 
@@ -54,5 +67,9 @@ def command(count: int, folder: Path, seed: int, grade: str, size: str, overwrit
         patients = write_patients(folder, count, seed, grade, size, overwrite=overwrite, report=show)
     options = {"count": count, "seed": seed, "grade": grade, "shape": size}
     seconds = {"total": round(time.perf_counter() - started, 2)}
-    write_record(folder / RECORD_NAME, "simulate", {"options": options, "seconds": seconds, **atlas_record(), "patients": patients})
+    write_record(
+        folder / RECORD_NAME,
+        "simulate",
+        {"options": options, "seconds": seconds, **atlas_record(), "patients": patients},
+    )
     echo(f"Done: {folder}: {count} synthetic patient{'s' if count > 1 else ''}")

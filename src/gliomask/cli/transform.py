@@ -14,14 +14,24 @@ _SPACE = click.Choice(["brats", "mni152", "flair", "t1", "t1ce", "t2"])
 
 @click.command(short_help="Carry an image or a mask of a case from one space to another.")
 @click.argument("image", type=GivenPath())
-@click.option("--case", "record", type=GivenPath(), required=True, help="Run record of the finished case: CASE_run.json.")
+@click.option(
+    "--case", "record", type=GivenPath(), required=True, help="Run record of the finished case: CASE_run.json."
+)
 @click.option("--from", "source", type=_SPACE, required=True, help="The space that IMAGE lies in.")
 @click.option("--to", "target", type=_SPACE, required=True, help="The space to bring it to.")
-@click.option("--labels", is_flag=True, help="IMAGE is a mask or a label map: a voxel takes the label that fills most of it.")
-@click.option("--like", type=GivenPath(), help="Take the grid of this file, which lies in the space --to, instead of the space's own.")
+@click.option(
+    "--labels", is_flag=True, help="IMAGE is a mask or a label map: a voxel takes the label that fills most of it."
+)
+@click.option(
+    "--like",
+    type=GivenPath(),
+    help="Take the grid of this file, which lies in the space --to, instead of the space's own.",
+)
 @click.option("-o", "--output", type=GivenPath(), required=True, help="The file to write (.nii.gz).")
 @overwrite
-def command(image: Path, record: Path, source: str, target: str, labels: bool, like: Path | None, output: Path, overwrite: bool) -> None:
+def command(
+    image: Path, record: Path, source: str, target: str, labels: bool, like: Path | None, output: Path, overwrite: bool
+) -> None:
     """Bring IMAGE from one space of a case to another: its sequences as scanned, BraTS space, MNI152.
 
     \b
@@ -29,7 +39,8 @@ def command(image: Path, record: Path, source: str, target: str, labels: bool, l
       gliomask transform perfusion.nii.gz --case results/P1/P1_run.json --from t1ce --to brats -o perfusion_brats.nii.gz
       gliomask transform atlas.nii.gz --labels --case results/P1/P1_run.json --from mni152 --to t2 -o atlas_t2.nii.gz
 
-    IMAGE may have a grid of its own; --from says whose world its header is in. Needs the extra raw. Research software, not a medical device.
+    IMAGE may have a grid of its own; --from says whose world its header is in. Needs the extra raw. Research software,
+    not a medical device.
     """
     import numpy as np
 

@@ -20,19 +20,37 @@ CORRECTIONS = "corrections"
 @click.command(short_help="Look at a case and its result in the browser; correct it.")
 @click.argument("case", type=GivenPath())
 @click.argument("result", type=GivenPath(), required=False)
-@click.option("--html", "html_file", type=GivenPath(), help="Write one HTML file that opens from disk, and serve nothing.")
-@click.option("--with", "other_result", type=GivenPath(), help="Second result of the same case, shown beside the first.")
-@click.option("--visit", type=(GivenPath(), GivenPath()), metavar="CASE RESULT", help="Second visit of the same patient, shown beside the first.")
+@click.option(
+    "--html", "html_file", type=GivenPath(), help="Write one HTML file that opens from disk, and serve nothing."
+)
+@click.option(
+    "--with", "other_result", type=GivenPath(), help="Second result of the same case, shown beside the first."
+)
+@click.option(
+    "--visit",
+    type=(GivenPath(), GivenPath()),
+    metavar="CASE RESULT",
+    help="Second visit of the same patient, shown beside the first.",
+)
 @click.option("--labels", help="Label convention of label maps without run record: brats2021, brats2023 or decathlon.")
-@click.option("--corrections", type=GivenPath(), default=Path(CORRECTIONS), show_default=True, help="Folder for corrected label maps.")
+@click.option(
+    "--corrections",
+    type=GivenPath(),
+    default=Path(CORRECTIONS),
+    show_default=True,
+    help="Folder for corrected label maps.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace corrections or an HTML file that exist.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on this computer.  [default: any that is free]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Port on this computer.  [default: any that is free]"
+)
 @click.option("--browser/--no-browser", default=True, show_default=True, help="Open the page in the browser.")
-def command(case: Path, result: Path | None, html_file: Path | None, other_result: Path | None, visit: tuple[Path, Path] | None, labels: str | None,
+def command(case: Path, result: Path | None, html_file: Path | None, other_result: Path | None, visit: tuple[Path, Path] | None, labels: str | None,  # noqa: E501
             corrections: Path, overwrite: bool, port: int, browser: bool) -> None:  # fmt: skip
     """Show the scans of CASE in linked pictures, with RESULT over them and the reference beside it where there is one.
 
-    CASE is the folder of a case, and RESULT a label map or a folder that gliomask segment wrote. A result alone will do: its run record names the scans.
+    CASE is the folder of a case, and RESULT a label map or a folder that gliomask segment wrote. A result alone will
+    do: its run record names the scans.
 
     \b
     Examples:
@@ -41,8 +59,9 @@ def command(case: Path, result: Path | None, html_file: Path | None, other_resul
       gliomask view cases/P01 results/ --with other-model/
       gliomask view visit1/P01 results1/ --visit visit2/P01 results2/
 
-    The page is served on this computer alone, under an address that cannot be guessed, until Ctrl-C. Corrections become a folder for
-    gliomask train CORRECTIONS --from MODEL. From a file opened from disk they are downloaded. Research software, not a medical device.
+    The page is served on this computer alone, under an address that cannot be guessed, until Ctrl-C. Corrections become
+    a folder for gliomask train CORRECTIONS --from MODEL. From a file opened from disk they are downloaded. Research
+    software, not a medical device.
     """
     from dataclasses import replace
 
@@ -52,7 +71,10 @@ def command(case: Path, result: Path | None, html_file: Path | None, other_resul
         raise click.UsageError("--with and --visit cannot be given together: two exams fit beside each other.")
     exams = [find_exam(case, result, labels=labels)]
     if other_result:
-        exams = [replace(exams[0], title=_name(result or case)), find_exam(case, other_result, labels=labels, title=_name(other_result))]
+        exams = [
+            replace(exams[0], title=_name(result or case)),
+            find_exam(case, other_result, labels=labels, title=_name(other_result)),
+        ]
     elif visit:
         exams = [replace(exams[0], title=f"Visit 1, {exams[0].title}"), find_exam(*visit, labels=labels)]
         exams[1] = replace(exams[1], title=f"Visit 2, {exams[1].title}")

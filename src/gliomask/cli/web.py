@@ -26,12 +26,16 @@ def command() -> None:
 def build(output: Path, model: str | None) -> None:
     """Write the application as static files, which any web server can serve, also below another path.
 
-    A browser runs it on https and on localhost only. It works without a network once it has been opened. Where the server does not
-    send the headers of cross-origin isolation, which threads need, the application's service worker adds them.
+    A browser runs it on https and on localhost only. It works without a network once it has been opened. Where the
+    server does not send the headers of cross-origin isolation, which threads need, the application's service worker
+    adds them.
     """
     from gliomask.models.registry import DEFAULT_MODEL, load_model
     from gliomask.web.build import build as write
 
     written = write(load_model(model or DEFAULT_MODEL), output)
     size = sum(path.stat().st_size for path in written) / 1e6
-    echo(f"Written: {output} ({len(written)} files, {size:.1f} MB). Serve the folder by https, or on this computer, and open its index.html.")
+    echo(
+        f"Written: {output} ({len(written)} files, {size:.1f} MB). Serve the folder by https, or on this computer, "
+        "and open its index.html."
+    )

@@ -1,4 +1,6 @@
-"""What this process may use: processors and memory as affinity, control groups and the scheduler allow, not as the machine has."""
+"""What this process may use: processors and memory as affinity, control groups and the scheduler allow, not as the
+machine has.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +12,25 @@ from pathlib import Path
 from gliomask.processors import control_groups
 
 MEMORY_OF_WORKER_MB = 3000
-"""What a worker is reckoned to need at its peak with the default model on a case of BraTS's size; only the default number of workers rests on it."""
+"""What a worker is reckoned to need at its peak with the default model on a case of BraTS's size; only the default
+number of workers rests on it.
+"""
 
 PROCESSORS_OF_WORKER = 2
 """So that reading and writing of one case overlap with the network of another."""
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)
 """What OpenMP, OpenBLAS, MKL and ITK read for the number of their threads."""
 
 
 def memory_mb(environment: Mapping[str, str] = os.environ, root: Path = Path("/")) -> float | None:
-    """Returns how much memory this process may use, 10^6 bytes: the least of what is free, its control groups' limits, and what SLURM gave; None where
-    the system tells nothing.
+    """Returns how much memory this process may use, 10^6 bytes: the least of what is free, its control groups' limits,
+    and what SLURM gave; None where the system tells nothing.
 
     Args:
         environment: variables.

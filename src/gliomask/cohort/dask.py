@@ -1,7 +1,9 @@
-"""The runner of a Dask cluster. Paths alone go through the scheduler: scans are read and results written by the workers, on the file system they share.
+"""The runner of a Dask cluster.
 
-Each thread of a Dask worker watches a process of its own with a warm model (`supervisor`), so limits and crashes are as on one machine. Where a Dask
-worker is lost, the scheduler gives its cases to others.
+Paths alone go through the scheduler: scans are read and results written by the workers, on the file system they share.
+
+Each thread of a Dask worker watches a process of its own with a warm model (`supervisor`), so limits and crashes are as
+on one machine. Where a Dask worker is lost, the scheduler gives its cases to others.
 """
 
 from __future__ import annotations
@@ -56,16 +58,22 @@ class DaskRunner:
         try:
             from distributed import Client, LocalCluster, as_completed
         except ImportError as error:
-            raise EngineUnavailableError(f"--dask needs distributed, which cannot be imported ({error}). Run: pip install 'gliomask[cluster]'") from error
+            raise EngineUnavailableError(
+                f"--dask needs distributed, which cannot be imported ({error}). Run: pip install 'gliomask[cluster]'"
+            ) from error
         command = None
         cluster: Any = self.address
         if self.address == LOCAL:
             command = supervisor.WORKER
-            cluster = LocalCluster(n_workers=self.workers, threads_per_worker=1, dashboard_address=None, silence_logs=50)
+            cluster = LocalCluster(
+                n_workers=self.workers, threads_per_worker=1, dashboard_address=None, silence_logs=50
+            )
         try:
             client = Client(cluster, timeout=CONNECT_SECONDS)
         except (OSError, ValueError) as error:
-            raise UsageError(f"--dask {self.address}: no scheduler answers there ({error}). Start one: dask scheduler; dask worker.") from error
+            raise UsageError(
+                f"--dask {self.address}: no scheduler answers there ({error}). Start one: dask scheduler; dask worker."
+            ) from error
         try:
             settings = {
                 "folder": str(place.folder.absolute()),
@@ -102,7 +110,13 @@ def _result(future: Any, case: str, place: CohortPlace, asked: Asked) -> Result:
         values = future.result()
     except KilledWorker:
         # Dask gave the case to several workers, and each was lost with it.
-        row = failed(case, "worker lost", f"Case {case}: the Dask workers that did it were lost, one after the other.", 1, asked_sha256(asked))
+        row = failed(
+            case,
+            "worker lost",
+            f"Case {case}: the Dask workers that did it were lost, one after the other.",
+            1,
+            asked_sha256(asked),
+        )
         RowStore(place.rows).write(row)
         return Result(row)
     return Result(parse_row(values["row"], case), bool(values["kept"]))
@@ -110,14 +124,18 @@ def _result(future: Any, case: str, place: CohortPlace, asked: Asked) -> Result:
 
 def do_one(cells: dict[str, str], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Does a case; runs in a Dask worker, whose thread keeps its process with the warm model for the cases to come."""
-    key = asked_sha256({name: value for name, value in settings.items() if name != "limits"} | {"limits": str(settings["limits"])})
+    key = asked_sha256(
+        {name: value for name, value in settings.items() if name != "limits"} | {"limits": str(settings["limits"])}
+    )
     if getattr(_warm, "key", None) != key:
         if hasattr(_warm, "supervisor"):
             _warm.supervisor.close()
         place = CohortPlace(Path(settings["folder"]))
         command = None if settings["command"] is None else tuple(settings["command"])
         limits = Limits(**settings["limits"])
-        _warm.supervisor = Supervisor(place, settings["asked"], limits, settings["threads"], threading.Event(), command=command)
+        _warm.supervisor = Supervisor(
+            place, settings["asked"], limits, settings["threads"], threading.Event(), command=command
+        )
         _warm.key = key
     result: Result = _warm.supervisor.do(entry_of_cells(cells))
     return {"row": asdict(result.row), "kept": result.kept}

@@ -1,7 +1,7 @@
 """Many cases in this process, one after the other, results side by side in one folder: `gliomask segment FOLDER`.
 
-Rows, table, progress and summary are those of `gliomask cohort`; what that command has besides (an index, worker processes, limits) this one does
-without, so it also runs on Windows, and several commands may fill one folder.
+Rows, table, progress and summary are those of `gliomask cohort`; what that command has besides (an index, worker
+processes, limits) this one does without, so it also runs on Windows, and several commands may fill one folder.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class FolderRun:
         return replace(self.delivery, overwrite=self.delivery.overwrite or self.resume)
 
     def refuse(self, cases: Cases) -> None:
-        """Refuses, before the first scan is read, what no case could be written for: results that exist, or were finished otherwise.
+        """Refuses, before the first scan is read, what no case could be written for: results that exist, or were
+        finished otherwise.
 
         Raises:
             UsageError: the first case of which that is so, or a table that is none of ours; nothing has been touched.
@@ -89,12 +90,16 @@ class FolderRun:
     def _result(self, case: str, source: Source | InputError) -> Result:
         if isinstance(source, InputError):
             raise source
-        found = segment_or_keep(self.segmenter, source, self.output, self.delivery, resume=self.resume, progress=self.progress)
+        found = segment_or_keep(
+            self.segmenter, source, self.output, self.delivery, resume=self.resume, progress=self.progress
+        )
         row = replace(row_of_record(found.record, CaseLayout.of(self.output, case).label_map.name, ""), attempts=1)
         return Result(replace(row, message=KEPT), kept=True) if isinstance(found, Kept) else Result(row)
 
 
-def segment_folder(run: FolderRun, cases: Cases, on_case: Callable[[Result, State], Any] = lambda result, state: None) -> Summary:
+def segment_folder(
+    run: FolderRun, cases: Cases, on_case: Callable[[Result, State], Any] = lambda result, state: None
+) -> Summary:
     """Segments cases into one folder, and keeps `cohort.tsv` in it, a row per case.
 
     Args:

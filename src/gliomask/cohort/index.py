@@ -1,7 +1,8 @@
 """The index of a cohort: every case with its files, found once, written down, and never searched for again.
 
-It is a table that people can read and write themselves: `gliomask cohort` takes such a table as INPUT, with the columns `case`, `flair`, `t1`, `t1ce`
-and `t2`, or `case` and `dicom`. Relative paths are read from the table's folder. A case that cannot be used stands in it with the reason (`error`).
+It is a table that people can read and write themselves: `gliomask cohort` takes such a table as INPUT, with the columns
+`case`, `flair`, `t1`, `t1ce` and `t2`, or `case` and `dicom`. Relative paths are read from the table's folder. A case
+that cannot be used stands in it with the reason (`error`).
 """
 
 from __future__ import annotations
@@ -79,8 +80,20 @@ class Entry:
         """The entry as a row of the index."""
         paths = {sequence.value: _text(self.files.get(sequence)) for sequence in PAPER_ORDER}
         order = " ".join(self.order) if self.channels is not None else ""
-        others = {"channels": _text(self.channels), "order": order, "dicom": _text(self.dicom), "reference": _text(self.reference)}
-        return {"case": self.case, **paths, **others, "labels": self.labels, "without": " ".join(self.without), "error": self.error}
+        others = {
+            "channels": _text(self.channels),
+            "order": order,
+            "dicom": _text(self.dicom),
+            "reference": _text(self.reference),
+        }
+        return {
+            "case": self.case,
+            **paths,
+            **others,
+            "labels": self.labels,
+            "without": " ".join(self.without),
+            "error": self.error,
+        }
 
 
 def _text(path: Path | None) -> str:
@@ -88,7 +101,8 @@ def _text(path: Path | None) -> str:
 
 
 def find_entries(place: Path, without: Iterable[Sequence] = ()) -> tuple[list[Entry], list[str]]:
-    """Finds every case at a place: a BraTS tree, Decathlon Task01, a BIDS dataset, a folder of DICOM examinations, or a table of paths.
+    """Finds every case at a place: a BraTS tree, Decathlon Task01, a BIDS dataset, a folder of DICOM examinations, or a
+    table of paths.
 
     Args:
         place: where to look.
@@ -131,10 +145,13 @@ def _bids(place: Path, without: tuple[Sequence, ...]) -> list[Entry]:
 
 
 def _dicom(place: Path, without: tuple[Sequence, ...]) -> list[Entry]:
-    """Each folder or zip with DICOM files is an examination; where none of those in `place` is, all of `place` is one."""
+    """Each folder or zip with DICOM files is an examination; where none of those in `place` is, all of `place` is one."""  # noqa: E501
     inner = sorted(path for path in place.iterdir() if not path.name.startswith(".")) if place.is_dir() else []
     held = [path for path in inner if (path.is_dir() or path.suffix.lower() == ".zip") and holds_dicom(path)]
-    return [Entry(path.stem if path.is_file() else path.name, dicom=as_given(path), without=without) for path in held or [place]]
+    return [
+        Entry(path.stem if path.is_file() else path.name, dicom=as_given(path), without=without)
+        for path in held or [place]
+    ]
 
 
 def _checked(entries: list[Entry], place: Path) -> list[Entry]:
@@ -149,7 +166,9 @@ def _checked(entries: list[Entry], place: Path) -> list[Entry]:
 
 
 def _well_named(entry: Entry, place: Path) -> Entry:
-    """The entry, or, where its name cannot be the name of a folder inside the output folder, one that says so and is never done."""
+    """The entry, or, where its name cannot be the name of a folder inside the output folder, one that says so and is
+    never done.
+    """
     if not entry.case.strip():
         raise CaseError(f"{place}: a case has no name.")
     case, size = entry.case, len(entry.case.encode(errors="backslashreplace"))
@@ -157,11 +176,17 @@ def _well_named(entry: Entry, place: Path) -> Entry:
     if fine and not case.startswith(".") and case not in TAKEN:
         return entry
     name = printable(case)
-    return Entry(name, error=f"A case cannot be named {name[:MAX_NAME_BYTES]!r}: that is to be a folder of results. Give it another name.")
+    return Entry(
+        name,
+        error=f"A case cannot be named {name[:MAX_NAME_BYTES]!r}: that is to be a folder of results. Give it "
+        "another name.",
+    )
 
 
 def _that_survives(entry: Entry) -> Entry:
-    """The entry, or, where the table cannot hold one of its paths (line breaks, tabs, bytes that are no text), one that says so."""
+    """The entry, or, where the table cannot hold one of its paths (line breaks, tabs, bytes that are no text), one that
+    says so.
+    """
     odd = next((text for text in entry.cells().values() if not text.isprintable() or text != text.strip()), None)
     if odd is None or odd == entry.error:
         return replace(entry, error=printable(entry.error))
@@ -194,11 +219,17 @@ def read_index(path: Path, without: Iterable[Sequence] = ()) -> list[Entry]:
     rows = read_table(path, ("case",), what="a table of cases")
     known = set(COLUMNS)
     if rows and not (set(rows[0]) & {*SEQUENCE_COLUMNS, "channels", "dicom", "error"}):
-        raise FileFormatError(f"{path}: a table of cases has columns of files beside `case`: {', '.join(SEQUENCE_COLUMNS)}, channels or dicom.")
+        raise FileFormatError(
+            f"{path}: a table of cases has columns of files beside `case`: {', '.join(SEQUENCE_COLUMNS)}, "
+            "channels or dicom."
+        )
     folder, absent = as_given(path).parent, " ".join(without)
     for row in rows:
         row["without"] = f"{row.get('without', '')} {absent}"
-    entries = [_entry({name: cell for name, cell in row.items() if name in known}, folder, f"{path}, line {n}") for n, row in enumerate(rows, 2)]
+    entries = [
+        _entry({name: cell for name, cell in row.items() if name in known}, folder, f"{path}, line {n}")
+        for n, row in enumerate(rows, 2)
+    ]
     return _checked(entries, path)
 
 
@@ -213,7 +244,17 @@ def _entry(cells: Mapping[str, str], folder: Path, where: str) -> Entry:
         labels = convention(cells.get("labels") or "brats2021").name
     except (UsageError, InputError) as error:
         raise FileFormatError(f"{where}: {error}") from error
-    entry = Entry(cells["case"], files, at("channels"), order, at("dicom"), at("reference"), labels, without, cells.get("error", ""))
+    entry = Entry(
+        cells["case"],
+        files,
+        at("channels"),
+        order,
+        at("dicom"),
+        at("reference"),
+        labels,
+        without,
+        cells.get("error", ""),
+    )
     return entry if entry.error else replace(entry, error=_lacks(entry))
 
 
@@ -228,4 +269,8 @@ def _lacks(entry: Entry) -> str:
     if sum(given) != 1:
         return f"Case {entry.case}: give the files of the sequences, or channels, or dicom, and no two of these."
     missing = [s.value for s in PAPER_ORDER if s not in entry.files and s not in entry.without] if entry.files else []
-    return f"Case {entry.case}: missing {', '.join(missing)}. Name the file, or write the sequence under `without`." if missing else ""
+    return (
+        f"Case {entry.case}: missing {', '.join(missing)}. Name the file, or write the sequence under `without`."
+        if missing
+        else ""
+    )

@@ -1,4 +1,6 @@
-"""One case of a cohort, done with a model that stays open: the one place in this room that knows how a case is segmented."""
+"""One case of a cohort, done with a model that stays open: the one place in this room that knows how a case is
+segmented.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,8 @@ def complete(asked: Asked) -> dict[str, Any]:
 
 
 def settled(asked: Asked, earlier: Asked | None = None) -> dict[str, Any]:
-    """Returns complete options in which nothing is left to the processor: nodes of a cluster differ, and results must not.
+    """Returns complete options in which nothing is left to the processor: nodes of a cluster differ, and results must
+    not.
 
     Args:
         asked: complete options.
@@ -104,7 +107,9 @@ class Job:
         self._segmenter.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._segmenter.__exit__(kind, error, trace)
 
     def do(self, entry: Entry) -> Result:
@@ -144,7 +149,9 @@ class Job:
             return None, ""
         refuse_corrected(record.outputs or {}, place.folder, "Move it away and give the same command.")
         other = (
-            ["version"] if record.record_version < RECORD_VERSION else wanted(self._segmenter, self._delivery, source.without, source.asked).differences(record)
+            ["version"]
+            if record.record_version < RECORD_VERSION
+            else wanted(self._segmenter, self._delivery, source.without, source.asked).differences(record)
         )
         if other:
             return None, f"done again: earlier with other {', '.join(other)}"

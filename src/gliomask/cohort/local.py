@@ -34,7 +34,8 @@ class LocalRunner:
         workers: processes at a time; memory grows with them and not with the cohort.
         threads: of each worker's engine.
         limits: of each case.
-        hold_name: of the file by which a later run knows that workers of a killed one still live; None for jobs of a cluster, of which many share a folder.
+        hold_name: of the file by which a later run knows that workers of a killed one still live; None for jobs of a
+            cluster, of which many share a folder.
     """
 
     workers: int = 1
@@ -49,7 +50,9 @@ class LocalRunner:
             UsageError: the system is Windows, or workers of another run are still at work here.
         """
         if os.name == "nt":
-            raise UsageError("gliomask cohort needs Linux or macOS. On Windows there is gliomask segment FOLDER --resume.")
+            raise UsageError(
+                "gliomask cohort needs Linux or macOS. On Windows there is gliomask segment FOLDER --resume."
+            )
         source = iter(entries)
         first = next(source, None)
         if first is None:
@@ -59,7 +62,10 @@ class LocalRunner:
         results: Queue[Result | BaseException | None] = Queue(2 * self.workers)
         with _held(place.hidden, self.hold_name) as hold:
             shared = _Shared(source, first)
-            threads = [threading.Thread(target=self._work, args=(place, asked, shared, results, stop, hold), daemon=True) for _ in range(self.workers)]
+            threads = [
+                threading.Thread(target=self._work, args=(place, asked, shared, results, stop, hold), daemon=True)
+                for _ in range(self.workers)
+            ]
             for thread in threads:
                 thread.start()
             try:
@@ -129,7 +135,8 @@ def _drain(results: Queue[Result | BaseException | None], threads: list[threadin
 
 @contextmanager
 def _held(folder: Path, name: str | None) -> Iterator[tuple[int, ...]]:
-    """A locked file whose descriptor the workers inherit, so that it stays locked until the last of them has ended, whatever became of their parent.
+    """A locked file whose descriptor the workers inherit, so that it stays locked until the last of them has ended,
+    whatever became of their parent.
 
     Raises:
         UsageError: workers of another run live in this folder.
@@ -152,7 +159,10 @@ def _held(folder: Path, name: str | None) -> Iterator[tuple[int, ...]]:
                 break
             except BlockingIOError:
                 if time.monotonic() > until:
-                    raise UsageError(f"{folder.parent}: workers of another run are at work here. Wait for them, or give another output folder.") from None
+                    raise UsageError(
+                        f"{folder.parent}: workers of another run are at work here. Wait for them, or give another "
+                        "output folder."
+                    ) from None
                 time.sleep(0.1)
             except OSError:
                 # A file system without locks: the run's own lock has to do.

@@ -68,18 +68,26 @@ class CohortPlace:
         """
         refuse_unwritable(self.folder)
         try:
-            others = [] if self.exists else [path.name for path in self.folder.iterdir() if path.name not in (HIDDEN, INDEX)]
+            others = (
+                [] if self.exists else [path.name for path in self.folder.iterdir() if path.name not in (HIDDEN, INDEX)]
+            )
         except FileNotFoundError:
             others = []
         except OSError as error:
-            raise UsageError(f"{self.folder}: cannot be listed ({error.strerror or error}). Give another output folder.") from error
+            raise UsageError(
+                f"{self.folder}: cannot be listed ({error.strerror or error}). Give another output folder."
+            ) from error
         if others:
-            raise UsageError(f"{self.folder}: is not empty and no cohort of gliomask (it holds {sorted(others)[0]!r} and no {SETTINGS}). Give a new folder.")
+            raise UsageError(
+                f"{self.folder}: is not empty and no cohort of gliomask (it holds {sorted(others)[0]!r} and no "
+                f"{SETTINGS}). Give a new folder."
+            )
         make_folder(self.rows)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Makes the folders and holds the cohort's lock; where no cohort was begun in the end, what was made is taken away again.
+        """Makes the folders and holds the cohort's lock; where no cohort was begun in the end, what was made is taken
+        away again.
 
         Raises:
             UsageError: see `begin`, or another process works on the cohort.

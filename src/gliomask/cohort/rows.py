@@ -1,6 +1,9 @@
-"""Row files: what became of each case, one small file each, written whole and flushed to disk. They are the truth; the table is made from them.
+"""Row files: what became of each case, one small file each, written whole and flushed to disk.
 
-No two processes write one file at a time by design of the runners, and if they do, the file is one or the other's, never half of each.
+They are the truth; the table is made from them.
+
+No two processes write one file at a time by design of the runners, and if they do, the file is one or the other's,
+never half of each.
 """
 
 from __future__ import annotations
@@ -72,7 +75,9 @@ class Row(CaseRow):
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a case: its row, and whether an earlier run had finished it with the same inputs, model and options."""
+    """What became of a case: its row, and whether an earlier run had finished it with the same inputs, model and
+    options.
+    """
 
     row: Row
     kept: bool = False
@@ -84,7 +89,15 @@ COLUMNS = tuple(field.name for field in fields(Row))
 def failed(case: str, reason: str, message: str, exit_code: int, options_sha256: str = "", seconds: float = 0.0) -> Row:
     """Returns the row of a case that could not be done."""
     text = message if len(message) <= MESSAGE_LETTERS else f"{message[:MESSAGE_LETTERS]} ..."
-    return Row(case, "failed", round(seconds, 2), message=text, reason=reason, exit_code=exit_code, options_sha256=options_sha256)
+    return Row(
+        case,
+        "failed",
+        round(seconds, 2),
+        message=text,
+        reason=reason,
+        exit_code=exit_code,
+        options_sha256=options_sha256,
+    )
 
 
 def row_of_failure(case: str, error: Exception, options_sha256: str = "", seconds: float = 0.0) -> Row:
@@ -94,7 +107,9 @@ def row_of_failure(case: str, error: Exception, options_sha256: str = "", second
         return failed(case, "memory limit", message, LimitError.exit_code, options_sha256, seconds)
     if isinstance(error, GliomaskError):
         return failed(case, type(error).__name__, str(error), error.exit_code, options_sha256, seconds)
-    return failed(case, f"unexpected {type(error).__name__}", f"{type(error).__name__}: {error}", 1, options_sha256, seconds)
+    return failed(
+        case, f"unexpected {type(error).__name__}", f"{type(error).__name__}: {error}", 1, options_sha256, seconds
+    )
 
 
 def row_of_record(record: RunRecord, label_map: str, options_sha256: str) -> Row:
@@ -150,7 +165,9 @@ class RowStore:
         write_bytes(path, to_bytes(row))
 
     def read(self, case: str) -> Row | None:
-        """Returns the row of a case; None where there is none, or where the file is damaged: then the case is asked for again, from its results."""
+        """Returns the row of a case; None where there is none, or where the file is damaged: then the case is asked for
+        again, from its results.
+        """
         path = self.path(case)
         if not path.is_file():
             return None

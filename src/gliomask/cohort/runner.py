@@ -1,4 +1,6 @@
-"""What every runner does: take cases, and give back a row for each as it ends; and what is to be done around that, whichever runner it is."""
+"""What every runner does: take cases, and give back a row for each as it ends; and what is to be done around that,
+whichever runner it is.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ class Runner(Protocol):
     """Spreads cases over processes or machines."""
 
     def run(self, place: CohortPlace, asked: Asked, entries: Iterable[Entry]) -> Generator[Result]:
-        """Does cases in any order, each in isolation, and gives back what became of each; its row file is written before.
+        """Does cases in any order, each in isolation, and gives back what became of each; its row file is written
+        before.
 
         A case that is not given back stays waiting. Closing the iterator ends the cases at work.
 
@@ -53,7 +56,9 @@ class Cohort:
     notes: tuple[str, ...] = ()
 
 
-def begin(source: Path | None, place: CohortPlace, asked: Asked, without: Iterable[Sequence] = (), *, refresh: bool = False) -> Cohort:
+def begin(
+    source: Path | None, place: CohortPlace, asked: Asked, without: Iterable[Sequence] = (), *, refresh: bool = False
+) -> Cohort:
     """Finds the cases and writes the index, or reads the one that is there; writes down what is asked.
 
     Args:
@@ -75,7 +80,8 @@ def begin(source: Path | None, place: CohortPlace, asked: Asked, without: Iterab
     if earlier is not None and not refresh:
         if source is not None and str(as_given(source)) != earlier.source:
             raise UsageError(
-                f"{place.folder}: this cohort was begun with {earlier.source}, not {as_given(source)}. Give that, or --refresh to look for cases anew, or "
+                f"{place.folder}: this cohort was begun with {earlier.source}, not {as_given(source)}. Give that, or "
+                "--refresh to look for cases anew, or "
                 "another output folder."
             )
         entries = read_entries(place, earlier)
@@ -111,9 +117,14 @@ def read_entries(place: CohortPlace, settings: Settings) -> list[Entry]:
     try:
         content = place.index.read_bytes()
     except OSError as error:
-        raise FileFormatError(f"{place.index}: cannot be read ({error.strerror or error}). Give --refresh to look for cases again.") from error
+        raise FileFormatError(
+            f"{place.index}: cannot be read ({error.strerror or error}). Give --refresh to look for cases again."
+        ) from error
     if sha256(content) != settings.index_sha256:
-        raise FileFormatError(f"{place.index}: was changed since the cohort was begun. Give --refresh to look for cases again, or begin a new cohort.")
+        raise FileFormatError(
+            f"{place.index}: was changed since the cohort was begun. Give --refresh to look for cases again, or "
+            "begin a new cohort."
+        )
     return read_index(place.index)
 
 
@@ -175,7 +186,8 @@ def run_cohort(
     try:
         return follow(table, runner.run(cohort.place, cohort.settings.asked, todo), rate, on_case)
     except BaseException:
-        # Rows that were written and not given back any more stand in their files. The error that ends the run is the one to tell.
+        # Rows that were written and not given back any more stand in their files. The error that ends the run is the
+        # one to tell.
         with suppress(GliomaskError):
             open_table(cohort)
         raise

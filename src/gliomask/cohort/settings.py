@@ -1,4 +1,6 @@
-"""What was asked of a cohort, in plain values: written down beside its index, so that every job of a cluster is asked the same."""
+"""What was asked of a cohort, in plain values: written down beside its index, so that every job of a cluster is asked
+the same.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,10 @@ def read_settings(place: CohortPlace) -> Settings:
         FileFormatError: the file is damaged.
     """
     if not place.exists:
-        raise UsageError(f"{place.folder}: is no cohort: it holds no {place.settings.name}. Give the output folder of gliomask cohort.")
+        raise UsageError(
+            f"{place.folder}: is no cohort: it holds no {place.settings.name}. Give the output folder of "
+            "gliomask cohort."
+        )
     return read_json_as(place.settings, Settings, "the settings of a cohort")
 
 

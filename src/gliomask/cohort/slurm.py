@@ -1,7 +1,10 @@
-"""The runner of a SLURM cluster: chunks of cases as tasks of a job array. Tasks share nothing but the file system: no server, no lock, rows are files.
+"""The runner of a SLURM cluster: chunks of cases as tasks of a job array.
 
-A job is written into a folder of its own, `.cohort/slurm/<number>`: its chunks (each an index of its own), the script, the logs. Which tasks still run
-is asked of SLURM by the job's name, which stands for the cohort, so that a job is also known whose number could not be written down any more.
+Tasks share nothing but the file system: no server, no lock, rows are files.
+
+A job is written into a folder of its own, `.cohort/slurm/<number>`: its chunks (each an index of its own), the script,
+the logs. Which tasks still run is asked of SLURM by the job's name, which stands for the cohort, so that a job is also
+known whose number could not be written down any more.
 """
 
 from __future__ import annotations
@@ -39,7 +42,9 @@ TIME_MARGIN, MEMORY_MARGIN = 2.0, 1.3
 """What is asked for beyond the slowest and the largest case of the pilot."""
 
 START_MINUTES, TASK_MEMORY_MB = 5, 500
-"""Of a task besides its cases: the start of Python, the model and its proof, on a file system that is at its limit; and its own process's memory."""
+"""Of a task besides its cases: the start of Python, the model and its proof, on a file system that is at its limit; and
+its own process's memory.
+"""
 
 GUESS = (120.0, 3000.0)
 """Seconds and 10^6 bytes of a case where there was no pilot."""
@@ -90,14 +95,17 @@ class Plan:
     memory_mb: int
 
 
-def make_plan(entries: Ordered[Entry], pilot: Iterable[Row], options: SlurmOptions, begun: frozenset[str] = frozenset()) -> Plan:
+def make_plan(
+    entries: Ordered[Entry], pilot: Iterable[Row], options: SlurmOptions, begun: frozenset[str] = frozenset()
+) -> Plan:
     """Cuts cases into chunks and estimates what each takes.
 
     Args:
         entries: what is to be done.
         pilot: rows of cases that were done, for the estimate.
         options: what is given and need not be estimated.
-        begun: cases at which an earlier task ended; each gets a task of its own, so that it takes no other case with it.
+        begun: cases at which an earlier task ended; each gets a task of its own, so that it takes no other case with
+            it.
     """
     rows = [row for row in pilot if row.status == "done" and row.seconds]
     seconds = max((row.seconds for row in rows), default=GUESS[0])
@@ -120,7 +128,9 @@ def job_name(place: CohortPlace) -> str:
     return f"gliomask-{sha256(str(as_given(place.folder)).encode(errors='surrogateescape')).hexdigest()[:12]}"
 
 
-def script(place: CohortPlace, folder: Path, plan: Plan, options: SlurmOptions, limits: Limits, binds: Iterable[Path] = ()) -> str:
+def script(
+    place: CohortPlace, folder: Path, plan: Plan, options: SlurmOptions, limits: Limits, binds: Iterable[Path] = ()
+) -> str:
     """Returns the batch script of a job.
 
     Args:
@@ -149,7 +159,15 @@ def script(place: CohortPlace, folder: Path, plan: Plan, options: SlurmOptions, 
     ]
     if any("\n" in line or "\r" in line for line in lines):
         raise UsageError("An option of sbatch, or the output folder, holds a line break.")
-    given = ["cohort", "work", str(as_given(place.folder)), "--threads", str(options.cpus), "--case-minutes", f"{(limits.seconds or 86_400 * 7) / 60:g}"]
+    given = [
+        "cohort",
+        "work",
+        str(as_given(place.folder)),
+        "--threads",
+        str(options.cpus),
+        "--case-minutes",
+        f"{(limits.seconds or 86_400 * 7) / 60:g}",
+    ]
     given += [] if limits.memory_mb is None else ["--case-memory", f"{limits.memory_mb:.0f}"]
     chunk = f'{shlex.quote(str(as_given(folder) / "chunks"))}/"$SLURM_ARRAY_TASK_ID".tsv'
     words = " ".join(map(shlex.quote, (*_launch(place, options, binds), *given)))
@@ -166,12 +184,27 @@ def _launch(place: CohortPlace, options: SlurmOptions, binds: Iterable[Path]) ->
     folder = as_given(place.folder)
     bound = [word for path in binds for word in ("--bind", f"{path}:{path}:ro")]
     # No home, no environment and no /tmp of the node: what a task does depends on the image and on the cohort alone.
-    return ("apptainer", "exec", "--cleanenv", "--containall", *bound, "--bind", f"{folder}:{folder}", str(as_given(options.container)), "gliomask")
+    return (
+        "apptainer",
+        "exec",
+        "--cleanenv",
+        "--containall",
+        *bound,
+        "--bind",
+        f"{folder}:{folder}",
+        str(as_given(options.container)),
+        "gliomask",
+    )
 
 
 def folders_of(entries: Iterable[Entry]) -> list[Path]:
     """Returns the folders that hold the scans, none inside another of them."""
-    parents = {path.parent for entry in entries for path in (*entry.files.values(), entry.channels, entry.dicom) if path is not None}
+    parents = {
+        path.parent
+        for entry in entries
+        for path in (*entry.files.values(), entry.channels, entry.dicom)
+        if path is not None
+    }
     # One mount a case is too many: cases of one tree lie in folders beside each other.
     tops = {parent.parent if len(parent.parts) > 2 else parent for parent in parents}
     return sorted(top for top in tops if not any(other in top.parents for other in tops))
@@ -223,13 +256,19 @@ def tasks(place: CohortPlace) -> dict[str, int]:
 
 def _ask(program: str, *arguments: str) -> str:
     if shutil.which(program) is None:
-        raise EngineUnavailableError(f"There is no {program} here. Give this command where SLURM's commands are, such as on a login node.")
+        raise EngineUnavailableError(
+            f"There is no {program} here. Give this command where SLURM's commands are, such as on a login node."
+        )
     # Options that a user set for jobs of their own would change what is submitted and listed.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SBATCH_", "SQUEUE_"))}
     try:
-        done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=ANSWER_SECONDS, env=environment, check=False)
+        done = subprocess.run(
+            [program, *arguments], capture_output=True, text=True, timeout=ANSWER_SECONDS, env=environment, check=False
+        )
     except subprocess.TimeoutExpired:
-        raise GliomaskError(f"{program} did not answer within {ANSWER_SECONDS:.0f} s. Give the command again when SLURM answers.") from None
+        raise GliomaskError(
+            f"{program} did not answer within {ANSWER_SECONDS:.0f} s. Give the command again when SLURM answers."
+        ) from None
     if done.returncode:
         raise GliomaskError(f"{program}: {' '.join(done.stderr.split())[:500] or f'exit code {done.returncode}'}")
     return done.stdout
@@ -256,7 +295,10 @@ class SlurmRunner:
     poll_seconds: float = POLL_SECONDS
 
     def run(self, place: CohortPlace, asked: Asked, entries: Iterable[Entry]) -> Generator[Result]:  # noqa: ARG002
-        """See `runner.Runner`. Closing the iterator leaves the job to the cluster, and the same command follows it again."""
+        """See `runner.Runner`.
+
+        Closing the iterator leaves the job to the cluster, and the same command follows it again.
+        """
         store = RowStore(place.rows)
         left = {entry.case: entry for entry in entries}
         seen = {case: _stamp(store, case) for case in left}
@@ -264,14 +306,22 @@ class SlurmRunner:
             if not left:
                 return
             if not tasks(place):
-                begun = frozenset(case for case in left if (row := store.read(case)) is not None and row.status == "waiting" and row.attempts)
-                path = write_job(place, make_plan(list(left.values()), self.pilot, self.options, begun), self.options, self.limits)
+                begun = frozenset(
+                    case
+                    for case in left
+                    if (row := store.read(case)) is not None and row.status == "waiting" and row.attempts
+                )
+                path = write_job(
+                    place, make_plan(list(left.values()), self.pilot, self.options, begun), self.options, self.limits
+                )
                 self.tell(f"Submitted job {submit(path)}: {path}")
             yield from self._follow(place, store, left, seen)
         if left:
             self.tell(f"{len(left)} cases were not done in {self.rounds} jobs. The logs say why: {place.slurm}")
 
-    def _follow(self, place: CohortPlace, store: RowStore, left: dict[str, Entry], seen: dict[str, object]) -> Generator[Result]:
+    def _follow(
+        self, place: CohortPlace, store: RowStore, left: dict[str, Entry], seen: dict[str, object]
+    ) -> Generator[Result]:
         """Gives back rows as they come, until no task is left."""
         while True:
             # Asked before the rows are looked at: a task that has ended has written them all.
@@ -292,7 +342,7 @@ class SlurmRunner:
 
 
 def _stamp(store: RowStore, case: str) -> object:
-    """Tells whether a row file was replaced: no time is compared, only whether it is the same file with the same times."""
+    """Tells whether a row file was replaced: no time is compared, only whether it is the same file with the same times."""  # noqa: E501
     try:
         status = store.path(case).stat()
     except OSError:

@@ -1,4 +1,6 @@
-"""Watches one worker process: starts it with a warm model, hands it cases, and ends it where a case hangs, eats memory or takes the process down."""
+"""Watches one worker process: starts it with a warm model, hands it cases, and ends it where a case hangs, eats memory
+or takes the process down.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,12 @@ STARTS = 3
 LAST_LINES = 20
 """Lines of a worker's own messages that are kept for the case that it dies."""
 
-_WORDS = {-9: "killed (SIGKILL: out of memory, or ended from outside)", -11: "crashed (SIGSEGV)", -6: "aborted (SIGABRT)", -7: "crashed (SIGBUS)"}
+_WORDS = {
+    -9: "killed (SIGKILL: out of memory, or ended from outside)",
+    -11: "crashed (SIGSEGV)",
+    -6: "aborted (SIGABRT)",
+    -7: "crashed (SIGBUS)",
+}
 
 
 BEGUN = "begun, and not ended yet or interrupted"
@@ -52,7 +59,8 @@ class Limits:
     Args:
         seconds: of time; None for no limit.
         memory_mb: resident memory of the worker, 10^6 bytes; None for no limit.
-        retries: how often a case is tried again in a fresh process after it took its process down; reaching a limit is no reason to try again.
+        retries: how often a case is tried again in a fresh process after it took its process down; reaching a limit is
+            no reason to try again.
     """
 
     seconds: float | None = 3600.0
@@ -84,7 +92,14 @@ class Supervisor:
         command: tuple[str, ...] | None = None,
     ) -> None:
         self._command = command or WORKER
-        self._place, self._asked, self._limits, self._threads, self._stop, self._hold = place, asked, limits, threads, stop, hold
+        self._place, self._asked, self._limits, self._threads, self._stop, self._hold = (
+            place,
+            asked,
+            limits,
+            threads,
+            stop,
+            hold,
+        )
         self._store = RowStore(place.rows)
         self._sha256 = asked_sha256(asked)
         self._process: _Process | None = None
@@ -100,7 +115,9 @@ class Supervisor:
         before = 0 if earlier is None else earlier.attempts
         if earlier is None or (earlier.status, earlier.options_sha256) != ("done", self._sha256):
             # Where the machine goes down with this case, the next run knows at which case that was.
-            self._store.write(Row(entry.case, "waiting", message=BEGUN, attempts=before + 1, options_sha256=self._sha256))
+            self._store.write(
+                Row(entry.case, "waiting", message=BEGUN, attempts=before + 1, options_sha256=self._sha256)
+            )
         try:
             return self._do(entry, earlier, before)
         except BaseException:
@@ -122,7 +139,11 @@ class Supervisor:
 
     def _kept(self, earlier: Row | None, row: Row) -> Row:
         """The row of a case that is kept: the one that is there, where it says the same."""
-        if earlier is not None and (earlier.status, earlier.label_map_sha256, earlier.options_sha256) == ("done", row.label_map_sha256, row.options_sha256):
+        if earlier is not None and (earlier.status, earlier.label_map_sha256, earlier.options_sha256) == (
+            "done",
+            row.label_map_sha256,
+            row.options_sha256,
+        ):
             return earlier
         row = replace(row, attempts=1 if earlier is None else max(1, earlier.attempts))
         self._store.write(row)
@@ -138,17 +159,25 @@ class Supervisor:
         seconds = time.monotonic() - start
         if answer is not None and "stop" in answer:
             self.close()
-            raise LimitError(f"{answer['stop']}") if answer["exit_code"] == LimitError.exit_code else UsageError(answer["stop"])
+            raise (
+                LimitError(f"{answer['stop']}")
+                if answer["exit_code"] == LimitError.exit_code
+                else UsageError(answer["stop"])
+            )
         if answer is not None:
             return Result(parse_row(answer["row"], entry.case), bool(answer["kept"])), False
         last = process.last_words()
         self.close()
         messages = {
-            "time limit": f"Case {entry.case}: took longer than {self._limits.seconds:g} s and was ended. Give --case-minutes more, or look at its scans.",
-            "memory limit": f"Case {entry.case}: took more than {self._limits.memory_mb or 0:,.0f} MB and was ended. Give --case-memory more.",
+            "time limit": f"Case {entry.case}: took longer than {self._limits.seconds:g} s and was ended. Give "
+            "--case-minutes more, or look at its scans.",
+            "memory limit": f"Case {entry.case}: took more than {self._limits.memory_mb or 0:,.0f} MB and was ended. "
+            "Give --case-memory more.",
             "crash": f"Case {entry.case}: its process {_in_words(process.code)}.{last}",
         }
-        row = failed(entry.case, end, messages[end], 1 if end == "crash" else LimitError.exit_code, self._sha256, seconds)
+        row = failed(
+            entry.case, end, messages[end], 1 if end == "crash" else LimitError.exit_code, self._sha256, seconds
+        )
         return Result(replace(row, peak_memory_mb=process.peak_mb)), end == "crash"
 
     def _ready(self) -> _Process:
@@ -159,7 +188,12 @@ class Supervisor:
             process = _Process(self._command, self._threads, self._hold)
             self._process = process
             memory = self._limits.memory_mb
-            sent = {"asked": dict(self._asked), "output": str(self._place.folder), "threads": self._threads, "memory_mb": memory}
+            sent = {
+                "asked": dict(self._asked),
+                "output": str(self._place.folder),
+                "threads": self._threads,
+                "memory_mb": memory,
+            }
             process.send({**sent, "options_sha256": self._sha256})
             answer, _ = process.answer(self._stop, None, None)
             if answer is not None and "ready" in answer:
@@ -168,7 +202,10 @@ class Supervisor:
                 self.close()
                 raise _error(answer["exit_code"])(answer["refused"])
             self.close()
-        raise ModelError(f"The worker process {_in_words(process.code)} while it opened the model, {STARTS} times.{process.last_words()}")
+        raise ModelError(
+            f"The worker process {_in_words(process.code)} while it opened the model, {STARTS} "
+            f"times.{process.last_words()}"
+        )
 
     def close(self) -> None:
         """Ends the worker at once."""
@@ -192,7 +229,13 @@ class _Process:
     def __init__(self, command: tuple[str, ...], threads: int, hold: tuple[int, ...]) -> None:
         environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, pass_fds=hold, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            pass_fds=hold,
+            start_new_session=True,
         )
         self._said: deque[str] = deque(maxlen=LAST_LINES)
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -214,7 +257,9 @@ class _Process:
             stream.write(json.dumps(value).encode() + b"\n")
             stream.flush()
 
-    def answer(self, stop: threading.Event, until: float | None, memory_mb: float | None) -> tuple[dict[str, Any] | None, str]:
+    def answer(
+        self, stop: threading.Event, until: float | None, memory_mb: float | None
+    ) -> tuple[dict[str, Any] | None, str]:
         """Waits for a line; returns it, or None and why there is none: `crash`, `time limit` or `memory limit`."""
         stream = self._process.stdout
         assert stream is not None
@@ -248,7 +293,9 @@ class _Process:
                 self._said.append(line.decode(errors="replace").rstrip())
 
     def last_words(self) -> str:
-        """The last line that it wrote on its own account, as a sentence that can follow another; empty where it wrote none."""
+        """The last line that it wrote on its own account, as a sentence that can follow another; empty where it wrote
+        none.
+        """
         said = [line for line in self._said if line]
         return f" Its last words: {said[-1][:300]}" if said else ""
 

@@ -16,7 +16,9 @@ from gliomask.files.lock import awaited
 from gliomask.files.tables import read_table, to_tsv
 
 SHARE_OF_TIME = 0.02
-"""Of the run's time that may go into writing the table: a large one is written less often, a small one after every case."""
+"""Of the run's time that may go into writing the table: a large one is written less often, a small one after every
+case.
+"""
 
 
 class Table:
@@ -64,13 +66,17 @@ class Table:
 
 
 class SharedTable(Table):
-    """A table that several runs may write into, at one time as well: rows of other cases stay, and so does an earlier row until its case has ended again."""
+    """A table that several runs may write into, at one time as well: rows of other cases stay, and so does an earlier
+    row until its case has ended again.
+    """
 
     def _write(self) -> None:
         with awaited(self.path.parent, "writing of the table", f".{self.path.name}.lock"):
             rows = self.others()
             # A table of an earlier version may lack columns.
-            rows |= {case: asdict(row) for case, row in self.rows.items() if row.status != "waiting" or case not in rows}
+            rows |= {
+                case: asdict(row) for case, row in self.rows.items() if row.status != "waiting" or case not in rows
+            }
             write_bytes(self.path, to_tsv([dict.fromkeys(COLUMNS) | row for row in rows.values()], COLUMNS))
 
     def others(self) -> dict[str, dict[str, Any]]:
@@ -120,7 +126,8 @@ class Summary:
         status = Counter(row.status for row in rows)
         bad = [row for row in rows if row.status == "failed"]
         failures = [
-            Failure(reason, count, next(row for row in bad if row.reason == reason)) for reason, count in Counter(row.reason for row in bad).most_common()
+            Failure(reason, count, next(row for row in bad if row.reason == reason))
+            for reason, count in Counter(row.reason for row in bad).most_common()
         ]
         return cls(status["done"], status["waiting"], tuple(failures))
 
@@ -131,7 +138,7 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0 where all cases are done; otherwise the code of the commonest failure; 1 where cases wait and none failed."""
+        """0 where all cases are done; otherwise the code of the commonest failure; 1 where cases wait and none failed."""  # noqa: E501
         if self.failures:
             return self.failures[0].example.exit_code or 1
         return 1 if self.waiting else 0

@@ -1,7 +1,9 @@
-"""The process that does cases: `python -m gliomask.cohort.worker`, started and watched by `supervisor`, spoken to in lines of JSON.
+"""The process that does cases: `python -m gliomask.cohort.worker`, started and watched by `supervisor`, spoken to in
+lines of JSON.
 
-The first line that it reads says what is asked; it answers `ready` or `refused`. Each further line is a case; the answer is its row. When its
-standard input ends, whoever started it has ended: it then ends at once, so that no orphan writes results.
+The first line that it reads says what is asked; it answers `ready` or `refused`. Each further line is a case; the
+answer is its row. When its standard input ends, whoever started it has ended: it then ends at once, so that no orphan
+writes results.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from gliomask.files.atomic import NO_ROOM
 from gliomask.report.run_record import peak_memory_mb
 
 HIGH_WATER = Path("/proc/self/clear_refs"), Path("/proc/self/status")
-"""Writing 5 to the first sets back the peak that the second tells (proc(5)); elsewhere the peak is the process's whole life's."""
+"""Writing 5 to the first sets back the peak that the second tells (proc(5)); elsewhere the peak is the process's whole
+life's.
+"""
 
 FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 """Errors of an output that takes nothing more, or of the folder of one case alone."""
@@ -81,7 +85,9 @@ def do(job: Any, entry: Entry, options_sha256: str) -> dict[str, Any]:
 
 
 def cannot_write(error: BaseException, output: Path) -> bool:
-    """Whether an error means that no case's results can be written any more: a full disk, or an output that became read-only."""
+    """Whether an error means that no case's results can be written any more: a full disk, or an output that became
+    read-only.
+    """
     if isinstance(error, InputError):
         return False
     cause: BaseException | None = error
@@ -95,16 +101,22 @@ def cannot_write(error: BaseException, output: Path) -> bool:
 
 
 def limit_memory(memory_mb: float | None) -> None:
-    """Refuses this process more private memory than what is left of `memory_mb` beyond what it holds now, where the system can (Linux: RLIMIT_DATA).
+    """Refuses this process more private memory than what is left of `memory_mb` beyond what it holds now, where the
+    system can (Linux: RLIMIT_DATA).
 
-    What a warm model reserves but does not touch is no fault of a case. `supervisor` watches the resident memory as well.
+    What a warm model reserves but does not touch is no fault of a case. `supervisor` watches the resident memory as
+    well.
     """
     if memory_mb is None:
         return
     with suppress(ImportError, OSError, ValueError, StopIteration, KeyError):
         import resource
 
-        status = {line.partition(":")[0]: line.split()[1] for line in HIGH_WATER[1].read_text(encoding="ascii", errors="replace").splitlines() if "kB" in line}
+        status = {
+            line.partition(":")[0]: line.split()[1]
+            for line in HIGH_WATER[1].read_text(encoding="ascii", errors="replace").splitlines()
+            if "kB" in line
+        }
         left = max(memory_mb * 1e6 - int(status["VmRSS"]) * 1024, 0)
         limit = int(int(status["VmData"]) * 1024 + left)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))

@@ -20,9 +20,18 @@ class EngineEntry:
 
 
 ENGINES: dict[str, EngineEntry] = {
-    "openvino": EngineEntry("gliomask.engines.openvino:OpenVinoEngine", "openvino", "openvino", "the default, fastest on x86 processors"),
-    "onnxruntime": EngineEntry("gliomask.engines.onnxruntime:OnnxRuntimeEngine", "onnxruntime", "gliomask[onnx]", "the portable second"),
-    "keras": EngineEntry("gliomask.engines.keras:KerasEngine", "keras", "gliomask[train]", "what the network was trained with, for comparison"),
+    "openvino": EngineEntry(
+        "gliomask.engines.openvino:OpenVinoEngine", "openvino", "openvino", "the default, fastest on x86 processors"
+    ),
+    "onnxruntime": EngineEntry(
+        "gliomask.engines.onnxruntime:OnnxRuntimeEngine", "onnxruntime", "gliomask[onnx]", "the portable second"
+    ),
+    "keras": EngineEntry(
+        "gliomask.engines.keras:KerasEngine",
+        "keras",
+        "gliomask[train]",
+        "what the network was trained with, for comparison",
+    ),
 }
 """Every engine by name."""
 
@@ -58,7 +67,8 @@ def open_engine(name: str, source: EngineSource, threads: int | None = None, req
         opener = getattr(import_module(module), kind)
     except ImportError as error:
         raise EngineUnavailableError(
-            f"The engine '{name}' needs {entry.package}, which cannot be imported ({error}). Run: pip install '{entry.install}'"
+            f"The engine '{name}' needs {entry.package}, which cannot be imported ({error}). Run: pip install "
+            f"'{entry.install}'"
         ) from error
     engine: Engine = opener(source, threads, requests)
     return engine

@@ -1,8 +1,8 @@
 """The two ends of a network's graph: how it wants its input laid out, and what its outputs mean.
 
-gliomask's own graphs take channels last, axes in LPS order and any size, and answer with one probability per label. Others answer with logits, or
-with overlapping regions, and take channels first, other axes, or one size only. All of that is settled here, so that whoever calls an engine sees
-one kind of network.
+gliomask's own graphs take channels last, axes in LPS order and any size, and answer with one probability per label.
+Others answer with logits, or with overlapping regions, and take channels first, other axes, or one size only. All of
+that is settled here, so that whoever calls an engine sees one kind of network.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class GraphEnds:
 
     Args:
         channels_first: (N, C, H, W) rather than (N, H, W, C), at both ends.
-        axes: which axis of a slice or volume in LPS order the graph has as its first, second (and third); None for the same.
+        axes: which axis of a slice or volume in LPS order the graph has as its first, second (and third); None for the
+            same.
         flips: whether the graph counts that axis from the other end, in its own order.
         batch: number of items that the graph takes at a time; None for any.
         size: the only height and width (and depth) that it takes, in LPS order; None for any.
@@ -67,7 +68,10 @@ class GraphEnds:
 
     def _fitting(self, answer: Floats, expected: tuple[int, ...]) -> Floats:
         if answer.shape != expected:
-            raise ModelError(f"The graph answers with the shape {answer.shape}; for {', '.join(self.outputs)} of this input it would be {expected}.")
+            raise ModelError(
+                f"The graph answers with the shape {answer.shape}; for {', '.join(self.outputs)} of this input it "
+                f"would be {expected}."
+            )
         return answer
 
     def _parts(self, batch: Floats) -> Iterator[tuple[Floats, int]]:
@@ -104,9 +108,8 @@ class GraphEnds:
 def label_probabilities(answer: Floats, outputs: tuple[str, ...]) -> Floats:
     """Returns one probability per label, (..., 4) in the order of `labels.Label`.
 
-    Regions are nested first: what is enhancing tumour is tumour core, what is core is tumour, at least as surely. That is what painting the
-    regions one over the other does, as nnU-Net and the BraTS tools do; see
-    `postprocess.decide`.
+    Regions are nested first: what is enhancing tumour is tumour core, what is core is tumour, at least as surely. That
+    is what painting the regions one over the other does, as nnU-Net and the BraTS tools do; see `postprocess.decide`.
 
     Args:
         answer: (..., outputs) probabilities.

@@ -11,18 +11,26 @@ from gliomask.engines.base import Batch, Engine, EngineSource
 
 
 class FakeEngine(Engine):
-    """Softmax of a linear mix of each pixel's channels, averaged over a square or cube round it first; see `base.Engine`.
+    """Softmax of a linear mix of each pixel's channels, averaged over a square or cube round it first; see
+    `base.Engine`.
 
     Args:
         mixing: (C, 4), weight of each channel in each label's logit.
         bias: (4,), added to the logits.
-        radius: pixels on each side that are averaged, zeros beyond the border: the receptive field is ``2 * radius + 1``.
+        radius: pixels on each side that are averaged, zeros beyond the border: the receptive field is
+            ``2 * radius + 1``.
         source: what the engine claims to run; its `checked` decides which batches it takes.
     """
 
     name = "fake"
 
-    def __init__(self, mixing: npt.ArrayLike, bias: Sequence[float] = (0.0, 0.0, 0.0, 0.0), radius: int = 0, source: EngineSource | None = None) -> None:
+    def __init__(
+        self,
+        mixing: npt.ArrayLike,
+        bias: Sequence[float] = (0.0, 0.0, 0.0, 0.0),
+        radius: int = 0,
+        source: EngineSource | None = None,
+    ) -> None:
         self._mixing = np.asarray(mixing, np.float32)
         self._bias = np.asarray(bias, np.float32)
         self._radius = radius

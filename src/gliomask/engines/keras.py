@@ -31,10 +31,14 @@ class KerasEngine(Engine):
     name = "keras"
 
     def __init__(self, source: EngineSource, threads: int | None = None, requests: int = 1) -> None:
-        # One at a time whatever was asked for: Keras keeps global state while a model is called, and nothing says that two threads may.
+        # One at a time whatever was asked for: Keras keeps global state while a model is called, and nothing says that
+        # two threads may.
         super().__init__(source, thread_count(threads), min(requests, 1))
         if source.build is None:
-            raise ModelError(f"Keras cannot run the network '{source.network}': gliomask has no builder for it. Use --engine openvino.")
+            raise ModelError(
+                f"Keras cannot run the network '{source.network}': gliomask has no builder for it. Use "
+                "--engine openvino."
+            )
         if threads is not None:
             _limit_threads(threads)
         try:
@@ -62,18 +66,26 @@ def _fill(model: Any, source: EngineSource) -> None:
     found = {path: array.shape for path, array in source.weights.items()}
     if expected != found:
         wrong = sorted(path for path in expected.keys() | found.keys() if expected.get(path) != found.get(path))
-        raise ModelError(f"The weights do not fit the network '{source.network}': missing, unknown or of another shape are {', '.join(wrong[:5])}.")
+        raise ModelError(
+            f"The weights do not fit the network '{source.network}': missing, unknown or of another shape are "
+            f"{', '.join(wrong[:5])}."
+        )
     for variable in model.variables:
         variable.assign(source.weights[variable.path])
 
 
 def _limit_threads(threads: int) -> None:
     if keras.backend.backend() != "tensorflow":
-        raise UsageError(f"With Keras on {keras.backend.backend()} the number of threads cannot be set. Leave --threads out, or set KERAS_BACKEND=tensorflow.")
+        raise UsageError(
+            f"With Keras on {keras.backend.backend()} the number of threads cannot be set. Leave --threads out, or "
+            "set KERAS_BACKEND=tensorflow."
+        )
     settings = sys.modules["tensorflow"].config.threading
     try:
         settings.set_intra_op_parallelism_threads(threads)
         settings.set_inter_op_parallelism_threads(1)
     except RuntimeError as error:
         if settings.get_intra_op_parallelism_threads() != threads:
-            raise UsageError(f"TensorFlow already runs in this process, and its threads cannot be set to {threads} any more.") from error
+            raise UsageError(
+                f"TensorFlow already runs in this process, and its threads cannot be set to {threads} any more."
+            ) from error

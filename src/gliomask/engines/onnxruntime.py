@@ -1,7 +1,8 @@
 """ONNX Runtime on the CPU: the portable second engine.
 
-Since 1.29 its Linux and macOS builds report every use to their makers, and keep an identifier and a data base in the user's home (pull request 27379 of
-microsoft/onnxruntime). gliomask works offline and says nothing to anyone: the switch must be set before the import.
+Since 1.29 its Linux and macOS builds report every use to their makers, and keep an identifier and a data base in the
+user's home (pull request 27379 of microsoft/onnxruntime). gliomask works offline and says nothing to anyone: the switch
+must be set before the import.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from gliomask.engines.base import Batch, Engine, EngineSource, failure
 from gliomask.processors import thread_count
 
 FATAL_ONLY = 4
-"""ONNX Runtime's log severity: 0 verbose, 1 information, 2 warnings, 3 errors, 4 fatal. Its errors are raised as well, and are told once."""
+"""ONNX Runtime's log severity: 0 verbose, 1 information, 2 warnings, 3 errors, 4 fatal. Its errors are raised as well,
+and are told once.
+"""
 
 
 class OnnxRuntimeEngine(Engine):

@@ -1,8 +1,8 @@
 """OpenVINO on the CPU, in float32: the default engine.
 
-Importing `openvino` reports the import to its makers and leaves an identifier in the user's home (openvino/tools/ovc/__init__.py of 2026.4, through the
-package openvino_telemetry). gliomask works offline and says nothing to anyone, so that package is hidden during the import; OpenVINO has
-a stub for its absence.
+Importing `openvino` reports the import to its makers and leaves an identifier in the user's home
+(openvino/tools/ovc/__init__.py of 2026.4, through the package openvino_telemetry). gliomask works offline and says
+nothing to anyone, so that package is hidden during the import; OpenVINO has a stub for its absence.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class _Lane:
         """Runs the graph once. Where that raises anything, an interruption included, the lane is spent."""
         try:
             self._request.set_input_tensor(ov.Tensor(given, shared_memory=True))
-            # Never `infer`: on one thread it raises nothing where the graph fails, see docs/decisions/0014-engine-errors.md.
+            # Never `infer`: on one thread it raises nothing where the graph fails, see
+            # docs/decisions/0014-engine-errors.md.
             self._request.start_async()
             self._request.wait()
             return np.array(self._request.get_output_tensor(0).data)
@@ -60,9 +61,10 @@ class _Lane:
 class OpenVinoEngine(Engine):
     """Runs the ONNX graph through OpenVINO's CPU plugin; see `base.Engine`.
 
-    The graph is compiled once with its sizes left open, so a batch of another size needs no compilation. Nothing is cached on disk. After a failure
-    it is compiled anew: a request that has failed, and even a new one of the same compiled graph, may answer with garbage. For the same reason
-    batches that run at the same time have a compiled graph each.
+    The graph is compiled once with its sizes left open, so a batch of another size needs no compilation. Nothing is
+    cached on disk. After a failure it is compiled anew: a request that has failed, and even a new one of the same
+    compiled graph, may answer with garbage. For the same reason batches that run at the same time have a compiled graph
+    each.
 
     Raises:
         ModelError: OpenVINO cannot read or compile the graph.

@@ -1,4 +1,6 @@
-"""In which numbers an engine computes: float32, or whole numbers of eight bits where a model offers them and this processor gains by them."""
+"""In which numbers an engine computes: float32, or whole numbers of eight bits where a model offers them and this
+processor gains by them.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ PRECISIONS = ("auto", "fp32", "int8")
 """What may be asked for. `auto` is int8 where the model offers it and `pays` says yes."""
 
 INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8"})
-"""What Linux calls instructions of x86 that multiply eight-bit numbers and sum them in one step (arch/x86/include/asm/cpufeatures.h). ARM has such, too;
-nothing was measured there, so `auto` is float32 on it."""
+"""What Linux calls instructions of x86 that multiply eight-bit numbers and sum them in one step
+(arch/x86/include/asm/cpufeatures.h). ARM has such, too; nothing was measured there, so `auto` is float32 on it."""
 
 
 def choose_precision(asked: str, engine: str, *, offered: bool) -> Precision:
@@ -39,8 +41,8 @@ def choose_precision(asked: str, engine: str, *, offered: bool) -> Precision:
 def pays(engine: str) -> bool:
     """Tells whether an engine is quicker in int8 on this processor.
 
-    With instructions for it (`INT8_FLAGS`) both engines are. Without them OpenVINO still takes 0.55 of its float32 time on x86 processors with
-    AVX2 (Zen 3), ONNX Runtime as long as in float32: docs/decisions/0017-int8.md.
+    With instructions for it (`INT8_FLAGS`) both engines are. Without them OpenVINO still takes 0.55 of its float32 time
+    on x86 processors with AVX2 (Zen 3), ONNX Runtime as long as in float32: docs/decisions/0017-int8.md.
     """
     if engine not in RUN_GRAPHS:
         return False

@@ -45,7 +45,8 @@ class PanelSource:
         label_maps: label maps that are shown, by id.
         chosen: ids to show; empty for an even spread.
         count: how many are shown, where `chosen` is empty.
-        chains: the post-processing that each label map's run record names, by its path; label maps without a record are not in it.
+        chains: the post-processing that each label map's run record names, by its path; label maps without a record are
+            not in it.
     """
 
     scans: Mapping[str, CaseFiles]
@@ -56,11 +57,21 @@ class PanelSource:
 
     @property
     def columns(self) -> Mapping[str, str | None]:
-        """Columns after the reference, and the post-processing that each applies; None for none, because it was done already."""
+        """Columns after the reference, and the post-processing that each applies; None for none, because it was done
+        already.
+        """
         return PAPER_COLUMNS if all(chain == "none" for chain in self.chains.values()) else {RESULT: None}
 
 
-def panel_source(predictions: Path, references: Path, scans: Path, *, cases: Ordered[str] = (), count: int = 4, shown: Path | None = None) -> PanelSource:
+def panel_source(
+    predictions: Path,
+    references: Path,
+    scans: Path,
+    *,
+    cases: Ordered[str] = (),
+    count: int = 4,
+    shown: Path | None = None,
+) -> PanelSource:
     """Finds what a panel needs, so that nothing is scored for a panel that cannot be drawn.
 
     Args:
@@ -69,30 +80,44 @@ def panel_source(predictions: Path, references: Path, scans: Path, *, cases: Ord
         scans: a BraTS tree or Decathlon Task01 with the cases' FLAIR.
         cases: ids to show; otherwise `count` of them, see `spread`.
         count: how many, where `cases` is empty.
-        shown: other label maps of the same cases to show, such as those without post-processing; None for `predictions`.
+        shown: other label maps of the same cases to show, such as those without post-processing; None for
+            `predictions`.
 
     Raises:
         UsageError: a case that was asked for is not scored.
         CaseError: a case's scans or its label map are not there or lie on another grid, or no case has both.
         FileFormatError: a run record beside a label map names no post-processing.
     """
-    scored = {pair.case_id: prediction.path for pair, prediction in pair_label_maps(predictions, references)[0] if prediction is not None}
+    scored = {
+        pair.case_id: prediction.path
+        for pair, prediction in pair_label_maps(predictions, references)[0]
+        if prediction is not None
+    }
     label_maps = {case_id: file.path for case_id, file in find_label_maps(shown).items()} if shown else scored
     files = {case.case_id: case for case in find_cases(scans)}
     unknown = [case_id for case_id in cases if case_id not in scored]
     if unknown:
-        raise UsageError(f"--panel-case {unknown[0]}: no case with a label map and a reference has this id. There are {', '.join(list(scored)[:5])}.")
-    lacking = {case_id: why for case_id in cases or scored if (why := _lacking(case_id, label_maps, files, scans, shown))}
+        raise UsageError(
+            f"--panel-case {unknown[0]}: no case with a label map and a reference has this id. There are "
+            f"{', '.join(list(scored)[:5])}."
+        )
+    lacking = {
+        case_id: why for case_id in cases or scored if (why := _lacking(case_id, label_maps, files, scans, shown))
+    }
     complete = [case_id for case_id in cases or scored if case_id not in lacking]
     if lacking and (cases or not complete):
         case_id, why = next(iter(lacking.items()))
         raise CaseError(f"The panel cannot show case {case_id}: {why}")
     chains = {label_maps[case_id]: chain for case_id in complete if (chain := _chain(label_maps[case_id])) is not None}
     chosen = {case_id: label_maps[case_id] for case_id in complete}
-    return PanelSource({case_id: files[case_id] for case_id in complete}, chosen, tuple(cases), count, MappingProxyType(chains))
+    return PanelSource(
+        {case_id: files[case_id] for case_id in complete}, chosen, tuple(cases), count, MappingProxyType(chains)
+    )
 
 
-def _lacking(case_id: str, label_maps: Mapping[str, Path], files: Mapping[str, CaseFiles], scans: Path, shown: Path | None) -> str:
+def _lacking(
+    case_id: str, label_maps: Mapping[str, Path], files: Mapping[str, CaseFiles], scans: Path, shown: Path | None
+) -> str:
     """Why a case cannot be shown, as a sentence; empty where it can."""
     if case_id not in files:
         return f"{scans} has no scans of it. Give the folder of the scans that were segmented."
@@ -102,15 +127,19 @@ def _lacking(case_id: str, label_maps: Mapping[str, Path], files: Mapping[str, C
     scan = used.channels or used.sequences[used.used()[0]]
     shapes = [read_shape(path)[:3] for path in (scan, label_maps[case_id])]
     if sorted(shapes[0]) != sorted(shapes[1]):
-        return f"its label map has {shapes[1]} voxels, its scan {scan.name} {shapes[0]}. The panel needs scans on the label map's grid (--keep-images)."
+        return (
+            f"its label map has {shapes[1]} voxels, its scan {scan.name} {shapes[0]}. The panel needs scans on the "
+            "label map's grid (--keep-images)."
+        )
     return ""
 
 
 def write_panel(evaluation: Evaluation, source: PanelSource, picture: Path) -> None:
     """Draws the panel of some evaluated cases, at the axial slice with most reference tumour.
 
-    Label maps that are the network's own answer are shown as in the paper: alone, and after its two steps of post-processing. Where one of
-    them was post-processed, which is what `gliomask segment` does unless told otherwise, all are shown as they are.
+    Label maps that are the network's own answer are shown as in the paper: alone, and after its two steps of
+    post-processing. Where one of them was post-processed, which is what `gliomask segment` does unless told otherwise,
+    all are shown as they are.
 
     Args:
         evaluation: what `evaluate` returned.
@@ -148,7 +177,9 @@ def _named(evaluation: Evaluation, cases: Ordered[str]) -> list[CaseResult]:
     scored = {row.case_id: row for row in evaluation.rows if row.status is Status.SCORED}
     unknown = [case_id for case_id in cases if case_id not in scored]
     if unknown:
-        raise UsageError(f"--panel-case {unknown[0]}: no scored case has this id. Scored: {', '.join(list(scored)[:5])}.")
+        raise UsageError(
+            f"--panel-case {unknown[0]}: no scored case has this id. Scored: {', '.join(list(scored)[:5])}."
+        )
     return [scored[case_id] for case_id in cases]
 
 
@@ -159,7 +190,9 @@ def _row(result: CaseResult, source: PanelSource, evaluation: Evaluation) -> Pan
     def read(path: Path, labels: LabelConvention) -> LabelMap:
         found = read_label_map_on(path, labels, case.geometry)
         if isinstance(found, Geometry):
-            raise GeometryError(f"{path} lies on another grid than the scans of case {case.case_id}: {found} against {case.geometry}.")
+            raise GeometryError(
+                f"{path} lies on another grid than the scans of case {case.case_id}: {found} against {case.geometry}."
+            )
         return turn.apply(found[0])
 
     assert result.reference is not None
@@ -167,7 +200,10 @@ def _row(result: CaseResult, source: PanelSource, evaluation: Evaluation) -> Pan
     reference = read(result.reference, result.reference_labels)
     network = read(source.label_maps[result.case_id], evaluation.labels)
     spacing_mm = turn.target.spacing_mm
-    variants = {title: network if chain is None else postprocess(network, chain, spacing_mm) for title, chain in source.columns.items()}
+    variants = {
+        title: network if chain is None else postprocess(network, chain, spacing_mm)
+        for title, chain in source.columns.items()
+    }
     k = int(np.count_nonzero(reference, axis=(0, 1)).argmax())
     slices = {"reference": reference[:, :, k]} | {title: variant[:, :, k] for title, variant in variants.items()}
     captions = {title: _dice_line(reference, variant) for title, variant in variants.items()}
@@ -178,7 +214,9 @@ def _row(result: CaseResult, source: PanelSource, evaluation: Evaluation) -> Pan
 def _dice_line(reference: LabelMap, prediction: LabelMap) -> str:
     """Dice of the whole volume by region; a dash where both regions are empty."""
     scores = {region: count(region.mask(reference), region.mask(prediction)).dice for region in Region}
-    return "  ".join(f"{region} {dice:.2f}" if dice == dice else f"{region} \N{EN DASH}" for region, dice in scores.items())
+    return "  ".join(
+        f"{region} {dice:.2f}" if dice == dice else f"{region} \N{EN DASH}" for region, dice in scores.items()
+    )
 
 
 def _chain(label_map: Path) -> str | None:
@@ -189,5 +227,8 @@ def _chain(label_map: Path) -> str | None:
         return None
     chain = record.options.get("postprocess")
     if chain is None:
-        raise FileFormatError(f"{path}: is no run record of a segmentation: it names no post-processing. Remove it, or segment the case again.")
+        raise FileFormatError(
+            f"{path}: is no run record of a segmentation: it names no post-processing. Remove it, or segment "
+            "the case again."
+        )
     return str(chain)

@@ -29,7 +29,8 @@ DEFINITIONS = {
     "hd95_mm": "95th percentile of the Hausdorff distance; the policy says of which surface",
     "false_positive_ml": "volume predicted although the reference region is empty; blank where it is not",
     "lesion_dice": "mean over reference lesions and false predicted ones, as BraTS 2023 ranks",
-    "missing, failed": "Dice, sensitivity and specificity 0 and the policy's greatest distance, also where the reference region is empty",
+    "missing, failed": "Dice, sensitivity and specificity 0 and the policy's greatest distance, also where the "
+    "reference region is empty",
     "interval": f"2.5th and 97.5th percentile of {RESAMPLES} bootstrap samples over cases",
 }
 """What the columns mean, for readers of scores.json."""
@@ -38,10 +39,14 @@ DEFINITIONS = {
 def refuse_existing(folder: Path, overwrite: bool, more: tuple[str, ...] = ()) -> None:
     """Raises UsageError where the folder holds results and they may not be replaced."""
     paths = [folder / name for name in (*FILES, *more)]
-    atomic.refuse_existing(paths, overwrite=overwrite, remedy="Give --overwrite to replace the results, or another output folder.")
+    atomic.refuse_existing(
+        paths, overwrite=overwrite, remedy="Give --overwrite to replace the results, or another output folder."
+    )
 
 
-def write_evaluation(evaluation: Evaluation, folder: Path, *, overwrite: bool = False, seconds: dict[str, float] | None = None) -> None:
+def write_evaluation(
+    evaluation: Evaluation, folder: Path, *, overwrite: bool = False, seconds: dict[str, float] | None = None
+) -> None:
     """Writes `FILES` into a folder, which is made where it does not exist.
 
     Args:
@@ -59,13 +64,24 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, overwrite: bool = 
     write_bytes(folder / "summary.tsv", to_tsv(_summary_rows(evaluation)))
     write_bytes(folder / "scores.json", to_json(_blank(as_dict(evaluation))))
     draw_box_plots(_plots(evaluation), folder / "boxplots.png")
-    paths = [path for row in evaluation.rows for path in (row.prediction, row.reference) if path is not None and path.is_file()]
+    paths = [
+        path
+        for row in evaluation.rows
+        for path in (row.prediction, row.reference)
+        if path is not None and path.is_file()
+    ]
     flags = [f"{row.case_id}: {row.status}" for row in evaluation.rows if row.reason]
     flags += [f"{row.case_id}: {row.note}" for row in evaluation.rows if row.note]
     write_record(
         folder / "evaluate_run.json",
         "evaluate",
-        {"options": options(evaluation), "threads": 1, "seconds": seconds or {}, "quality_flags": flags, "inputs": input_hashes(paths)},
+        {
+            "options": options(evaluation),
+            "threads": 1,
+            "seconds": seconds or {},
+            "quality_flags": flags,
+            "inputs": input_hashes(paths),
+        },
     )
 
 
@@ -74,7 +90,9 @@ def options(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "policy": evaluation.policy.name,
         "labels": evaluation.labels.name,
-        "reference_labels": evaluation.reference_labels.name if evaluation.reference_labels else "as the layout names them",
+        "reference_labels": evaluation.reference_labels.name
+        if evaluation.reference_labels
+        else "as the layout names them",
         "seed": evaluation.seed,
     }
 
@@ -90,12 +108,23 @@ def as_dict(evaluation: Evaluation) -> dict[str, Any]:
             "prediction": str(row.prediction) if row.prediction else None,
             "reference": str(row.reference) if row.reference else None,
             "reference_labels": row.reference_labels.name if row.reference_labels else None,
-            "scores": {region.value: {metric: getattr(scores, metric) for metric in evaluation.metrics} for region, scores in row.scores.items()},
+            "scores": {
+                region.value: {metric: getattr(scores, metric) for metric in evaluation.metrics}
+                for region, scores in row.scores.items()
+            },
         }
         for row in evaluation.rows
     ]
-    summary = {region.value: {metric: asdict(value) for metric, value in metrics.items()} for region, metrics in evaluation.summary.items()}
-    settings = {"options": options(evaluation), "policy": asdict(evaluation.policy), "definitions": DEFINITIONS, "environment": environment()}
+    summary = {
+        region.value: {metric: asdict(value) for metric, value in metrics.items()}
+        for region, metrics in evaluation.summary.items()
+    }
+    settings = {
+        "options": options(evaluation),
+        "policy": asdict(evaluation.policy),
+        "definitions": DEFINITIONS,
+        "environment": environment(),
+    }
     return {**settings, "cases": cases, "summary": summary}
 
 
@@ -129,10 +158,21 @@ def _blank(value: Any) -> Any:
 
 
 def _plots(evaluation: Evaluation) -> list[BoxPlot]:
-    lesions = [("lesion_dice", "lesion-wise Dice", False), ("lesion_hd95_mm", "lesion-wise HD95 (mm)", True)] if evaluation.policy.lesions else []
-    columns = [("dice", "Dice", False), ("sensitivity", "sensitivity", False), ("hd95_mm", f"HD95 (mm), {evaluation.policy.name}", True), *lesions]
+    lesions = (
+        [("lesion_dice", "lesion-wise Dice", False), ("lesion_hd95_mm", "lesion-wise HD95 (mm)", True)]
+        if evaluation.policy.lesions
+        else []
+    )
+    columns = [
+        ("dice", "Dice", False),
+        ("sensitivity", "sensitivity", False),
+        ("hd95_mm", f"HD95 (mm), {evaluation.policy.name}", True),
+        *lesions,
+    ]
     return [
-        BoxPlot(title, {region.value: list(evaluation.column(region, metric).values()) for region in Region}, logarithmic)
+        BoxPlot(
+            title, {region.value: list(evaluation.column(region, metric).values()) for region in Region}, logarithmic
+        )
         for metric, title, logarithmic in columns
     ]
 
@@ -140,7 +180,12 @@ def _plots(evaluation: Evaluation) -> list[BoxPlot]:
 def describe(evaluation: Evaluation) -> str:
     """Returns the main scores as a table in text, with what the numbers rest on."""
     summary = evaluation.summary
-    metrics = [("dice", "Dice"), ("sensitivity", "sensitivity"), ("specificity_grid", "specificity"), ("hd95_mm", "HD95 mm")]
+    metrics = [
+        ("dice", "Dice"),
+        ("sensitivity", "sensitivity"),
+        ("specificity_grid", "specificity"),
+        ("hd95_mm", "HD95 mm"),
+    ]
     if evaluation.policy.lesions is not None:
         metrics += [("lesion_dice", "lesion Dice"), ("lesion_hd95_mm", "lesion HD95 mm")]
     lines = [f"{'region':7}{'metric':16}{'n':>4}{'median':>9}{'95 % interval':>20}{'mean':>9}{'95 % interval':>20}"]
@@ -149,21 +194,32 @@ def describe(evaluation: Evaluation) -> str:
             lines.append(f"{region.value:7}{title:16}{_numbers(summary[region][metric])}")
     counts = Counter(row.status.value for row in evaluation.rows)
     lines.append("Cases: " + ", ".join(f"{number} {status}" for status, number in counts.items()) + ".")
-    lines.append(f"Policy {evaluation.policy.name}: {evaluation.policy.description}; HD95 of {evaluation.policy.surface}; specificity over the whole grid.")
+    lines.append(
+        f"Policy {evaluation.policy.name}: {evaluation.policy.description}; HD95 of {evaluation.policy.surface}; "
+        "specificity over the whole grid."
+    )
     return "\n".join(lines)
 
 
 def _numbers(value: Summary) -> str:
     if value.n == 0:
         return f"{0:>4}"
-    median, mean = (f"{low:.3f} to {high:.3f}" for low, high in ((value.median_low, value.median_high), (value.mean_low, value.mean_high)))
+    median, mean = (
+        f"{low:.3f} to {high:.3f}"
+        for low, high in ((value.median_low, value.median_high), (value.mean_low, value.mean_high))
+    )
     return f"{value.n:>4}{value.median:>9.3f}{median:>20}{value.mean:>9.3f}{mean:>20}"
 
 
 def raise_without_scores(evaluation: Evaluation) -> None:
-    """Raises CaseError where a reference case has no usable prediction or no usable reference; call it when all is written."""
+    """Raises CaseError where a reference case has no usable prediction or no usable reference; call it when all is
+    written.
+    """
     bad = evaluation.without_scores
     if bad:
         total = sum(row.reference is not None for row in evaluation.rows)
         names = ", ".join(f"{row.case_id} ({row.status})" for row in bad[:10]) + (", ..." if len(bad) > 10 else "")
-        raise CaseError(f"{len(bad)} of {total} reference cases could not be scored: {names}. The reasons stand in scores.tsv; the first: {bad[0].reason}")
+        raise CaseError(
+            f"{len(bad)} of {total} reference cases could not be scored: {names}. The reasons stand in scores.tsv; "
+            f"the first: {bad[0].reason}"
+        )

@@ -1,4 +1,6 @@
-"""Scoring a cohort: label maps are paired by case id, and every reference case becomes a row, whatever became of its prediction."""
+"""Scoring a cohort: label maps are paired by case id, and every reference case becomes a row, whatever became of its
+prediction.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ class CaseResult:
 
     Args:
         case_id: the name that pairs files.
-        status: `missing` and `failed` predictions score worst; a case whose reference is missing or cannot be read has no scores.
+        status: `missing` and `failed` predictions score worst; a case whose reference is missing or cannot be read has
+            no scores.
         reason: why, where the status is not `scored`.
         prediction: the predicted label map's file.
         reference: the reference label map's file.
@@ -95,7 +98,10 @@ class Evaluation:
     @cached_property
     def summary(self) -> dict[Region, dict[str, Summary]]:
         """What every column comes to; those of `missing` and `failed` cases are in it."""
-        return {region: {metric: summarise(self.column(region, metric).values(), self.seed) for metric in self.metrics} for region in Region}
+        return {
+            region: {metric: summarise(self.column(region, metric).values(), self.seed) for metric in self.metrics}
+            for region in Region
+        }
 
 
 def evaluate(
@@ -120,7 +126,8 @@ def evaluate(
         on_case: called with each row, the number of rows done and the number of reference cases.
 
     Raises:
-        UsageError: a place, policy or convention does not exist, or the references' layout does not name their convention.
+        UsageError: a place, policy or convention does not exist, or the references' layout does not name their
+            convention.
         CaseError: there is no reference, two files belong to one case, or no prediction has the id of a reference.
     """
     chosen, written = empty.policy(policy), convention(labels)
@@ -131,7 +138,10 @@ def evaluate(
         rows.append(_score_case(reference, prediction, conventions[reference.case_id], written, chosen))
         if on_case is not None:
             on_case(rows[-1], len(rows), len(pairs))
-    rows += [CaseResult(file.case_id, Status.NO_REFERENCE, "There is no reference of this id; not scored.", file.path) for file in unpaired]
+    rows += [
+        CaseResult(file.case_id, Status.NO_REFERENCE, "There is no reference of this id; not scored.", file.path)
+        for file in unpaired
+    ]
     return Evaluation(tuple(rows), chosen, written, convention(reference_labels) if reference_labels else None, seed)
 
 
@@ -154,16 +164,22 @@ def pair_label_maps(predictions: Path, references: Path) -> tuple[list[Pair], li
     expected, found = find_label_maps(references), find_label_maps(predictions)
     if not expected:
         unknown = "".join(f" {path} may be a brain mask and was left alone." for path in unknown_masks(references)[:3])
-        raise CaseError(f"{references}: no reference label map found. They are named CASE_seg.nii.gz, CASE-seg.nii.gz or CASE.nii.gz.{unknown}")
+        raise CaseError(
+            f"{references}: no reference label map found. They are named CASE_seg.nii.gz, CASE-seg.nii.gz or "
+            f"CASE.nii.gz.{unknown}"
+        )
     if references.is_file() and predictions.is_file():
         return [(next(iter(expected.values())), next(iter(found.values())))], []
     if not set(expected) & set(found):
         names = ", ".join(list(found)[:3]) or "none"
         raise CaseError(
-            f"No label map in {predictions} has the id of a reference: predictions are {names}, references {', '.join(list(expected)[:3])}. "
+            f"No label map in {predictions} has the id of a reference: predictions are {names}, references "
+            f"{', '.join(list(expected)[:3])}. "
             "Name predictions CASE_seg.nii.gz or CASE.nii.gz."
         )
-    return [(file, found.get(case_id)) for case_id, file in expected.items()], [file for case_id, file in found.items() if case_id not in expected]
+    return [(file, found.get(case_id)) for case_id, file in expected.items()], [
+        file for case_id, file in found.items() if case_id not in expected
+    ]
 
 
 def _reference_conventions(pairs: list[Pair], named: str | None) -> dict[str, LabelConvention]:
@@ -172,14 +188,23 @@ def _reference_conventions(pairs: list[Pair], named: str | None) -> dict[str, La
     conventions = {reference.case_id: reference.labels for reference, _ in pairs if reference.labels is not None}
     unknown = [str(reference.path) for reference, _ in pairs if reference.case_id not in conventions]
     if unknown:
-        raise UsageError(f"{unknown[0]}: neither its name nor its folder says which numbers its labels have. Give --reference-labels, such as brats2021.")
+        raise UsageError(
+            f"{unknown[0]}: neither its name nor its folder says which numbers its labels have. Give "
+            "--reference-labels, such as brats2021."
+        )
     return conventions
 
 
 def _score_case(
-    reference: LabelMapFile, prediction: LabelMapFile | None, labels: LabelConvention, written: LabelConvention, policy: empty.Policy
+    reference: LabelMapFile,
+    prediction: LabelMapFile | None,
+    labels: LabelConvention,
+    written: LabelConvention,
+    policy: empty.Policy,
 ) -> CaseResult:
-    row = CaseResult(reference.case_id, Status.SCORED, "", prediction.path if prediction else None, reference.path, labels)
+    row = CaseResult(
+        reference.case_id, Status.SCORED, "", prediction.path if prediction else None, reference.path, labels
+    )
     try:
         expected, geometry = read_label_map(reference.path, labels)
     except GliomaskError as error:
@@ -190,14 +215,22 @@ def _score_case(
     except GliomaskError as error:
         worst = {region: worst_scores(mask, geometry.spacing_mm, policy) for region, mask in masks.items()}
         return replace(row, status=Status.FAILED if prediction else Status.MISSING, reason=str(error), scores=worst)
-    scores = {region: score_region(mask, region.mask(predicted), geometry.spacing_mm, policy) for region, mask in masks.items()}
+    scores = {
+        region: score_region(mask, region.mask(predicted), geometry.spacing_mm, policy)
+        for region, mask in masks.items()
+    }
     return replace(row, scores=scores, note=REORDERED if reordered else "")
 
 
-def _read_prediction(reference: LabelMapFile, prediction: LabelMapFile | None, expected: Geometry, labels: LabelConvention) -> tuple[LabelMap, bool]:
+def _read_prediction(
+    reference: LabelMapFile, prediction: LabelMapFile | None, expected: Geometry, labels: LabelConvention
+) -> tuple[LabelMap, bool]:
     if prediction is None:
         raise CaseError(f"No prediction named {reference.case_id}_seg.nii.gz or {reference.case_id}.nii.gz was found.")
     read = read_label_map_on(prediction.path, labels, expected)
     if isinstance(read, Geometry):
-        raise GeometryError(f"{prediction.path} lies on another grid than its reference: {read} against {expected}. Bring it back to the scan's grid.")
+        raise GeometryError(
+            f"{prediction.path} lies on another grid than its reference: {read} against {expected}. Bring it back to "
+            "the scan's grid."
+        )
     return read

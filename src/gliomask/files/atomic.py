@@ -1,7 +1,9 @@
-"""Files written whole or not at all, and temporary ones that are cleared away also when the process that wrote them was killed.
+"""Files written whole or not at all, and temporary ones that are cleared away also when the process that wrote them was
+killed.
 
-A file is written under a temporary name in the folder where it will lie, flushed to disk and renamed. The temporary name carries its owner
-(`files.owner`): the next run that writes into the folder clears away what dead processes left, and never what a living one writes.
+A file is written under a temporary name in the folder where it will lie, flushed to disk and renamed. The temporary
+name carries its owner (`files.owner`): the next run that writes into the folder clears away what dead processes left,
+and never what a living one writes.
 """
 
 from __future__ import annotations
@@ -32,13 +34,17 @@ REPLACE = "Give --overwrite to replace it."
 """What to do where a file exists, unless a caller says more."""
 
 PREFIX, SUFFIX = ".gliomask-", ".part"
-"""Names of temporary files are PREFIX, owner, `_`, random letters, SUFFIX; never longer than 80 letters, whatever the name of the result."""
+"""Names of temporary files are PREFIX, owner, `_`, random letters, SUFFIX; never longer than 80 letters, whatever the
+name of the result.
+"""
 
 FOLDER_PREFIX = "gliomask-"
 """Names of temporary folders are FOLDER_PREFIX, owner, `_`, random letters."""
 
 UNKNOWN_OWNER_SECONDS = 2 * 24 * 3600
-"""Age from which on a leftover is cleared away although its owner cannot be asked: it ran on another machine or in another container."""
+"""Age from which on a leftover is cleared away although its owner cannot be asked: it ran on another machine or in
+another container.
+"""
 
 _swept: set[str] = set()
 _sweeping = threading.Lock()
@@ -50,7 +56,8 @@ _written: ContextVar[dict[Path, Identity] | None] = ContextVar("gliomask_written
 
 @contextmanager
 def replacing(path: Path, *, exclusive: bool = False) -> Iterator[BinaryIO]:
-    """Opens a temporary file in the same folder; at the end flushes it to disk and gives it the name `path`, or removes it after an error.
+    """Opens a temporary file in the same folder; at the end flushes it to disk and gives it the name `path`, or removes
+    it after an error.
 
     Args:
         path: the file; what stands under this name is replaced in one step.
@@ -86,7 +93,9 @@ def replacing(path: Path, *, exclusive: bool = False) -> Iterator[BinaryIO]:
 
 
 def _share(descriptor: int) -> None:
-    """Gives a file the rights that any new file has: `mkstemp` makes it its owner's alone, and results are read by colleagues."""
+    """Gives a file the rights that any new file has: `mkstemp` makes it its owner's alone, and results are read by
+    colleagues.
+    """
     if hasattr(os, "fchmod"):
         os.fchmod(descriptor, 0o666 & ~_mask())
 
@@ -138,7 +147,8 @@ def refuse_existing(paths: Iterable[Path], *, overwrite: bool, remedy: str = REP
 
 
 def refuse_other_kinds_of_target(path: Path) -> None:
-    """Refuses to put a file in the place of a folder, a pipe or a device, links followed: `-o /dev/null` by root would remove the device.
+    """Refuses to put a file in the place of a folder, a pipe or a device, links followed: `-o /dev/null` by root would
+    remove the device.
 
     Raises:
         UsageError: such a thing stands there.
@@ -153,7 +163,9 @@ def refuse_other_kinds_of_target(path: Path) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Makes names that were given in a folder outlive a loss of power; where folders cannot be opened (Windows) the system sees to it."""
+    """Makes names that were given in a folder outlive a loss of power; where folders cannot be opened (Windows) the
+    system sees to it.
+    """
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -197,7 +209,10 @@ def make_folder(folder: Path) -> None:
 
 
 def refuse_unwritable(folder: Path) -> None:
-    """Raises UsageError where nothing could be written into a folder, which need not exist yet. Writes nothing: it is asked before any work."""
+    """Raises UsageError where nothing could be written into a folder, which need not exist yet.
+
+    Writes nothing: it is asked before any work.
+    """
     place = Path(folder)
     try:
         while not os.path.lexists(place) and place != place.parent:
@@ -215,7 +230,8 @@ def refuse_unwritable(folder: Path) -> None:
 def all_or_none(paths: Iterable[Path]) -> Iterator[None]:
     """Makes the files' folders; after an error removes those of the files that this block wrote anew.
 
-    Only what `replacing` put in place inside the block, and what nobody has replaced since, is removed: never a file of another run.
+    Only what `replacing` put in place inside the block, and what nobody has replaced since, is removed: never a file of
+    another run.
     """
     paths = list(paths)
     existing = {path for path in paths if os.path.lexists(path)}

@@ -24,7 +24,9 @@ def sha256_of(path: Path) -> str:
             while block := stream.read(BLOCK_BYTES):
                 digest.update(block)
     except OSError as error:
-        raise FileFormatError(f"{path}: cannot be read ({reason(error)}). Check that the file exists and may be read.") from error
+        raise FileFormatError(
+            f"{path}: cannot be read ({reason(error)}). Check that the file exists and may be read."
+        ) from error
     return digest.hexdigest()
 
 

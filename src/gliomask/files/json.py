@@ -1,7 +1,7 @@
 """The one gate for JSON: what others wrote is read bounded and strictly, what is written is JSON and nothing else.
 
-Strict means RFC 8259 with the limits of RFC 7493 (I-JSON): UTF-8, no NaN or Infinity, no number beyond a double or 64 bits, no name
-twice, no lone surrogates; and no deeper than `MAX_DEPTH`.
+Strict means RFC 8259 with the limits of RFC 7493 (I-JSON): UTF-8, no NaN or Infinity, no number beyond a double or 64
+bits, no name twice, no lone surrogates; and no deeper than `MAX_DEPTH`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,13 @@ def parse_json(content: bytes) -> Any:
         ValueError: it is none; the message says why.
     """
     try:
-        value = json.loads(content.decode("utf-8-sig"), parse_float=_float, parse_int=_integer, parse_constant=_refuse_constant, object_pairs_hook=_object)
+        value = json.loads(
+            content.decode("utf-8-sig"),
+            parse_float=_float,
+            parse_int=_integer,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_object,
+        )
     except RecursionError:
         raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep") from None
     _refuse_odd(value)
@@ -79,7 +85,9 @@ def read_json_as(path: Path, kind: type[T], what: str, max_bytes: int = MAX_JSON
         value = read_json(path, max_bytes)
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        found = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'the whole'}: {item['msg']}" for item in error.errors()[:SHOWN_ERRORS])
+        found = "; ".join(
+            f"{'.'.join(map(str, item['loc'])) or 'the whole'}: {item['msg']}" for item in error.errors()[:SHOWN_ERRORS]
+        )
         raise FileFormatError(f"{path}: not {what} ({found}).") from error
     except UNREADABLE as error:
         raise FileFormatError(f"{path}: not {what} ({reason(error)}).") from error
@@ -107,7 +115,10 @@ def _float(text: str) -> float:
 def _integer(text: str) -> int:
     # Longer ones are not even converted: the time for that grows with the square of the digits.
     if len(text) > len(str(MAX_INTEGER)) + 1 or abs(int(text)) >= MAX_INTEGER:
-        raise ValueError(f"it holds the number {text[:40]}{'...' if len(text) > 40 else ''}, which is beyond any that is counted with")
+        raise ValueError(
+            f"it holds the number {text[:40]}{'...' if len(text) > 40 else ''}, which is beyond any that is "
+            "counted with"
+        )
     return int(text)
 
 
@@ -137,6 +148,8 @@ def _refuse_odd(value: Any) -> None:
                 inner += [*item, *item.values()]
             elif isinstance(item, list):
                 inner += item
-            elif isinstance(item, str) and not item.isascii() and any("\ud800" <= letter <= "\udfff" for letter in item):
+            elif (
+                isinstance(item, str) and not item.isascii() and any("\ud800" <= letter <= "\udfff" for letter in item)
+            ):
                 raise ValueError("it holds half of a character (a lone surrogate)")
         level = inner

@@ -1,4 +1,6 @@
-"""JSON Schemas of what is written, for other programs: made from the types that read and write it, so that they cannot say anything else."""
+"""JSON Schemas of what is written, for other programs: made from the types that read and write it, so that they cannot
+say anything else.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema(model: type[BaseModel], title: str) -> dict[str, Any]:
-    """Returns the JSON Schema (2020-12) of a type; what its docstrings say under `Args` becomes the descriptions of its fields.
+    """Returns the JSON Schema (2020-12) of a type; what its docstrings say under `Args` becomes the descriptions of its
+    fields.
 
     Args:
         model: the type.

@@ -1,8 +1,9 @@
-"""One process at a time in a folder: a lock that ends with its process, however it ends, and says who holds it and since when.
+"""One process at a time in a folder: a lock that ends with its process, however it ends, and says who holds it and
+since when.
 
-The kernel's lock (`flock`; `msvcrt` on Windows) decides on one machine and between its containers. A network file system may keep such locks
-on each machine for itself or have none, so the holder also leaves its record and renews its time; a record of another machine that was renewed
-within `STALE_SECONDS` keeps others out as well.
+The kernel's lock (`flock`; `msvcrt` on Windows) decides on one machine and between its containers. A network file
+system may keep such locks on each machine for itself or have none, so the holder also leaves its record and renews its
+time; a record of another machine that was renewed within `STALE_SECONDS` keeps others out as well.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ LOCK_NAME = ".lock"
 
 RENEWAL_SECONDS = 30.0
 STALE_SECONDS = 300.0
-"""A holder renews its time every so often; a record on another machine that is older is a dead one's. Clocks may differ by minutes."""
+"""A holder renews its time every so often; a record on another machine that is older is a dead one's. Clocks may differ
+by minutes.
+"""
 
 MAX_RECORD_BYTES = 4096
 
@@ -107,7 +110,8 @@ def locked(folder: Path, what: str = "run", name: str = LOCK_NAME, *, transient:
         folder: the folder.
         what: what is done, for the message to others: `another {what} runs in this folder`.
         name: the lock's file.
-        transient: remove the file at the end; otherwise it stays behind, empty. Who takes the lock makes sure that the file is still in its place.
+        transient: remove the file at the end; otherwise it stays behind, empty. Who takes the lock makes sure that the
+            file is still in its place.
 
     Yields:
         True.
@@ -132,7 +136,14 @@ def locked(folder: Path, what: str = "run", name: str = LOCK_NAME, *, transient:
         _refuse_living(descriptor, folder, what, by_kernel is True)
         # By the kernel it is ours from here, also where no record can be written, as on a full disk.
         acquired = by_kernel is True
-        me = Holder(what, host(), machine(), str(this_process()), os.getpid(), f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S}")
+        me = Holder(
+            what,
+            host(),
+            machine(),
+            str(this_process()),
+            os.getpid(),
+            f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S}",
+        )
         _write(descriptor, me, path)
         if by_kernel is None:
             _refuse_overtaken(descriptor, me, folder, what)
@@ -172,7 +183,9 @@ def _held(folder: Path, what: str, holder: Holder | None) -> HeldError:
 
 
 def _refuse_living(descriptor: int, folder: Path, what: str, by_kernel: bool) -> None:
-    """Refuses where the record in the lock is that of a process that the kernel's lock did not answer for and that may run."""
+    """Refuses where the record in the lock is that of a process that the kernel's lock did not answer for and that may
+    run.
+    """
     holder = _read(descriptor)
     if holder is None or (by_kernel and holder.machine == machine()) or holder.is_dead:
         return
@@ -181,7 +194,9 @@ def _refuse_living(descriptor: int, folder: Path, what: str, by_kernel: bool) ->
 
 
 def _refuse_overtaken(descriptor: int, me: Holder, folder: Path, what: str) -> None:
-    """Without the kernel's lock two may write their records at once; the later one stays, and the other sees it after a moment."""
+    """Without the kernel's lock two may write their records at once; the later one stays, and the other sees it after a
+    moment.
+    """
     time.sleep(0.05)
     holder = _read(descriptor)
     if holder is not None and holder != me:

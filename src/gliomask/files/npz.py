@@ -1,7 +1,9 @@
-"""The one gate for files of arrays (`.npz`): what others wrote is read bounded, without pickle, and no header is evaluated as code.
+"""The one gate for files of arrays (`.npz`): what others wrote is read bounded, without pickle, and no header is
+evaluated as code.
 
-An array's header is a Python literal, which numpy evaluates; damaged ones then fail in the parser in many ways. Here it is held against the only form in which
-numpy writes it ("NPY format", numpy.lib.format). Members are stored, not compressed, so the size of the file bounds what is read.
+An array's header is a Python literal, which numpy evaluates; damaged ones then fail in the parser in many ways. Here it
+is held against the only form in which numpy writes it ("NPY format", numpy.lib.format). Members are stored, not
+compressed, so the size of the file bounds what is read.
 """
 
 from __future__ import annotations
@@ -31,7 +33,10 @@ MAX_DIMENSIONS = 32
 
 MAGIC = b"\x93NUMPY"
 
-HEADER = re.compile(rb"\{'descr': '([<|](?:f[248]|[iu][1248]|b1))', 'fortran_order': (False|True), 'shape': \(((?:\d{1,18},? ?)*)\), ?\}[ ]*\n?")
+HEADER = re.compile(
+    rb"\{'descr': '([<|](?:f[248]|[iu][1248]|b1))', 'fortran_order': (False|True), 'shape': \(((?:\d{1,18},? "
+    rb"?)*)\), ?\}[ ]*\n?"
+)
 
 NPZ_ERRORS = (OSError, EOFError, ValueError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile)
 """What `zipfile` raises for archives that are damaged."""
@@ -64,7 +69,8 @@ def parse_npz(stream: BinaryIO) -> Arrays:
     """Returns the arrays in a stream by name; they are read-only.
 
     Raises:
-        ValueError: it is no archive of arrays of numbers, a member is compressed, or it does not hold what its header says.
+        ValueError: it is no archive of arrays of numbers, a member is compressed, or it does not hold what its header
+            says.
     """
     try:
         with zipfile.ZipFile(stream) as archive:

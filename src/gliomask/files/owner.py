@@ -1,7 +1,8 @@
 """Who wrote a temporary file or holds a lock: a process, told apart from a later one of the same number.
 
-A process number alone is no owner: numbers come again, and every container has a process 1. With the running kernel, the process
-namespace and the time at which the process started it is one, and whether it still runs can be asked on the same machine.
+A process number alone is no owner: numbers come again, and every container has a process 1. With the running kernel,
+the process namespace and the time at which the process started it is one, and whether it still runs can be asked on the
+same machine.
 """
 
 from __future__ import annotations

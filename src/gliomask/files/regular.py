@@ -61,7 +61,8 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
 
 
 def read_text(path: Path, max_bytes: int, what: str = "text") -> str:
-    """Returns the text of a regular file in UTF-8, with or without a byte order mark; `what` it should be, for the message.
+    """Returns the text of a regular file in UTF-8, with or without a byte order mark; `what` it should be, for the
+    message.
 
     Raises:
         FileFormatError: it cannot be read, is no regular file, has more bytes, or is not UTF-8.

@@ -1,4 +1,6 @@
-"""A place for temporary files where the system has none: containers with a read-only root often have neither /tmp nor a home."""
+"""A place for temporary files where the system has none: containers with a read-only root often have neither /tmp nor a
+home.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +12,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 OTHER_PLACES = ("/dev/shm", f"/run/user/{os.getuid() if hasattr(os, 'getuid') else 0}")
-"""Folders in memory that Linux has also where the root is read-only (shm_overview(7); systemd's user runtime folder)."""
+"""Folders in memory that Linux has also where the root is read-only (shm_overview(7); systemd's user runtime folder)."""  # noqa: E501
 
 
 VARIABLES = ("TMPDIR", "MPLCONFIGDIR")
-"""What says where temporary files go, and where Matplotlib keeps its fonts' index: without a folder for that it does not start."""
+"""What says where temporary files go, and where Matplotlib keeps its fonts' index: without a folder for that it does
+not start.
+"""
 
 
 @contextmanager
 def temporary_place(others: tuple[str, ...] = OTHER_PLACES) -> Iterator[None]:
-    """Sees to it that `tempfile`, and libraries that keep settings there, find a folder for the time of the block; also in child processes.
+    """Sees to it that `tempfile`, and libraries that keep settings there, find a folder for the time of the block; also
+    in child processes.
 
-    Where TMPDIR, /tmp, /var/tmp, /usr/tmp or the working folder will do, nothing is done; where no folder at all can be written to, neither.
+    Where TMPDIR, /tmp, /var/tmp, /usr/tmp or the working folder will do, nothing is done; where no folder at all can be
+    written to, neither.
 
     Args:
         others: folders to try then.

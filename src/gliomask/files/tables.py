@@ -1,7 +1,8 @@
 """The one reader and the one writer of tables (TSV and CSV), with limits on the way in and no formulas on the way out.
 
-A cell that begins with `=`, `+`, `-` or `@` is a formula to a spreadsheet, and case ids and file names can begin so. Such text is written with an
-apostrophe before it, which spreadsheets show or hide but never calculate (OWASP, "CSV Injection"), and read back without it. Numbers stay numbers.
+A cell that begins with `=`, `+`, `-` or `@` is a formula to a spreadsheet, and case ids and file names can begin so.
+Such text is written with an apostrophe before it, which spreadsheets show or hide but never calculate (OWASP, "CSV
+Injection"), and read back without it. Numbers stay numbers.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 """What is a number to everybody, and no formula."""
 
 
-def read_table(path: Path, required: Iterable[str] = (), delimiter: str | None = None, what: str = "a table") -> list[dict[str, str]]:
+def read_table(
+    path: Path, required: Iterable[str] = (), delimiter: str | None = None, what: str = "a table"
+) -> list[dict[str, str]]:
     """Returns the rows of a table by the names in its first line.
 
     Args:
@@ -46,12 +49,15 @@ def read_table(path: Path, required: Iterable[str] = (), delimiter: str | None =
         what: what it should be, for messages.
 
     Raises:
-        FileFormatError: it cannot be read, is too large, has no rows, lacks a column or has one twice, or a row has other columns than the first.
+        FileFormatError: it cannot be read, is too large, has no rows, lacks a column or has one twice, or a row has
+            other columns than the first.
     """
     return parse_table(read_text(path, MAX_TABLE_BYTES, what), str(path), required, delimiter)
 
 
-def parse_table(text: str, source: str, required: Iterable[str] = (), delimiter: str | None = None) -> list[dict[str, str]]:
+def parse_table(
+    text: str, source: str, required: Iterable[str] = (), delimiter: str | None = None
+) -> list[dict[str, str]]:
     """As `read_table`, for text; `source` names it in messages."""
     if delimiter is None:
         delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
@@ -71,7 +77,10 @@ def _refuse_columns(names: list[str], required: list[str], source: str) -> None:
         raise FileFormatError(f"{source}: a table of {len(names):,} columns; up to {MAX_COLUMNS:,} are read.")
     missing = [name for name in required if name not in names]
     if missing:
-        raise FileFormatError(f"{source}: a table with the columns {' and '.join(map(repr, required))} is needed; found {str(names)[:200]}.")
+        raise FileFormatError(
+            f"{source}: a table with the columns {' and '.join(map(repr, required))} is needed; found "
+            f"{str(names)[:200]}."
+        )
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise FileFormatError(f"{source}: the column {twice[:100]!r} stands twice.")
@@ -79,18 +88,23 @@ def _refuse_columns(names: list[str], required: list[str], source: str) -> None:
 
 def _row(names: list[str], cells: list[str], number: int, source: str) -> dict[str, str]:
     if len(cells) != len(names):
-        raise FileFormatError(f"{source}: line {number} of the table has {len(cells)} cells, its first line {len(names)}.")
+        raise FileFormatError(
+            f"{source}: line {number} of the table has {len(cells)} cells, its first line {len(names)}."
+        )
     longest = max(map(len, cells))
     if longest > MAX_FIELD_LETTERS:
-        raise FileFormatError(f"{source}: line {number} of the table has a cell of {longest:,} letters; up to {MAX_FIELD_LETTERS:,} are read.")
+        raise FileFormatError(
+            f"{source}: line {number} of the table has a cell of {longest:,} letters; up to "
+            f"{MAX_FIELD_LETTERS:,} are read."
+        )
     return dict(zip(names, map(_read_cell, cells), strict=True))
 
 
 def to_tsv(rows: Ordered[Mapping[str, Any]], columns: Ordered[str] | None = None) -> bytes:
     """Returns rows as a table with tabs between its columns.
 
-    NaN and None are blank cells, other floats have six digits. Text is read back by `read_table` as it was, but for line breaks and tabs, which
-    become spaces.
+    NaN and None are blank cells, other floats have six digits. Text is read back by `read_table` as it was, but for
+    line breaks and tabs, which become spaces.
 
     Args:
         rows: cells by column.

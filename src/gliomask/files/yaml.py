@@ -49,7 +49,9 @@ def read_yaml(path: Path, what: str = "Reading a configuration") -> Any:
         raise FileFormatError(f"{path}: cannot be read as YAML ({_one_line(error)}).") from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         # What PyYAML's constructors let through: `!!int x`, dates that are none, keys that are lists.
-        raise FileFormatError(f"{path}: cannot be read as YAML ({type(error).__name__}: {_one_line(error)}).") from error
+        raise FileFormatError(
+            f"{path}: cannot be read as YAML ({type(error).__name__}: {_one_line(error)})."
+        ) from error
 
 
 def _refuse_large(yaml: ModuleType, text: str) -> None:
@@ -68,7 +70,11 @@ def _loader(yaml: ModuleType) -> Any:
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc, name-defined]
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)] if isinstance(node, yaml.MappingNode) else []
+            keys = (
+                [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+                if isinstance(node, yaml.MappingNode)
+                else []
+            )
             twice = next((key for n, key in enumerate(keys) if key in keys[:n]), None) if len(keys) < MAX_KEYS else None
             if twice is not None:
                 raise yaml.constructor.ConstructorError(None, None, f"the key '{twice}' stands twice", node.start_mark)

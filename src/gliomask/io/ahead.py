@@ -1,4 +1,6 @@
-"""Reading a case in the background, while models are opened: unpacking releases the GIL, and so does compiling a network."""
+"""Reading a case in the background, while models are opened: unpacking releases the GIL, and so does compiling a
+network.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ class Ahead(Generic[K, V]):
         self._begun: dict[int, tuple[K, Future[V]]] = {}
 
     def begin(self, key: K) -> None:
-        """Begins the work of a key, which is told from others by its identity. Where no thread can be started, nothing is begun."""
+        """Begins the work of a key, which is told from others by its identity.
+
+        Where no thread can be started, nothing is begun.
+        """
         future: Future[V] = Future()
 
         def run() -> None:
@@ -42,7 +47,10 @@ class Ahead(Generic[K, V]):
             self._take(key)
 
     def result(self, key: K) -> V:
-        """Returns the value of a key: of the work that was begun, or of work that begins now. Raises what the work raises."""
+        """Returns the value of a key: of the work that was begun, or of work that begins now.
+
+        Raises what the work raises.
+        """
         future = self._take(key)
         return self._work(key) if future is None else future.result()
 

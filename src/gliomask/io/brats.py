@@ -1,7 +1,8 @@
 """Finding cases on disk: BraTS folders of every naming since 2017, Decathlon Task01, and four explicit files.
 
-What a file holds is decided by its name alone, and the label convention by the layout: `t1n`, `t2f` belong to BraTS 2023 or later
-(enhancing is 3), `t1ce`, `flair` to 2017-2021 (enhancing is 4). A sequence that two files match is an error that lists both.
+What a file holds is decided by its name alone, and the label convention by the layout: `t1n`, `t2f` belong to BraTS
+2023 or later (enhancing is 3), `t1ce`, `flair` to 2017-2021 (enhancing is 4). A sequence that two files match is an
+error that lists both.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ LOOKED_AT = 200
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """The files of one case: one per sequence, or one 4-D file for all; and the reference label map, where there is one.
+    """The files of one case: one per sequence, or one 4-D file for all; and the reference label map, where there is
+    one.
 
     Args:
         case_id: the name of the case's folder, or of its 4-D file.
@@ -81,12 +83,16 @@ class CaseFiles:
         if size > MAX_CASE_ID_BYTES:
             short = printable(self.case_id[:40])
             raise CaseError(
-                f"Case '{short}...': its name has {size} bytes; up to {MAX_CASE_ID_BYTES} leave room for the endings of results. Rename the folder or file."
+                f"Case '{short}...': its name has {size} bytes; up to {MAX_CASE_ID_BYTES} leave room for the endings "
+                "of results. Rename the folder or file."
             )
         if not self.case_id.isprintable():
             # It becomes part of file names, tables and lines on a terminal.
             name = printable(self.case_id)
-            raise CaseError(f"Case '{name}': its name holds a line break, a control character or bytes that are no text. Rename the folder or file.")
+            raise CaseError(
+                f"Case '{name}': its name holds a line break, a control character or bytes that are no text. Rename "
+                "the folder or file."
+            )
 
     def used(self) -> tuple[Sequence, ...]:
         """The sequences that are read, in the paper's order."""
@@ -94,13 +100,21 @@ class CaseFiles:
 
     def paths(self) -> tuple[Path, ...]:
         """The files that hold the scans."""
-        return (self.channels,) if self.channels is not None else tuple(self.sequences[sequence] for sequence in self.used())
+        return (
+            (self.channels,)
+            if self.channels is not None
+            else tuple(self.sequences[sequence] for sequence in self.used())
+        )
 
     def describe(self) -> str:
         """The mapping that was found, one line a file or channel, for people to check."""
         if self.channels is not None:
             numbered = enumerate(self.channel_order)
-            lines = [f"  {sequence.value:6} <- {printable(self.channels.name)} [channel {c}]" for c, sequence in numbered if sequence not in self.without]
+            lines = [
+                f"  {sequence.value:6} <- {printable(self.channels.name)} [channel {c}]"
+                for c, sequence in numbered
+                if sequence not in self.without
+            ]
         else:
             lines = [f"  {sequence.value:6} <- {printable(self.sequences[sequence].name)}" for sequence in self.used()]
         lines += [f"  {sequence.value:6} <- nothing, as asked" for sequence in PAPER_ORDER if sequence in self.without]
@@ -108,7 +122,10 @@ class CaseFiles:
             lines.append(f"  labels <- {printable(self.reference.name)} [{self.labels.name}]")
         elif self.left_alone:
             names = ", ".join(printable(path.name) for path in self.left_alone)
-            lines.append(f"  labels <- nothing; {names} may be a brain mask (a reference is named {printable(self.case_id)}_seg.nii.gz)")
+            lines.append(
+                f"  labels <- nothing; {names} may be a brain mask (a reference is named "
+                f"{printable(self.case_id)}_seg.nii.gz)"
+            )
         return "\n".join([f"{self.case_id}:", *lines])
 
 
@@ -130,9 +147,10 @@ class Found:
 def find_cases(folder: Path, labels: str | None = None, without: Iterable[Sequence] = ()) -> list[CaseFiles]:
     """Returns every case at or below `folder`, sorted by id; the first that is refused is raised.
 
-    A folder that holds files named after sequences is a case, named as the folder; where two folders have one name, the id takes the
-    names of the folders above (`io.tree.case_ids`). Complete cases below a case are cases too. A folder with `imagesTr` or `imagesTs`, or one
-    of the two, is Decathlon Task01, and so is a single 4-D file. Other files and hidden ones are left alone.
+    A folder that holds files named after sequences is a case, named as the folder; where two folders have one name, the
+    id takes the names of the folders above (`io.tree.case_ids`). Complete cases below a case are cases too. A folder
+    with `imagesTr` or `imagesTs`, or one of the two, is Decathlon Task01, and so is a single 4-D file. Other files and
+    hidden ones are left alone.
 
     Args:
         folder: where to look.
@@ -151,7 +169,8 @@ def find_cases(folder: Path, labels: str | None = None, without: Iterable[Sequen
 
 
 def survey(folder: Path, labels: str | None = None, without: Iterable[Sequence] = ()) -> Found:
-    """As `find_cases`, but cases that are incomplete, ambiguous or unreadable are listed beside the others, for cohorts to account for.
+    """As `find_cases`, but cases that are incomplete, ambiguous or unreadable are listed beside the others, for cohorts
+    to account for.
 
     Raises:
         CaseError: nothing was found at all, or two cases have the same id.
@@ -165,17 +184,23 @@ def survey(folder: Path, labels: str | None = None, without: Iterable[Sequence] 
         found.cases.append(files if labels is None else replace(files, labels=convention(labels)))
     if not found.cases and not found.refused:
         if holds_dicom(folder):
-            raise CaseError(f"{folder}: holds DICOM files. Convert them first: gliomask dicom convert, then give the folder that it writes.")
+            raise CaseError(
+                f"{folder}: holds DICOM files. Convert them first: gliomask dicom convert, then give the folder "
+                "that it writes."
+            )
         raise CaseError(
             f"{folder}: no case found: no NIfTI file here or up to {DEPTH} folders below is named after a sequence "
-            "(such as NAME_flair.nii.gz or NAME-t2f.nii.gz). Name the files so, or give them by --flair, --t1, --t1ce, --t2."
+            "(such as NAME_flair.nii.gz or NAME-t2f.nii.gz). Name the files so, or give them by --flair, --t1, "
+            "--t1ce, --t2."
         )
     found.cases.sort(key=lambda files: files.case_id)
     return found
 
 
 def holds_dicom(place: Path) -> bool:
-    """Whether a place is a DICOM file or a zip, or a folder among whose first files there are DICOM ones and none is named as NIfTI files are."""
+    """Whether a place is a DICOM file or a zip, or a folder among whose first files there are DICOM ones and none is
+    named as NIfTI files are.
+    """
     if not place.is_dir():
         return _is_dicom(place) or (place.is_file() and not nifti.is_nifti_name(place) and zipfile.is_zipfile(place))
     looked_at = list(islice((Path(folder) / name for folder, _, names in os.walk(place) for name in names), LOOKED_AT))
@@ -191,23 +216,34 @@ def _is_dicom(path: Path) -> bool:
 
 def _candidates(folder: Path, without: frozenset[Sequence], found: Found) -> Iterable[CaseFiles]:
     if not folder.exists():
-        raise CaseError(f"{folder}: does not exist. Give a folder of one case, a folder of cases, or four files by --flair, --t1, --t1ce, --t2.")
+        raise CaseError(
+            f"{folder}: does not exist. Give a folder of one case, a folder of cases, or four files by --flair, "
+            "--t1, --t1ce, --t2."
+        )
     if not folder.is_dir():
         return [_decathlon_case(decathlon.single_item(folder), without)]
     items = decathlon.items(folder)
-    return _folder_cases(folder, without, found) if items is None else [_decathlon_case(item, without) for item in items]
+    return (
+        _folder_cases(folder, without, found) if items is None else [_decathlon_case(item, without) for item in items]
+    )
 
 
 def _decathlon_case(item: decathlon.Item, without: frozenset[Sequence]) -> CaseFiles:
-    return CaseFiles(nifti.stem(item.images), {}, item.labels, convention("decathlon"), item.images, item.order, without)
+    return CaseFiles(
+        nifti.stem(item.images), {}, item.labels, convention("decathlon"), item.images, item.order, without
+    )
 
 
 def _folder_cases(top: Path, without: frozenset[Sequence], found: Found) -> Iterator[CaseFiles]:
     folders = [folder for folder in walk(top) if folder.error or folder.scans]
-    folders = [folder for folder in folders if not folder.below_case or folder.error or is_whole(folder, without, found.notes)]
+    folders = [
+        folder for folder in folders if not folder.below_case or folder.error or is_whole(folder, without, found.notes)
+    ]
     for name, folder in zip(case_ids(folders), folders, strict=True):
         if folder.error:
-            found.refused[printable(name)] = CaseError(f"{folder.path}: cannot be listed ({folder.error}). Check that the folder may be read.")
+            found.refused[printable(name)] = CaseError(
+                f"{folder.path}: cannot be listed ({folder.error}). Check that the folder may be read."
+            )
             continue
         try:
             yield case_from_files(name, folder.files, without)
@@ -216,20 +252,25 @@ def _folder_cases(top: Path, without: frozenset[Sequence], found: Found) -> Iter
 
 
 def is_whole(folder: Folder, without: frozenset[Sequence] = frozenset(), notes: list[str] | None = None) -> bool:
-    """True where a folder below a case is a case as well; otherwise that is noted where there are scans, for derived ones lie in such folders."""
+    """True where a folder below a case is a case as well; otherwise that is noted where there are scans, for derived
+    ones lie in such folders.
+    """
     if not folder.scans:
         return False
     try:
         case_from_files(folder.path.name, folder.files, without)
     except CaseError as error:
         if notes is not None:
-            notes.append(f"{folder.path}: lies below a case and was left alone, since it is no whole case itself. {error}")
+            notes.append(
+                f"{folder.path}: lies below a case and was left alone, since it is no whole case itself. {error}"
+            )
         return False
     return True
 
 
 def case_from_files(case_id: str, files: Iterable[Path], without: frozenset[Sequence] = frozenset()) -> CaseFiles:
-    """Sorts one case's NIfTI files by the sequence in their names; those `without` which it is to be done are left alone.
+    """Sorts one case's NIfTI files by the sequence in their names; those `without` which it is to be done are left
+    alone.
 
     Raises:
         CaseError: a sequence is missing, or two files match one sequence.
@@ -245,41 +286,57 @@ def case_from_files(case_id: str, files: Iterable[Path], without: frozenset[Sequ
     scans = [path for path in files if sequence_of_path(path)]
     references = tumour_label_maps(files, scans)
     others = [path for path in files if path not in (*scans, *references)]
-    for what, paths in [*((sequence.value, found[sequence]) for sequence in PAPER_ORDER), ("the reference label map", references)]:
+    for what, paths in [
+        *((sequence.value, found[sequence]) for sequence in PAPER_ORDER),
+        ("the reference label map", references),
+    ]:
         if len(paths) > 1:
             names = ", ".join(str(path) for path in paths)
-            raise CaseError(f"Case {case_id}: {len(paths)} files match {what}: {names}. Keep one, or name the files by --flair, --t1, --t1ce, --t2.")
+            raise CaseError(
+                f"Case {case_id}: {len(paths)} files match {what}: {names}. Keep one, or name the files by --flair, "
+                "--t1, --t1ce, --t2."
+            )
     missing = [sequence.value for sequence in PAPER_ORDER if sequence not in without and not found[sequence]]
     if missing:
         names = ", ".join(paths[0].name for paths in found.values() if paths)
         aside = f" Not understood: {', '.join(path.name for path in others)}." if others else ""
         raise CaseError(
             f"Case {case_id}: missing {', '.join(missing)}; found {names}.{aside} "
-            "Where a name is not understood, give the files by --flair, --t1, --t1ce, --t2; where the patient does not have a sequence, say --without."
+            "Where a name is not understood, give the files by --flair, --t1, --t1ce, --t2; where the patient does "
+            "not have a sequence, say --without."
         )
     sequences = {sequence: found[sequence][0] for sequence in PAPER_ORDER if sequence not in without}
     new = any(last_word(path) in NEW_NAMES for path in sequences.values())
     labels = convention("brats2023" if new else "brats2021")
     unknown = () if references else tuple(masks_of_unknown_kind(files, scans))
-    return CaseFiles(case_id, sequences, references[0] if references else None, labels, without=without, left_alone=unknown)
+    return CaseFiles(
+        case_id, sequences, references[0] if references else None, labels, without=without, left_alone=unknown
+    )
 
 
-def explicit_case(case_id: str, files: Mapping[Sequence, Path], labels: str = "brats2021", without: Iterable[Sequence] = ()) -> CaseFiles:
+def explicit_case(
+    case_id: str, files: Mapping[Sequence, Path], labels: str = "brats2021", without: Iterable[Sequence] = ()
+) -> CaseFiles:
     """Returns a case of files that the user named.
 
     Raises:
-        UsageError: a sequence was neither named nor said to be missing, was both, one file was named twice, or too little is left.
+        UsageError: a sequence was neither named nor said to be missing, was both, one file was named twice, or too
+            little is left.
     """
     absent = frozenset(without)
     refuse_too_few(absent)
     missing = [f"--{sequence.value}" for sequence in PAPER_ORDER if sequence not in files and sequence not in absent]
     if missing:
-        raise UsageError(f"Missing {', '.join(missing)}. Give the file, or, where the patient does not have the sequence, --without.")
+        raise UsageError(
+            f"Missing {', '.join(missing)}. Give the file, or, where the patient does not have the sequence, --without."
+        )
     both = [f"--{sequence.value}" for sequence in absent.intersection(files)]
     if both:
         raise UsageError(f"{', '.join(sorted(both))} was given and is to be done without. Leave one of the two out.")
     if len({os.path.realpath(path) for path in files.values()}) < len(files):
-        raise UsageError("One file was given for two sequences: " + ", ".join(f"--{s.value} {p}" for s, p in files.items()) + ".")
+        raise UsageError(
+            "One file was given for two sequences: " + ", ".join(f"--{s.value} {p}" for s, p in files.items()) + "."
+        )
     return CaseFiles(case_id, dict(files), None, convention(labels), without=absent)
 
 
@@ -303,7 +360,8 @@ class ReadFiles:
     def case(self) -> Case:
         """Returns the scans as a case, on the grid of the first.
 
-        Sequences that have the same voxels with their axes in another order are laid out as the first; `Case.reordered` names them.
+        Sequences that have the same voxels with their axes in another order are laid out as the first; `Case.reordered`
+        names them.
 
         Raises:
             CaseError: the case is incomplete, empty or holds values that are not finite.
@@ -321,7 +379,9 @@ class ReadFiles:
             same = first.geometry.same_grid(volume.geometry)
             volumes[sequence] = volume.values if same else turn.apply(volume.values)
             reordered += [] if same else [sequence]
-        return fit(Case(files.case_id, volumes, first.geometry, files.sequences, first.header, files.without, tuple(reordered)))
+        return fit(
+            Case(files.case_id, volumes, first.geometry, files.sequences, first.header, files.without, tuple(reordered))
+        )
 
 
 def read_files(files: CaseFiles, threads: int = len(PAPER_ORDER)) -> ReadFiles:
@@ -349,14 +409,17 @@ def read_ahead(files: CaseFiles) -> None:
 
 
 def read_begun(files: CaseFiles) -> ReadFiles:
-    """Returns what `read_files` returns, and raises what it raises; scans that `read_ahead` has begun to read for this object are not read again."""
+    """Returns what `read_files` returns, and raises what it raises; scans that `read_ahead` has begun to read for this
+    object are not read again.
+    """
     return _ahead.result(files)
 
 
 def _at_once(read: Callable[[Path], nifti.NiftiVolume], paths: Ordered[Path], threads: int) -> list[nifti.NiftiVolume]:
     """Applies `read` to all paths; the first error in their order is raised.
 
-    The calling thread works as well, so that all is read also where no further thread can be started, for lack of memory.
+    The calling thread works as well, so that all is read also where no further thread can be started, for lack of
+    memory.
     """
     done: dict[int, nifti.NiftiVolume | BaseException] = {}
     waiting = deque(range(len(paths)))
@@ -408,13 +471,20 @@ def read_case(files: CaseFiles, threads: int = len(PAPER_ORDER)) -> Case:
 def fit(case: Case) -> Case:
     """Refuses what cannot be four MR sequences of a head, whichever network would look at it."""
     if min(case.geometry.shape) < FEWEST_SLICES:
-        raise CaseError(f"Case {case.case_id}: its grid, {case.geometry}, is no volume; at least {FEWEST_SLICES} slices are needed. Give the whole scan.")
+        raise CaseError(
+            f"Case {case.case_id}: its grid, {case.geometry}, is no volume; at least {FEWEST_SLICES} slices are "
+            "needed. Give the whole scan."
+        )
     refuse_ct_and_copies(case.case_id, case.volumes, case.sources)
     return case
 
 
 def _other_grid(case_id: str, path: Path, found: Geometry, first: Path, expected: Geometry) -> GeometryError:
-    apart = "" if expected.shape != found.shape else f", with corners up to {expected.corner_distance_mm(found):.3g} mm apart"
+    apart = (
+        ""
+        if expected.shape != found.shape
+        else f", with corners up to {expected.corner_distance_mm(found):.3g} mm apart"
+    )
     return GeometryError(
         f"Case {case_id}: {path.name} lies on another grid than {first.name}: {found} against {expected}{apart}. "
         "Register and resample the sequences to one grid first."
@@ -424,7 +494,10 @@ def _other_grid(case_id: str, path: Path, found: Geometry, first: Path, expected
 def _case_of_channels(files: CaseFiles, path: Path, stack: nifti.NiftiVolume) -> Case:
     order = files.channel_order
     if stack.values.shape[3] != len(order):
-        raise CaseError(f"Case {files.case_id}: {path} has {stack.values.shape[3]} channels; {len(order)} are needed ({', '.join(order)}).")
+        raise CaseError(
+            f"Case {files.case_id}: {path} has {stack.values.shape[3]} channels; {len(order)} are needed "
+            f"({', '.join(order)})."
+        )
     volumes = {sequence: stack.values[..., c] for c, sequence in enumerate(order) if sequence not in files.without}
     return fit(Case(files.case_id, volumes, stack.geometry, dict.fromkeys(volumes, path), stack.header, files.without))
 
@@ -447,7 +520,8 @@ def read_label_map_on(path: Path, labels: LabelConvention, grid: Geometry) -> tu
     """Reads a label map and lays its voxels out as a grid's.
 
     Returns:
-        The label map on `grid`, and whether its axes were re-ordered for that; or its own grid, where that has other voxels.
+        The label map on `grid`, and whether its axes were re-ordered for that; or its own grid, where that has other
+            voxels.
 
     Raises:
         FileFormatError: the file cannot be read.
@@ -469,12 +543,20 @@ def read_reference(files: CaseFiles, geometry: Geometry) -> LabelMap:
         GeometryError: it does not have the voxels of the case's grid.
     """
     if files.reference is None:
-        aside = f" Left alone, since it may be a brain mask: {', '.join(path.name for path in files.left_alone)}." if files.left_alone else ""
-        raise CaseError(f"Case {files.case_id}: no reference label map (a file named like {files.case_id}_seg.nii.gz) was found.{aside}")
+        aside = (
+            f" Left alone, since it may be a brain mask: {', '.join(path.name for path in files.left_alone)}."
+            if files.left_alone
+            else ""
+        )
+        raise CaseError(
+            f"Case {files.case_id}: no reference label map (a file named like {files.case_id}_seg.nii.gz) was "
+            f"found.{aside}"
+        )
     read = read_label_map_on(files.reference, files.labels, geometry)
     if isinstance(read, Geometry):
         raise GeometryError(
-            f"Case {files.case_id}: the reference {files.reference.name} lies on another grid than the scans: {read} against {geometry}. "
+            f"Case {files.case_id}: the reference {files.reference.name} lies on another grid than the scans: {read} "
+            f"against {geometry}. "
             "Give the label map that belongs to them."
         )
     return read[0]

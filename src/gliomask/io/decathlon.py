@@ -1,7 +1,8 @@
-"""Medical Segmentation Decathlon Task01 (Antonelli et al., Nature Communications 2022): one 4-D file a case, `imagesTr`, `labelsTr`, `imagesTs`.
+"""Medical Segmentation Decathlon Task01 (Antonelli et al., Nature Communications 2022): one 4-D file a case,
+`imagesTr`, `labelsTr`, `imagesTs`.
 
-The order of channels and the numbers of labels are those of Task01 unless `dataset.json` beside the folders says otherwise; other
-channels that it names are obeyed, other labels are refused.
+The order of channels and the numbers of labels are those of Task01 unless `dataset.json` beside the folders says
+otherwise; other channels that it names are obeyed, other labels are refused.
 """
 
 from __future__ import annotations
@@ -56,7 +57,12 @@ def items(folder: Path) -> list[Item] | None:
     if not names:
         return None
     order = _described_order(root / "dataset.json")
-    return [Item(path, _labels_of(path), order) for name in names for path in sorted((root / name).iterdir()) if _is_image(path)]
+    return [
+        Item(path, _labels_of(path), order)
+        for name in names
+        for path in sorted((root / name).iterdir())
+        if _is_image(path)
+    ]
 
 
 def single_item(path: Path) -> Item:
@@ -76,7 +82,9 @@ def single_item(path: Path) -> Item:
 
 
 def _description_of(path: Path) -> Path:
-    """The dataset.json of a 4-D file: beside the link that was given, else beside the first of its targets that has one."""
+    """The dataset.json of a 4-D file: beside the link that was given, else beside the first of its targets that has
+    one.
+    """
     place = as_given(path)
     for _ in range(MAX_LINKS):
         described = (place.parent.parent if place.parent.name in IMAGE_FOLDERS else place.parent) / "dataset.json"
@@ -107,9 +115,15 @@ def _described_order(path: Path) -> tuple[Sequence, ...]:
     try:
         order = tuple(parse_sequence(str(names[str(c)])) for c in range(len(names)))
     except (KeyError, UsageError) as error:
-        raise CaseError(f"{path}: its channels {names} are not the four sequences ({error}). Give the files by --flair, --t1, --t1ce, --t2.") from error
+        raise CaseError(
+            f"{path}: its channels {names} are not the four sequences ({error}). Give the files by --flair, --t1, "
+            "--t1ce, --t2."
+        ) from error
     if sorted(order) != sorted(PAPER_ORDER):
-        raise CaseError(f"{path}: its channels {names} are not the four sequences, each once. Give the files by --flair, --t1, --t1ce, --t2.")
+        raise CaseError(
+            f"{path}: its channels {names} are not the four sequences, each once. Give the files by --flair, --t1, "
+            "--t1ce, --t2."
+        )
     return order
 
 
@@ -117,9 +131,14 @@ def _read_description(path: Path) -> dict[str, object]:
     try:
         description = read_json(path, MAX_DESCRIPTION_BYTES)
     except UNREADABLE as error:
-        raise FileFormatError(f"{path}: cannot be read as JSON ({error}). Repair it, or move it away to use Task01's own order.") from error
+        raise FileFormatError(
+            f"{path}: cannot be read as JSON ({error}). Repair it, or move it away to use Task01's own order."
+        ) from error
     if not isinstance(description, dict):
-        raise FileFormatError(f"{path}: not the description of a data set (a JSON object). Repair it, or move it away to use Task01's own order.")
+        raise FileFormatError(
+            f"{path}: not the description of a data set (a JSON object). Repair it, or move it away to use "
+            "Task01's own order."
+        )
     return description
 
 
@@ -129,4 +148,7 @@ def _refuse_other_labels(labels: object, path: Path) -> None:
     for number, words in LABEL_WORDS.items():
         name = str(labels.get(number, words[0])).lower()
         if not any(word in name for word in words) or (number == "3" and "non" in name):
-            raise CaseError(f"{path}: label {number} is '{name}' there, but {words[0]} in Task01. Only Task01's labels are known; see docs/input.md.")
+            raise CaseError(
+                f"{path}: label {number} is '{name}' there, but {words[0]} in Task01. Only Task01's labels are "
+                "known; see docs/input.md."
+            )

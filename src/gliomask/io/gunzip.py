@@ -1,7 +1,8 @@
 """A gzip stream read up to a length and no further.
 
-Python's own `gzip` module feeds zlib 8 KiB at a time through several layers; here zlib gets large pieces, which is quicker and leaves
-other threads free to run meanwhile. Several members in one file are one stream (RFC 1952, section 2.2), zeros after the last are padding.
+Python's own `gzip` module feeds zlib 8 KiB at a time through several layers; here zlib gets large pieces, which is
+quicker and leaves other threads free to run meanwhile. Several members in one file are one stream (RFC 1952, section
+2.2), zeros after the last are padding.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ LEAST_BYTES = len(GZIP_MAGIC)
 """Bytes by which the next member is told."""
 
 MAX_MEMBERS = 100_000
-"""Of one file: block gzip (bgzip) makes one of every 64 KiB, so that this is 6 GB. zlib copies what is left of a piece whenever a member ends
-in it, so that millions of empty members would take hours."""
+"""Of one file: block gzip (bgzip) makes one of every 64 KiB, so that this is 6 GB. zlib copies what is left of a piece
+whenever a member ends in it, so that millions of empty members would take hours."""
 
 GZIP_WINDOW = 31
-"""zlib's `wbits` for a gzip header and the largest window; zlib then checks each member's checksum and length itself."""
+"""zlib's `wbits` for a gzip header and the largest window; zlib then checks each member's checksum and length itself."""  # noqa: E501
 
 
 class GunzipError(Exception):
@@ -90,7 +91,8 @@ class Gunzip:
                 self._ended = True
                 return
         rest = rest.lstrip(b"\0")
-        # Read on only where little is left: with every member some more would be copied, and the time grow with the square of their number.
+        # Read on only where little is left: with every member some more would be copied, and the time grow with the
+        # square of their number.
         self._pending = rest if len(rest) >= LEAST_BYTES else rest + self._raw.read(CHUNK_BYTES)
         self._members += 1
         if self._members > MAX_MEMBERS:

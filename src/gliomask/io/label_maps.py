@@ -1,7 +1,8 @@
 """Finding label maps on disk by case: references and predictions, whichever way their owners lay them out.
 
-Unlike `io.brats.find_cases` this needs no scans. It takes one file, a flat folder (`<case>.nii.gz` or `<case>_seg.nii.gz`), a BraTS tree, or the root
-of Decathlon Task01. Only names decide what a file is; a label convention is reported where the layout's names say it, and is None where they do not.
+Unlike `io.brats.find_cases` this needs no scans. It takes one file, a flat folder (`<case>.nii.gz` or
+`<case>_seg.nii.gz`), a BraTS tree, or the root of Decathlon Task01. Only names decide what a file is; a label
+convention is reported where the layout's names say it, and is None where they do not.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ class LabelMapFile:
 def find_label_maps(place: Path) -> dict[str, LabelMapFile]:
     """Returns every label map at or below `place`, by case id in sorted order.
 
-    A folder that holds files named after sequences is a case and lends it its name, as `io.brats.find_cases` does; other label maps are
-    named by their files, and by their folders where the file is called `seg` or the like.
+    A folder that holds files named after sequences is a case and lends it its name, as `io.brats.find_cases` does;
+    other label maps are named by their files, and by their folders where the file is called `seg` or the like.
 
     Raises:
         UsageError: `place` does not exist.
@@ -59,13 +60,18 @@ def find_label_maps(place: Path) -> dict[str, LabelMapFile]:
     found: dict[str, LabelMapFile] = {}
     for file in [_named_by_file(place)] if place.is_file() else _below(place):
         if file.case_id in found:
-            raise CaseError(f"Case {file.case_id}: two label maps, {found[file.case_id].path} and {file.path}. Keep one, or give a folder that holds one.")
+            raise CaseError(
+                f"Case {file.case_id}: two label maps, {found[file.case_id].path} and {file.path}. Keep one, or give "
+                "a folder that holds one."
+            )
         found[file.case_id] = file
     return {case_id: found[case_id] for case_id in sorted(found)}
 
 
 def unknown_masks(place: Path) -> list[Path]:
-    """Returns the files beside scans that may be label maps of the tumour or brain masks: their names do not say, so they are never taken."""
+    """Returns the files beside scans that may be label maps of the tumour or brain masks: their names do not say, so
+    they are never taken.
+    """
     folders = list(walk(place)) if place.is_dir() else []
     return [path for folder in folders if folder.scans for path in masks_of_unknown_kind(folder.files, folder.scans)]
 
@@ -77,7 +83,11 @@ def _below(top: Path) -> Iterator[LabelMapFile]:
         raise CaseError(f"{closed.path}: cannot be listed ({closed.error}). Check that the folder may be read.")
     # Below a case only whole cases count: beside scans lie folders of intermediate results.
     folders = [folder for folder in folders if not folder.below_case or is_whole(folder)]
-    lenders = [folder for folder in folders if folder.scans or any(nifti.stem(path).lower() in LABEL_MAP_WORDS for path in folder.files)]
+    lenders = [
+        folder
+        for folder in folders
+        if folder.scans or any(nifti.stem(path).lower() in LABEL_MAP_WORDS for path in folder.files)
+    ]
     names = {folder.path: name for folder, name in zip(lenders, case_ids(lenders), strict=True)}
     for folder in folders:
         yield from _label_maps(folder, names.get(folder.path, ""))
@@ -114,7 +124,9 @@ def _named_by_file(path: Path, folder_name: str = "") -> LabelMapFile:
 
 
 def _convention_of_name(case_id: str, folder: Path) -> LabelConvention | None:
-    """What a published name says: `BraTS-GLI-...` is 2023 or later, `Brats18_...` and `BraTS2021_...` 2017 to 2021, `labelsTr` Decathlon."""
+    """What a published name says: `BraTS-GLI-...` is 2023 or later, `Brats18_...` and `BraTS2021_...` 2017 to 2021,
+    `labelsTr` Decathlon.
+    """
     if folder.name.startswith("labelsT"):
         return convention("decathlon")
     if re.match(r"brats-[a-z]+-\d", case_id.lower()):

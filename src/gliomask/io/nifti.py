@@ -1,8 +1,9 @@
 """NIfTI files: read with every claim of the header checked before memory is taken, written whole or not at all.
 
-A `.nii.gz` of 58 bytes can claim a volume of many gigabytes, and a library that trusts it takes them. Here the header is read
-first, its claims are held against `MAX_VOXELS`, and the stream is then read up to the claimed length and a little further, to reach
-its checksum. Voxels become float32 block by block, so that no copy in the file's own type is ever held.
+A `.nii.gz` of 58 bytes can claim a volume of many gigabytes, and a library that trusts it takes them. Here the header
+is read first, its claims are held against `MAX_VOXELS`, and the stream is then read up to the claimed length and a
+little further, to reach its checksum. Voxels become float32 block by block, so that no copy in the file's own type is
+ever held.
 """
 
 from __future__ import annotations
@@ -31,13 +32,19 @@ from gliomask.geometry import QUATERNION_THRESHOLD, Geometry
 from gliomask.io.gunzip import GZIP_MAGIC, ByteStream, Gunzip, GunzipError
 
 MAX_VOXELS = 512 * 512 * 512
-"""Largest volume that is read: 512 MiB as float32. A BraTS volume has 8.9 million voxels, a 0.5 mm head about 130 million."""
+"""Largest volume that is read: 512 MiB as float32. A BraTS volume has 8.9 million voxels, a 0.5 mm head about 130
+million.
+"""
 
 MAX_EXTENSION_BYTES = 64 << 20
-"""Largest header extension that is skipped before the voxels; converters that keep the whole DICOM header there need some megabytes."""
+"""Largest header extension that is skipped before the voxels; converters that keep the whole DICOM header there need
+some megabytes.
+"""
 
 MAX_TRAILING_BYTES = 64 << 10
-"""Bytes after the voxels that are read past, to reach the checksum; more means that the header does not describe the file."""
+"""Bytes after the voxels that are read past, to reach the checksum; more means that the header does not describe the
+file.
+"""
 
 BLOCK_VOXELS = 1 << 18
 """Voxels converted at a time."""
@@ -67,16 +74,22 @@ REAL_KINDS = "iuf"
 """Numpy kinds of the data types that can be intensities or labels: integers and floats; not complex, not RGB."""
 
 HIGHEST_FORM_CODE = 5
-"""Of `qform_code` and `sform_code`: NIFTI_XFORM_TEMPLATE_OTHER. Other programs take an unknown code for none, and the scan for lying elsewhere."""
+"""Of `qform_code` and `sform_code`: NIFTI_XFORM_TEMPLATE_OTHER. Other programs take an unknown code for none, and the
+scan for lying elsewhere.
+"""
 
 SPACE_UNITS = {1: "metres", 3: "micrometres"}
-"""`xyzt_units`, its lowest three bits: what is no millimetre. 2 is millimetres; 0, unknown, is taken for millimetres by all programs."""
+"""`xyzt_units`, its lowest three bits: what is no millimetre. 2 is millimetres; 0, unknown, is taken for millimetres by
+all programs.
+"""
 
 SHEAR_TOLERANCE = 1e-4
-"""A quaternion holds rotations and spacings only. Where it misses the affine by more (mm per voxel), it is left unset."""
+"""A quaternion holds rotations and spacings only. Where it misses the affine by more (mm per voxel), it is left unset."""  # noqa: E501
 
 LABEL_LEVEL, PROBABILITY_LEVEL = 4, 1
-"""gzip levels: label maps shrink a hundredfold at any level; probabilities hardly shrink, and take seconds above level 1."""
+"""gzip levels: label maps shrink a hundredfold at any level; probabilities hardly shrink, and take seconds above
+level 1.
+"""
 
 OTHER_KINDS = {
     GZIP_MAGIC: "It is compressed with gzip twice: unpack it once.",
@@ -92,7 +105,9 @@ OTHER_KINDS = {
 
 @dataclass(frozen=True, eq=False)
 class NiftiVolume:
-    """What a file held: (I, J, K) or (I, J, K, C) values, the grid, the header as bytes, and the SHA-256 of the file's own bytes."""
+    """What a file held: (I, J, K) or (I, J, K, C) values, the grid, the header as bytes, and the SHA-256 of the file's
+    own bytes.
+    """
 
     values: npt.NDArray[np.float32]
     geometry: Geometry
@@ -103,7 +118,9 @@ class NiftiVolume:
 
 
 class _Hashed:
-    """A stream that tells the SHA-256 of what was read from it: the hash is of the bytes that were used, whatever becomes of the file."""
+    """A stream that tells the SHA-256 of what was read from it: the hash is of the bytes that were used, whatever
+    becomes of the file.
+    """
 
     def __init__(self, raw: BinaryIO) -> None:
         self._raw, self.digest = raw, hashlib.sha256()
@@ -139,7 +156,10 @@ def read_volume(path: Path) -> NiftiVolume:
 
 
 def read_channels(path: Path) -> NiftiVolume:
-    """Reads a 4-D NIfTI file, (I, J, K, C), as the Medical Segmentation Decathlon stores its sequences. Raises as `read_volume`."""
+    """Reads a 4-D NIfTI file, (I, J, K, C), as the Medical Segmentation Decathlon stores its sequences.
+
+    Raises as `read_volume`.
+    """
     return _read(path, dimensions=4)
 
 
@@ -165,7 +185,9 @@ def _read(path: Path, dimensions: int) -> NiftiVolume:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[ByteStream, _Hashed]]:
-    """The uncompressed stream, and the file's own beneath it; whether it is gzip is decided by its first bytes, since copies often lose or gain `.gz`."""
+    """The uncompressed stream, and the file's own beneath it; whether it is gzip is decided by its first bytes, since
+    copies often lose or gain `.gz`.
+    """
     try:
         with open_regular(path) as raw:
             compressed = raw.read(len(GZIP_MAGIC)) == GZIP_MAGIC
@@ -173,11 +195,17 @@ def _opened(path: Path) -> Iterator[tuple[ByteStream, _Hashed]]:
             hashed = _Hashed(raw)
             yield Gunzip(hashed) if compressed else hashed, hashed
     except GunzipError as error:
-        raise FileFormatError(f"{path}: the gzip stream is truncated or corrupt ({error}). Copy the file again from its source.") from error
+        raise FileFormatError(
+            f"{path}: the gzip stream is truncated or corrupt ({error}). Copy the file again from its source."
+        ) from error
     except NotRegularError as error:
-        raise FileFormatError(f"{path}: {str(error.strerror).removeprefix('it ')}. Give the NIfTI file itself.") from error
+        raise FileFormatError(
+            f"{path}: {str(error.strerror).removeprefix('it ')}. Give the NIfTI file itself."
+        ) from error
     except OSError as error:
-        raise FileFormatError(f"{path}: cannot be read ({error.strerror or error}). Check that the file exists and may be read.") from error
+        raise FileFormatError(
+            f"{path}: cannot be read ({error.strerror or error}). Check that the file exists and may be read."
+        ) from error
 
 
 def _read_header(stream: ByteStream, path: Path) -> Nifti1Header:
@@ -187,16 +215,23 @@ def _read_header(stream: ByteStream, path: Path) -> Nifti1Header:
         raise FileFormatError(f"{path}: is empty. Copy the file again from its source.")
     if NIFTI1_HEADER_BYTES not in size and NIFTI2_HEADER_BYTES not in size:
         raise FileFormatError(f"{path}: not a NIfTI file (its first bytes are {head[:4]!r}). {_what_else(head)}")
-    kind, length = (Nifti2Header, NIFTI2_HEADER_BYTES) if NIFTI2_HEADER_BYTES in size else (Nifti1Header, NIFTI1_HEADER_BYTES)
+    kind, length = (
+        (Nifti2Header, NIFTI2_HEADER_BYTES) if NIFTI2_HEADER_BYTES in size else (Nifti1Header, NIFTI1_HEADER_BYTES)
+    )
     head += stream.read(length - NIFTI1_HEADER_BYTES)
     if len(head) < length:
-        raise FileFormatError(f"{path}: ends inside its header ({len(head)} of {length} bytes). Copy the file again from its source.")
+        raise FileFormatError(
+            f"{path}: ends inside its header ({len(head)} of {length} bytes). Copy the file again from its source."
+        )
     header = kind(head, check=False)
     header.quaternion_threshold = QUATERNION_THRESHOLD
     # The sign alone counts, and 0 is 1, as in the standard's own library (nifti1_io.c, nifti_convert_nhdr2nim).
     header["pixdim"][0] = -1 if header["pixdim"][0] < 0 else 1
     if bytes(header["magic"].item()) not in SINGLE_FILE_MAGIC:
-        raise FileFormatError(f"{path}: not a single-file NIfTI (magic {header['magic'].item()!r}). Convert .hdr/.img pairs to .nii.gz first.")
+        raise FileFormatError(
+            f"{path}: not a single-file NIfTI (magic {header['magic'].item()!r}). Convert .hdr/.img pairs to "
+            ".nii.gz first."
+        )
     return header
 
 
@@ -209,7 +244,9 @@ def _what_else(head: bytes) -> str:
 def _claimed_shape(header: Nifti1Header, path: Path) -> tuple[int, ...]:
     count = int(header["dim"][0])
     if not 1 <= count <= 7:
-        raise FileFormatError(f"{path}: the header claims {count} dimensions; NIfTI allows 1 to 7. The file is corrupt.")
+        raise FileFormatError(
+            f"{path}: the header claims {count} dimensions; NIfTI allows 1 to 7. The file is corrupt."
+        )
     shape = [int(n) for n in header["dim"][1 : count + 1]]
     if min(shape) < 1:
         raise FileFormatError(f"{path}: the header claims the shape {tuple(shape)}. The file is corrupt.")
@@ -221,11 +258,17 @@ def _claimed_shape(header: Nifti1Header, path: Path) -> tuple[int, ...]:
 def _checked_shape(header: Nifti1Header, path: Path, dimensions: int) -> tuple[int, ...]:
     shape = _claimed_shape(header, path)
     if len(shape) != dimensions:
-        raise FileFormatError(f"{path}: {dimensions} dimensions are needed, found {len(shape)} with shape {shape}. {_dimension_hint(len(shape))}")
+        raise FileFormatError(
+            f"{path}: {dimensions} dimensions are needed, found {len(shape)} with shape {shape}. "
+            f"{_dimension_hint(len(shape))}"
+        )
     # Python integers: the product of hostile dimensions must not wrap round.
     voxels = math.prod(shape)
     if voxels > MAX_VOXELS:
-        raise FileFormatError(f"{path}: the header claims {voxels:,} voxels {shape}; the limit is {MAX_VOXELS:,}. The header is wrong, or crop the scan.")
+        raise FileFormatError(
+            f"{path}: the header claims {voxels:,} voxels {shape}; the limit is {MAX_VOXELS:,}. The header is wrong, "
+            "or crop the scan."
+        )
     return shape
 
 
@@ -235,7 +278,9 @@ def _dimension_hint(found: int) -> str:
     return "Give one file with all four sequences, or four files." if found == 3 else "Give a volume of several slices."
 
 
-def _read_voxels(stream: ByteStream, header: Nifti1Header, shape: tuple[int, ...], path: Path) -> npt.NDArray[np.float32]:
+def _read_voxels(
+    stream: ByteStream, header: Nifti1Header, shape: tuple[int, ...], path: Path
+) -> npt.NDArray[np.float32]:
     dtype = _data_type(header, path)
     _refuse_odd_scaling(header, path)
     _skip_to_voxels(stream, header, path)
@@ -247,11 +292,15 @@ def _read_voxels(stream: ByteStream, header: Nifti1Header, shape: tuple[int, ...
         data = stream.read(wanted)
         if len(data) < wanted:
             raise FileFormatError(
-                f"{path}: ends after {start * dtype.itemsize + len(data):,} of {count * dtype.itemsize:,} bytes of voxels. Copy the file again from its source."
+                f"{path}: ends after {start * dtype.itemsize + len(data):,} of {count * dtype.itemsize:,} bytes of "
+                "voxels. Copy the file again from its source."
             )
         values[start : start + BLOCK_VOXELS] = _scaled(np.frombuffer(data, dtype), header)
     if len(stream.read(MAX_TRAILING_BYTES + 1)) > MAX_TRAILING_BYTES:
-        raise FileFormatError(f"{path}: holds more than the {count:,} voxels that its header claims {shape}. The header is wrong; write the file anew.")
+        raise FileFormatError(
+            f"{path}: holds more than the {count:,} voxels that its header claims {shape}. The header is wrong; "
+            "write the file anew."
+        )
     return values.reshape(shape, order="F")
 
 
@@ -259,7 +308,9 @@ def _data_type(header: Nifti1Header, path: Path) -> np.dtype[np.generic]:
     try:
         dtype = cast("np.dtype[np.generic]", header.get_data_dtype())
     except (HeaderDataError, KeyError) as error:
-        raise FileFormatError(f"{path}: unknown data type code {int(header['datatype'])}. The file is corrupt.") from error
+        raise FileFormatError(
+            f"{path}: unknown data type code {int(header['datatype'])}. The file is corrupt."
+        ) from error
     if dtype.kind not in REAL_KINDS:
         raise FileFormatError(f"{path}: its data type is {dtype}; integers or floats are needed.")
     return dtype
@@ -279,9 +330,14 @@ def _refuse_odd_scaling(header: Nifti1Header, path: Path) -> None:
     if not (np.isfinite(slope) and slope != 0):
         return
     if not np.isfinite(intercept):
-        raise FileFormatError(f"{path}: the header's scl_slope is {slope:g} but its scl_inter is {intercept}. Repair the header first.")
+        raise FileFormatError(
+            f"{path}: the header's scl_slope is {slope:g} but its scl_inter is {intercept}. Repair the header first."
+        )
     if slope < 0:
-        raise FileFormatError(f"{path}: the header's scl_slope is {slope:g}, which turns dark into bright. Write the voxels out as they are meant.")
+        raise FileFormatError(
+            f"{path}: the header's scl_slope is {slope:g}, which turns dark into bright. Write the voxels out as "
+            "they are meant."
+        )
 
 
 def _scaled(values: npt.NDArray[np.generic], header: Nifti1Header) -> npt.NDArray[np.generic]:
@@ -291,22 +347,31 @@ def _scaled(values: npt.NDArray[np.generic], header: Nifti1Header) -> npt.NDArra
         slope, intercept = 1, 0
     with np.errstate(over="ignore", invalid="ignore"):
         # What overflows becomes infinite, which a `Case` refuses.
-        return values.astype(np.float32) if (slope, intercept) == (1, 0) else (values.astype(np.float64) * slope + intercept).astype(np.float32)
+        return (
+            values.astype(np.float32)
+            if (slope, intercept) == (1, 0)
+            else (values.astype(np.float64) * slope + intercept).astype(np.float32)
+        )
 
 
 def _geometry(header: Nifti1Header, shape: tuple[int, ...], path: Path) -> Geometry:
     _refuse_odd_place(header, path)
     if not (np.isfinite(header["pixdim"][1:4]).all() and (header["pixdim"][1:4] != 0).all()):
-        raise GeometryError(f"{path}: the header's spacing is {header['pixdim'][1:4].tolist()} mm. Repair the header first.")
+        raise GeometryError(
+            f"{path}: the header's spacing is {header['pixdim'][1:4].tolist()} mm. Repair the header first."
+        )
     if header["sform_code"] > 0:
-        # The sform says which way axes run, so the sign of a spacing says nothing. In a qform programs read it differently, and nibabel refuses it.
+        # The sform says which way axes run, so the sign of a spacing says nothing. In a qform programs read it
+        # differently, and nibabel refuses it.
         header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
     try:
         return Geometry((shape[0], shape[1], shape[2]), header.get_best_affine())
     except GeometryError as error:
         raise GeometryError(f"{path}: {error}") from error
     except (HeaderDataError, ValueError, np.linalg.LinAlgError) as error:
-        raise GeometryError(f"{path}: the header's affine cannot be used ({error}). Repair the header first.") from error
+        raise GeometryError(
+            f"{path}: the header's affine cannot be used ({error}). Repair the header first."
+        ) from error
 
 
 def _refuse_odd_place(header: Nifti1Header, path: Path) -> None:
@@ -314,33 +379,45 @@ def _refuse_odd_place(header: Nifti1Header, path: Path) -> None:
         code = int(header[name])
         if not 0 <= code <= HIGHEST_FORM_CODE:
             raise GeometryError(
-                f"{path}: the header's {name} is {code}; NIfTI defines 0 to {HIGHEST_FORM_CODE}, and programs differ in where they would place the scan. "
+                f"{path}: the header's {name} is {code}; NIfTI defines 0 to {HIGHEST_FORM_CODE}, and programs differ "
+                "in where they would place the scan. "
                 "Repair the header first."
             )
     units = SPACE_UNITS.get(int(header["xyzt_units"]) & 7)
     if units is not None:
         found = header["pixdim"][1:4].tolist()
-        raise GeometryError(f"{path}: the header counts in {units} (spacing {found}); millimetres are needed. Write the header in millimetres first.")
+        raise GeometryError(
+            f"{path}: the header counts in {units} (spacing {found}); millimetres are needed. Write the header in "
+            "millimetres first."
+        )
 
 
 def write_volume(
-    path: Path, values: npt.NDArray[np.uint8 | np.int16] | Volume, geometry: Geometry, header: bytes | None = None, *, overwrite: bool = False
+    path: Path,
+    values: npt.NDArray[np.uint8 | np.int16] | Volume,
+    geometry: Geometry,
+    header: bytes | None = None,
+    *,
+    overwrite: bool = False,
 ) -> str:
-    """Writes a volume or a 4-D stack of volumes, in the data type it has, to a temporary name beside `path` and renames it.
+    """Writes a volume or a 4-D stack of volumes, in the data type it has, to a temporary name beside `path` and renames
+    it.
 
     Args:
         path: must end in `.nii` or `.nii.gz`.
         values: (I, J, K) or (I, J, K, C), uint8, int16 or float32.
         geometry: the grid of the first three axes.
-        header: the header of the scan this belongs to; its sform and qform with their codes, its spacing and its units are kept
-            exactly, its free text and its intensity range are not. Without it both codes are 1 (scanner) and the affine is the geometry's.
+        header: the header of the scan this belongs to; its sform and qform with their codes, its spacing and its units
+            are kept exactly, its free text and its intensity range are not. Without it both codes are 1 (scanner) and
+            the affine is the geometry's.
         overwrite: replace an existing file.
 
     Returns:
         The SHA-256 of the file's bytes.
 
     Raises:
-        UsageError: the file exists and `overwrite` is false, the name has another ending, or the file cannot be written.
+        UsageError: the file exists and `overwrite` is false, the name has another ending, or the file cannot be
+            written.
         LimitError: the disk is full.
         GeometryError: `values` does not have the geometry's shape.
     """
@@ -377,12 +454,25 @@ def _fresh_header(geometry: Geometry) -> Nifti1Header:
 
 
 def _header_of_result(source: bytes) -> Nifti1Header:
-    """The codes of the input are kept, also when one of them is 0: a reader must find the result where it finds the scan."""
+    """The codes of the input are kept, also when one of them is 0: a reader must find the result where it finds the
+    scan.
+    """
     kind = Nifti2Header if len(source) == NIFTI2_HEADER_BYTES else Nifti1Header
     header = kind(source, check=False).as_byteswapped("<")
     for field in ("descrip", "aux_file", "intent_name"):
         header[field] = b""
-    for field in ("intent_code", "intent_p1", "intent_p2", "intent_p3", "cal_min", "cal_max", "slice_code", "slice_start", "slice_end", "slice_duration"):
+    for field in (
+        "intent_code",
+        "intent_p1",
+        "intent_p2",
+        "intent_p3",
+        "cal_min",
+        "cal_max",
+        "slice_code",
+        "slice_start",
+        "slice_end",
+        "slice_duration",
+    ):
         header[field] = 0
     if kind is Nifti1Header:
         # Left over from ANALYZE; some converters keep the patient's name there.

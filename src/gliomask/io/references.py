@@ -1,7 +1,7 @@
 """Which file beside the scans of a case is the tumour's label map, by its name.
 
-Brain masks and tissue maps lie beside scans as well, in public sets under names that end alike (`brain_segmentation` and
-`tumor_segmentation` in UCSF-PDGM), so the word before the last is read too.
+Brain masks and tissue maps lie beside scans as well, in public sets under names that end alike (`brain_segmentation`
+and `tumor_segmentation` in UCSF-PDGM), so the word before the last is read too.
 """
 
 from __future__ import annotations
@@ -13,17 +13,38 @@ from pathlib import Path
 from gliomask.io import nifti
 
 REFERENCE_WORDS = ("seg", "label", "labels", "segm")
-"""Last words of a reference label map's name. `segm` is for `W39_1998.09.19_Segm.nii`, the one misnamed file of BraTS 2020 (case 355)."""
+"""Last words of a reference label map's name. `segm` is for `W39_1998.09.19_Segm.nii`, the one misnamed file of BraTS
+2020 (case 355).
+"""
 
 FURTHER_WORDS = ("segmentation", "segmentations", "tumormask", "tumourmask")
-"""Last words that are taken where no file has one of the others: UCSF-PDGM, RHUH-GBM and MU-Glioma-Post name references so."""
+"""Last words that are taken where no file has one of the others: UCSF-PDGM, RHUH-GBM and MU-Glioma-Post name references
+so.
+"""
 
 TUMOUR_WORDS = frozenset({"tumor", "tumour", "lesion", "glioma"})
-OTHER_TISSUE = frozenset({"brain", "parenchyma", "bet", "hdbet", "synthstrip", "head", "skull", "tissue", "ventricle", "ventricles", "vessel", "vessels"})
+OTHER_TISSUE = frozenset(
+    {
+        "brain",
+        "parenchyma",
+        "bet",
+        "hdbet",
+        "synthstrip",
+        "head",
+        "skull",
+        "tissue",
+        "ventricle",
+        "ventricles",
+        "vessel",
+        "vessels",
+    }
+)
 """Words of a label map of something else, where none of the tumour's stands beside them."""
 
 
-def tumour_label_maps(files: Iterable[Path], scans: Iterable[Path], words: tuple[str, ...] = REFERENCE_WORDS) -> list[Path]:
+def tumour_label_maps(
+    files: Iterable[Path], scans: Iterable[Path], words: tuple[str, ...] = REFERENCE_WORDS
+) -> list[Path]:
     """Returns the files beside scans that are label maps of the tumour.
 
     Args:
@@ -39,7 +60,7 @@ def tumour_label_maps(files: Iterable[Path], scans: Iterable[Path], words: tuple
 
 
 def masks_of_unknown_kind(files: Iterable[Path], scans: Iterable[Path]) -> list[Path]:
-    """Returns the files named `mask` that may be of the tumour or of the brain: they are never taken, but worth naming."""
+    """Returns the files named `mask` that may be of the tumour or of the brain: they are never taken, but worth naming."""  # noqa: E501
     scans = list(scans)
     masks = [path for path in files if path not in scans and last_word(path) in ("mask", "masks")]
     return [path for path in masks if not _of_other_tissue(path, scans) and not _is_tumour_mask(path)]

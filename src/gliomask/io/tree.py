@@ -25,7 +25,7 @@ MAX_FOLDERS = 200_000
 
 
 IN_A_SPACE = re.compile(r"(.+)_space-[^_]+_[^_]+")
-"""Name of what native-space preprocessing writes beside a case's label map: the same, masks and scans in other spaces."""
+"""Name of what native-space preprocessing writes beside a case's label map: the same, masks and scans in other spaces."""  # noqa: E501
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,9 @@ class Folder:
     def scans(self) -> tuple[Path, ...]:
         """The files that are named after a sequence."""
         stems = {nifti.stem(path) for path in self.files}
-        return tuple(path for path in self.files if sequence_of_path(path) and not in_other_space(nifti.stem(path), stems))
+        return tuple(
+            path for path in self.files if sequence_of_path(path) and not in_other_space(nifti.stem(path), stems)
+        )
 
 
 def sequence_of_path(path: Path) -> Sequence | None:
@@ -59,7 +61,8 @@ def sequence_of_path(path: Path) -> Sequence | None:
 
 
 def in_other_space(stem: str, stems: Collection[str]) -> bool:
-    """True for the name of a result that lies beside the case's own label map: the same, a mask or a scan in another space.
+    """True for the name of a result that lies beside the case's own label map: the same, a mask or a scan in another
+    space.
 
     Args:
         stem: name of a file without its ending.
@@ -82,8 +85,9 @@ class _Step:
 def walk(top: Path) -> Iterator[Folder]:
     """Yields `top` and the folders up to `DEPTH` levels below it, level by level; hidden ones are left alone.
 
-    Links are followed. A folder with scans counts under each name that leads to it, any other is searched once, and a link that leads
-    back up is left alone, so that the work grows with the number of entries and not with the number of ways to them.
+    Links are followed. A folder with scans counts under each name that leads to it, any other is searched once, and a
+    link that leads back up is left alone, so that the work grows with the number of entries and not with the number of
+    ways to them.
 
     Raises:
         LimitError: there are more than `MAX_FOLDERS`.
@@ -107,7 +111,11 @@ def walk(top: Path) -> Iterator[Folder]:
         new, scans_in[identity] = identity not in scans_in, bool(folder.scans)
         if new and len(step.parts) <= DEPTH:
             above, below_case = step.above | {identity}, step.below_case or bool(folder.scans)
-            steps += [_Step(path, (*step.parts, path.name), above, below_case) for path in entries if path not in files and _is_folder(path)]
+            steps += [
+                _Step(path, (*step.parts, path.name), above, below_case)
+                for path in entries
+                if path not in files and _is_folder(path)
+            ]
 
 
 def _look_into(path: Path) -> tuple[tuple[int, int], list[Path], str]:
@@ -128,10 +136,11 @@ def _is_folder(path: Path) -> bool:
 
 
 def case_ids(folders: Ordered[Folder]) -> list[str]:
-    """Returns the id of each folder's case: its own name, and where two would have the same, the names of folders above it before it.
+    """Returns the id of each folder's case: its own name, and where two would have the same, the names of folders above
+    it before it.
 
-    Where one of a folder's cases needs the longer name, all of that folder's cases get it: `Patient-001_week-000` stands beside
-    `Patient-001_week-044`, also where `week-044` is there once.
+    Where one of a folder's cases needs the longer name, all of that folder's cases get it: `Patient-001_week-000`
+    stands beside `Patient-001_week-044`, also where `week-044` is there once.
 
     Raises:
         CaseError: names clash although all folders up to the searched one are part of them.
@@ -140,8 +149,13 @@ def case_ids(folders: Ordered[Folder]) -> list[str]:
     while True:
         names = ["_".join(folder.parts[-length:]) for folder, length in zip(folders, lengths, strict=True)]
         counts = Counter(names)
-        clashing = {(folder.parts[:-n], n) for folder, name, n in zip(folders, names, lengths, strict=True) if counts[name] > 1}
-        longer = [n + 1 if (folder.parts[:-n], n) in clashing and n < len(folder.parts) else n for folder, n in zip(folders, lengths, strict=True)]
+        clashing = {
+            (folder.parts[:-n], n) for folder, name, n in zip(folders, names, lengths, strict=True) if counts[name] > 1
+        }
+        longer = [
+            n + 1 if (folder.parts[:-n], n) in clashing and n < len(folder.parts) else n
+            for folder, n in zip(folders, lengths, strict=True)
+        ]
         if not clashing:
             return names
         if longer == lengths:

@@ -10,7 +10,8 @@ Box = tuple[slice, slice, slice]
 
 
 def box_around(mask: Mask, margin: int = 0) -> Box:
-    """Returns the smallest box that holds every true voxel of an (I, J, K) mask and `margin` voxels more, within the grid.
+    """Returns the smallest box that holds every true voxel of an (I, J, K) mask and `margin` voxels more, within the
+    grid.
 
     An empty mask gives an empty box.
     """

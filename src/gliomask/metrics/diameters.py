@@ -1,15 +1,18 @@
 """The two longest perpendicular diameters of enhancing lesions, as response criteria measure them.
 
-Macdonald (J Clin Oncol 1990;8:1277-80, doi:10.1200/JCO.1990.8.7.1277) and RANO (Wen et al., J Clin Oncol 2010;28:1963-72,
-doi:10.1200/JCO.2009.26.3541; RANO 2.0: Wen et al., J Clin Oncol 2023;41:5187-99, doi:10.1200/JCO.23.01059) describe an enhancing lesion by its
-longest diameter in an axial slice and the longest diameter at right angles to it, and follow the product of the two. People draw both by hand;
-here they are computed, and this is what is computed:
+Macdonald (J Clin Oncol 1990;8:1277-80, doi:10.1200/JCO.1990.8.7.1277) and RANO (Wen et al., J Clin Oncol
+2010;28:1963-72, doi:10.1200/JCO.2009.26.3541; RANO 2.0: Wen et al., J Clin Oncol 2023;41:5187-99,
+doi:10.1200/JCO.23.01059) describe an enhancing lesion by its longest diameter in an axial slice and the longest
+diameter at right angles to it, and follow the product of the two. People draw both by hand; here they are computed, and
+this is what is computed:
 
-- A lesion is a 26-connected component of the enhancing mask. Those of its parts in a slice that lie within `JOIN_MM` of each other are measured
-  together, so that a ring that noise has broken is still one ring, while two nodules that only join in other slices are not measured across.
-- In a slice such a part is the union of its pixels' rectangles. The longest diameter is the largest distance between two of its points, and
-  lies between two corners. The perpendicular one is the longest line at right angles to it, at any height, that ends in two points of the lesion.
-  Both may run through what does not enhance, such as a necrotic centre, or through the gap of a crescent.
+- A lesion is a 26-connected component of the enhancing mask. Those of its parts in a slice that lie within `JOIN_MM` of
+  each other are measured together, so that a ring that noise has broken is still one ring, while two nodules that only
+  join in other slices are not measured across.
+- In a slice such a part is the union of its pixels' rectangles. The longest diameter is the largest distance between
+  two of its points, and lies between two corners. The perpendicular one is the longest line at right angles to it, at
+  any height, that ends in two points of the lesion. Both may run through what does not enhance, such as a necrotic
+  centre, or through the gap of a crescent.
 - Of all slices, and all parts in them, the one with the largest product counts.
 
 Nothing here tells tumour from vessel, cyst wall or cavity margin, which the criteria leave out: that is for people.
@@ -35,8 +38,8 @@ MEASURABLE_SLICES = 2
 """A measurable lesion is seen in at least so many slices (RANO 2010, likewise)."""
 
 JOIN_MM = 3.0
-"""Parts of one lesion in a slice with a gap of up to about this width are measured together. No criterion has a number for it: this bridges a
-few voxels of noise and no white matter between nodules."""
+"""Parts of one lesion in a slice with a gap of up to about this width are measured together. No criterion has a number
+for it: this bridges a few voxels of noise and no white matter between nodules."""
 
 TIE = 1e-9
 """Lengths that differ by a smaller share are equal: the two diagonals of a box, say."""
@@ -112,7 +115,9 @@ def measure_lesions(mask: Mask, spacing_mm: tuple[float, float, float]) -> tuple
     return tuple(sorted(lesions, key=lambda lesion: -lesion.diameters.product_mm2))
 
 
-def _measure(lesion: Mask, start: tuple[int, ...], spacing_mm: tuple[float, float, float], needed_mm: float) -> LesionDiameters:
+def _measure(
+    lesion: Mask, start: tuple[int, ...], spacing_mm: tuple[float, float, float], needed_mm: float
+) -> LesionDiameters:
     pixel_mm = spacing_mm[0], spacing_mm[1]
     parts = [(k, part) for k in range(lesion.shape[2]) for part in _parts(lesion[:, :, k], pixel_mm)]
     spread = [_spread_mm(part, pixel_mm) for _, part in parts]
@@ -126,8 +131,12 @@ def _measure(lesion: Mask, start: tuple[int, ...], spacing_mm: tuple[float, floa
         if best is None or found.product_mm2 > best.product_mm2:
             best, best_slice = found, k
     assert best is not None, "a component has at least one voxel"
-    moved = SliceDiameters(best.longest_mm, best.perpendicular_mm, _moved(best.longest, start), _moved(best.perpendicular, start))
-    return LesionDiameters(moved, start[2] + best_slice, len({k for k, _ in parts}), int(np.count_nonzero(lesion)), needed_mm)
+    moved = SliceDiameters(
+        best.longest_mm, best.perpendicular_mm, _moved(best.longest, start), _moved(best.perpendicular, start)
+    )
+    return LesionDiameters(
+        moved, start[2] + best_slice, len({k for k, _ in parts}), int(np.count_nonzero(lesion)), needed_mm
+    )
 
 
 def _parts(mask: Mask, pixel_mm: tuple[float, float]) -> list[Mask]:
@@ -154,7 +163,8 @@ def slice_diameters(mask: Mask, pixel_mm: tuple[float, float]) -> SliceDiameters
         pixel_mm: size of a pixel along I and J.
 
     Returns:
-        The longest diameter and the longest at right angles to it. Where several are longest, the one with the longest perpendicular.
+        The longest diameter and the longest at right angles to it. Where several are longest, the one with the longest
+            perpendicular.
     """
     size = np.array(pixel_mm)
     corners = _outer_corners(mask) * size
@@ -178,10 +188,17 @@ def _segment(ends: Floats) -> Segment:
 
 
 def _outer_corners(mask: Mask) -> Floats:
-    """The corners between which the longest distance must lie: on each line between rows of pixels, the first and the last. (N, 2), pixel edges."""
+    """The corners between which the longest distance must lie: on each line between rows of pixels, the first and the
+    last. (N, 2), pixel edges.
+    """
     rows = np.flatnonzero(mask.any(axis=1))
     first, last = mask[rows].argmax(axis=1), mask.shape[1] - mask[rows, ::-1].argmax(axis=1)
-    points = [(row + below, column) for row, *columns in zip(rows, first, last, strict=True) for below in (0, 1) for column in columns]
+    points = [
+        (row + below, column)
+        for row, *columns in zip(rows, first, last, strict=True)
+        for below in (0, 1)
+        for column in columns
+    ]
     return np.unique(np.array(points, np.float64), axis=0)
 
 
@@ -199,14 +216,17 @@ def _edges(mask: Mask) -> Floats:
     padded = np.pad(mask, 1)
     across = np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1])
     down = np.argwhere(padded[1:-1, 1:] != padded[1:-1, :-1])
-    return np.concatenate([np.stack([across, across + np.array([0, 1])], axis=1), np.stack([down, down + np.array([1, 0])], axis=1)]).astype(np.float64)
+    return np.concatenate(
+        [np.stack([across, across + np.array([0, 1])], axis=1), np.stack([down, down + np.array([1, 0])], axis=1)]
+    ).astype(np.float64)
 
 
 def _longest_chord(edges: Floats, along: Floats) -> tuple[float, Floats]:
     """Longest line at right angles to a direction that ends in two points of the region.
 
-    Between the heights of two neighbouring corners every side runs straight, so the far end of the region is a maximum of linear functions of the
-    height and the near end a minimum of such: the length is convex there and is largest at a corner's height. Only those are looked at.
+    Between the heights of two neighbouring corners every side runs straight, so the far end of the region is a maximum
+    of linear functions of the height and the near end a minimum of such: the length is convex there and is largest at a
+    corner's height. Only those are looked at.
 
     Args:
         edges: (N, 2, 2), the outline, millimetres.

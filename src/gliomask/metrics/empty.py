@@ -1,6 +1,7 @@
 """What a region scores where the reference, the prediction or both are empty: a policy, always named.
 
-Some gliomas have no enhancing tumour at all; so one set of predictions can have a mean HD95 of ET of 3 mm under one policy and 18 mm under another.
+Some gliomas have no enhancing tumour at all; so one set of predictions can have a mean HD95 of ET of 3 mm under one
+policy and 18 mm under another.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from gliomask.metrics.surface import SurfaceDefinition
 
 @dataclass(frozen=True)
 class Policy:
-    """How a BraTS edition scores; in all of them two empty regions have Dice 1 and sensitivity 1, and one empty region has 0 and 0.
+    """How a BraTS edition scores; in all of them two empty regions have Dice 1 and sensitivity 1, and one empty region
+    has 0 and 0.
 
     Args:
         name: what users call it.
@@ -37,10 +39,25 @@ class Policy:
 POLICIES: dict[str, Policy] = {
     policy.name: policy
     for policy in (
-        # As the server's own table of 66 validation cases shows (Stats_Validation_final.csv in China-LiuXiaopeng/BraTS-DMFNet, 3194707).
-        Policy("brats2018", math.nan, math.nan, SurfaceDefinition.BORDER_VOXELS, None, "HD95 blank, and left out of the mean, where a region is empty"),
+        # As the server's own table of 66 validation cases shows (Stats_Validation_final.csv in
+        # China-LiuXiaopeng/BraTS-DMFNet, 3194707).
+        Policy(
+            "brats2018",
+            math.nan,
+            math.nan,
+            SurfaceDefinition.BORDER_VOXELS,
+            None,
+            "HD95 blank, and left out of the mean, where a region is empty",
+        ),
         # The diagonal of 240 x 240 x 155 mm, as in nnU-Net v1's Task082 (0e49508).
-        Policy("brats2020", 0.0, 373.12866, SurfaceDefinition.BORDER_VOXELS, None, "HD95 0 where both regions are empty, 373.12866 mm where one is"),
+        Policy(
+            "brats2020",
+            0.0,
+            373.12866,
+            SurfaceDefinition.BORDER_VOXELS,
+            None,
+            "HD95 0 where both regions are empty, 373.12866 mm where one is",
+        ),
         Policy(
             "brats2023",
             0.0,

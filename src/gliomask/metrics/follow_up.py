@@ -1,4 +1,6 @@
-"""How a tumour changed between examinations: amounts against the first and the smallest, and lesions that were not there before."""
+"""How a tumour changed between examinations: amounts against the first and the smallest, and lesions that were not
+there before.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def changes(volumes_ml: Ordered[float]) -> list[Changes]:
     result = []
     for n, later in enumerate(volumes_ml):
         earlier = volumes_ml[:n]
-        result.append(Changes(_change(earlier[0], later), _change(min(earlier), later)) if earlier else Changes(None, None))
+        result.append(
+            Changes(_change(earlier[0], later), _change(min(earlier), later)) if earlier else Changes(None, None)
+        )
     return result
 
 
@@ -68,17 +72,21 @@ class NewLesion:
 
 
 def new_lesions(later: Mask, earlier: Mask) -> list[NewLesion]:
-    """Returns the 26-connected components of a mask that have no voxel in an earlier one nor beside it, the largest first.
+    """Returns the 26-connected components of a mask that have no voxel in an earlier one nor beside it, the largest
+    first.
 
     Args:
         later: (I, J, K).
-        earlier: (I, J, K), on the same grid, of images that are registered to the later ones; all earlier time points together.
+        earlier: (I, J, K), on the same grid, of images that are registered to the later ones; all earlier time points
+            together.
 
     Raises:
         GeometryError: the shapes differ.
     """
     if earlier.shape != later.shape:
-        raise GeometryError(f"The earlier tumour has the shape {earlier.shape}, the later {later.shape}. Bring both to one grid first.")
+        raise GeometryError(
+            f"The earlier tumour has the shape {earlier.shape}, the later {later.shape}. Bring both to one grid first."
+        )
     components, count = ndimage.label(later, _TOUCHING)
     if count == 0:
         return []
@@ -86,12 +94,16 @@ def new_lesions(later: Mask, earlier: Mask) -> list[NewLesion]:
     fresh = [number for number in range(1, count + 1) if number not in touched]
     sizes = np.bincount(components.ravel(), minlength=count + 1)
     centres = ndimage.center_of_mass(later, components, fresh) if fresh else []
-    lesions = [NewLesion(int(sizes[number]), (float(at[0]), float(at[1]), float(at[2]))) for number, at in zip(fresh, centres, strict=True)]
+    lesions = [
+        NewLesion(int(sizes[number]), (float(at[0]), float(at[1]), float(at[2])))
+        for number, at in zip(fresh, centres, strict=True)
+    ]
     return sorted(lesions, key=lambda lesion: -lesion.voxels)
 
 
 def carried_over(mask: Mask, source: Geometry, target: Geometry) -> Mask:
-    """Returns a mask on another grid, by the two affines: each voxel takes the nearest one of the source; outside it there is nothing.
+    """Returns a mask on another grid, by the two affines: each voxel takes the nearest one of the source; outside it
+    there is nothing.
 
     Args:
         mask: (I, J, K) on the source's grid.
@@ -106,4 +118,7 @@ def carried_over(mask: Mask, source: Geometry, target: Geometry) -> Mask:
     if source.same_grid(target):
         return mask
     between = np.linalg.inv(source.affine) @ target.affine
-    return np.asarray(ndimage.affine_transform(mask.astype(np.uint8), between[:3, :3], between[:3, 3], target.shape, order=0), np.bool_)
+    return np.asarray(
+        ndimage.affine_transform(mask.astype(np.uint8), between[:3, :3], between[:3, 3], target.shape, order=0),
+        np.bool_,
+    )

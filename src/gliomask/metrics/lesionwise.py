@@ -1,8 +1,9 @@
-"""Scores lesion by lesion, as BraTS 2023 ranks: a lesion that was missed or invented counts as much as one that was outlined badly.
+"""Scores lesion by lesion, as BraTS 2023 ranks: a lesion that was missed or invented counts as much as one that was
+outlined badly.
 
-The method and its constants are those of the challenge's own code (rachitsaluja/BraTS-2023-Metrics, 43c9052): reference lesions are the parts
-of the reference that a few dilations run together; each is held against all predicted components that its dilated form touches; predicted
-components that no lesion touches are false, whatever their size.
+The method and its constants are those of the challenge's own code (rachitsaluja/BraTS-2023-Metrics, 43c9052): reference
+lesions are the parts of the reference that a few dilations run together; each is held against all predicted components
+that its dilated form touches; predicted components that no lesion touches are false, whatever their size.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ class LesionScores:
     false: int
 
 
-def score_lesions(reference: Mask, prediction: Mask, spacing_mm: Spacing, rules: LesionRules = BRATS2023_GLIOMA) -> LesionScores:
+def score_lesions(
+    reference: Mask, prediction: Mask, spacing_mm: Spacing, rules: LesionRules = BRATS2023_GLIOMA
+) -> LesionScores:
     """Scores the lesions of one region.
 
     Args:
@@ -75,7 +78,9 @@ def score_lesions(reference: Mask, prediction: Mask, spacing_mm: Spacing, rules:
     box = box_around(reference | prediction, margin=rules.dilations)
     reference, prediction = reference[box], prediction[box]
     components, component_count = ndimage.label(prediction, structure=_TOUCHING)
-    lesions, lesion_count = ndimage.label(ndimage.binary_dilation(reference, _DILATION, iterations=rules.dilations), structure=_TOUCHING)
+    lesions, lesion_count = ndimage.label(
+        ndimage.binary_dilation(reference, _DILATION, iterations=rules.dilations), structure=_TOUCHING
+    )
     voxel_mm3 = float(np.prod(spacing_mm))
     touched: set[int] = set()
     scores, missed = [], 0
@@ -93,7 +98,13 @@ def score_lesions(reference: Mask, prediction: Mask, spacing_mm: Spacing, rules:
     if total == 0:
         return LesionScores(1.0, 0.0, 0, 0, 0)
     dice = sum(score[0] for score in scores) / total
-    return LesionScores(dice, (sum(score[1] for score in scores) + false * rules.penalty_mm) / total, len(scores) - missed, missed, false)
+    return LesionScores(
+        dice,
+        (sum(score[1] for score in scores) + false * rules.penalty_mm) / total,
+        len(scores) - missed,
+        missed,
+        false,
+    )
 
 
 def _score_lesion(lesion: Mask, predicted: Mask, spacing_mm: Spacing, rules: LesionRules) -> tuple[float, float]:

@@ -19,7 +19,7 @@ COARSE_MM = 4.0
 """Grid on which the brain's symmetry is judged: fine enough for a plane, and a few ten thousand points."""
 
 CROSSING_MM = 5.0
-"""Tumour counts as beyond the midline from this far: a plane through a whole brain cannot follow the falx more closely."""
+"""Tumour counts as beyond the midline from this far: a plane through a whole brain cannot follow the falx more closely."""  # noqa: E501
 
 CROSSING_SHARE = 0.01
 """Share of a region that must lie beyond on either side for it to cross: a few stray voxels do not."""
@@ -86,7 +86,8 @@ class Laterality:
 
     Args:
         side: where more than half lies; `MIDLINE` where next to nothing lies further than `CROSSING_MM` from the plane.
-        crosses: at least `CROSSING_SHARE` of it lies further than `CROSSING_MM` from the plane on the left, and as much on the right.
+        crosses: at least `CROSSING_SHARE` of it lies further than `CROSSING_MM` from the plane on the left, and as much
+            on the right.
         left_share: share of its volume on the left of the plane, 0 to 1.
     """
 
@@ -121,15 +122,17 @@ def laterality(mask: Mask, affine: Affine, plane: Midplane) -> Laterality | None
 def midsagittal_plane(brain: Mask, affine: Affine) -> Midplane | None:
     """Returns the plane about which a brain mirrors itself best; None where the mask tells none.
 
-    The reflected brain should fall onto itself: minimised, by the simplex method, is the mean distance outside the mask at which its reflected
-    voxels come to lie, over two angles and an offset, from the plane across the patient's left-right axis through the brain's centre.
+    The reflected brain should fall onto itself: minimised, by the simplex method, is the mean distance outside the mask
+    at which its reflected voxels come to lie, over two angles and an offset, from the plane across the patient's
+    left-right axis through the brain's centre.
 
     Args:
         brain: (I, J, K).
         affine: (4, 4), voxel index to RAS millimetres.
 
     Returns:
-        None for a mask that is almost empty, or of which less than `MIN_SYMMETRY` is covered by its mirror image, such as half a brain.
+        None for a mask that is almost empty, or of which less than `MIN_SYMMETRY` is covered by its mirror image, such
+            as half a brain.
     """
     coarse, coarse_affine = _coarse(brain, affine)
     voxels = np.argwhere(coarse)
@@ -142,10 +145,17 @@ def midsagittal_plane(brain: Mask, affine: Affine) -> Midplane | None:
     to_voxels = np.asarray(np.linalg.inv(coarse_affine), np.float64)
 
     def cost(parameters: Floats) -> float:
-        return float(_outside(parameters, points, middle, outside_mm, to_voxels).mean()) + ANGLE_COST * float((parameters[:2] ** 2).sum())
+        return float(_outside(parameters, points, middle, outside_mm, to_voxels).mean()) + ANGLE_COST * float(
+            (parameters[:2] ** 2).sum()
+        )
 
     simplex = np.array([[0.0, 0, 0], [6, 0, 0], [0, 6, 0], [0, 0, 6]])
-    found = optimize.minimize(cost, np.zeros(3), method="Nelder-Mead", options={"initial_simplex": simplex, "xatol": 0.02, "fatol": 1e-4, "maxiter": 300}).x
+    found = optimize.minimize(
+        cost,
+        np.zeros(3),
+        method="Nelder-Mead",
+        options={"initial_simplex": simplex, "xatol": 0.02, "fatol": 1e-4, "maxiter": 300},
+    ).x
     symmetry = float((_outside(found, points, middle, outside_mm, to_voxels) < COARSE_MM / 2).mean())
     normal = _normal(found)
     return Midplane(middle + found[2] * normal, normal, symmetry) if symmetry >= MIN_SYMMETRY else None

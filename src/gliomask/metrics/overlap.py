@@ -15,8 +15,8 @@ from gliomask.errors import GeometryError
 class Counts:
     """Voxels of the whole grid, by what the reference and the prediction say of them.
 
-    The domain is the whole grid, air included, as in the BraTS 2023 code; so the specificity is near 1 for any tumour, and higher
-    than in tables that count the brain alone (the 2018 server's, by its values).
+    The domain is the whole grid, air included, as in the BraTS 2023 code; so the specificity is near 1 for any tumour,
+    and higher than in tables that count the brain alone (the 2018 server's, by its values).
     """
 
     true_positive: int
@@ -55,7 +55,10 @@ def count(reference: Mask, prediction: Mask) -> Counts:
 def refuse_other_shape(reference: Mask, prediction: Mask) -> None:
     """Raises GeometryError where the shapes differ."""
     if reference.shape != prediction.shape:
-        raise GeometryError(f"The prediction has the shape {prediction.shape}, the reference {reference.shape}. Bring both to one grid first.")
+        raise GeometryError(
+            f"The prediction has the shape {prediction.shape}, the reference {reference.shape}. Bring both to "
+            "one grid first."
+        )
 
 
 def _ratio(part: int, whole: int) -> float:

@@ -86,14 +86,22 @@ def _hd95_mm(reference: Mask, prediction: Mask, spacing_mm: Spacing, policy: Pol
 
 
 def worst_scores(reference: Mask, spacing_mm: Spacing, policy: Policy) -> RegionScores:
-    """Scores a case that has no usable prediction: 0, and the policy's greatest distance, also where the reference region is empty.
+    """Scores a case that has no usable prediction: 0, and the policy's greatest distance, also where the reference
+    region is empty.
 
-    An empty prediction would score Dice 1 there; giving that to a case that was never segmented would reward failing on it.
+    An empty prediction would score Dice 1 there; giving that to a case that was never segmented would reward failing on
+    it.
     """
     reference_ml = np.count_nonzero(reference) * float(np.prod(spacing_mm)) / 1000
     scores = RegionScores(0.0, 0.0, 0.0, policy.hd95_one_empty_mm, reference_ml, math.nan, math.nan)
     if policy.lesions is None:
         return scores
     missed = score_lesions(reference, np.zeros_like(reference), spacing_mm, policy.lesions).missed
-    lesions = {"lesion_dice": 0.0, "lesion_hd95_mm": policy.lesions.penalty_mm, "lesions_found": 0, "lesions_missed": missed, "lesions_false": 0}
+    lesions = {
+        "lesion_dice": 0.0,
+        "lesion_hd95_mm": policy.lesions.penalty_mm,
+        "lesions_found": 0,
+        "lesions_missed": missed,
+        "lesions_false": 0,
+    }
     return RegionScores(**{**vars(scores), **lesions})

@@ -1,13 +1,14 @@
 """HD95: how far apart two surfaces lie, but for their worst twentieth, in millimetres.
 
-Tools mean two things by it, so both are here under a name. On outlines they differ by about a voxel; on a distant false component by much more,
-since pooling dilutes it and the larger direction does not:
+Tools mean two things by it, so both are here under a name. On outlines they differ by about a voxel; on a distant false
+component by much more, since pooling dilutes it and the larger direction does not:
 
-- `BORDER_VOXELS`: the surface is the region's voxels that have a face neighbour outside it; distances run between voxel centres; the 95th
-  percentile (linear between two values) is taken over the distances of both directions pooled. So MedPy and panoptica do it, and with MedPy nnU-Net v1.
-- `SURFACE_ELEMENTS`: the surface is a marching-cubes surface through the voxel corners; distances run between corners, each weighted with the
-  surface's area there; the larger of the two directions' 95th percentiles counts. So DeepMind's surface-distance does it, and with it the code of
-  BraTS 2023 and later.
+- `BORDER_VOXELS`: the surface is the region's voxels that have a face neighbour outside it; distances run between voxel
+  centres; the 95th percentile (linear between two values) is taken over the distances of both directions pooled. So
+  MedPy and panoptica do it, and with MedPy nnU-Net v1.
+- `SURFACE_ELEMENTS`: the surface is a marching-cubes surface through the voxel corners; distances run between corners,
+  each weighted with the surface's area there; the larger of the two directions' 95th percentiles counts. So DeepMind's
+  surface-distance does it, and with it the code of BraTS 2023 and later.
 
 What the challenge's servers computed until 2022 is not known: CaPTk, which they ran, calls a separate program for it.
 """
@@ -41,7 +42,12 @@ class SurfaceDefinition(StrEnum):
     SURFACE_ELEMENTS = "surface elements"
 
 
-def hd95_mm(reference: Mask, prediction: Mask, spacing_mm: Spacing, definition: SurfaceDefinition = SurfaceDefinition.BORDER_VOXELS) -> float:
+def hd95_mm(
+    reference: Mask,
+    prediction: Mask,
+    spacing_mm: Spacing,
+    definition: SurfaceDefinition = SurfaceDefinition.BORDER_VOXELS,
+) -> float:
     """Returns the 95th percentile of the Hausdorff distance between two regions that are not empty.
 
     Args:
@@ -56,7 +62,10 @@ def hd95_mm(reference: Mask, prediction: Mask, spacing_mm: Spacing, definition: 
     """
     refuse_other_shape(reference, prediction)
     if not (reference.any() and prediction.any()):
-        raise UsageError("HD95 is not defined where a region is empty. Ask `gliomask.metrics.region.score_region`, which obeys a policy.")
+        raise UsageError(
+            "HD95 is not defined where a region is empty. Ask `gliomask.metrics.region.score_region`, which "
+            "obeys a policy."
+        )
     box = box_around(reference | prediction)
     inside = np.pad(reference[box], 1), np.pad(prediction[box], 1)
     if definition is SurfaceDefinition.BORDER_VOXELS:
@@ -75,7 +84,10 @@ def _border(mask: Mask) -> npt.NDArray[np.int64]:
 
 
 def _nearest_mm(reference: Floats, prediction: Floats) -> tuple[Floats, Floats]:
-    """Distance of each reference point to the nearest predicted one, and the other way round. Points are (N, 3) millimetres."""
+    """Distance of each reference point to the nearest predicted one, and the other way round.
+
+    Points are (N, 3) millimetres.
+    """
     there, back = KDTree(prediction).query(reference)[0], KDTree(reference).query(prediction)[0]
     return np.asarray(there, np.float64), np.asarray(back, np.float64)
 
@@ -100,7 +112,9 @@ def _corner_codes(mask: Mask) -> npt.NDArray[np.uint8]:
     """For each inner corner of the voxel lattice, which of the eight voxels round it are inside: one bit each."""
     codes = np.zeros([n - 1 for n in mask.shape], np.uint8)
     for bit, (i, j, k) in enumerate(product((0, 1), repeat=3)):
-        codes |= mask[i : i + codes.shape[0], j : j + codes.shape[1], k : k + codes.shape[2]].astype(np.uint8) << (7 - bit)
+        codes |= mask[i : i + codes.shape[0], j : j + codes.shape[1], k : k + codes.shape[2]].astype(np.uint8) << (
+            7 - bit
+        )
     return codes
 
 
@@ -121,9 +135,9 @@ _ELEMENTS: dict[int, tuple[Corner, ...]] = {
 }
 """Surface elements at a corner, as absolute normals whose length is their area, in eighths of a voxel face.
 
-One code for each of the 13 arrangements of the eight voxels that have a surface; every other code is one of these turned, mirrored or with inside and
-outside exchanged, and has its elements turned alike. The values are those of `lookup_tables.py` of surface-distance 0.1 (DeepMind, Apache-2.0),
-whose 256 entries were found to have this symmetry.
+One code for each of the 13 arrangements of the eight voxels that have a surface; every other code is one of these
+turned, mirrored or with inside and outside exchanged, and has its elements turned alike. The values are those of
+`lookup_tables.py` of surface-distance 0.1 (DeepMind, Apache-2.0), whose 256 entries were found to have this symmetry.
 """
 
 

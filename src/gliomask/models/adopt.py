@@ -1,6 +1,8 @@
-"""Taking in a network that was trained elsewhere: an ONNX file and what a person says of it become a model folder that proves itself.
+"""Taking in a network that was trained elsewhere: an ONNX file and what a person says of it become a model folder that
+proves itself.
 
-What the graph says is read from the graph. What it cannot say, such as which channel is which sequence, has to be said; nothing is guessed.
+What the graph says is read from the graph. What it cannot say, such as which channel is which sequence, has to be said;
+nothing is guessed.
 """
 
 from __future__ import annotations
@@ -20,7 +22,14 @@ from gliomask.files.atomic import refuse_existing
 from gliomask.io.nifti import write_bytes
 from gliomask.models.content import MAX_BYTES
 from gliomask.models.files import SPEC_NAME, Arrays, pack_arrays, read_limited, sha256
-from gliomask.models.golden import GOLDEN_SHAPES, PROBABILITIES, answer, as_given, check_channel_order_sensitivity, golden_input
+from gliomask.models.golden import (
+    GOLDEN_SHAPES,
+    PROBABILITIES,
+    answer,
+    as_given,
+    check_channel_order_sensitivity,
+    golden_input,
+)
 from gliomask.models.graph import FLOAT32, TensorEnd, look_into
 from gliomask.models.registry import load_model, source_of
 from gliomask.models.spec import FOREIGN, SCHEMA_VERSION, ForeignRecord, Graph, ModelSpec, Normalisation, spec_bytes
@@ -34,12 +43,16 @@ KINDS: dict[int, InputKind] = {axes + 2: kind for kind, axes in SPATIAL_AXES.ite
 
 QUESTIONS = {
     "inputs": "--inputs: which sequence goes into which channel, in order, such as t1,t1ce,t2,flair",
-    "outputs": "--outputs: what each output channel is, in order: background,necrotic,oedema,enhancing or the regions WT,TC,ET",
+    "outputs": "--outputs: what each output channel is, in order: background,necrotic,oedema,enhancing or the "
+    "regions WT,TC,ET",
     "activation": "--activation: what turns its answer into probabilities: none, softmax or sigmoid",
-    "orientation": "--orientation: direction of each of its axes, such as LPS (gliomask), RAS (MONAI after Orientationd), SPL (nnU-Net on BraTS files)",
-    "normalisation": "--normalisation: how intensities were normalised, such as z-score-brain (nnU-Net, masked) or z-score-nonzero (MONAI)",
+    "orientation": "--orientation: direction of each of its axes, such as LPS (gliomask), RAS (MONAI after "
+    "Orientationd), SPL (nnU-Net on BraTS files)",
+    "normalisation": "--normalisation: how intensities were normalised, such as z-score-brain (nnU-Net, masked) or "
+    "z-score-nonzero (MONAI)",
     "size_multiple": "--size-multiple: what each side of its input must be a multiple of: 2 for each pooling",
-    "halo": "--halo: pixels of surroundings that it needs round the brain's box; 0 for one that was trained on images cropped to the brain",
+    "halo": "--halo: pixels of surroundings that it needs round the brain's box; 0 for one that was trained on "
+    "images cropped to the brain",
     "layout": "--layout: channels_first or channels_last, which its sizes do not tell",
     "licence": "--licence: of the weights",
     "origin": "--origin: where the weights come from: a paper, an address, a person",
@@ -50,7 +63,10 @@ QUESTIONS = {
 
 @dataclass(frozen=True)
 class Description:
-    """What a person says of a network; None where nothing was said. See `models.spec.ModelSpec` and `QUESTIONS` for each field."""
+    """What a person says of a network; None where nothing was said.
+
+    See `models.spec.ModelSpec` and `QUESTIONS` for each field.
+    """
 
     inputs: tuple[str, ...] | None = None
     outputs: tuple[str, ...] | None = None
@@ -72,7 +88,9 @@ class Description:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a graph says: its one input and output, whether items are slices or volumes, the fixed size and batch, and its number of parameters."""
+    """What a graph says: its one input and output, whether items are slices or volumes, the fixed size and batch, and
+    its number of parameters.
+    """
 
     given: TensorEnd
     answer: TensorEnd
@@ -98,33 +116,49 @@ class Reading:
 
     def __str__(self) -> str:
         """In words, for messages."""
-        shapes = [", ".join("open" if size is None else str(size) for size in end.sizes or ()) or "not stated" for end in (self.given, self.answer)]
+        shapes = [
+            ", ".join("open" if size is None else str(size) for size in end.sizes or ()) or "not stated"
+            for end in (self.given, self.answer)
+        ]
         names = self.given.name, self.answer.name
-        return f"takes '{names[0]}' ({shapes[0]}), which are {self.kind}, answers with '{names[1]}' ({shapes[1]}), has {self.parameters:,} weights"
+        return (
+            f"takes '{names[0]}' ({shapes[0]}), which are {self.kind}, answers with '{names[1]}' ({shapes[1]}), has "
+            f"{self.parameters:,} weights"
+        )
 
 
 def read_graph(content: bytes, origin: str) -> Reading:
     """Returns what an ONNX file says of its network.
 
     Raises:
-        ModelError: it is not an ONNX file that may be used, or not a network of one input and one output of the kinds that are known.
+        ModelError: it is not an ONNX file that may be used, or not a network of one input and one output of the kinds
+            that are known.
     """
     facts = look_into(content, origin)
     for what, ends in (("inputs", facts.inputs), ("outputs", facts.outputs)):
         if len(ends) != 1:
             names = ", ".join(end.name for end in ends) or "none"
-            raise ModelError(f"{origin}: has {len(ends)} {what} ({names}), where one is needed. Export the network without deep supervision or other extras.")
+            raise ModelError(
+                f"{origin}: has {len(ends)} {what} ({names}), where one is needed. Export the network without deep "
+                "supervision or other extras."
+            )
         if ends[0].data_type != FLOAT32:
-            raise ModelError(f"{origin}: '{ends[0].name}' is not float32 (ONNX data type {ends[0].data_type}). Export the network in float32.")
+            raise ModelError(
+                f"{origin}: '{ends[0].name}' is not float32 (ONNX data type {ends[0].data_type}). Export the "
+                "network in float32."
+            )
     sizes = facts.inputs[0].sizes
     if sizes is None or len(sizes) not in KINDS:
         found = "no stated" if sizes is None else len(sizes)
-        raise ModelError(f"{origin}: its input has {found} axes; slices have 4 and volumes 5, batch and channels included.")
+        raise ModelError(
+            f"{origin}: its input has {found} axes; slices have 4 and volumes 5, batch and channels included."
+        )
     return Reading(facts.inputs[0], facts.outputs[0], KINDS[len(sizes)], facts.parameters)
 
 
 def adopt(graph: Path, folder: Path, name: str, said: Description, overwrite: bool = False) -> ModelSpec:
-    """Makes a model folder of an ONNX file: reads the graph, runs it once for the golden pair, and proves it in every installed engine.
+    """Makes a model folder of an ONNX file: reads the graph, runs it once for the golden pair, and proves it in every
+    installed engine.
 
     Args:
         graph: the ONNX file; it is copied.
@@ -166,7 +200,10 @@ def _described(reading: Reading, name: str, said: Description, graph: Path) -> M
     space = reading.space(layout) if layout else ()
     fixed = all(size is not None for size in space or reading.sizes[1:])
     if space and not fixed and any(size is not None for size in space):
-        raise ModelError(f"{graph}: some sides of its input are fixed and others open: {reading}. Export it with all of them fixed, or all open.")
+        raise ModelError(
+            f"{graph}: some sides of its input are fixed and others open: {reading}. Export it with all of them "
+            "fixed, or all open."
+        )
     # A network of one size is given windows inside the brain's box, so neither question arises.
     answered = {"layout": layout, **({"size_multiple": 1, "halo": 0} if fixed else {})}
     values = {field.name: getattr(said, field.name) for field in fields(said)}
@@ -174,7 +211,9 @@ def _described(reading: Reading, name: str, said: Description, graph: Path) -> M
     _refuse_silence(values, reading, graph)
     channels = reading.sizes[1 if layout == "channels_first" else -1]
     if channels not in (None, len(values["inputs"])):
-        raise UsageError(f"--inputs names {len(values['inputs'])} sequences, but {graph} has {channels} channels: {reading}.")
+        raise UsageError(
+            f"--inputs names {len(values['inputs'])} sequences, but {graph} has {channels} channels: {reading}."
+        )
     return _spec(reading, name, values, tuple(size for size in space if size is not None) or None)
 
 
@@ -184,7 +223,11 @@ def _refuse_silence(values: dict[str, Any], reading: Reading, graph: Path) -> No
     if values["inputs"] is None:
         missing = [question for question in missing if not question.startswith("--layout")]
     if missing:
-        raise UsageError(f"{graph} {reading}. What it does not say has to be said:\n  " + "\n  ".join(missing) + "\nSee docs/models.md for examples.")
+        raise UsageError(
+            f"{graph} {reading}. What it does not say has to be said:\n  "
+            + "\n  ".join(missing)
+            + "\nSee docs/models.md for examples."
+        )
 
 
 def _spec(reading: Reading, name: str, values: dict[str, Any], size: tuple[int, ...] | None) -> ModelSpec:
@@ -205,7 +248,9 @@ def _spec(reading: Reading, name: str, values: dict[str, Any], size: tuple[int, 
             orientation=values["orientation"],
             graph=Graph(layout=values["layout"], size=size, batch=reading.sizes[0], activation=values["activation"]),
             spacing_mm=values["spacing_mm"],
-            normalisation=Normalisation(method=values["normalisation"], background=normalisation(values["normalisation"])[1]),
+            normalisation=Normalisation(
+                method=values["normalisation"], background=normalisation(values["normalisation"])[1]
+            ),
             outputs=values["outputs"],
             second_opinion=None,
             postprocess=values["postprocess"],
@@ -229,11 +274,14 @@ def _spec(reading: Reading, name: str, values: dict[str, Any], size: tuple[int, 
 
 
 def golden_shape(spec: ModelSpec) -> tuple[int, ...]:
-    """Returns the shape of a golden input, in LPS order: small, sides that differ where they may, and sizes that the network takes."""
+    """Returns the shape of a golden input, in LPS order: small, sides that differ where they may, and sizes that the
+    network takes.
+    """
     base = GOLDEN_SHAPES[spec.input_kind]
     if spec.window is not None:
         return tuple(min(size, side) for size, side in zip(base, spec.window, strict=True))
-    # Two multiples at the least in a slice: instance normalisation of one pixel at the bottom of a U-Net would blow up rounding.
+    # Two multiples at the least in a slice: instance normalisation of one pixel at the bottom of a U-Net would blow up
+    # rounding.
     least = 2 if spec.input_kind == "slices" else 1
     return tuple(max(-(-size // spec.size_multiple), least + n) * spec.size_multiple for n, size in enumerate(base))
 
@@ -257,10 +305,13 @@ def _refuse_second_activation(content: bytes, spec: ModelSpec, golden: Arrays) -
     with closing(open_engine(DEFAULT_ENGINE, source_of(bare, content, {}))) as engine:
         found = answer(engine, golden, bare, spec.inputs)
     # Regions come back as differences of each other; what they were made of is within 0 and 1 when the sums are.
-    parts = [found] if spec.graph.activation == "softmax" else [found[..., 0], found[..., 3], found[..., 1] + found[..., 3]]
+    parts = (
+        [found] if spec.graph.activation == "softmax" else [found[..., 0], found[..., 3], found[..., 1] + found[..., 3]]
+    )
     if min(part.min() for part in parts) >= 0 and max(part.max() for part in parts) <= 1:
         raise ModelError(
-            f"Model '{spec.name}': the graph answers with numbers between 0 and 1, so they seem to be probabilities already, and a {spec.graph.activation} "
+            f"Model '{spec.name}': the graph answers with numbers between 0 and 1, so they seem to be probabilities "
+            f"already, and a {spec.graph.activation} "
             "would be the second one. Give --activation none."
         )
 
@@ -272,8 +323,10 @@ def _refuse_nonsense(golden: Arrays, spec: ModelSpec) -> None:
     # Written so that a NaN fails too.
     if not (low > -1e-3 and high < 1 + 1e-3 and np.abs(sums - 1).max() < 1e-2):
         raise ModelError(
-            f"Model '{spec.name}': with activation {spec.graph.activation} its answer lies between {low:.3g} and {high:.3g} and sums to between "
-            f"{sums.min():.3g} and {sums.max():.3g} over the labels; probabilities lie between 0 and 1 and sum to 1. Is --activation right?"
+            f"Model '{spec.name}': with activation {spec.graph.activation} its answer lies between {low:.3g} and "
+            f"{high:.3g} and sums to between "
+            f"{sums.min():.3g} and {sums.max():.3g} over the labels; probabilities lie between 0 and 1 and sum to 1. "
+            "Is --activation right?"
         )
 
 

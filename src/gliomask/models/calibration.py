@@ -1,5 +1,5 @@
-"""The parts of `model.json` that come from cross-validated cases: calibrations of the model's doubts, what missing sequences cost, what is core where
-hardly anything enhances.
+"""The parts of `model.json` that come from cross-validated cases: calibrations of the model's doubts, what missing
+sequences cost, what is core where hardly anything enhances.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ Dice = Annotated[float, Field(ge=0, le=1)]
 
 
 class QualityLine(Part):
-    """What a region's expected Dice is worth: a straight line, and how far below and above it the cases lay; see `gliomask.quality`.
+    """What a region's expected Dice is worth: a straight line, and how far below and above it the cases lay; see
+    `gliomask.quality`.
 
     Args:
         intercept, slope: of the line from what the network expects to what is to be expected.
@@ -54,7 +55,9 @@ Line = TypeVar("Line", bound=QualityLine)
 
 def _all_three(regions: dict[RegionName, Line]) -> dict[RegionName, Line]:
     if set(regions) != set(REGION_NAMES):
-        raise ValueError(f"a line is needed for each of {', '.join(REGION_NAMES)}; found {', '.join(regions) or 'none'}")
+        raise ValueError(
+            f"a line is needed for each of {', '.join(REGION_NAMES)}; found {', '.join(regions) or 'none'}"
+        )
     return regions
 
 
@@ -106,7 +109,8 @@ class Subset(Part):
 
 
 class Subsets(Part):
-    """The same cross-validated cases with every subset of the sequences, segmented by the model alone, without its second opinion.
+    """The same cross-validated cases with every subset of the sequences, segmented by the model alone, without its
+    second opinion.
 
     Args:
         sets: a subset each; the first is that of all sequences.
@@ -132,7 +136,9 @@ class Subsets(Part):
         return sets
 
     def calibration(self, without: Iterable[Sequence]) -> Calibration | None:
-        """Returns how to read the doubts of the model alone about a patient who lacks these sequences; None where that was not measured."""
+        """Returns how to read the doubts of the model alone about a patient who lacks these sequences; None where that
+        was not measured.
+        """
         found = self._of(without)
         return None if found is None else _calibration(found.regions, self.coverage)
 
@@ -141,7 +147,9 @@ class Subsets(Part):
         found = self._of(without)
         if found is None or not found.without:
             return None
-        medians, with_all = ({Region(name): line.median for name, line in one.regions.items()} for one in (found, self.sets[0]))
+        medians, with_all = (
+            {Region(name): line.median for name, line in one.regions.items()} for one in (found, self.sets[0])
+        )
         return Cost(self.cases, medians, with_all)
 
     def _of(self, without: Iterable[Sequence]) -> Subset | None:
@@ -174,10 +182,21 @@ class EnhancementNumbers(Part):
 
 
 def parse_quality(content: bytes, origin: str) -> Quality:
-    """Returns the calibration that a file of `benchmarks/calibrate_quality.py` holds; arguments and errors are those of `models.spec.parse_spec`."""
-    return parsed(Quality, content, f"{origin}: not a calibration", "Make it again with benchmarks/calibrate_quality.py.")
+    """Returns the calibration that a file of `benchmarks/calibrate_quality.py` holds; arguments and errors are those of
+    `models.spec.parse_spec`.
+    """
+    return parsed(
+        Quality, content, f"{origin}: not a calibration", "Make it again with benchmarks/calibrate_quality.py."
+    )
 
 
 def parse_subsets(content: bytes, origin: str) -> Subsets:
-    """Returns what a file of `benchmarks/calibrate_subsets.py` holds; arguments and errors are those of `models.spec.parse_spec`."""
-    return parsed(Subsets, content, f"{origin}: not a calibration by subsets", "Make it again with benchmarks/calibrate_subsets.py.")
+    """Returns what a file of `benchmarks/calibrate_subsets.py` holds; arguments and errors are those of
+    `models.spec.parse_spec`.
+    """
+    return parsed(
+        Subsets,
+        content,
+        f"{origin}: not a calibration by subsets",
+        "Make it again with benchmarks/calibrate_subsets.py.",
+    )

@@ -1,4 +1,6 @@
-"""Model cards: what a person should know before trusting a model, written out of its `model.json` so that no number can drift."""
+"""Model cards: what a person should know before trusting a model, written out of its `model.json` so that no number can
+drift.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ DICE_INTERVALS = {"median": ("median_low", "median_high"), "mean": ("mean_low", 
 INTENDED_USE = """\
 Research on glioma in adults before treatment: segmenting the tumour's parts in four MR sequences (FLAIR, T1, T1ce, T2) that are
 co-registered, skull-stripped and at 1 mm, as BraTS prepares them. It is research software, not a medical device: it must not be used
-to diagnose or to plan a treatment, and a person has to look at every result."""
+to diagnose or to plan a treatment, and a person has to look at every result."""  # noqa: E501
 
 LIMITS = """\
 - The training patients are few, and mostly glioblastoma. Low-grade tumours, children, treated tumours with resection cavities, and
@@ -33,27 +35,27 @@ LIMITS = """\
 - Known weak spots: enhancement found where a tumour has none, small lesions, core taken for oedema, and low-grade cores.
 - {reach} It has no notion of anatomy.
 - Scans with skull, swapped sequences or other spacing are flagged where that can be seen, but the flags are heuristics.
-- Scores were measured on patients of the same archives as the training patients; other scanners may do worse."""
+- Scores were measured on patients of the same archives as the training patients; other scanners may do worse."""  # noqa: E501
 
 SECOND_OPINION = """\
 Where it suspects tumour, `{name}` is asked as well, unless `--second-opinion none` is given or the patient lacks a sequence that `{name}` needs, and the
-two networks' probabilities are averaged. Scores, times and the judgement of its own results are those of both together."""
+two networks' probabilities are averaged. Scores, times and the judgement of its own results are those of both together."""  # noqa: E501
 
 CORE_RULE = """\
 Where less than {enhancing_share:g} of the tumour enhances, its core is all of it to which the networks give core more than {core_probability:g}
-(`--no-core-rule` leaves that out). Command: `{command}`."""
+(`--no-core-rule` leaves that out). Command: `{command}`."""  # noqa: E501
 
 PLANES = """\
 It is asked along {planes} slices, and the probabilities are averaged: near what a first look at every third axial slice suspects, and over
-the whole brain where that leaves it unsure (`--whole-brain`: always; `--single-plane`: axial slices alone)."""
+the whole brain where that leaves it unsure (`--whole-brain`: always; `--single-plane`: axial slices alone)."""  # noqa: E501
 
 ENHANCEMENT_RULE = """\
 A connected component of enhancement is called core where the voxels to which the network gives enhancement more than {probability:g} do not fill
-{seed_ml:g} ml (`--keep-uncertain-enhancement` leaves that out). Numbers: {command}."""
+{seed_ml:g} ml (`--keep-uncertain-enhancement` leaves that out). Numbers: {command}."""  # noqa: E501
 
 FOREIGN_LIMITS = """\
 - gliomask did not train this network and has not scored it. That its engines agree on the golden pair says nothing of its quality.
-- Scans with skull, swapped sequences or other spacing are flagged where that can be seen, but the flags are heuristics."""
+- Scans with skull, swapped sequences or other spacing are flagged where that can be seen, but the flags are heuristics."""  # noqa: E501
 
 
 def card(spec: ModelSpec) -> str:
@@ -66,7 +68,11 @@ def card(spec: ModelSpec) -> str:
         INTENDED_USE,
         "## Scores",
         _scores(spec.scores),
-        *([f"A case takes {spec.timing.seconds:g} s: {spec.timing.conditions} (`{spec.timing.command}`)."] if spec.timing else []),
+        *(
+            [f"A case takes {spec.timing.seconds:g} s: {spec.timing.conditions} (`{spec.timing.command}`)."]
+            if spec.timing
+            else []
+        ),
         *([SECOND_OPINION.format(name=spec.second_opinion)] if spec.second_opinion else []),
         *([PLANES.format(planes=", ".join(spec.planes))] if len(spec.planes) > 1 else []),
         *([ENHANCEMENT_RULE.format_map(spec.enhancement_rule.model_dump())] if spec.enhancement_rule else []),
@@ -104,9 +110,12 @@ def _kind(spec: ModelSpec) -> str:
 
 def _training(spec: ModelSpec, training: TrainingRecord) -> list[str]:
     return [
-        f"{len(training.cases)} patients, {training.patches:,} patches of {training.config.get('patch_size')} x {training.config.get('patch_size')} pixels, "
-        f"recipe `{training.recipe}`, seed {training.seed}, {training.hours:.2f} hours on {training.backend} ({training.device}), "
-        f"Keras {training.keras}, gliomask {training.gliomask}. Normalisation `{spec.normalisation.method}`, post-processing `{spec.postprocess}`. "
+        f"{len(training.cases)} patients, {training.patches:,} patches of {training.config.get('patch_size')} x "
+        f"{training.config.get('patch_size')} pixels, "
+        f"recipe `{training.recipe}`, seed {training.seed}, {training.hours:.2f} hours on {training.backend} "
+        f"({training.device}), "
+        f"Keras {training.keras}, gliomask {training.gliomask}. Normalisation `{spec.normalisation.method}`, "
+        f"post-processing `{spec.postprocess}`. "
         "Every choice is in `model.json`.",
         *([_origin(training.started_from)] if training.started_from else []),
         "Patients trained on: " + ", ".join(training.cases) + ".",
@@ -136,7 +145,14 @@ def _scores(scores: Mapping[str, Any]) -> str:
 
 
 def _quality(quality: Quality) -> str:
-    header = ["region", "Dice to be expected", "interval", "rank correlation with the Dice had", "cases in the interval", "median width"]
+    header = [
+        "region",
+        "Dice to be expected",
+        "interval",
+        "rank correlation with the Dice had",
+        "cases in the interval",
+        "median width",
+    ]
     rows = [
         [
             region,
@@ -150,10 +166,14 @@ def _quality(quality: Quality) -> str:
     ]
     table = _table(header, rows)
     flags = (
-        f"Of {quality.cases} cases {quality.flagged} would have been flagged `doubtful`, among them {quality.worst_flagged} of the {quality.worst} worst "
+        f"Of {quality.cases} cases {quality.flagged} would have been flagged `doubtful`, among them "
+        f"{quality.worst_flagged} of the {quality.worst} worst "
         "(by the mean of the three Dice)."
     )
-    aim = f"Every result comes with the Dice that is to be expected and an interval meant to hold {quality.coverage:.0%} of the cases."
+    aim = (
+        "Every result comes with the Dice that is to be expected and an interval meant to hold "
+        f"{quality.coverage:.0%} of the cases."
+    )
     return f"{aim} {quality.protocol}\n\n{table}\n\n{flags}\n\nCommand: `{quality.command}`"
 
 
@@ -167,7 +187,10 @@ def _subsets(subsets: Subsets) -> str:
         ]
         for one in subsets.sets
     ]
-    about = "Dice of the network alone, without a second opinion, which is not asked about such patients, and how many of the intervals given with it held."
+    about = (
+        "Dice of the network alone, without a second opinion, which is not asked about such patients, and how many "
+        "of the intervals given with it held."
+    )
     return f"{about} {subsets.protocol}\n\n{_table(header, rows)}\n\nCommand: `{subsets.command}`"
 
 

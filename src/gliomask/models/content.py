@@ -1,4 +1,7 @@
-"""The bytes of a model folder's files, read up to a limit. Imports nothing that takes time: `gliomask models list` is made of it."""
+"""The bytes of a model folder's files, read up to a limit.
+
+Imports nothing that takes time: `gliomask models list` is made of it.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,15 @@ SPEC_NAME = "model.json"
 INT8_GRAPH = "model.int8.onnx"
 """Name of the same network's graph with numbers of eight bits."""
 
-MAX_BYTES = {SPEC_NAME: 1 << 20, "model.onnx": 1 << 30, INT8_GRAPH: 1 << 30, "weights.npz": 1 << 28, "golden.npz": 1 << 24}
-"""Largest file that is read. A graph may hold 250 million parameters: nnU-Net's largest plain network has 31 million, Swin UNETR 62, and
-the paper's 0.2."""
+MAX_BYTES = {
+    SPEC_NAME: 1 << 20,
+    "model.onnx": 1 << 30,
+    INT8_GRAPH: 1 << 30,
+    "weights.npz": 1 << 28,
+    "golden.npz": 1 << 24,
+}
+"""Largest file that is read. A graph may hold 250 million parameters: nnU-Net's largest plain network has 31 million,
+Swin UNETR 62, and the paper's 0.2."""
 
 
 def read_limited(path: Path, limit: int | None = None) -> bytes:

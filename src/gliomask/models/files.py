@@ -16,7 +16,17 @@ from gliomask.models.content import INT8_GRAPH, MAX_BYTES, SPEC_NAME, read_limit
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 
-__all__ = ["INT8_GRAPH", "MAX_BYTES", "SPEC_NAME", "Arrays", "pack_arrays", "read_limited", "read_verified", "sha256", "unpack_arrays"]
+__all__ = [
+    "INT8_GRAPH",
+    "MAX_BYTES",
+    "SPEC_NAME",
+    "Arrays",
+    "pack_arrays",
+    "read_limited",
+    "read_verified",
+    "sha256",
+    "unpack_arrays",
+]
 
 
 def read_verified(folder: Path, hashes: Mapping[str, str]) -> dict[str, bytes]:
@@ -30,7 +40,10 @@ def read_verified(folder: Path, hashes: Mapping[str, str]) -> dict[str, bytes]:
         contents[name] = read_limited(folder / name)
         found = sha256(contents[name])
         if found != expected:
-            raise ModelError(f"{folder / name}: altered or damaged: its SHA-256 is {found}, {SPEC_NAME} says {expected}. Copy or export the model again.")
+            raise ModelError(
+                f"{folder / name}: altered or damaged: its SHA-256 is {found}, {SPEC_NAME} says {expected}. Copy or "
+                "export the model again."
+            )
     return contents
 
 
@@ -54,7 +67,9 @@ def unpack_arrays(content: bytes, origin: str) -> Arrays:
     try:
         return {name: _of_floats(name, array) for name, array in parse_npz(io.BytesIO(content)).items()}
     except ValueError as error:
-        raise ModelError(f"{origin}: not a file of arrays that can be used ({error}). Export the model again.") from error
+        raise ModelError(
+            f"{origin}: not a file of arrays that can be used ({error}). Export the model again."
+        ) from error
 
 
 def _of_floats(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

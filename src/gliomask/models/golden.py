@@ -1,6 +1,7 @@
 """The golden pair: an input and its probabilities, which every engine must reproduce before it is trusted.
 
-The input is stored by sequence name and stacked in the order that `model.json` gives, so a wrong order gives another answer.
+The input is stored by sequence name and stacked in the order that `model.json` gives, so a wrong order gives another
+answer.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ PROBABILITIES = "probabilities"
 
 
 def golden_batch(golden: Arrays, inputs: Ordered[str], slices: int = 1) -> Batch:
-    """Returns the golden input as a batch of one, its sequences stacked in the given order: (1, H, W, slices x C) or (1, I, J, K, C)."""
+    """Returns the golden input as a batch of one, its sequences stacked in the given order: (1, H, W, slices x C) or
+    (1, I, J, K, C).
+    """
     stack = np.stack([golden[str(sequence)] for sequence in inputs], axis=-1)
     if slices > 1:
         # Those of a sequence lie along its third axis.
@@ -49,19 +52,34 @@ def check_golden(golden: Arrays, spec: ModelSpec, origin: str) -> None:
     """
     expected = {*map(str, spec.inputs), PROBABILITIES}
     if set(golden) != expected:
-        raise ModelError(f"{origin}: the golden pair holds {', '.join(sorted(golden))}; the model needs {', '.join(sorted(expected))}.")
+        raise ModelError(
+            f"{origin}: the golden pair holds {', '.join(sorted(golden))}; the model needs "
+            f"{', '.join(sorted(expected))}."
+        )
     shapes = {golden[str(sequence)].shape for sequence in spec.inputs}
     axes = SPATIAL_AXES[spec.input_kind]
     shape, depth = min(shapes)[:axes], min(shapes)[axes:]
     slices = (spec.slices,) if spec.slices > 1 else ()
     if spec.window is not None and any(size > side for size, side in zip(shape, spec.window, strict=False)):
-        raise ModelError(f"{origin}: the golden arrays of shape {shape} are larger than the network's only size, {spec.window}.")
-    if len(shapes) > 1 or len(shape) != axes or depth != slices or golden[PROBABILITIES].shape != (*shape, len(LABEL_NAMES)):
-        raise ModelError(f"{origin}: the golden arrays have the shapes {sorted(shapes)} and {golden[PROBABILITIES].shape}, which do not fit {spec.input_kind}.")
+        raise ModelError(
+            f"{origin}: the golden arrays of shape {shape} are larger than the network's only size, {spec.window}."
+        )
+    if (
+        len(shapes) > 1
+        or len(shape) != axes
+        or depth != slices
+        or golden[PROBABILITIES].shape != (*shape, len(LABEL_NAMES))
+    ):
+        raise ModelError(
+            f"{origin}: the golden arrays have the shapes {sorted(shapes)} and {golden[PROBABILITIES].shape}, which "
+            f"do not fit {spec.input_kind}."
+        )
 
 
 def golden_input(sequences: Iterable[str], shape: tuple[int, ...], background: float) -> Arrays:
-    """Returns made-up normalised sequences: smooth blobs and noise, each sequence its own, with a strip of background on one side."""
+    """Returns made-up normalised sequences: smooth blobs and noise, each sequence its own, with a strip of background
+    on one side.
+    """
     # Imported here: finding and opening a model does without it.
     from scipy.ndimage import gaussian_filter
 
@@ -76,7 +94,8 @@ def golden_input(sequences: Iterable[str], shape: tuple[int, ...], background: f
 
 
 def check_channel_order_sensitivity(engine: Engine, golden: Arrays, spec: ModelSpec) -> None:
-    """Checks that a golden pair tells every other order of the inputs from the right one; for a foreign model, which may take minutes, every exchange of two.
+    """Checks that a golden pair tells every other order of the inputs from the right one; for a foreign model, which
+    may take minutes, every exchange of two.
 
     Raises:
         ModelError: another order gives nearly the same answer.
@@ -88,7 +107,8 @@ def check_channel_order_sensitivity(engine: Engine, golden: Arrays, spec: ModelS
         difference = np.abs(answer(engine, golden, spec, order) - golden[PROBABILITIES]).max()
         if difference < GOLDEN_MARGIN * spec.golden_tolerance:
             raise ModelError(
-                f"Model '{spec.name}': the inputs in the order {', '.join(order)} change its golden probabilities by only {difference:.2g}. "
+                f"Model '{spec.name}': the inputs in the order {', '.join(order)} change its golden probabilities by "
+                f"only {difference:.2g}. "
                 f"{'Was it trained?' if spec.foreign else 'The network hardly looks at its input; train it longer.'}"
             )
 
@@ -96,8 +116,9 @@ def check_channel_order_sensitivity(engine: Engine, golden: Arrays, spec: ModelS
 def as_given(golden: Arrays, spec: ModelSpec, order: Ordered[str]) -> Batch:
     """Returns the golden input as an engine takes it, its sequences in the given order.
 
-    A network of one size gets the golden input repeated until it fills the window, so that a golden pair can be small. (A window that is background
-    otherwise would not do: where an input is constant, instance normalisation divides by next to nothing, and engines differ by 4e-3.)
+    A network of one size gets the golden input repeated until it fills the window, so that a golden pair can be small.
+    (A window that is background otherwise would not do: where an input is constant, instance normalisation divides by
+    next to nothing, and engines differ by 4e-3.)
     """
     batch = golden_batch(golden, order, spec.slices)
     if spec.window is None:
@@ -114,7 +135,8 @@ def answer(engine: Engine, golden: Arrays, spec: ModelSpec, order: Ordered[str])
 
 
 def prove_int8(engine: Engine, golden: Arrays, spec: ModelSpec) -> float:
-    """Runs the golden input through an engine that holds the int8 graph; returns the mean difference from the float32 golden probabilities.
+    """Runs the golden input through an engine that holds the int8 graph; returns the mean difference from the float32
+    golden probabilities.
 
     Raises:
         ModelError: it is above `spec.int8.tolerance`, or the answer has another shape.
@@ -124,21 +146,27 @@ def prove_int8(engine: Engine, golden: Arrays, spec: ModelSpec) -> float:
     # Written so that a NaN fails too.
     if not difference <= spec.int8.tolerance:
         raise ModelError(
-            f"Model '{spec.name}': {engine.name} does not reproduce its golden pair in int8: probabilities differ by {difference:.2g} in the mean, "
-            f"{spec.int8.tolerance:g} is allowed. The model file was altered, or the engine is at fault; try --precision fp32."
+            f"Model '{spec.name}': {engine.name} does not reproduce its golden pair in int8: probabilities differ by "
+            f"{difference:.2g} in the mean, "
+            f"{spec.int8.tolerance:g} is allowed. The model file was altered, or the engine is at fault; try "
+            "--precision fp32."
         )
     return difference
 
 
 def int8_difference(engine: Engine, golden: Arrays, spec: ModelSpec, order: Ordered[str]) -> float:
-    """Returns the mean difference of an engine's answer, the sequences in the given order, from the golden probabilities.
+    """Returns the mean difference of an engine's answer, the sequences in the given order, from the golden
+    probabilities.
 
     Raises:
         ModelError: the answer has another shape.
     """
     found = answer(engine, golden, spec, order)
     if found.shape != golden[PROBABILITIES].shape:
-        raise ModelError(f"Model '{spec.name}': {engine.name} answers with the shape {found.shape}, the golden pair has {golden[PROBABILITIES].shape}.")
+        raise ModelError(
+            f"Model '{spec.name}': {engine.name} answers with the shape {found.shape}, the golden pair has "
+            f"{golden[PROBABILITIES].shape}."
+        )
     return float(np.abs(found - golden[PROBABILITIES]).mean())
 
 
@@ -151,12 +179,17 @@ def prove(engine: Engine, golden: Arrays, spec: ModelSpec) -> float:
     found = answer(engine, golden, spec, spec.inputs)
     expected = golden[PROBABILITIES]
     if found.shape != expected.shape:
-        raise ModelError(f"Model '{spec.name}': {engine.name} answers with the shape {found.shape}, the golden pair has {expected.shape}.")
+        raise ModelError(
+            f"Model '{spec.name}': {engine.name} answers with the shape {found.shape}, the golden pair has "
+            f"{expected.shape}."
+        )
     difference = float(np.abs(found - expected).max())
     # Written so that a NaN fails too.
     if not difference <= spec.golden_tolerance:
         raise ModelError(
-            f"Model '{spec.name}': {engine.name} does not reproduce its golden pair: probabilities differ by up to {difference:.2g}, "
-            f"{spec.golden_tolerance:g} is allowed. The model file was altered (order of inputs?) or the engine is at fault; try another --engine."
+            f"Model '{spec.name}': {engine.name} does not reproduce its golden pair: probabilities differ by up to "
+            f"{difference:.2g}, "
+            f"{spec.golden_tolerance:g} is allowed. The model file was altered (order of inputs?) or the engine is "
+            "at fault; try another --engine."
         )
     return difference

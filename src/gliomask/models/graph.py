@@ -1,8 +1,10 @@
-"""A look into an ONNX file, without any ONNX software: what goes in and comes out, and whether it holds what no model may.
+"""A look into an ONNX file, without any ONNX software: what goes in and comes out, and whether it holds what no model
+may.
 
-An ONNX tensor may name an "external" file to take its numbers from, and an engine would open it, wherever it lies; an operator may be one
-that an engine has to load code for. The file is a Protocol Buffers message; this walks every message in it. What it does not know it refuses: a
-reader that skips a field which an engine understands would let through what the field holds.
+An ONNX tensor may name an "external" file to take its numbers from, and an engine would open it, wherever it lies; an
+operator may be one that an engine has to load code for. The file is a Protocol Buffers message; this walks every
+message in it. What it does not know it refuses: a reader that skips a field which an engine understands would let
+through what the field holds.
 """
 
 from __future__ import annotations
@@ -105,14 +107,16 @@ MAX_DEPTH = 32
 """Deepest nesting that is followed: a plain network needs four levels."""
 
 MAX_NODES = 20_000
-"""Most operators. A plain U-Net has about a hundred, Swin UNETR some thousands; engines' time grows faster than their number."""
+"""Most operators. A plain U-Net has about a hundred, Swin UNETR some thousands; engines' time grows faster than their
+number.
+"""
 
 MAX_FIELDS = 1 << 20
 """Most fields in all messages together, which bounds the time of the look: a few seconds."""
 
 TAG_BITS = 32
-"""A tag is the number of a field with three bits for its kind, and has 32 bits. The protobuf library of engines cuts off what lies beyond, so that a larger
-number is another field to it."""
+"""A tag is the number of a field with three bits for its kind, and has 32 bits. The protobuf library of engines cuts
+off what lies beyond, so that a larger number is another field to it."""
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """Wire types of Protocol Buffers."""
@@ -134,7 +138,9 @@ MAX_SIZE = 1 << 20
 
 @dataclass(frozen=True)
 class TensorEnd:
-    """An input or output of a graph: its name, its data type by ONNX's number, its sizes (None where open), or None for all where nothing is said."""
+    """An input or output of a graph: its name, its data type by ONNX's number, its sizes (None where open), or None for
+    all where nothing is said.
+    """
 
     name: str
     data_type: int
@@ -162,14 +168,16 @@ class GraphFacts:
 
 
 def look_into(graph: bytes, origin: str) -> GraphFacts:
-    """Returns what an ONNX file says of its network, after checking that it is whole, holds all its numbers itself and uses ONNX's own operators.
+    """Returns what an ONNX file says of its network, after checking that it is whole, holds all its numbers itself and
+    uses ONNX's own operators.
 
     Args:
         graph: the file's bytes.
         origin: the file's name, for messages.
 
     Raises:
-        ModelError: a tensor refers to another file, an operator is not ONNX's own or repeats without bound, or this is not an ONNX file.
+        ModelError: a tensor refers to another file, an operator is not ONNX's own or repeats without bound, or this is
+            not an ONNX file.
     """
     facts = GraphFacts()
     try:
@@ -184,12 +192,14 @@ def look_into(graph: bytes, origin: str) -> GraphFacts:
 
 
 QUANTISERS = {("", "QuantizeLinear"), ("", "DequantizeLinear")}
-"""What an int8 graph may hold besides the operators of its float32 graph. All engines know this pair, and fuse it with what lies between; other
-operators on whole numbers (`QLinearConv`, `ConvInteger`, `DynamicQuantizeLinear`) are an engine's own dialect, and round in its own way."""
+"""What an int8 graph may hold besides the operators of its float32 graph. All engines know this pair, and fuse it with
+what lies between; other operators on whole numbers (`QLinearConv`, `ConvInteger`, `DynamicQuantizeLinear`) are an
+engine's own dialect, and round in its own way."""
 
 
 def look_into_int8(graph: bytes, float_graph: bytes, origin: str) -> None:
-    """Checks that an ONNX file is another's network in eight bits: no operators but that one's and `QUANTISERS`, the same input and output.
+    """Checks that an ONNX file is another's network in eight bits: no operators but that one's and `QUANTISERS`, the
+    same input and output.
 
     Args:
         graph: the int8 file's bytes.
@@ -201,10 +211,15 @@ def look_into_int8(graph: bytes, float_graph: bytes, origin: str) -> None:
     """
     facts, of_float = look_into(graph, origin), look_into(float_graph, origin)
     if not facts._operators & QUANTISERS:
-        raise ModelError(f"{origin}: holds no QuantizeLinear or DequantizeLinear, so it is no int8 graph. Quantise the model again.")
+        raise ModelError(
+            f"{origin}: holds no QuantizeLinear or DequantizeLinear, so it is no int8 graph. Quantise the model again."
+        )
     if others := facts._operators - of_float._operators - QUANTISERS:
         names = ", ".join(sorted(name for _, name in others))
-        raise ModelError(f"{origin}: holds {names}, which neither quantises nor stands in the float32 graph. Quantise the model again.")
+        raise ModelError(
+            f"{origin}: holds {names}, which neither quantises nor stands in the float32 graph. Quantise the "
+            "model again."
+        )
     if (facts.inputs, facts.outputs) != (of_float.inputs, of_float.outputs):
         raise ModelError(f"{origin}: has another input or output than the float32 graph. Quantise the model again.")
 
@@ -216,7 +231,10 @@ def _refuse_operators(facts: GraphFacts) -> None:
             raise ValueError(f"it defines a function '{name}' of its own under the name of ONNX's own operators")
     for domain, operator in sorted(facts._operators - facts._functions):
         if domain not in ONNX_DOMAINS:
-            raise ValueError(f"the operator '{operator}' of '{domain}' is not one of ONNX's own, and nothing outside the file is loaded for it")
+            raise ValueError(
+                f"the operator '{operator}' of '{domain}' is not one of ONNX's own, and nothing outside the file is "
+                "loaded for it"
+            )
         if operator in ENDLESS:
             raise ValueError(f"the operator '{operator}' may repeat without end, which no network for images needs")
 
@@ -232,10 +250,14 @@ def _check(message: memoryview, kind: str, depth: int, facts: GraphFacts) -> set
             raise ValueError("a tensor refers to another file; a model must hold all its numbers itself")
         inner = FIELDS[kind].get(number)
         if inner is None:
-            raise ValueError(f"not an ONNX file that can be used: a {kind} has a field {number}, which ONNX 1.23 does not define")
+            raise ValueError(
+                f"not an ONNX file that can be used: a {kind} has a field {number}, which ONNX 1.23 does not define"
+            )
         if inner:
             if not isinstance(content, memoryview):
-                raise ValueError(f"not an ONNX file, or a damaged one: field {number} of a {kind} is a number in place of a {inner}")
+                raise ValueError(
+                    f"not an ONNX file, or a damaged one: field {number} of a {kind} is a number in place of a {inner}"
+                )
             _check(content, inner, depth + 1, facts)
         if kind == "GraphProto" and depth == 1 and isinstance(content, memoryview):
             _note(number, content, facts)
@@ -258,7 +280,11 @@ NAMED = {"NodeProto": (7, 4), "FunctionProto": (10, 1)}
 
 
 def _note_name(message: memoryview, kind: str, facts: GraphFacts) -> None:
-    texts = {number: text_of(content) for number, content in fields_of(message) if number in NAMED[kind] and isinstance(content, memoryview)}
+    texts = {
+        number: text_of(content)
+        for number, content in fields_of(message)
+        if number in NAMED[kind] and isinstance(content, memoryview)
+    }
     domain, name = (texts.get(number, "") for number in NAMED[kind])
     (facts._operators if kind == "NodeProto" else facts._functions).add((domain, name))
 
@@ -296,8 +322,12 @@ def packed(content: memoryview | int | None) -> Iterator[int]:
 
 
 def _end(value: memoryview) -> TensorEnd:
-    """A ValueInfoProto: `name` is field 1, `type` 2; in that 1 is the tensor's, with `elem_type` 1 and `shape` 2, a list of `dim` 1 with `dim_value` 1."""
-    name = b"".join(bytes(content) for number, content in fields_of(value) if number == 1 and isinstance(content, memoryview)).decode(errors="replace")
+    """A ValueInfoProto: `name` is field 1, `type` 2; in that 1 is the tensor's, with `elem_type` 1 and `shape` 2, a
+    list of `dim` 1 with `dim_value` 1.
+    """
+    name = b"".join(
+        bytes(content) for number, content in fields_of(value) if number == 1 and isinstance(content, memoryview)
+    ).decode(errors="replace")
     data_type, sizes = 0, None
     for tensor in inside(value, 2, 1):
         for number, content in fields_of(tensor):
@@ -333,12 +363,17 @@ def text_of(content: memoryview) -> str:
 
 
 def fields_of(message: memoryview) -> Iterator[tuple[int, memoryview | int | None]]:
-    """Yields the fields of a message: number, and content of bytes or a whole number; None for numbers of fixed width, which nothing here needs."""
+    """Yields the fields of a message: number, and content of bytes or a whole number; None for numbers of fixed width,
+    which nothing here needs.
+    """
     place = 0
     while place < len(message):
         tag, place = _varint(message, place)
         if tag >> TAG_BITS or not tag >> 3:
-            raise ValueError(f"not an ONNX file, or a damaged one: a field has the number {tag >> 3}, which is none that a field may have")
+            raise ValueError(
+                f"not an ONNX file, or a damaged one: a field has the number {tag >> 3}, which is none that a "
+                "field may have"
+            )
         content: memoryview | int | None = None
         wire = tag & 7
         if wire == VARINT:

@@ -1,4 +1,4 @@
-"""What a network computes and holds for each pixel of its input, counted from its ONNX graph without any ONNX software."""
+"""What a network computes and holds for each pixel of its input, counted from its ONNX graph without any ONNX software."""  # noqa: E501
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ UNCOUNTED = ("MatMul", "Gemm", "Einsum", "LSTM", "GRU", "RNN", "If")
 
 @dataclass
 class _Node:
-    """An operator: its kind, the names of what goes in and comes out, and its attributes that are lists of whole numbers."""
+    """An operator: its kind, the names of what goes in and comes out, and its attributes that are lists of whole
+    numbers.
+    """
 
     operator: str = ""
     inputs: list[str] = field(default_factory=list)
@@ -65,7 +67,9 @@ def work_per_pixel(graph: bytes, channels: int) -> Work | None:
             continue
         share = max(one.share for one in given)
         after = share * _growth(node, floats)
-        features = sum(one.features for one in given) if node.operator == "Concat" else max(one.features for one in given)
+        features = (
+            sum(one.features for one in given) if node.operator == "Concat" else max(one.features for one in given)
+        )
         if node.operator in ("Conv", "ConvTranspose"):
             kernel = weights.get(node.inputs[1]) if len(node.inputs) > 1 else None
             if kernel is None:
@@ -121,7 +125,9 @@ def _node(message: memoryview) -> _Node:
 
 
 def _tensor(message: memoryview) -> tuple[str, tuple[int, ...], list[float] | None]:
-    """Reads the name and the shape of a TensorProto (fields 8 and 1), and its numbers where they are a few floats (`float_data` 4, `raw_data` 9)."""
+    """Reads the name and the shape of a TensorProto (fields 8 and 1), and its numbers where they are a few floats
+    (`float_data` 4, `raw_data` 9).
+    """
     name, kind, raw = "", 0, b""
     shape: list[int] = []
     for number, content in fields_of(message):

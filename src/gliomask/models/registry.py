@@ -72,10 +72,14 @@ class Model:
             UsageError: there is no such engine, or it cannot compute in int8 and should.
             EngineUnavailableError: its software is not installed.
             ModelError: it cannot run the model, or its answer differs by more than the model's tolerance.
-            LimitError: it needs more memory than there is, or a model that is not shipped needs more memory or time than a trial may take.
+            LimitError: it needs more memory than there is, or a model that is not shipped needs more memory or time
+                than a trial may take.
         """
         if self.precision == "int8" and engine not in RUN_GRAPHS:
-            raise UsageError(f"The engine '{engine}' does not compute in int8. Give --precision fp32, or one of the engines {', '.join(RUN_GRAPHS)}.")
+            raise UsageError(
+                f"The engine '{engine}' does not compute in int8. Give --precision fp32, or one of the engines "
+                f"{', '.join(RUN_GRAPHS)}."
+            )
         if not self.shipped and engine in RUN_GRAPHS:
             try_out(self.source, engine, as_given(self.golden, self.spec, self.spec.inputs), threads)
         opened = open_engine(engine, self.source, threads)
@@ -91,7 +95,8 @@ def load_model(name_or_path: str | Path) -> Model:
     """Returns a model after checking its files; no engine is opened.
 
     Args:
-        name_or_path: a shipped model's name, its network's name or title in any case, or a model folder or a file in it; see `shelf.find_model`.
+        name_or_path: a shipped model's name, its network's name or title in any case, or a model folder or a file in
+            it; see `shelf.find_model`.
 
     Raises:
         ModelError: there is no such model, or it is incomplete, altered or makes no sense.
@@ -113,7 +118,14 @@ def _load(folder: Path) -> Model:
     int8 = files.get(INT8_GRAPH)
     if int8 is not None:
         look_into_int8(int8, files["model.onnx"], str(folder / INT8_GRAPH))
-    return Model(spec, source_of(spec, files["model.onnx"], weights), golden, sha256(content), folder.parent == SHIPPED_FOLDER, int8)
+    return Model(
+        spec,
+        source_of(spec, files["model.onnx"], weights),
+        golden,
+        sha256(content),
+        folder.parent == SHIPPED_FOLDER,
+        int8,
+    )
 
 
 def _weights(folder: Path, spec: ModelSpec, files: Mapping[str, bytes], in_graph: int) -> Arrays:
@@ -131,4 +143,6 @@ def source_of(spec: ModelSpec, graph: bytes, weights: Arrays) -> EngineSource:
     """Returns what engines need of a model whose files have been read."""
     network = NETWORKS.get(spec.network)
     build = None if network is None else partial(network.build, sequences=len(spec.inputs), classes=len(spec.outputs))
-    return EngineSource(graph, spec.network, weights, spec.input_kind, spec.channels, spec.size_multiple, build, spec.ends)
+    return EngineSource(
+        graph, spec.network, weights, spec.input_kind, spec.channels, spec.size_multiple, build, spec.ends
+    )

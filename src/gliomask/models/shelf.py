@@ -1,6 +1,8 @@
-"""What models there are and what each says of itself, read as plain JSON: nothing is checked, opened or imported that takes time.
+"""What models there are and what each says of itself, read as plain JSON: nothing is checked, opened or imported that
+takes time.
 
-`models.registry` finds models here, and checks them. `gliomask models verify` says whether what is shown can be trusted.
+`models.registry` finds models here, and checks them. `gliomask models verify` says whether what is shown can be
+trusted.
 """
 
 from __future__ import annotations
@@ -17,7 +19,12 @@ from gliomask.models.content import MAX_BYTES, SPEC_NAME, read_limited, sha256
 from gliomask.networks.catalogue import NETWORKS
 
 SHIPPED_FOLDER = Path(__file__).parent / "shipped"
-SHIPPED = {"residual-unet": "unet", "sparse-multi-ocm": "sparse", "input-sparse-multi-ocm": "input-sparse", "dense-multi-ocm": "dense"}
+SHIPPED = {
+    "residual-unet": "unet",
+    "sparse-multi-ocm": "sparse",
+    "input-sparse-multi-ocm": "input-sparse",
+    "dense-multi-ocm": "dense",
+}
 """Shipped model to the network that it holds."""
 
 DEFAULT_MODEL = "residual-unet"
@@ -48,8 +55,10 @@ class Summary:
         seconds: that a case takes.
         timing: what was measured there, on what machine.
         second_opinion: the model that is asked as well where this one suspects tumour; empty for none.
-        quality: how much its own estimates of a result's Dice are worth, by region, in a sentence each; empty where it makes none.
-        lacking: median Dice of each region by what a patient lacks, such as `t1 t2`, segmented by this model alone; `nothing` for comparison.
+        quality: how much its own estimates of a result's Dice are worth, by region, in a sentence each; empty where it
+            makes none.
+        lacking: median Dice of each region by what a patient lacks, such as `t1 t2`, segmented by this model alone;
+            `nothing` for comparison.
         licence: of the weights.
         card: the model card, in the repository.
         sha256: of `model.json`, which holds the hashes of all other files.
@@ -94,8 +103,9 @@ def find_model(name_or_path: str | Path) -> Path:
     """Returns the folder of a model.
 
     Args:
-        name_or_path: a shipped model's name, its network's name or title in any case, or a model folder or the model.json or ONNX file in it. A name
-            is taken before a folder of the same name; write `./name` for the folder.
+        name_or_path: a shipped model's name, its network's name or title in any case, or a model folder or the
+            model.json or ONNX file in it. A name is taken before a folder of the same name; write `./name` for the
+            folder.
 
     Raises:
         ModelError: there is no such model.
@@ -108,11 +118,20 @@ def find_model(name_or_path: str | Path) -> Path:
     if path.name in MAX_BYTES and (path.parent / SPEC_NAME).is_file():
         return path.parent
     if path.is_file():
-        what = f"A network alone does not say what its inputs and outputs are; describe it once: gliomask models adopt {path} --help"
-        raise ModelError(f"{path}: a file without {SPEC_NAME} beside it is no model. {what if path.suffix == '.onnx' else 'Give a model folder.'}")
+        what = (
+            "A network alone does not say what its inputs and outputs are; describe it once: gliomask models adopt "
+            f"{path} --help"
+        )
+        raise ModelError(
+            f"{path}: a file without {SPEC_NAME} beside it is no model. "
+            f"{what if path.suffix == '.onnx' else 'Give a model folder.'}"
+        )
     if not path.is_dir():
         known = ", ".join(f"{name} ({SHIPPED[name]})" for name in shipped_names()) or "none in this installation"
-        raise ModelError(f"There is no model '{name_or_path}'. Shipped models: {known}; or give a model folder, as gliomask export writes it.")
+        raise ModelError(
+            f"There is no model '{name_or_path}'. Shipped models: {known}; or give a model folder, as gliomask "
+            "export writes it."
+        )
     return path
 
 
@@ -131,7 +150,10 @@ def summarise(folder: Path) -> Summary:
     try:
         return _summary(folder, parse_json(content), sha256(content))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ModelError(f"{folder / SPEC_NAME}: not a model file that can be read ({type(error).__name__}: {error}). Export the model again.") from error
+        raise ModelError(
+            f"{folder / SPEC_NAME}: not a model file that can be read ({type(error).__name__}: {error}). Export the "
+            "model again."
+        ) from error
 
 
 def _summary(folder: Path, fields: Mapping[str, Any], digest: str) -> Summary:
@@ -176,12 +198,19 @@ def _trained_on(fields: Mapping[str, Any]) -> str:
     if fields["foreign"]:
         return f"{fields['foreign']['training']} Origin: {fields['foreign']['origin']}"
     training = fields["training"]
-    return f"{len(training['cases'])} patients, {training['patches']:,} patches, {training['hours']:.2f} hours on {training['device']}"
+    return (
+        f"{len(training['cases'])} patients, {training['patches']:,} patches, {training['hours']:.2f} hours on "
+        f"{training['device']}"
+    )
 
 
 def _dice(scores: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, float]]]:
     for region, metrics in (scores.get("regions") or {}).items():
-        figures = {name: float(value) for name, value in metrics.get("dice", {}).items() if re.fullmatch("(median|mean)(_low|_high)?", name)}
+        figures = {
+            name: float(value)
+            for name, value in metrics.get("dice", {}).items()
+            if re.fullmatch("(median|mean)(_low|_high)?", name)
+        }
         if figures:
             yield region, figures
 
@@ -198,4 +227,7 @@ def _quality(quality: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _lacking(subsets: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, float]]]:
     for one in subsets.get("sets", ()):
-        yield " ".join(map(str, one["without"])) or "nothing", {str(region): float(line["median"]) for region, line in one["regions"].items()}
+        yield (
+            " ".join(map(str, one["without"])) or "nothing",
+            {str(region): float(line["median"]) for region, line in one["regions"].items()},
+        )

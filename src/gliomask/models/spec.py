@@ -1,7 +1,7 @@
 """`model.json`: everything that must be known to use a network rightly, checked field by field.
 
-Training writes it, inference obeys it. Models that were trained elsewhere are described by the same fields (`models.adopt` writes them);
-docs/models.md goes through them one by one.
+Training writes it, inference obeys it. Models that were trained elsewhere are described by the same fields
+(`models.adopt` writes them); docs/models.md goes through them one by one.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ ChainName = Annotated[str, AfterValidator(_known_chain)]
 
 
 class Normalisation(Part):
-    """How intensities become the network's input: a method of `preprocess.normalise` and the value that it gives to background."""
+    """How intensities become the network's input: a method of `preprocess.normalise` and the value that it gives to
+    background.
+    """
 
     method: str
     background: float
@@ -74,7 +76,9 @@ class Normalisation(Part):
 
 
 class TrainingRecord(Part):
-    """How the weights came about; `config` is the whole `training.config.TrainConfig`, `started_from` an earlier training that this one went on from."""
+    """How the weights came about; `config` is the whole `training.config.TrainConfig`, `started_from` an earlier
+    training that this one went on from.
+    """
 
     recipe: Text
     config: dict[str, JsonValue]
@@ -97,7 +101,8 @@ class Graph(Part):
 
     Args:
         layout: where the channels are, at both ends.
-        size: the only height and width (and depth) that it takes, in the order of its own axes; null where sizes are open.
+        size: the only height and width (and depth) that it takes, in the order of its own axes; null where sizes are
+            open.
         batch: number of items that it takes at a time; null where that is open.
         activation: what turns its answer into probabilities; `none` where it answers with probabilities.
     """
@@ -109,12 +114,14 @@ class Graph(Part):
 
 
 class Int8(Part):
-    """The same network in eight bits, in the file `content.INT8_GRAPH`: weights and activations are whole numbers, each with a scale.
+    """The same network in eight bits, in the file `content.INT8_GRAPH`: weights and activations are whole numbers, each
+    with a scale.
 
     Args:
-        tolerance: largest mean difference from the float32 golden probabilities that an engine may show with it. The mean, because a
-            value that rounds the other way in one layer may move a single pixel far.
-        cases: whose slices the ranges of the activations were measured on; training cases of the model, so that a score on others stands.
+        tolerance: largest mean difference from the float32 golden probabilities that an engine may show with it. The
+            mean, because a value that rounds the other way in one layer may move a single pixel far.
+        cases: whose slices the ranges of the activations were measured on; training cases of the model, so that a score
+            on others stands.
         slices: how many slices these were.
         software: what quantised it, with its version.
         command: that made it.
@@ -128,7 +135,9 @@ class Int8(Part):
 
 
 class Timing(Part):
-    """How long a case takes: seconds from the scans to the results, what was measured on what machine, and the command that measured it."""
+    """How long a case takes: seconds from the scans to the results, what was measured on what machine, and the command
+    that measured it.
+    """
 
     seconds: Annotated[float, Field(gt=0)]
     conditions: Text
@@ -153,40 +162,44 @@ class ModelSpec(Part):
         parameters: numbers in the network's weights.
         inputs: which sequence goes into which channel.
         input_kind: whether the network takes axial slices or whole volumes.
-        receptive_field: height and width (and depth), in pixels, of what one output pixel depends on; null where nobody knows, in a foreign model.
+        receptive_field: height and width (and depth), in pixels, of what one output pixel depends on; null where nobody
+            knows, in a foreign model.
         size_multiple: each size of the input must be a multiple of this.
-        neighbouring_slices: slices on each side of the one being segmented that a network of slices also sees, as further channels; the
-            lowest slice's sequences come first.
-        planes: planes along which it may be asked, the axial one first; their probabilities are averaged where a first look suspects tumour,
-            see `predict.planes`. More than one only for a network of slices that learned from all of them.
+        neighbouring_slices: slices on each side of the one being segmented that a network of slices also sees, as
+            further channels; the lowest slice's sequences come first.
+        planes: planes along which it may be asked, the axial one first; their probabilities are averaged where a first
+            look suspects tumour, see `predict.planes`. More than one only for a network of slices that learned from all
+            of them.
         halo: pixels of surroundings to keep round a box that is cut out.
-        may_miss: sequences that it was trained to do without: any of them, while one of `sequences.INDISPENSABLE` stays. A missing sequence is
-            given as background everywhere.
-        orientation: direction in which each axis of the graph's slices or volumes runs, as in `LPS`; slices are axial, and the
-            letter of the axis that they lie along may stand in any place.
+        may_miss: sequences that it was trained to do without: any of them, while one of `sequences.INDISPENSABLE`
+            stays. A missing sequence is given as background everywhere.
+        orientation: direction in which each axis of the graph's slices or volumes runs, as in `LPS`; slices are axial,
+            and the letter of the axis that they lie along may stand in any place.
         graph: layout of the graph's input and output.
         spacing_mm: voxel size that the network was trained at.
         normalisation: of the intensities.
         outputs: label of each output channel, or the region where they are the three nested ones.
-        second_opinion: the model that is asked as well where this one suspects tumour, see `predict.ensemble.consult`, unless another is asked for;
-            null for none.
+        second_opinion: the model that is asked as well where this one suspects tumour, see `predict.ensemble.consult`,
+            unless another is asked for; null for none.
         postprocess: name of the post-processing that is applied unless another is asked for.
-        core_rule: what is core where hardly any of the tumour enhances; null where that is decided as everywhere. Applied where the models that
-            it was chosen with are asked about a patient who has all sequences.
-        enhancement_rule: what makes enhancement believable, see `postprocess.EnhancementRule`; null where every enhancing voxel stands.
+        core_rule: what is core where hardly any of the tumour enhances; null where that is decided as everywhere.
+            Applied where the models that it was chosen with are asked about a patient who has all sequences.
+        enhancement_rule: what makes enhancement believable, see `postprocess.EnhancementRule`; null where every
+            enhancing voxel stands.
         training: how the weights came about; null for a foreign model.
         foreign: where they come from; null for gliomask's own.
         scores: measured results; may be empty.
         timing: how long a case takes; null where it was not measured.
-        quality: how to read the doubts of the model, with its second opinion where it has one, about patients who have all sequences; null
-            where that was not calibrated.
-        subsets: what it is worth alone for each set of sequences that a patient may lack, and how to read its doubts there; null where that was
-            not measured.
+        quality: how to read the doubts of the model, with its second opinion where it has one, about patients who have
+            all sequences; null where that was not calibrated.
+        subsets: what it is worth alone for each set of sequences that a patient may lack, and how to read its doubts
+            there; null where that was not measured.
         licence: of the weights, as an SPDX expression or in words.
         attribution: works and data that must be named with every use.
         files: SHA-256 of each of `MODEL_FILES`, and of the int8 graph where there is one.
         golden_tolerance: largest difference from the golden probabilities that an engine may show.
-        int8: the same network in eight bits; null where there is none. May be left out, for it says nothing about the model itself.
+        int8: the same network in eight bits; null where there is none. May be left out, for it says nothing about the
+            model itself.
     """
 
     schema_version: Literal[1]
@@ -257,27 +270,40 @@ class ModelSpec(Part):
     def _every_label(cls, outputs: tuple[str, ...]) -> tuple[str, ...]:
         if sorted(outputs) not in (sorted(LABEL_NAMES), sorted(REGION_NAMES)):
             names = f"{', '.join(LABEL_NAMES)}, or {', '.join(REGION_NAMES)}"
-            raise ValueError(f"the outputs must be {names}, each once, in the graph's order; found {', '.join(outputs)}")
+            raise ValueError(
+                f"the outputs must be {names}, each once, in the graph's order; found {', '.join(outputs)}"
+            )
         return outputs
 
     @field_validator("orientation")
     @classmethod
     def _three_axes(cls, letters: str) -> str:
         if sorted(AXIS_OF_LETTER.get(letter, -1) for letter in letters) != [0, 1, 2]:
-            raise ValueError(f"an orientation is one letter each of L or R, P or A, S or I, such as LPS, RAS or SPL; found {letters}")
+            raise ValueError(
+                f"an orientation is one letter each of L or R, P or A, S or I, such as LPS, RAS or SPL; found {letters}"
+            )
         return letters
 
     @model_validator(mode="after")
     def _graph_fits(self) -> ModelSpec:
         if self.graph.activation == "softmax" and are_regions(self.outputs):
-            raise ValueError("graph.activation: a softmax goes with labels; regions overlap, so each has its own sigmoid")
+            raise ValueError(
+                "graph.activation: a softmax goes with labels; regions overlap, so each has its own sigmoid"
+            )
         if self.graph.activation == "sigmoid" and not are_regions(self.outputs):
-            raise ValueError("graph.activation: a sigmoid goes with the regions WT, TC, ET; labels exclude each other, so they share a softmax")
+            raise ValueError(
+                "graph.activation: a sigmoid goes with the regions WT, TC, ET; labels exclude each other, so they "
+                "share a softmax"
+            )
         if self.graph.size is not None:
             if len(self.graph.size) != len(self.graph_axes):
-                raise ValueError(f"graph.size: {self.input_kind} have {len(self.graph_axes)} sizes; found {len(self.graph.size)}")
+                raise ValueError(
+                    f"graph.size: {self.input_kind} have {len(self.graph_axes)} sizes; found {len(self.graph.size)}"
+                )
             if any(size % self.size_multiple for size in self.graph.size):
-                raise ValueError(f"graph.size: {self.graph.size} are not all multiples of size_multiple, {self.size_multiple}")
+                raise ValueError(
+                    f"graph.size: {self.graph.size} are not all multiples of size_multiple, {self.size_multiple}"
+                )
         if self.neighbouring_slices and (self.orientation != ORIENTATION or self.graph.size is not None):
             raise ValueError(f"neighbouring_slices are for networks of orientation {ORIENTATION} and open sizes")
         return self
@@ -296,8 +322,15 @@ class ModelSpec(Part):
     def _int8_as_its_file(self) -> ModelSpec:
         if (self.int8 is None) == (INT8_GRAPH in self.files):
             raise ValueError(f"int8 describes the file {INT8_GRAPH}: both are there, or neither is")
-        if self.training is not None and self.int8 is not None and (unknown := set(self.int8.cases) - set(self.training.cases)):
-            raise ValueError(f"int8.cases: {', '.join(sorted(unknown)[:5])} are no training cases of the model, so scores on them would be too good")
+        if (
+            self.training is not None
+            and self.int8 is not None
+            and (unknown := set(self.int8.cases) - set(self.training.cases))
+        ):
+            raise ValueError(
+                f"int8.cases: {', '.join(sorted(unknown)[:5])} are no training cases of the model, so scores on them "
+                "would be too good"
+            )
         return self
 
     @property
@@ -333,13 +366,19 @@ class ModelSpec(Part):
     @classmethod
     def _known_files(cls, files: dict[str, str]) -> dict[str, str]:
         if not set(NEEDED_FILES) <= set(files) <= {*MODEL_FILES, INT8_GRAPH}:
-            names = f"{', '.join(MODEL_FILES)} (weights.npz only where Keras can use it), {INT8_GRAPH} where int8 is described"
+            names = (
+                f"{', '.join(MODEL_FILES)} (weights.npz only where Keras can use it), {INT8_GRAPH} where int8 "
+                "is described"
+            )
             raise ValueError(f"the files must be {names}, and no path; found {', '.join(files) or 'none'}")
         return files
 
 
 def model_schema() -> dict[str, Any]:
-    """Returns the JSON Schema of `model.json`, which docs/schemas/model.schema.json holds. What fields must be together is said in words only."""
+    """Returns the JSON Schema of `model.json`, which docs/schemas/model.schema.json holds.
+
+    What fields must be together is said in words only.
+    """
     return json_schema(ModelSpec, "gliomask model.json")
 
 
@@ -353,7 +392,9 @@ def parse_spec(content: bytes, origin: str) -> ModelSpec:
     Raises:
         ModelError: it is not JSON, a field is missing, unknown or impossible; the message names each.
     """
-    return parsed(ModelSpec, content, f"{origin}: not a model file that can be used", "Export the model again, or use another.")
+    return parsed(
+        ModelSpec, content, f"{origin}: not a model file that can be used", "Export the model again, or use another."
+    )
 
 
 def spec_bytes(spec: ModelSpec) -> bytes:

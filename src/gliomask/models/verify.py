@@ -1,4 +1,6 @@
-"""The full check of a model: its files against their hashes, its description field by field, its golden pair in every engine that is installed."""
+"""The full check of a model: its files against their hashes, its description field by field, its golden pair in every
+engine that is installed.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ class Verification:
     Args:
         model: as it was asked for.
         sha256: of its `model.json`; None where that could not be read.
-        engines: by engine, the largest difference from the golden probabilities (of the int8 graph, in the mean), or why there is none.
+        engines: by engine, the largest difference from the golden probabilities (of the int8 graph, in the mean), or
+            why there is none.
         problem: what is wrong with it; None where nothing is.
     """
 
@@ -43,7 +46,10 @@ class Verification:
     def text(self) -> str:
         """Returns the result as lines of text."""
         head = f"{self.model}: sound ({self.sha256})" if self.sound else f"{self.model}: NOT SOUND: {self.problem}"
-        words = [f"{found:.1e} from its golden pair" if isinstance(found, float) else found for found in self.engines.values()]
+        words = [
+            f"{found:.1e} from its golden pair" if isinstance(found, float) else found
+            for found in self.engines.values()
+        ]
         return "\n".join([head, *(f"  {engine}: {word}" for engine, word in zip(self.engines, words, strict=True))])
 
 

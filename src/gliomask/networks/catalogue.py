@@ -24,8 +24,9 @@ class Network:
         receptive_field: height and width, in pixels, of what one output pixel depends on.
         size_multiple: height and width of its input must be multiples of this.
         neighbours: slices on each side of the one being segmented that it also sees, as further channels.
-        halo: pixels of surroundings to keep round a box that is cut out. Above half the receptive field the cut changes nothing; the U-Net
-            learns from crops that cut through brain, and its mean Dice on the patients of fold 4 is the same with 8 as with 16.
+        halo: pixels of surroundings to keep round a box that is cut out. Above half the receptive field the cut changes
+            nothing; the U-Net learns from crops that cut through brain, and its mean Dice on the patients of fold 4 is
+            the same with 8 as with 16.
     """
 
     name: str
@@ -56,8 +57,19 @@ NETWORKS: dict[str, Network] = {
         Network("sparse", "SparseMultiOCM", "gliomask.networks.ocm:sparse_multi_ocm", 127_876, 30, 16),
         Network("input-sparse", "InputSparseMultiOCM", "gliomask.networks.ocm:input_sparse_multi_ocm", 130_180, 30, 16),
         Network("dense", "DenseMultiOCM", "gliomask.networks.ocm:dense_multi_ocm", 181_124, 38, 20),
-        Network("unet", "ResidualUNet", "gliomask.networks.unet:residual_unet", 1_670_660, 204, 8, size_multiple=16, neighbours=2),
-        Network("plain-unet", "PlainUNet", "gliomask.networks.plain_unet:plain_unet", 7_769_316, 204, 8, size_multiple=16),
+        Network(
+            "unet",
+            "ResidualUNet",
+            "gliomask.networks.unet:residual_unet",
+            1_670_660,
+            204,
+            8,
+            size_multiple=16,
+            neighbours=2,
+        ),
+        Network(
+            "plain-unet", "PlainUNet", "gliomask.networks.plain_unet:plain_unet", 7_769_316, 204, 8, size_multiple=16
+        ),
     )
 }
 """Every network, by name."""

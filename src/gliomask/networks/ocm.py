@@ -1,8 +1,9 @@
 """The three networks of Ben Naceur et al., Medical Image Analysis 63 (2020) 101692.
 
-Two modules in series, each of which concatenates branches with different receptive fields. All convolutions are 3 x 3 with zero
-padding and ReLU, pooling is 2 x 2 maximum, up-sampling is nearest neighbour, and there is neither normalisation nor dropout: this is
-the layer structure of the authors' published `model.py`. The networks are fully convolutional: any even height and width.
+Two modules in series, each of which concatenates branches with different receptive fields. All convolutions are 3 x 3
+with zero padding and ReLU, pooling is 2 x 2 maximum, up-sampling is nearest neighbour, and there is neither
+normalisation nor dropout: this is the layer structure of the authors' published `model.py`. The networks are fully
+convolutional: any even height and width.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def sparse_multi_ocm(channels: int = 4, classes: int = 4) -> keras.Model:
 
 
 def input_sparse_multi_ocm(channels: int = 4, classes: int = 4) -> keras.Model:
-    """InputSparseMultiOCM: SparseMultiOCM with the image itself joined in twice; 130,180 parameters, receptive field 30 x 30.
+    """InputSparseMultiOCM: SparseMultiOCM with the image itself joined in twice; 130,180 parameters, receptive field 30
+    x 30.
 
     Returns:
         A model from (N, H, W, channels) to softmax probabilities (N, H, W, classes).

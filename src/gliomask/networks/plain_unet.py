@@ -1,8 +1,10 @@
-"""The plain 2-D U-Net, as a yardstick: what the network of this package has to beat when both are trained for the same hours.
+"""The plain 2-D U-Net, as a yardstick: what the network of this package has to beat when both are trained for the same
+hours.
 
-The shape of Ronneberger et al. (MICCAI 2015) with the widths that nnU-Net's 2-D plans begin with (Isensee et al., Nature Methods 2021): two
-convolutions a level at full resolution and at each halving, features doubled every time. Batch normalisation where nnU-Net has instance
-normalisation, for the reason in `networks.unet`, and ReLU for its leaky one.
+The shape of Ronneberger et al. (MICCAI 2015) with the widths that nnU-Net's 2-D plans begin with (Isensee et al.,
+Nature Methods 2021): two convolutions a level at full resolution and at each halving, features doubled every time.
+Batch normalisation where nnU-Net has instance normalisation, for the reason in `networks.unet`, and ReLU for its leaky
+one.
 """
 
 from __future__ import annotations
@@ -51,6 +53,8 @@ def plain_unet(channels: int, classes: int = 4) -> keras.Model:
 
 def _two_convolutions(tensor: Tensor, filters: int, name: str) -> Tensor:
     for n in (1, 2):
-        tensor = normalised(layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv{n}")(tensor), f"{name}_conv{n}")
+        tensor = normalised(
+            layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv{n}")(tensor), f"{name}_conv{n}"
+        )
         tensor = layers.ReLU(name=f"{name}_relu{n}")(tensor)
     return tensor

@@ -1,9 +1,10 @@
 """A 2.5-D residual U-Net that works at half resolution from its first layer.
 
-The paper's networks see 30 or 38 pixels and keep full resolution throughout; what decides between oedema and core, or between a small
-lesion and none, often lies further away. This one sees most of a slice and two neighbours on each side, and is quicker, because
-its widest layers have a quarter of the pixels. After the pixel-unshuffling networks of Chen et al., DMFNet (MICCAI 2019), and
-Luo et al., HDC-Net (IEEE JBHI 2021), with the residual units of He et al. (CVPR 2016) and the shape of Ronneberger et al. (MICCAI 2015).
+The paper's networks see 30 or 38 pixels and keep full resolution throughout; what decides between oedema and core, or
+between a small lesion and none, often lies further away. This one sees most of a slice and two neighbours on each side,
+and is quicker, because its widest layers have a quarter of the pixels. After the pixel-unshuffling networks of Chen et
+al., DMFNet (MICCAI 2019), and Luo et al., HDC-Net (IEEE JBHI 2021), with the residual units of He et al. (CVPR 2016)
+and the shape of Ronneberger et al. (MICCAI 2015).
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ NORM_MOMENTUM = 0.98
 
 
 def residual_unet(channels: int, classes: int = 4) -> keras.Model:
-    """The U-Net: 1.6 million parameters for five slices of four sequences; any height and width that are multiples of 16.
+    """The U-Net: 1.6 million parameters for five slices of four sequences; any height and width that are multiples
+    of 16.
 
-    A convolution of 6 x 6 with stride 2 is a pixel-unshuffle followed by one of 3 x 3; a transposed one of 2 x 2 with stride 2 is a
-    convolution of 1 x 1 followed by a pixel-shuffle: both ends are written as the layers that every exporter knows.
+    A convolution of 6 x 6 with stride 2 is a pixel-unshuffle followed by one of 3 x 3; a transposed one of 2 x 2 with
+    stride 2 is a convolution of 1 x 1 followed by a pixel-shuffle: both ends are written as the layers that every
+    exporter knows.
 
     Batch normalisation, because statistics of one crop, as in instance normalisation, are not those of a whole slice.
 
@@ -39,7 +42,9 @@ def residual_unet(channels: int, classes: int = 4) -> keras.Model:
         A model from (N, H, W, channels) to softmax probabilities (N, H, W, classes) of the middle slice.
     """
     image = keras.Input((None, None, channels), name="image")
-    features = normalised(layers.Conv2D(WIDTHS[0], 6, strides=2, padding="same", use_bias=False, name="stem")(image), "stem")
+    features = normalised(
+        layers.Conv2D(WIDTHS[0], 6, strides=2, padding="same", use_bias=False, name="stem")(image), "stem"
+    )
     features = _residual(layers.ReLU(name="stem_relu")(features), WIDTHS[0], "down1")
     skips = []
     for level, width in enumerate(WIDTHS[1:], start=2):
@@ -62,7 +67,9 @@ def _residual(tensor: Tensor, filters: int, name: str) -> Tensor:
     if tensor.shape[-1] != filters:
         shortcut = normalised(layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_short")(tensor), f"{name}_short")
     for n in (1, 2):
-        tensor = normalised(layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv{n}")(tensor), f"{name}_conv{n}")
+        tensor = normalised(
+            layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv{n}")(tensor), f"{name}_conv{n}"
+        )
         if n == 1:
             tensor = layers.ReLU(name=f"{name}_relu1")(tensor)
     return layers.ReLU(name=f"{name}_relu2")(layers.Add(name=f"{name}_sum")([tensor, shortcut]))

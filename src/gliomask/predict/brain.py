@@ -15,7 +15,19 @@ from gliomask.errors import UsageError
 from gliomask.labels import Label
 from gliomask.predict.schedule import in_order
 from gliomask.predict.sizes import Sizes
-from gliomask.predict.tiles import Fusion, PatchGrid, Predict, adjacent, box_with_halo, cut, overlapping, slabs, whole, widened, windows
+from gliomask.predict.tiles import (
+    Fusion,
+    PatchGrid,
+    Predict,
+    adjacent,
+    box_with_halo,
+    cut,
+    overlapping,
+    slabs,
+    whole,
+    widened,
+    windows,
+)
 from gliomask.preprocess.channels import Prepared, Region
 from gliomask.progress import Progress
 
@@ -24,8 +36,8 @@ PATCHES = ("whole", "adjacent", "overlapping")
 """Ways of cutting, by the names of the command line."""
 
 SLAB_SLICES = 8
-"""Slices that go through the network together. They share one box, so thick slabs waste pixels near the top of the head and take
-memory: the widest layers hold 106 to 128 features, 60 MB for each 4 slices."""
+"""Slices that go through the network together. They share one box, so thick slabs waste pixels near the top of the head
+and take memory: the widest layers hold 106 to 128 features, 60 MB for each 4 slices."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,8 @@ class PatchPlan:
         mode: `whole`, `adjacent` or `overlapping`.
         size: side of a patch, pixels; not used by `whole`.
         stride: for `overlapping`; None is the paper's half-patch offset.
-        window: the only size that the network takes; `whole` then means windows over all of the brain's box. None for any size.
+        window: the only size that the network takes; `whole` then means windows over all of the brain's box. None for
+            any size.
         slices: that go through the network together; None for `SLAB_SLICES`. Fewer take less memory.
     """
 
@@ -55,7 +68,10 @@ class PatchPlan:
         if self.window is not None:
             if self.mode != "whole":
                 size = " x ".join(map(str, self.window))
-                raise UsageError(f"This network takes windows of {size} and nothing else, so they cannot be cut '{self.mode}'. Leave --patches out.")
+                raise UsageError(
+                    f"This network takes windows of {size} and nothing else, so they cannot be cut '{self.mode}'. "
+                    "Leave --patches out."
+                )
             return windows(shape, self.window)
         if self.mode == "whole":
             return whole(shape, multiple)
@@ -90,7 +106,8 @@ class Box:
     Args:
         region: a slice for each axis of the volume.
         grid: how the box is cut.
-        items: slices in a batch, at least as many as the box has; those beyond are background, and what is said of them is dropped.
+        items: slices in a batch, at least as many as the box has; those beyond are background, and what is said of them
+            is dropped.
     """
 
     region: Region
@@ -133,14 +150,17 @@ def predict_brain(
         plan: how to cut.
         predict: the network itself; called from several threads where more than one tile is in flight.
         progress: called with (boxes of the brain done, boxes in all).
-        doubts: (I, J, K), gets what `predict` says of each voxel after the labels, see `flips.averaged_over_flips`; untouched outside the brain.
-        in_flight: most tiles that are cut and not yet put back, see `schedule.in_order`. The result is the same bit for bit.
+        doubts: (I, J, K), gets what `predict` says of each voxel after the labels, see `flips.averaged_over_flips`;
+            untouched outside the brain.
+        in_flight: most tiles that are cut and not yet put back, see `schedule.in_order`. The result is the same bit for
+            bit.
         sizes: which sizes of tiles the network has been given for this case; None for none yet.
 
     Returns:
         (I, J, K, 4) float32, axes as `prepared`.
     """
-    # In memory label after label and slice after slice: of the tumour's labels the system then gives memory only where there is brain.
+    # In memory label after label and slice after slice: of the tumour's labels the system then gives memory only where
+    # there is brain.
     i, j, k = prepared.brain.shape
     probabilities = np.zeros((len(Label), k, i, j), np.float32).transpose(2, 3, 1, 0)
     probabilities[..., Label.BACKGROUND] = 1
@@ -161,7 +181,8 @@ def answers(
     in_flight: int = 1,
     sizes: Sizes | None = None,
 ) -> Iterator[tuple[Region, npt.NDArray[np.float32]]]:
-    """Yields each box of the volume that holds brain with what the network says of it: (i, j, k, classes), also where there is none of the brain.
+    """Yields each box of the volume that holds brain with what the network says of it: (i, j, k, classes), also where
+    there is none of the brain.
 
     See `predict_brain` for the arguments. Boxes do not overlap in what they hold of the brain.
     """
@@ -192,7 +213,10 @@ def slice_batch(prepared: Prepared, network: NetworkShape, slab: slice) -> npt.N
 
 
 def _boxes(prepared: Prepared, network: NetworkShape, plan: PatchPlan, sizes: Sizes) -> list[Box]:
-    """Boxes of the volume that hold all brain. `whole` may crop to brain and halo, for the answer is the same; patches keep the paper's lattice."""
+    """Boxes of the volume that hold all brain.
+
+    `whole` may crop to brain and halo, for the answer is the same; patches keep the paper's lattice.
+    """
     shape = prepared.brain.shape
     everywhere = slice(0, shape[0]), slice(0, shape[1]), slice(0, shape[2])
     if network.kind == "volumes":
@@ -213,9 +237,13 @@ def _boxes(prepared: Prepared, network: NetworkShape, plan: PatchPlan, sizes: Si
 
 
 def _grown(region: Region, size: tuple[int, ...], shape: tuple[int, ...], multiple: int) -> Box:
-    """Returns a box of slices at a larger size: what is added is the volume round it where there is some, else background."""
+    """Returns a box of slices at a larger size: what is added is the volume round it where there is some, else
+    background.
+    """
     items, *sides = size
-    i, j = (widened(part, side, length, multiple) for part, side, length in zip(region[:2], sides, shape[:2], strict=True))
+    i, j = (
+        widened(part, side, length, multiple) for part, side, length in zip(region[:2], sides, shape[:2], strict=True)
+    )
     return Box((i, j, region[2]), PatchGrid(_lengths((i, j)), tuple(sides), ((0, 0),)), items)
 
 
@@ -226,13 +254,19 @@ def _lengths(region: tuple[slice, ...]) -> tuple[int, ...]:
 def _tiles(prepared: Prepared, network: NetworkShape, boxes: list[Box]) -> Iterator[Tile]:
     """Yields the tiles of one box after the other; each box is laid out only when its first tile is asked for."""
     for box in boxes:
-        stack = _with_neighbours(prepared, box.region, network.neighbours) if network.kind == "slices" else prepared.channels[box.region][None]
+        stack = (
+            _with_neighbours(prepared, box.region, network.neighbours)
+            if network.kind == "slices"
+            else prepared.channels[box.region][None]
+        )
         for start in box.grid.starts:
             yield Tile(box, start, cut(stack, start, box.grid.size, prepared.background, box.items))
 
 
 def _with_neighbours(prepared: Prepared, region: Region, neighbours: int) -> Channels:
-    """Returns the slices (n, H, W, neighbouring slices x C) of a box: each with its neighbours, lowest first, background beyond the volume."""
+    """Returns the slices (n, H, W, neighbouring slices x C) of a box: each with its neighbours, lowest first,
+    background beyond the volume.
+    """
     across, along, slab = region
     depth = prepared.brain.shape[2]
     low, high = max(0, slab.start - neighbours), min(depth, slab.stop + neighbours)

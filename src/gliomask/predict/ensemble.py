@@ -14,8 +14,9 @@ from gliomask.preprocess.channels import Prepared
 from gliomask.progress import Progress
 
 SUSPICION = 0.1
-"""Probability of tumour above which a second network is asked. Below, the mean exceeds one half only where the second is more than 90 % sure.
-Lower ones let specks in, and the boxes round them cost time: at 0.01 twice the pixels (17 patients)."""
+"""Probability of tumour above which a second network is asked. Below, the mean exceeds one half only where the second
+is more than 90 % sure. Lower ones let specks in, and the boxes round them cost time: at 0.01 twice the pixels (17
+patients)."""
 
 
 def suspects(probabilities: Probabilities) -> Mask:
@@ -32,10 +33,11 @@ def consult(
     in_flight: int = 1,
     progress: Progress = lambda done, total: None,
 ) -> None:
-    """Averages a second network's probabilities into those of a first, in place, where the first gives tumour any chance.
+    """Averages a second network's probabilities into those of a first, in place, where the first gives tumour any
+    chance.
 
-    Elsewhere the mean would be background anyway, unless the second were all but certain of what the first excludes, so most of the
-    brain need not go through the second network.
+    Elsewhere the mean would be background anyway, unless the second were all but certain of what the first excludes, so
+    most of the brain need not go through the second network.
 
     Args:
         prepared: the normalised case, as both networks take it.
@@ -48,5 +50,7 @@ def consult(
     """
     suspected = suspects(probabilities)
     if suspected.any():
-        second = predict_brain(replace(prepared, brain=suspected), network, plan, predict, progress, in_flight=in_flight)
+        second = predict_brain(
+            replace(prepared, brain=suspected), network, plan, predict, progress, in_flight=in_flight
+        )
         probabilities[suspected] = (probabilities[suspected] + second[suspected]) / 2

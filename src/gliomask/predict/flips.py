@@ -10,10 +10,11 @@ from gliomask.quality import entropy
 
 
 def averaged_over_flips(predict: Predict) -> Predict:
-    """Returns a network that answers with the mean over the four mirror images of the first two axes: four times the work.
+    """Returns a network that answers with the mean over the four mirror images of the first two axes: four times the
+    work.
 
-    A last channel, after the labels', is the mean of the four passes' entropies, from which `quality.disagreement` follows. Nothing
-    else of the single passes is kept.
+    A last channel, after the labels', is the mean of the four passes' entropies, from which `quality.disagreement`
+    follows. Nothing else of the single passes is kept.
     """
 
     def flipped(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -10,15 +10,17 @@ from gliomask.labels import Label
 from gliomask.predict.brain import SLAB_SLICES, NetworkShape
 
 LIVE_FACTOR, INPUT_FACTOR = 1.2, 10.0
-"""Memory of a batch for each pixel: so many times the network's live tensors, and so many times its input, of which several copies are under way.
-Measured, with OpenVINO on two threads: 943 bytes for the residual U-Net (live 192, input 80), 1,067 for SparseMultiOCM (848 and 16), 482 for the
-former in int8."""
+"""Memory of a batch for each pixel: so many times the network's live tensors, and so many times its input, of which
+several copies are under way. Measured, with OpenVINO on two threads: 943 bytes for the residual U-Net (live 192, input
+80), 1,067 for SparseMultiOCM (848 and 16), 482 for the former in int8."""
 
 RESERVE_MB = 60.0
 """For what comes after the networks: label maps, post-processing, the picture, compression."""
 
 
-def slices_within(limit_mb: float, resident_mb: float, brain: Mask, network: NetworkShape, live_bytes: float, channels: int) -> int:
+def slices_within(
+    limit_mb: float, resident_mb: float, brain: Mask, network: NetworkShape, live_bytes: float, channels: int
+) -> int:
     """Returns how many slices may go through a network together, at most `SLAB_SLICES`.
 
     Args:
@@ -37,14 +39,17 @@ def slices_within(limit_mb: float, resident_mb: float, brain: Mask, network: Net
     slices = int((limit_mb - fixed_mb) / slice_mb)
     if slices < 1:
         raise LimitError(
-            f"{limit_mb:,.0f} MB of memory do not suffice for this case: about {fixed_mb + slice_mb:,.0f} MB are needed with one slice at a time. "
+            f"{limit_mb:,.0f} MB of memory do not suffice for this case: about {fixed_mb + slice_mb:,.0f} MB are "
+            "needed with one slice at a time. "
             "Give a higher --max-memory, or crop the scans to the head."
         )
     return min(slices, SLAB_SLICES)
 
 
 def _probabilities_mb(brain: Mask) -> float:
-    """Memory of a volume's probabilities, float32: of background everywhere; of the other labels along every line that meets the box of the brain."""
+    """Memory of a volume's probabilities, float32: of background everywhere; of the other labels along every line that
+    meets the box of the brain.
+    """
     across, _, up = _extent(brain)
     return 4e-6 * float(brain.size + (len(Label) - 1) * across * up * brain.shape[1])
 

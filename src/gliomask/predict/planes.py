@@ -1,4 +1,6 @@
-"""Several views of one network: a few axial slices tell where tumour can be, and there the network is asked along every plane."""
+"""Several views of one network: a few axial slices tell where tumour can be, and there the network is asked along every
+plane.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +24,16 @@ from gliomask.progress import Progress, parts
 from gliomask.quality import dice_to_expect
 
 LOOK_MM = 3.0
-"""Largest distance of the axial slices that are looked at first. Every slice where slices are thicker than half of it."""
+"""Largest distance of the axial slices that are looked at first. Every slice where slices are thicker than half of it."""  # noqa: E501
 
 MARGIN_MM = 6.0
-"""So far round a suspected voxel tumour can be, along each axis. On the 65 cross-validated patients the mean of three views within this margin has
-the scores of three views of the whole brain (docs/decisions/0023-first-look.md)."""
+"""So far round a suspected voxel tumour can be, along each axis. On the 65 cross-validated patients the mean of three
+views within this margin has the scores of three views of the whole brain (docs/decisions/0023-first-look.md)."""
 
 UNSURE_DICE = 0.8
-"""Where the network expects less than this Dice of its own whole tumour, it is asked again over the whole brain: small boxes show it less of the
-surroundings, and of a tumour that it is unsure of it then marks less. Chosen on the 65 cross-validated patients (0023)."""
+"""Where the network expects less than this Dice of its own whole tumour, it is asked again over the whole brain: small
+boxes show it less of the surroundings, and of a tumour that it is unsure of it then marks less. Chosen on the 65
+cross-validated patients (0023)."""
 
 
 def suspected_region(
@@ -42,7 +45,8 @@ def suspected_region(
     in_flight: int = 1,
     sizes: Sizes | None = None,
 ) -> Mask:
-    """Returns (I, J, K), True where tumour can be: the brain around voxels that the network gives any chance of tumour in a few axial slices.
+    """Returns (I, J, K), True where tumour can be: the brain around voxels that the network gives any chance of tumour
+    in a few axial slices.
 
     Args:
         prepared: the normalised case.
@@ -72,7 +76,9 @@ def _widened(suspected: Mask, spacing_mm: tuple[float, float, float]) -> Mask:
     reach = [ceil(MARGIN_MM / spacing) for spacing in spacing_mm]
     box = box_with_halo(suspected, max(reach), 1)
     region = np.zeros_like(suspected)
-    region[box] = ndimage.maximum_filter(suspected[box].view(np.uint8), [2 * more + 1 for more in reach], mode="constant").view(bool)
+    region[box] = ndimage.maximum_filter(
+        suspected[box].view(np.uint8), [2 * more + 1 for more in reach], mode="constant"
+    ).view(bool)
     return region
 
 
@@ -89,8 +95,8 @@ def mean_of_planes(
 ) -> Probabilities:
     """Returns the mean of a network's views along several planes; outside the brain it is background for certain.
 
-    The network sees voxels, not millimetres: where slices are thicker than their pixels, a coronal or sagittal slice looks squeezed. That is
-    what the flag `not_1mm` says.
+    The network sees voxels, not millimetres: where slices are thicker than their pixels, a coronal or sagittal slice
+    looks squeezed. That is what the flag `not_1mm` says.
 
     Args:
         prepared: the normalised case; its brain is where the network is asked.
@@ -123,14 +129,19 @@ def mean_of_planes(
 
 
 def unsure(probabilities: Probabilities) -> bool:
-    """Returns True if the network expects so little of its own whole tumour that more surroundings may change it, see `UNSURE_DICE`.
+    """Returns True if the network expects so little of its own whole tumour that more surroundings may change it, see
+    `UNSURE_DICE`.
 
     Args:
         probabilities: (I, J, K, 4), asked near the suspected voxels alone.
     """
     tumour = 1 - probabilities[..., Label.BACKGROUND]
     found = tumour > 0.5
-    expected = dice_to_expect(float(tumour.sum(where=found, dtype=np.float64)), float(tumour.sum(dtype=np.float64)), int(np.count_nonzero(found)))
+    expected = dice_to_expect(
+        float(tumour.sum(where=found, dtype=np.float64)),
+        float(tumour.sum(dtype=np.float64)),
+        int(np.count_nonzero(found)),
+    )
     return expected < UNSURE_DICE
 
 

@@ -16,8 +16,9 @@ R = TypeVar("R")
 def in_order(items: Iterable[T], work: Callable[[T], R], in_flight: int = 1) -> Generator[tuple[T, R], None, None]:
     """Yields each item with the result of its work, in the order of the items.
 
-    While the caller uses one result, the next items are made and worked on. The order of results, and so every sum that the caller makes of them,
-    does not depend on how many are in flight. Items are drawn from `items` in the caller's thread, and no more than `in_flight` of them are held.
+    While the caller uses one result, the next items are made and worked on. The order of results, and so every sum that
+    the caller makes of them, does not depend on how many are in flight. Items are drawn from `items` in the caller's
+    thread, and no more than `in_flight` of them are held.
 
     Args:
         items: made one by one as they are needed.
@@ -52,4 +53,7 @@ def _submitted(pool: ThreadPoolExecutor, work: Callable[[T], R], item: T) -> Fut
     try:
         return pool.submit(work, item)
     except RuntimeError as error:
-        raise LimitError(f"A thread cannot be started ({error}). Give --threads 1, or run with a higher limit of memory and processes.") from error
+        raise LimitError(
+            f"A thread cannot be started ({error}). Give --threads 1, or run with a higher limit of memory "
+            "and processes."
+        ) from error

@@ -1,4 +1,6 @@
-"""Few sizes of tiles for many boxes: an engine prepares itself anew for each size that it has not seen, which takes as long as computing a small tile."""
+"""Few sizes of tiles for many boxes: an engine prepares itself anew for each size that it has not seen, which takes as
+long as computing a small tile.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,9 @@ Size = tuple[int, ...]
 """Slices, height and width of a batch."""
 
 NEW_SIZE_PIXELS = 30_000
-"""What a new size costs, in pixels that could have been computed meanwhile. Between 20,000 and 40,000 the default network takes least processor time
-on a Zen 3, in float32 and in int8, 5 to 12 % less than without joining; at 80,000 nothing is left of that (docs/decisions/0018-sizes-of-tiles.md)."""
+"""What a new size costs, in pixels that could have been computed meanwhile. Between 20,000 and 40,000 the default
+network takes least processor time on a Zen 3, in float32 and in int8, 5 to 12 % less than without joining; at 80,000
+nothing is left of that (docs/decisions/0018-sizes-of-tiles.md)."""
 
 
 @dataclass(eq=False)
@@ -26,10 +29,11 @@ class Sizes:
     seen: set[Size] = field(default_factory=set)
 
     def of(self, wanted: Iterable[Size]) -> dict[Size, Size]:
-        """Returns the size to use in place of each, at least as large along every axis, so that pixels and new sizes together cost little.
+        """Returns the size to use in place of each, at least as large along every axis, so that pixels and new sizes
+        together cost little.
 
-        Sizes are joined two by two while that saves something, the best first: not always the least cost that there is, and always the same.
-        What is returned counts as seen from now on.
+        Sizes are joined two by two while that saves something, the best first: not always the least cost that there is,
+        and always the same. What is returned counts as seen from now on.
 
         Args:
             wanted: the size of each tile; a size may come many times.

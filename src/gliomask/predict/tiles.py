@@ -1,7 +1,7 @@
 """Tiles: grids of patches that cover a slice or a volume, and the fusing of what a network says of each patch.
 
-The same code serves planes and volumes: a grid has as many axes as the network's input has. All starts are even, because the networks
-pool by two and see another image when it is shifted by one pixel.
+The same code serves planes and volumes: a grid has as many axes as the network's input has. All starts are even,
+because the networks pool by two and see another image when it is shifted by one pixel.
 """
 
 from __future__ import annotations
@@ -72,9 +72,10 @@ def overlapping(shape: tuple[int, ...], size: int, stride: int | None = None, ma
     Args:
         shape: of the array.
         size: side of a patch.
-        stride: distance between neighbours. None is the paper's arrangement, read from its graphical abstract: the adjacent patches,
-            and one more centred on every corner that four of them (in a volume: eight) share.
-        margin: pixels along each side of a patch that are left out where another patch covers them; needs size - 2 margin >= stride.
+        stride: distance between neighbours. None is the paper's arrangement, read from its graphical abstract: the
+            adjacent patches, and one more centred on every corner that four of them (in a volume: eight) share.
+        margin: pixels along each side of a patch that are left out where another patch covers them; needs size - 2
+            margin >= stride.
     """
     if stride is not None:
         return lattice(shape, size, stride, margin)
@@ -97,7 +98,8 @@ def lattice(shape: tuple[int, ...], size: int, stride: int, margin: int = 0) -> 
 
 
 def windows(shape: tuple[int, ...], size: tuple[int, ...]) -> PatchGrid:
-    """Windows of one size, half overlapping and spread evenly from one end of the array to the other, for networks that take no other size.
+    """Windows of one size, half overlapping and spread evenly from one end of the array to the other, for networks that
+    take no other size.
 
     As nnU-Net spreads its sliding windows: no window leaves the array, unless the array is smaller than one.
     """
@@ -111,11 +113,20 @@ def windows(shape: tuple[int, ...], size: tuple[int, ...]) -> PatchGrid:
 
 def _check(size: int, stride: int, margin: int) -> None:
     if size > MAX_PATCH:
-        raise UsageError(f"Patches of {size:,} pixels were asked for; they may have up to {MAX_PATCH:,}. Larger ones are larger than any scan.")
+        raise UsageError(
+            f"Patches of {size:,} pixels were asked for; they may have up to {MAX_PATCH:,}. Larger ones are larger "
+            "than any scan."
+        )
     if size < 2 or size % 2 or stride < 2 or stride % 2 or margin < 0:
-        raise UsageError(f"Patch size and stride must be even and at least 2, the margin not negative; got size {size}, stride {stride}, margin {margin}.")
+        raise UsageError(
+            f"Patch size and stride must be even and at least 2, the margin not negative; got size {size}, stride "
+            f"{stride}, margin {margin}."
+        )
     if stride > size - 2 * margin:
-        raise UsageError(f"Patches of {size} with a margin of {margin} leave gaps at a stride of {stride}. The stride may be at most {size - 2 * margin}.")
+        raise UsageError(
+            f"Patches of {size} with a margin of {margin} leave gaps at a stride of {stride}. The stride may be at "
+            f"most {size - 2 * margin}."
+        )
 
 
 class Fusion:
@@ -136,7 +147,10 @@ class Fusion:
         return self._left == 0
 
     def add(self, start: tuple[int, ...], probabilities: npt.NDArray[np.float32]) -> None:
-        """Adds the probabilities (N, *size, classes) of the patch at `start`. Sums depend on the order, in their last bits."""
+        """Adds the probabilities (N, *size, classes) of the patch at `start`.
+
+        Sums depend on the order, in their last bits.
+        """
         grid = self._grid
         self._left -= 1
         if grid.starts == ((0,) * len(grid.shape),):
@@ -157,11 +171,19 @@ class Fusion:
             UsageError: the grid has no patches, or some have not been added.
         """
         if self._total is None or not self.complete:
-            raise UsageError(f"{self._left} of {len(self._grid.starts)} patches are missing, so there is no mean of them.")
+            raise UsageError(
+                f"{self._left} of {len(self._grid.starts)} patches are missing, so there is no mean of them."
+            )
         return self._total
 
 
-def cut(stack: npt.NDArray[np.float32], start: tuple[int, ...], size: tuple[int, ...], background: float, items: int | None = None) -> npt.NDArray[np.float32]:
+def cut(
+    stack: npt.NDArray[np.float32],
+    start: tuple[int, ...],
+    size: tuple[int, ...],
+    background: float,
+    items: int | None = None,
+) -> npt.NDArray[np.float32]:
     """Returns the patch (N, *size, C) that begins at `start`, filled with background where it leaves the array.
 
     Args:
@@ -172,7 +194,10 @@ def cut(stack: npt.NDArray[np.float32], start: tuple[int, ...], size: tuple[int,
         items: N; those beyond n are background. None for n.
     """
     items = len(stack) if items is None else items
-    inside = tuple(slice(first, min(first + length, limit)) for first, length, limit in zip(start, size, stack.shape[1:-1], strict=True))
+    inside = tuple(
+        slice(first, min(first + length, limit))
+        for first, length, limit in zip(start, size, stack.shape[1:-1], strict=True)
+    )
     part = stack[(slice(None), *inside)]
     if part.shape[:-1] == (items, *size):
         return np.ascontiguousarray(part)
@@ -182,7 +207,8 @@ def cut(stack: npt.NDArray[np.float32], start: tuple[int, ...], size: tuple[int,
 
 
 def slabs(mask: npt.NDArray[np.bool_], thickness: int) -> Iterator[slice]:
-    """Yields runs of at most `thickness` slices along the last axis of a (I, J, K) mask that together hold all its True voxels.
+    """Yields runs of at most `thickness` slices along the last axis of a (I, J, K) mask that together hold all its True
+    voxels.
 
     The first and the last slice of each run hold some.
     """
@@ -208,8 +234,9 @@ def widened(part: slice, side: int, length: int, multiple: int) -> slice:
 def box_with_halo(mask: npt.NDArray[np.bool_], halo: int, multiple: int) -> tuple[slice, ...]:
     """Returns the box of a mask's True pixels, widened by `halo` and cut at the array's border.
 
-    Its start is a multiple of `multiple`, so that pooling inside the box falls on the same pixels as in the whole array: what a network
-    with a receptive field of at most 2 x halo says of the mask's pixels is the same in the box as in the whole.
+    Its start is a multiple of `multiple`, so that pooling inside the box falls on the same pixels as in the whole
+    array: what a network with a receptive field of at most 2 x halo says of the mask's pixels is the same in the box as
+    in the whole.
     """
     box = []
     for axis, length in enumerate(mask.shape):

@@ -15,7 +15,9 @@ from gliomask.preprocess.normalise import FITS, Score, normalisation, values_ins
 from gliomask.sequences import Sequence
 
 NETWORK_ORIENTATION = "LPS"
-"""Axes of every network input: I to the left, J to posterior, K to superior, as BraTS stores its volumes. Axial slices lie along K."""
+"""Axes of every network input: I to the left, J to posterior, K to superior, as BraTS stores its volumes. Axial slices
+lie along K.
+"""
 
 
 Region = tuple[slice, slice, slice]
@@ -57,7 +59,11 @@ class OnDemand:
         i, j, k = inside.shape
         part = np.moveaxis(np.empty((k, i, j, len(self.volumes)), np.float32), 0, 2)
         for c, (volume, score) in enumerate(zip(self.volumes, self.scores, strict=True)):
-            part[..., c] = self.background if volume is None or score is None else np.where(inside, score(volume[region]), np.float32(self.background))
+            part[..., c] = (
+                self.background
+                if volume is None or score is None
+                else np.where(inside, score(volume[region]), np.float32(self.background))
+            )
         return part
 
     def transpose(self, first: int, second: int, third: int, fourth: int, /) -> OnDemand:
@@ -65,7 +71,11 @@ class OnDemand:
         if fourth != 3:
             raise ValueError("channels stay last")
         axes = (first, second, third)
-        return replace(self, volumes=tuple(None if one is None else one.transpose(axes) for one in self.volumes), brain=self.brain.transpose(axes))
+        return replace(
+            self,
+            volumes=tuple(None if one is None else one.transpose(axes) for one in self.volumes),
+            brain=self.brain.transpose(axes),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +83,8 @@ class Prepared:
     """A case in the form networks take.
 
     Args:
-        channels: (I, J, K, C) float32, axes as `NETWORK_ORIENTATION`, channels in the order that was asked for; an array from `prepare`.
+        channels: (I, J, K, C) float32, axes as `NETWORK_ORIENTATION`, channels in the order that was asked for; an
+            array from `prepare`.
         brain: (I, J, K), True inside the brain.
         background: the value that channels have outside the brain.
         reorientation: the way back to the case's own grid.
@@ -88,7 +99,8 @@ class Prepared:
 
 
 def prepare(case: Case, order: Ordered[Sequence], method: str) -> Prepared:
-    """Re-orders the axes of a case, normalises its sequences and stacks them; one that the case is without is background everywhere.
+    """Re-orders the axes of a case, normalises its sequences and stacks them; one that the case is without is
+    background everywhere.
 
     Args:
         case: the scans.
@@ -103,7 +115,8 @@ def prepare(case: Case, order: Ordered[Sequence], method: str) -> Prepared:
     brain = reorientation.apply(case.brain_mask)
     i, j, k = brain.shape
     across, along, up = _box(brain)
-    # In memory slice after slice, since most networks take slices. Where background is 0 the system gives memory only to the rows that hold brain.
+    # In memory slice after slice, since most networks take slices. Where background is 0 the system gives memory only
+    # to the rows that hold brain.
     channels = np.moveaxis(_filled((k, i, j, len(order)), background), 0, 2)
     for c, sequence in enumerate(order):
         if sequence not in case.without:
@@ -113,7 +126,8 @@ def prepare(case: Case, order: Ordered[Sequence], method: str) -> Prepared:
 
 
 def prepare_on_demand(case: Case, order: Ordered[Sequence], method: str) -> Prepared:
-    """As `prepare`, the same numbers to the bit; but where the method allows it (`normalise.FITS`), channels are normalised part by part as they are needed.
+    """As `prepare`, the same numbers to the bit; but where the method allows it (`normalise.FITS`), channels are
+    normalised part by part as they are needed.
 
     That takes the memory of one slab in place of all channels'.
     """
@@ -123,8 +137,12 @@ def prepare_on_demand(case: Case, order: Ordered[Sequence], method: str) -> Prep
     background = normalisation(method)[1]
     reorientation = case.geometry.reorientation_to(NETWORK_ORIENTATION)
     brain = reorientation.apply(case.brain_mask)
-    volumes = tuple(None if sequence in case.without else reorientation.apply(case.tissue(sequence)) for sequence in order)
-    scores = tuple(None if volume is None or not brain.any() else fit(values_inside(volume, brain)) for volume in volumes)
+    volumes = tuple(
+        None if sequence in case.without else reorientation.apply(case.tissue(sequence)) for sequence in order
+    )
+    scores = tuple(
+        None if volume is None or not brain.any() else fit(values_inside(volume, brain)) for volume in volumes
+    )
     return Prepared(OnDemand(volumes, scores, brain, background), brain, background, reorientation)
 
 
@@ -140,7 +158,9 @@ def _box(mask: Mask) -> tuple[slice, slice, slice]:
 
 
 def _with_air_of_0(case: Case, sequence: Sequence) -> Volume:
-    """A sequence as it is, where its air is exact; else with 0 outside the brain, which is what methods that look beyond it expect there."""
+    """A sequence as it is, where its air is exact; else with 0 outside the brain, which is what methods that look
+    beyond it expect there.
+    """
     foreground, volume = case.foreground, case.tissue(sequence)
     if not foreground.faint and sequence not in foreground.not_bare:
         return volume

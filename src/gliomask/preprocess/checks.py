@@ -1,7 +1,7 @@
 """Quality flags: what looks wrong in a case that can be segmented, and what to do about it.
 
-Flags warn; they change nothing. Each is a measurement of the scans held against a limit. How often each fires on real patients, rightly
-and wrongly, is measured by `benchmarks/flags.py` and told in docs/input.md.
+Flags warn; they change nothing. Each is a measurement of the scans held against a limit. How often each fires on real
+patients, rightly and wrongly, is measured by `benchmarks/flags.py` and told in docs/input.md.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ NOT_1MM_LIMIT = 0.05
 """Largest difference of a spacing from 1 mm, in mm, that is not flagged."""
 
 CUT_LIMIT_MM2 = 6000.0
-"""Largest piece of brain on a face of the field of view. The 65 patients have up to 3,860 mm2, at the bottom of the cerebellum; a section
-of the whole brain has 15,000."""
+"""Largest piece of brain on a face of the field of view. The 65 patients have up to 3,860 mm2, at the bottom of the
+cerebellum; a section of the whole brain has 15,000."""
 
 NEGATIVE_LIMIT = 0.1
 """Share of brain voxels below 0. Scanners give none and interpolation gives a few; z-scores are negative for half."""
@@ -42,29 +42,39 @@ NO_IMAGE_LIMIT = 0.3
 """Lowest correlation of neighbouring voxels in an image. T1ce and T2 of 68 patients have 0.80 and more, noise has 0."""
 
 SATURATED_LIMIT = 0.05
-"""Largest share of brain voxels that may have the highest intensity. Releases are cut at a percentile, so that a thousandth has it."""
+"""Largest share of brain voxels that may have the highest intensity. Releases are cut at a percentile, so that a
+thousandth has it.
+"""
 
 CONTRAST_LIMITS = {"enhancement": -0.1, "likeness": 0.0, "fluid": 0.0}
-"""Lowest `contrast` measures that are not flagged. Swapping the two sequences concerned turns a measure's sign, so 0 is the natural limit;
-enhancement has some room, since a patient without any enhancement lies near 0."""
+"""Lowest `contrast` measures that are not flagged. Swapping the two sequences concerned turns a measure's sign, so 0 is
+the natural limit; enhancement has some room, since a patient without any enhancement lies near 0."""
 
 SAMPLES, FEWEST_SAMPLES = 50_000, 1000
-"""Brain voxels that contrasts are measured on: about that many, on a regular grid. Fewer than the second number say nothing."""
+"""Brain voxels that contrasts are measured on: about that many, on a regular grid. Fewer than the second number say
+nothing.
+"""
 
 
 LIKENESS_LIMIT = 0.87
-"""Dice with the average brain below which a mask is no usual brain. 68 patients have 0.918 and more; a ball has 0.86, half a brain 0.68 to 0.79."""
+"""Dice with the average brain below which a mask is no usual brain. 68 patients have 0.918 and more; a ball has 0.86,
+half a brain 0.68 to 0.79.
+"""
 
 SECTION_LIMIT_MM2 = 21_000.0
-"""No axial section of a bare brain is larger (68 patients: up to 19,872 mm2); one of an adult head at the height of the brain has some 24,000. Held only
-against masks that are unlike a whole brain, so that no large one is refused."""
+"""No axial section of a bare brain is larger (68 patients: up to 19,872 mm2); one of an adult head at the height of the
+brain has some 24,000. Held only against masks that are unlike a whole brain, so that no large one is refused."""
 
 SYMMETRY_LIMIT = 0.05
-"""A phantom's outline is as symmetric front to back and top to bottom as left to right; of brains, whole or cut, some measure is further from 0."""
+"""A phantom's outline is as symmetric front to back and top to bottom as left to right; of brains, whole or cut, some
+measure is further from 0.
+"""
 
 
 def refuse_no_brain(case: Case) -> None:
-    """Refuses what can be no bare brain, whole or cut: a head or a slab of one whose air is 0, a phantom, a limb. Takes less than 0.1 s.
+    """Refuses what can be no bare brain, whole or cut: a head or a slab of one whose air is 0, a phantom, a limb.
+
+    Takes less than 0.1 s.
 
     Raises:
         CaseError: it is so; the message says what was found.
@@ -79,13 +89,25 @@ def refuse_no_brain(case: Case) -> None:
         return
     section, what = largest_section_mm2(mask, geometry), None
     if section > SECTION_LIMIT_MM2:
-        what = f"an axial section has {section:,.0f} mm2, more than a bare brain ({SECTION_LIMIT_MM2:,.0f}), so the skull is on, or it is no head"
-    elif max(abs(measures.mirror), abs(measures.front), abs(measures.pitch)) < SYMMETRY_LIMIT and misfit(measures) is None:
-        what = f"its outline is symmetric in every direction and unlike a brain (Dice with the average brain {likeness:.2f}), as a phantom's is"
+        what = (
+            f"an axial section has {section:,.0f} mm2, more than a bare brain ({SECTION_LIMIT_MM2:,.0f}), so the "
+            "skull is on, or it is no head"
+        )
+    elif (
+        max(abs(measures.mirror), abs(measures.front), abs(measures.pitch)) < SYMMETRY_LIMIT
+        and misfit(measures) is None
+    ):
+        what = (
+            "its outline is symmetric in every direction and unlike a brain (Dice with the average brain "
+            f"{likeness:.2f}), as a phantom's is"
+        )
     elif min(_cut_areas_mm2(mask, geometry)) > CUT_LIMIT_MM2 and measures.height > 1:
         what = "it goes on beyond the field of view at both ends and is longer than wide, as a limb is"
     if what is not None:
-        raise CaseError(f"Case {case.case_id}: this is no bare brain: {what}. Give scans of a head; with the skull on, give --raw always.")
+        raise CaseError(
+            f"Case {case.case_id}: this is no bare brain: {what}. Give scans of a head; with the skull on, give "
+            "--raw always."
+        )
 
 
 _likeness: WeakKeyDictionary[Case, float | None] = WeakKeyDictionary()
@@ -111,7 +133,8 @@ def _unlike_brain(case: Case) -> Flag | None:
     if likeness is None or likeness >= LIKENESS_LIMIT:
         return None
     message = (
-        f"What is not air is shaped unlike a whole brain (Dice with the average brain {likeness:.2f}; {LIKENESS_LIMIT:g} and more is usual). "
+        f"What is not air is shaped unlike a whole brain (Dice with the average brain {likeness:.2f}; "
+        f"{LIKENESS_LIMIT:g} and more is usual). "
         "Check that it is a bare brain, and that none of it was cut off."
     )
     return Flag("unlike_brain", message, likeness, LIKENESS_LIMIT)
@@ -139,7 +162,8 @@ def check_case(case: Case) -> list[Flag]:
 
 
 def check_samples(samples: npt.NDArray[np.float32], neighbours: npt.NDArray[np.float32]) -> list[Flag]:
-    """Returns the flags that need no more of a case than its samples, (4, N), and each one's neighbour, 0 where that is no brain.
+    """Returns the flags that need no more of a case than its samples, (4, N), and each one's neighbour, 0 where that is
+    no brain.
 
     Swaps are looked for only among four different images.
     """
@@ -154,15 +178,25 @@ def _not_1mm(case: Case) -> Flag | None:
     if off <= NOT_1MM_LIMIT:
         return None
     found = " x ".join(f"{mm:.3g}" for mm in spacing)
-    return Flag("not_1mm", f"Voxels are {found} mm; the networks were trained on 1 x 1 x 1 mm. Resample all four sequences to 1 mm first.", off, NOT_1MM_LIMIT)
+    return Flag(
+        "not_1mm",
+        f"Voxels are {found} mm; the networks were trained on 1 x 1 x 1 mm. Resample all four sequences to 1 mm first.",
+        off,
+        NOT_1MM_LIMIT,
+    )
 
 
 def _orientation(case: Case) -> Flag | None:
     if case.header is None:
         return None
-    header = (Nifti2Header if len(case.header) == Nifti2Header.template_dtype.itemsize else Nifti1Header)(case.header, check=False)
+    header = (Nifti2Header if len(case.header) == Nifti2Header.template_dtype.itemsize else Nifti1Header)(
+        case.header, check=False
+    )
     if header["sform_code"] <= 0 and header["qform_code"] <= 0:
-        message = "The header does not say where left and right are (sform and qform codes are 0). Check the orientation, or convert from DICOM again."
+        message = (
+            "The header does not say where left and right are (sform and qform codes are 0). Check the orientation, "
+            "or convert from DICOM again."
+        )
         return Flag("orientation_unknown", message, 0.0, 1.0)
     if header["sform_code"] <= 0 or header["qform_code"] <= 0:
         return None
@@ -172,9 +206,15 @@ def _orientation(case: Case) -> Flag | None:
         apart = case.geometry.corner_distance_mm(Geometry(case.geometry.shape, header.get_qform()))
     except (GeometryError, HeaderDataError, ValueError):
         length = float(np.linalg.norm([header["quatern_b"], header["quatern_c"], header["quatern_d"]]))
-        unreadable = "The header's qform is no rotation and cannot be read; the sform was used. Programs that use the qform will show the result elsewhere."
+        unreadable = (
+            "The header's qform is no rotation and cannot be read; the sform was used. Programs that use the qform "
+            "will show the result elsewhere."
+        )
         return Flag("two_orientations", unreadable, length if np.isfinite(length) else 0.0, 1.0)
-    message = f"The header's sform and qform differ by up to {apart:.3g} mm; the sform was used. Programs that use the qform will show the result elsewhere."
+    message = (
+        f"The header's sform and qform differ by up to {apart:.3g} mm; the sform was used. Programs that use the "
+        "qform will show the result elsewhere."
+    )
     return Flag("two_orientations", message, apart, limit) if apart > limit else None
 
 
@@ -184,7 +224,10 @@ def _nan(case: Case) -> Flag | None:
         return None
     share = max(voxels.values()) / case.brain_mask.size
     names = ", ".join(f"{sequence.value}: {count:,}" for sequence, count in voxels.items())
-    message = f"Voxels that are NaN outside the field of view or the brain count as air ({names}). Check that no tissue is missing."
+    message = (
+        f"Voxels that are NaN outside the field of view or the brain count as air ({names}). Check that no "
+        "tissue is missing."
+    )
     return Flag("nan_is_air", message, share, NAN_ISLANDS)
 
 
@@ -207,7 +250,8 @@ def _air_not_zero(case: Case) -> Flag | None:
     names = ", ".join(case.foreground.unclean)
     share = faint / case.brain_mask.size
     message = (
-        f"Air is not exactly 0 ({names}): {faint:,} voxels are hardly above it, as after interpolation by splines, and were not taken for brain. "
+        f"Air is not exactly 0 ({names}): {faint:,} voxels are hardly above it, as after interpolation by splines, "
+        "and were not taken for brain. "
         "Give the scans with 0 outside the brain."
     )
     return Flag("air_not_zero", message, share, FAINT_LIMIT)
@@ -219,7 +263,8 @@ def _not_bare(case: Case) -> list[Flag]:
         filled = case.foreground.airs[sequence].filled
         others = ", ".join(other.value for other in case.sequences if other not in case.foreground.not_bare)
         message = (
-            f"{sequence.value}: {filled:.0%} of the field of view is not air, more than a bare brain, but the others are bare: "
+            f"{sequence.value}: {filled:.0%} of the field of view is not air, more than a bare brain, but the "
+            "others are bare: "
             f"the brain was taken from {others}. Strip the skull of all sequences with one mask."
         )
         flags.append(Flag("not_bare", message, filled, FILLED_LIMIT))
@@ -232,10 +277,20 @@ def _skull_on(case: Case) -> Flag | None:
     voxels, voxel_ml, airs = case.brain_mask.size, case.geometry.voxel_ml, case.foreground.airs.values()
     filled = min(air.filled for air in airs)
     if filled > FILLED_LIMIT:
-        return Flag("skull_on", f"{filled:.0%} of the field of view is not air, more than a bare brain can fill. {remedy}", filled, FILLED_LIMIT)
+        return Flag(
+            "skull_on",
+            f"{filled:.0%} of the field of view is not air, more than a bare brain can fill. {remedy}",
+            filled,
+            FILLED_LIMIT,
+        )
     volume_ml = max(_brain_ml(case), min(air.filled for air in airs) * voxels * voxel_ml)
     if volume_ml > BRAIN_LIMITS_ML[1]:
-        return Flag("skull_on", f"{volume_ml:,.0f} ml are not air, more than a brain has. {remedy}", volume_ml, BRAIN_LIMITS_ML[1])
+        return Flag(
+            "skull_on",
+            f"{volume_ml:,.0f} ml are not air, more than a brain has. {remedy}",
+            volume_ml,
+            BRAIN_LIMITS_ML[1],
+        )
     return None
 
 
@@ -245,15 +300,24 @@ def _brain_ml(case: Case) -> float:
 
 def _brain_small(case: Case) -> Flag | None:
     volume_ml = _brain_ml(case)
-    message = f"Only {volume_ml:,.0f} ml are not 0, less than a brain has. Check that the scans are whole and that the spacing in the header is right."
+    message = (
+        f"Only {volume_ml:,.0f} ml are not 0, less than a brain has. Check that the scans are whole and that the "
+        "spacing in the header is right."
+    )
     return Flag("brain_small", message, volume_ml, BRAIN_LIMITS_ML[0]) if volume_ml < BRAIN_LIMITS_ML[0] else None
 
 
 def _brain_cut(case: Case) -> Flag | None:
     i, j, k = case.geometry.spacing_mm
-    areas = [np.count_nonzero(face) * mm2 for face, mm2 in zip(faces(case.brain_mask), (j * k, j * k, i * k, i * k, i * j, i * j), strict=True)]
+    areas = [
+        np.count_nonzero(face) * mm2
+        for face, mm2 in zip(faces(case.brain_mask), (j * k, j * k, i * k, i * k, i * j, i * j), strict=True)
+    ]
     largest = float(max(areas))
-    message = f"The brain is cut by the edge of the field of view ({largest:,.0f} mm2 on one face). What lies outside is not segmented; give whole scans."
+    message = (
+        f"The brain is cut by the edge of the field of view ({largest:,.0f} mm2 on one face). What lies outside is "
+        "not segmented; give whole scans."
+    )
     return Flag("brain_cut", message, largest, CUT_LIMIT_MM2) if largest > CUT_LIMIT_MM2 else None
 
 
@@ -278,7 +342,8 @@ def brain_turned(mask: Mask, geometry: Geometry) -> Flag | None:
     what, value, limit = found
     message = (
         f"The brain does not lie as the header says: {what} (the axes run {geometry.orientation}). "
-        "Check the orientation in a viewer, or convert from DICOM again. Whether left and right are right cannot be checked."
+        "Check the orientation in a viewer, or convert from DICOM again. Whether left and right are right "
+        "cannot be checked."
     )
     return Flag("orientation_wrong", message, value, limit)
 
@@ -290,7 +355,12 @@ def _same_image(samples: npt.NDArray[np.float32]) -> Flag | None:
         value = resemblance(samples[first], samples[second])
         if value > SAME_IMAGE_LIMIT:
             names = f"{PAPER_ORDER[first].value} and {PAPER_ORDER[second].value}"
-            return Flag("same_image", f"{names} are the same image (correlation {value:.4f}). Give each sequence its own scan.", value, SAME_IMAGE_LIMIT)
+            return Flag(
+                "same_image",
+                f"{names} are the same image (correlation {value:.4f}). Give each sequence its own scan.",
+                value,
+                SAME_IMAGE_LIMIT,
+            )
     return None
 
 
@@ -301,7 +371,10 @@ def _no_image(samples: npt.NDArray[np.float32], neighbours: npt.NDArray[np.float
     for sequence, values, ahead in zip(PAPER_ORDER, samples[:, there], neighbours[:, there], strict=True):
         value = resemblance(values, ahead)
         if values.any() and value < NO_IMAGE_LIMIT:
-            message = f"{sequence.value}: neighbouring voxels have little to do with each other (correlation {value:.2f}), as in noise. Look at the image."
+            message = (
+                f"{sequence.value}: neighbouring voxels have little to do with each other (correlation {value:.2f}), "
+                "as in noise. Look at the image."
+            )
             return Flag("no_image", message, value, NO_IMAGE_LIMIT)
     return None
 
@@ -313,7 +386,8 @@ def _saturated(samples: npt.NDArray[np.float32]) -> Flag | None:
         share = top_share(values) if values.any() else 0.0
         if share > SATURATED_LIMIT:
             message = (
-                f"{sequence.value}: {share:.0%} of the brain has the highest intensity of all ({values.max():g}), so what is bright was cut off. "
+                f"{sequence.value}: {share:.0%} of the brain has the highest intensity of all ({values.max():g}), so "
+                "what is bright was cut off. "
                 "Convert from the scanner's images again, with more bits or scaled."
             )
             return Flag("saturated", message, share, SATURATED_LIMIT)
@@ -331,20 +405,26 @@ def sequences_swapped(samples: npt.NDArray[np.float32]) -> Flag | None:
     measured = []
     if there == set(PAPER_ORDER):
         ranks = sample_ranks(samples)
-        measured.append(("likeness", likeness(ranks), "T1 and T1ce look less alike, and FLAIR and T2 too, than across these pairs"))
+        measured.append(
+            ("likeness", likeness(ranks), "T1 and T1ce look less alike, and FLAIR and T2 too, than across these pairs")
+        )
         measured.append(("fluid", fluid(ranks), "fluid is dark in T2 and bright in FLAIR, the wrong way round"))
     if {Sequence.T1, Sequence.T1CE} <= there:
         measured.append(("enhancement", enhancement(samples), "T1 has brighter spots than T1ce"))
     for name, value, what in measured:
         limit = CONTRAST_LIMITS[name]
         if value < limit:
-            message = f"The sequences look swapped: {what} ({name} {value:.2f}). Look at the four images and check which file is which."
+            message = (
+                f"The sequences look swapped: {what} ({name} {value:.2f}). Look at the four images and check which "
+                "file is which."
+            )
             return Flag("sequences_swapped", message, value, limit)
     return None
 
 
 def brain_samples(case: Case, ahead: int = 0) -> npt.NDArray[np.float32]:
-    """Returns the intensities of a regular grid of brain voxels: (4, N), sequences in the paper's order, zeros for those that are not there.
+    """Returns the intensities of a regular grid of brain voxels: (4, N), sequences in the paper's order, zeros for
+    those that are not there.
 
     Args:
         case: the scans.

@@ -1,7 +1,8 @@
-"""Measures of whether four sequences are what they are called, from the contrasts that make them what they are, and whether each is an image at all.
+"""Measures of whether four sequences are what they are called, from the contrasts that make them what they are, and
+whether each is an image at all.
 
-All look at brain voxels only and need no model; those of contrast change their sign when the two sequences concerned are swapped. Rows of the
-arrays are the sequences in the paper's order: FLAIR, T1, T1ce, T2.
+All look at brain voxels only and need no model; those of contrast change their sign when the two sequences concerned
+are swapped. Rows of the arrays are the sequences in the paper's order: FLAIR, T1, T1ce, T2.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ FLUID_SHARE = 0.02
 
 
 def enhancement(samples: npt.NDArray[np.float32]) -> float:
-    """How much further the brightest spots stand out in T1ce than in T1: logarithm of the ratio, each in units of its own spread.
+    """How much further the brightest spots stand out in T1ce than in T1: logarithm of the ratio, each in units of its
+    own spread.
 
     Args:
         samples: (4, N) intensities.
@@ -34,13 +36,17 @@ def enhancement(samples: npt.NDArray[np.float32]) -> float:
 def sample_ranks(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Returns the rank of each intensity within its sequence, 0 to 1, equal ones sharing theirs: (4, N)."""
     ordered = np.sort(samples, axis=1)
-    ranks = [np.searchsorted(row, values, "left") + np.searchsorted(row, values, "right") for row, values in zip(ordered, samples, strict=True)]
+    ranks = [
+        np.searchsorted(row, values, "left") + np.searchsorted(row, values, "right")
+        for row, values in zip(ordered, samples, strict=True)
+    ]
     shares: npt.NDArray[np.float64] = np.stack(ranks) / (2.0 * samples.shape[1])
     return shares
 
 
 def likeness(ranks: npt.NDArray[np.float64]) -> float:
-    """How much more T1 resembles T1ce, and FLAIR T2, than the pairs of any other matching do: a difference of summed rank correlations.
+    """How much more T1 resembles T1ce, and FLAIR T2, than the pairs of any other matching do: a difference of summed
+    rank correlations.
 
     Args:
         ranks: (4, N), as `sample_ranks` returns them.
@@ -52,7 +58,8 @@ def likeness(ranks: npt.NDArray[np.float64]) -> float:
 
 
 def fluid(ranks: npt.NDArray[np.float64]) -> float:
-    """How much darker in T1 and T1ce the voxels are where T2 outshines FLAIR most (fluid, which FLAIR blanks out), than where FLAIR outshines T2.
+    """How much darker in T1 and T1ce the voxels are where T2 outshines FLAIR most (fluid, which FLAIR blanks out), than
+    where FLAIR outshines T2.
 
     Args:
         ranks: (4, N), as `sample_ranks` returns them.
@@ -64,7 +71,8 @@ def fluid(ranks: npt.NDArray[np.float64]) -> float:
 
 
 def resemblance(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:
-    """Correlation of two rows of intensities: 1 where one is the other, whatever its scale and offset; 0 where one of them is flat.
+    """Correlation of two rows of intensities: 1 where one is the other, whatever its scale and offset; 0 where one of
+    them is flat.
 
     Args:
         first: (N,) intensities.

@@ -1,7 +1,9 @@
-"""N4 bias field correction (Tustison et al., IEEE TMI 2010, doi:10.1109/TMI.2010.2046908), by SimpleITK; the extra `n4`.
+"""N4 bias field correction (Tustison et al., IEEE TMI 2010, doi:10.1109/TMI.2010.2046908), by SimpleITK; the extra
+`n4`.
 
-The coil's smooth brightening and darkening is fitted inside the brain on a coarser grid and divided out on the full one. BraTS releases
-are not corrected, and the networks are trained without it, so this is an option for other data, never a default.
+The coil's smooth brightening and darkening is fitted inside the brain on a coarser grid and divided out on the full
+one. BraTS releases are not corrected, and the networks are trained without it, so this is an option for other data,
+never a default.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ class N4Settings:
     """How the field is fitted.
 
     Args:
-        grid_mm: spacing of the grid it is fitted on; the field is smooth over centimetres, and a finer grid only takes longer.
+        grid_mm: spacing of the grid it is fitted on; the field is smooth over centimetres, and a finer grid only takes
+            longer.
         iterations: most iterations at each of the levels, each with twice the control points of the one before.
         convergence: a level ends when the field's relative change falls below.
         threads: more than one is quicker, but sums in another order, so that the last digits may differ.
@@ -56,8 +59,11 @@ def correct_bias(case: Case, settings: N4Settings = DEFAULT_SETTINGS) -> Case:
     return replace(case, volumes=volumes)
 
 
-def correct_volume(volume: Volume, brain: Mask, spacing_mm: tuple[float, float, float], settings: N4Settings = DEFAULT_SETTINGS) -> Volume:
-    """Returns one sequence divided by its bias field inside the brain; voxels outside, and those not above 0, keep their value.
+def correct_volume(
+    volume: Volume, brain: Mask, spacing_mm: tuple[float, float, float], settings: N4Settings = DEFAULT_SETTINGS
+) -> Volume:
+    """Returns one sequence divided by its bias field inside the brain; voxels outside, and those not above 0, keep
+    their value.
 
     Args:
         volume: (I, J, K) intensities as the scanner gave them.
@@ -71,16 +77,23 @@ def correct_volume(volume: Volume, brain: Mask, spacing_mm: tuple[float, float, 
     """
     fitted = brain & (volume > 0)
     if 2 * np.count_nonzero(fitted) <= np.count_nonzero(brain):
-        raise CaseError("N4 takes logarithms, but most of the brain is not above 0. Give intensities that were not normalised before.")
+        raise CaseError(
+            "N4 takes logarithms, but most of the brain is not above 0. Give intensities that were not "
+            "normalised before."
+        )
     field = np.exp(_log_field(volume, fitted, spacing_mm, settings))
     result = np.array(volume, np.float32)
     result[fitted] /= field[fitted]
     return result
 
 
-def _log_field(volume: Volume, fitted: Mask, spacing_mm: tuple[float, float, float], settings: N4Settings) -> npt.NDArray[np.float32]:
+def _log_field(
+    volume: Volume, fitted: Mask, spacing_mm: tuple[float, float, float], settings: N4Settings
+) -> npt.NDArray[np.float32]:
     sitk = _simpleitk()
-    image, mask = (_image(sitk, array, spacing_mm) for array in (volume.astype(np.float32, copy=False), fitted.astype(np.uint8)))
+    image, mask = (
+        _image(sitk, array, spacing_mm) for array in (volume.astype(np.float32, copy=False), fitted.astype(np.uint8))
+    )
     factors = [_shrink_factor(size, mm, settings.grid_mm) for size, mm in zip(volume.shape, spacing_mm, strict=True)]
     correction = sitk.N4BiasFieldCorrectionImageFilter()
     correction.SetMaximumNumberOfIterations(settings.iterations)
@@ -91,7 +104,10 @@ def _log_field(volume: Volume, fitted: Mask, spacing_mm: tuple[float, float, flo
         correction.Execute(sitk.Shrink(image, factors), sitk.Shrink(mask, factors))
         field = sitk.GetArrayFromImage(correction.GetLogBiasFieldAsImage(image))
     except RuntimeError as error:
-        raise CaseError(f"N4 cannot fit a field ({str(error).strip().splitlines()[-1]}). Check that the scan is whole, or leave N4 out.") from error
+        raise CaseError(
+            f"N4 cannot fit a field ({str(error).strip().splitlines()[-1]}). Check that the scan is whole, or "
+            "leave N4 out."
+        ) from error
     log_field: npt.NDArray[np.float32] = field.transpose(2, 1, 0)
     if not np.isfinite(log_field).all():
         raise CaseError("N4 found a field that is not finite. Check that the scan is whole, or leave N4 out.")
@@ -113,5 +129,7 @@ def _simpleitk() -> Any:
     try:
         import SimpleITK
     except ImportError as error:
-        raise EngineUnavailableError("SimpleITK is not installed (needed for N4). Install it with: pip install 'gliomask[n4]'.") from error
+        raise EngineUnavailableError(
+            "SimpleITK is not installed (needed for N4). Install it with: pip install 'gliomask[n4]'."
+        ) from error
     return SimpleITK

@@ -1,7 +1,8 @@
 """Intensity normalisation: what turns scanner units into what a network was trained on.
 
-The methods look at the brain, or at its box, and leave a fixed value everywhere else, so the answer does not depend on how much air is in
-the field of view. `slice` and `volume` are for gliomask's own networks; the others do what nnU-Net and MONAI do, for networks trained there.
+The methods look at the brain, or at its box, and leave a fixed value everywhere else, so the answer does not depend on
+how much air is in the field of view. `slice` and `volume` are for gliomask's own networks; the others do what nnU-Net
+and MONAI do, for networks trained there.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ VOLUME_PERCENTILES = (0.5, 99.5)
 def normalise_slices(volume: Volume, brain: Mask) -> Volume:
     """Normalises each axial slice on its own, as the paper's authors do.
 
-    Clips to the 1st and 99th percentile of the slice's brain voxels, then z-scores with their mean and deviation; background is -9.
-    A slice without brain is all background; a slice whose brain is constant gets 0 there (its z-score is undefined).
+    Clips to the 1st and 99th percentile of the slice's brain voxels, then z-scores with their mean and deviation;
+    background is -9. A slice without brain is all background; a slice whose brain is constant gets 0 there (its z-score
+    is undefined).
 
     Args:
         volume: (I, J, K) intensities, axial slices along K.
@@ -50,7 +52,8 @@ def normalise_slices(volume: Volume, brain: Mask) -> Volume:
 
 
 def normalise_volume(volume: Volume, brain: Mask) -> Volume:
-    """Normalises the whole volume at once: clips to percentiles 0.5 and 99.5 of the brain, z-scores over it; background is 0.
+    """Normalises the whole volume at once: clips to percentiles 0.5 and 99.5 of the brain, z-scores over it; background
+    is 0.
 
     Args:
         volume: (I, J, K) intensities.
@@ -70,7 +73,8 @@ def z_score_brain(volume: Volume, brain: Mask) -> Volume:
 
 
 def z_score_nonzero(volume: Volume, brain: Mask) -> Volume:
-    """Z-scores over the voxels of this sequence that are not 0, which stay 0: MONAI's NormalizeIntensity with `nonzero` and `channel_wise`.
+    """Z-scores over the voxels of this sequence that are not 0, which stay 0: MONAI's NormalizeIntensity with `nonzero`
+    and `channel_wise`.
 
     Args:
         volume: (I, J, K) intensities.
@@ -80,7 +84,8 @@ def z_score_nonzero(volume: Volume, brain: Mask) -> Volume:
 
 
 def z_score_box(volume: Volume, brain: Mask) -> Volume:
-    """Z-scores over all of the brain's box, its air included; outside the box 0: nnU-Net's ZScoreNormalization without a mask, after its crop.
+    """Z-scores over all of the brain's box, its air included; outside the box 0: nnU-Net's ZScoreNormalization without
+    a mask, after its crop.
 
     Args:
         volume: (I, J, K) intensities.
@@ -108,7 +113,8 @@ def unit_range(volume: Volume, brain: Mask) -> Volume:
 
 def values_inside(volume: Volume, brain: Mask) -> Values:
     """Returns the values of the brain's voxels, in the order in which they lie in memory."""
-    # numpy picks by a mask in C order. Volumes from NIfTI files are in F order: turned, they are picked four times as quickly.
+    # numpy picks by a mask in C order. Volumes from NIfTI files are in F order: turned, they are picked four times as
+    # quickly.
     turned = volume.flags.f_contiguous
     return volume.T[brain.T] if turned else volume[brain]
 
@@ -143,7 +149,8 @@ def _to_plain_z_scores(values: Values) -> Score:
 def _to_z_scores(values: Values, percentiles: tuple[float, float] = VOLUME_PERCENTILES) -> Score:
     low, high = np.percentile(values, percentiles)
     if not low < high:
-        # Constant after the clip. Its deviation need not come out as exactly 0, and rounding must not be blown up to contrast.
+        # Constant after the clip. Its deviation need not come out as exactly 0, and rounding must not be blown up to
+        # contrast.
         return np.zeros_like
     clipped = np.clip(values, low, high)
     mean, deviation = clipped.mean(dtype=np.float64), clipped.std(dtype=np.float64)
@@ -151,8 +158,8 @@ def _to_z_scores(values: Values, percentiles: tuple[float, float] = VOLUME_PERCE
 
 
 FITS: dict[str, Fit] = {"volume": _to_z_scores, "z-score-brain": _to_plain_z_scores, "unit-range": _to_unit_range}
-"""Methods that learn a few numbers from the brain's values and then score each voxel by itself: from the brain's values to what scores any value. Any part
-of a volume can be normalised when it is needed."""
+"""Methods that learn a few numbers from the brain's values and then score each voxel by itself: from the brain's values
+to what scores any value. Any part of a volume can be normalised when it is needed."""
 
 Normalisation = Callable[[Volume, Mask], Volume]
 

@@ -1,7 +1,8 @@
-"""How a brain lies in its grid, from the outline of its mask alone: is left to right what the header says, is up up, is front front?
+"""How a brain lies in its grid, from the outline of its mask alone: is left to right what the header says, is up up, is
+front front?
 
-A brain is longest from front to back, its halves mirror each other left and right, it tapers to the front, and its lower part, the
-cerebellum, lies at the back. None of that tells left from right, which no outline can.
+A brain is longest from front to back, its halves mirror each other left and right, it tapers to the front, and its
+lower part, the cerebellum, lies at the back. None of that tells left from right, which no outline can.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ inverse of the first two; a flip changes the signs of the last two."""
 
 
 OUTLINE_FILE, OUTLINE_MM, OUTLINE_SHAPE = "brain_outline.bin", 4.0, (50, 58, 52)
-"""The average brain, MNI152 in BraTS space, axes to the left, to posterior and up; made by `scripts/make_brain_outline.py`."""
+"""The average brain, MNI152 in BraTS space, axes to the left, to posterior and up; made by
+`scripts/make_brain_outline.py`.
+"""
 
 PITCHES_DEGREES = range(-30, 31, 6)
 SHIFTS_MM = (-12.0, 0.0, 12.0)
@@ -44,7 +47,8 @@ class OrientationMeasures:
     Args:
         width: spread from left to right over that from front to back.
         height: spread from bottom to top over that from front to back.
-        mirror: how much better the brain matches its mirror image top to bottom than left to right, a difference of Dice.
+        mirror: how much better the brain matches its mirror image top to bottom than left to right, a difference of
+            Dice.
         front: skewness from front to back; negative, since the brain tapers to the front.
         pitch: correlation of the way up with the way back; negative, since what lies low lies at the back.
     """
@@ -74,14 +78,20 @@ def orientation_measures(mask: Mask, geometry: Geometry) -> OrientationMeasures 
     _, back, up = (centred / spread).T
     width, length, height = spread
     mirror = _likeness_to_mirror(coarse, 2) - _likeness_to_mirror(coarse, 0)
-    return OrientationMeasures(float(width / length), float(height / length), mirror, float((back**3).mean()), float((back * up).mean()))
+    return OrientationMeasures(
+        float(width / length), float(height / length), mirror, float((back**3).mean()), float((back * up).mean())
+    )
 
 
 def _thinned(mask: Mask, geometry: Geometry, step_mm: float) -> tuple[Mask, npt.NDArray[np.float64]]:
-    """Returns every nth voxel of a mask in LPS order, about `step_mm` apart, and how far apart they are on each axis, mm."""
+    """Returns every nth voxel of a mask in LPS order, about `step_mm` apart, and how far apart they are on each axis,
+    mm.
+    """
     turn = geometry.reorientation_to(LPS)
     steps = tuple(max(1, round(step_mm / mm)) for mm in turn.target.spacing_mm)
-    return turn.apply(mask)[tuple(slice(step // 2, None, step) for step in steps)], np.array(turn.target.spacing_mm) * steps
+    return turn.apply(mask)[tuple(slice(step // 2, None, step) for step in steps)], np.array(
+        turn.target.spacing_mm
+    ) * steps
 
 
 def _likeness_to_mirror(mask: npt.NDArray[np.bool_], axis: int) -> float:
@@ -95,7 +105,9 @@ def _likeness_to_mirror(mask: npt.NDArray[np.bool_], axis: int) -> float:
 
 
 def misfit(measures: OrientationMeasures) -> tuple[str, float, float] | None:
-    """Returns what is wrong with how a brain lies, in words, the measure that says so and its limit; None where nothing is."""
+    """Returns what is wrong with how a brain lies, in words, the measure that says so and its limit; None where nothing
+    is.
+    """
     words = {
         "width": "it is longer from left to right than from front to back",
         "height": "it is longer from bottom to top than from front to back",
@@ -117,7 +129,8 @@ def _outline() -> npt.NDArray[np.bool_]:
 
 
 def likeness_to_brain(mask: Mask, geometry: Geometry) -> float | None:
-    """Returns the largest Dice of a mask with the average brain, both of one volume and about one centre; None where there is too little of the mask.
+    """Returns the largest Dice of a mask with the average brain, both of one volume and about one centre; None where
+    there is too little of the mask.
 
     Args:
         mask: (I, J, K), True inside the brain.

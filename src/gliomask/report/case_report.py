@@ -1,4 +1,7 @@
-"""The report of one case: what is measured, and in which order it is told. How it looks is for `report.html` and `report.pdf`."""
+"""The report of one case: what is measured, and in which order it is told.
+
+How it looks is for `report.html` and `report.pdf`.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,40 @@ from gliomask.colours import PALETTE
 from gliomask.in_words import INTERVAL, dice, millilitres
 from gliomask.labels import Label, Region
 from gliomask.metrics.diameters import LesionDiameters, measure_lesions
-from gliomask.metrics.location import CROSSING_MM, CROSSING_SHARE, Centre, Laterality, Midplane, centre, laterality, midsagittal_plane
-from gliomask.report.document import NOTICE, SCOPE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table
-from gliomask.report.pictures import HEAT, PANEL_HEIGHT, PANEL_WIDTH, SIDE_AIR, draw_diameters, draw_uncertainty, draw_views, png
+from gliomask.metrics.location import (
+    CROSSING_MM,
+    CROSSING_SHARE,
+    Centre,
+    Laterality,
+    Midplane,
+    centre,
+    laterality,
+    midsagittal_plane,
+)
+from gliomask.report.document import (
+    NOTICE,
+    SCOPE,
+    Block,
+    Card,
+    Cards,
+    Document,
+    Heading,
+    Notice,
+    Paragraph,
+    Picture,
+    Pictures,
+    Table,
+)
+from gliomask.report.pictures import (
+    HEAT,
+    PANEL_HEIGHT,
+    PANEL_WIDTH,
+    SIDE_AIR,
+    draw_diameters,
+    draw_uncertainty,
+    draw_views,
+    png,
+)
 from gliomask.report.provenance import Provenance, estimates_in_words
 from gliomask.report.rendered import Rendered
 from gliomask.report.sections import DISPLAY_ORIENTATION
@@ -34,24 +68,33 @@ DECIMALS_MM = 1
 DOUBTFUL = "This result is doubtful. Look at the scans and at the pictures before using any number of it."
 
 READING = (
-    "Pictures are shown in radiological convention: the patient's right (R) is on the left of axial and coronal pictures, anterior (A) on the left of "
+    "Pictures are shown in radiological convention: the patient's right (R) is on the left of axial and coronal "
+    "pictures, anterior (A) on the left of "
     "sagittal ones. L left, P posterior, S superior, I inferior."
 )
 METHOD = (
-    "Diameters: the longest line between two points of an enhancing lesion in an axial slice, and the longest at right angles to it; of all slices the one "
-    "with the largest product. They may run through parts that do not enhance; parts of a lesion that lie apart in a slice are measured apart. A lesion is "
-    "measurable by size when both reach {needed:g} mm and at least two slices show it (RANO: Wen et al., J Clin Oncol 2010;28:1963; RANO 2.0: 2023;41:5187). "
-    "What else the criteria ask for is for the reader: clear margins, no vessel, and of a lesion that is mostly cyst or cavity the solid part alone."
+    "Diameters: the longest line between two points of an enhancing lesion in an axial slice, and the longest at "
+    "right angles to it; of all slices the one "
+    "with the largest product. They may run through parts that do not enhance; parts of a lesion that lie apart in a "
+    "slice are measured apart. A lesion is "
+    "measurable by size when both reach {needed:g} mm and at least two slices show it (RANO: Wen et al., J Clin "
+    "Oncol 2010;28:1963; RANO 2.0: 2023;41:5187). "
+    "What else the criteria ask for is for the reader: clear margins, no vessel, and of a lesion that is mostly cyst "
+    "or cavity the solid part alone."
 )
 SIDES = (
-    "The midline is the plane about which the brain mask mirrors itself best. A region crosses it when at least {share:.0%} of it lies more than "
-    "{crossing:g} mm beyond it on either side. Centres are mean positions: voxels count from 0, millimetres are to the right, anterior and superior "
+    "The midline is the plane about which the brain mask mirrors itself best. A region crosses it when at least "
+    "{share:.0%} of it lies more than "
+    "{crossing:g} mm beyond it on either side. Centres are mean positions: voxels count from 0, millimetres are to "
+    "the right, anterior and superior "
     "(RAS) in the coordinates of the images shown."
 )
 
 IN_BRATS_SPACE = (
-    "The scans were registered to each other and to an average brain first. Pictures, sections, coordinates and measures of this report are in the frame of "
-    "BraTS, not in the scanner's: slices are those of no series, and millilitres and millimetres differ a little from those in the scanner's grid, in which "
+    "The scans were registered to each other and to an average brain first. Pictures, sections, coordinates and "
+    "measures of this report are in the frame of "
+    "BraTS, not in the scanner's: slices are those of no series, and millilitres and millimetres differ a little "
+    "from those in the scanner's grid, in which "
     "the label map and its table of volumes are."
 )
 
@@ -64,7 +107,8 @@ class CaseReport(Rendered):
         case_id: of whom.
         grid: of the scans and the label map, in words.
         volumes: by label and region.
-        lesions: enhancing lesions, the one with the largest product first; slices count on axes to the left, posterior and superior.
+        lesions: enhancing lesions, the one with the largest product first; slices count on axes to the left, posterior
+            and superior.
         slices: axial slices in all.
         centres: of each region; None where it is empty.
         sides: of each region; None where it is empty or the midline is not known.
@@ -96,7 +140,10 @@ class CaseReport(Rendered):
             "case": self.case_id,
             "grid": self.grid,
             "volumes": self.volumes.to_dict(),
-            "lesions": [asdict(lesion) | {"product_mm2": lesion.diameters.product_mm2, "measurable": lesion.measurable} for lesion in self.lesions],
+            "lesions": [
+                asdict(lesion) | {"product_mm2": lesion.diameters.product_mm2, "measurable": lesion.measurable}
+                for lesion in self.lesions
+            ],
             "sum_of_products_mm2": sum(lesion.diameters.product_mm2 for lesion in self.lesions if lesion.measurable),
             "centres": {region.value: found and asdict(found) for region, found in self.centres.items()},
             "sides": {region.value: found and asdict(found) for region, found in self.sides.items()},
@@ -127,7 +174,8 @@ def case_report(
         origin: how the label map was made, as `provenance` reads it from a run record.
         quality: estimates of the result's quality or confidence, by name; numbers, texts, or mappings of names to them.
         notes: what else a reader must know before using a number; shown first.
-        uncertainty: (I, J, K) float32 on the case's own grid, 0 certain to 1 undecided (`quality.entropy`), to be shown; None for not.
+        uncertainty: (I, J, K) float32 on the case's own grid, 0 certain to 1 undecided (`quality.entropy`), to be
+            shown; None for not.
 
     Raises:
         GeometryError: the label map does not have the shape of the case's grid.
@@ -198,7 +246,10 @@ def _flags(origin: Provenance) -> Notice:
     if origin.flags:
         lead = (DOUBTFUL,) if origin.doubted else ()
         return Notice((*lead, *(f"Quality flag: {flag}" for flag in origin.flags)))
-    return Notice(("The scans raised no quality flag. Outlines are a network's: look at them before using a number.",), warning=False)
+    return Notice(
+        ("The scans raised no quality flag. Outlines are a network's: look at them before using a number.",),
+        warning=False,
+    )
 
 
 def _summary(report: CaseReport) -> Cards:
@@ -210,7 +261,9 @@ def _summary(report: CaseReport) -> Cards:
         cards.append(Card(millilitres(amount.volume_ml), region.title.capitalize(), remark))
     cards.append(_diameter_card(report))
     whole = report.sides[Region.WT]
-    cards.append(Card("\N{EN DASH}" if whole is None else _side(whole), "Side of the whole tumour", _side_remark(report)))
+    cards.append(
+        Card("\N{EN DASH}" if whole is None else _side(whole), "Side of the whole tumour", _side_remark(report))
+    )
     return Cards(tuple(cards))
 
 
@@ -218,7 +271,10 @@ def _diameter_card(report: CaseReport) -> Card:
     if not report.lesions:
         return Card("none", "Enhancing lesion", "nothing enhances")
     lesion = report.lesions[0]
-    remark = f"{lesion.diameters.product_mm2:,.0f} mm\N{SUPERSCRIPT TWO}, {'measurable' if lesion.measurable else 'not measurable'}"
+    remark = (
+        f"{lesion.diameters.product_mm2:,.0f} mm\N{SUPERSCRIPT TWO}, "
+        f"{'measurable' if lesion.measurable else 'not measurable'}"
+    )
     return Card(_by(lesion), "Enhancing diameters", remark)
 
 
@@ -243,9 +299,17 @@ def _sections(report: CaseReport) -> list[Block]:
     rows = []
     for plane in PLANES:
         words = f"{plane.name} section with the tumour's outlines"
-        rows.append(tuple(Picture(png(image), f"{sequence.title}, {words}") for sequence, image in draw_views(report.views, plane)))
+        rows.append(
+            tuple(
+                Picture(png(image), f"{sequence.title}, {words}") for sequence, image in draw_views(report.views, plane)
+            )
+        )
     found = report.volumes.of(Region.WT).voxels > 0
-    where = "Sections with the largest area of tumour in each plane." if found else "No tumour found: sections through the middle of the brain."
+    where = (
+        "Sections with the largest area of tumour in each plane."
+        if found
+        else "No tumour found: sections through the middle of the brain."
+    )
     return [Pictures(tuple(rows), f"{where} {READING}", legend=legend)]
 
 
@@ -257,7 +321,10 @@ def _volumes(volumes: Volumes) -> Table:
         rows.append((_amount_title(amount), f"{amount.volume_ml:.{ML_DECIMALS}f}", f"{amount.voxels:,}", share))
         swatches.append(PALETTE.labels[Label[amount.name.upper()]] if amount.kind == "label" else None)
     header = ("Label or region", "Volume, ml", "Voxels", "Of whole tumour")
-    caption = "Each voxel has one label; regions are sums of labels: the tumour core is all but oedema, the whole tumour is everything."
+    caption = (
+        "Each voxel has one label; regions are sums of labels: the tumour core is all but oedema, the whole tumour "
+        "is everything."
+    )
     return Table(tuple(rows), header, (1, 2, 3), (4, 1.4, 1.4, 1.4), tuple(swatches), caption=caption)
 
 
@@ -272,19 +339,41 @@ def _diameters(report: CaseReport) -> list[Block]:
     rows = []
     for number, lesion in enumerate(report.lesions[:MOST_LESIONS], start=1):
         found = lesion.diameters
-        sizes = (f"{found.longest_mm:.{DECIMALS_MM}f}", f"{found.perpendicular_mm:.{DECIMALS_MM}f}", f"{found.product_mm2:,.0f}")
+        sizes = (
+            f"{found.longest_mm:.{DECIMALS_MM}f}",
+            f"{found.perpendicular_mm:.{DECIMALS_MM}f}",
+            f"{found.product_mm2:,.0f}",
+        )
         where = (f"{lesion.slice_index + 1}/{report.slices}", str(lesion.slices), f"{lesion.voxels:,}")
         rows.append((str(number), *sizes, *where, "yes" if lesion.measurable else "no"))
-    header = ("Lesion", "Longest a, mm", "Perpendicular b, mm", "Product, mm\N{SUPERSCRIPT TWO}", "Axial slice", "Seen in slices", "Voxels", "Measurable")
+    header = (
+        "Lesion",
+        "Longest a, mm",
+        "Perpendicular b, mm",
+        "Product, mm\N{SUPERSCRIPT TWO}",
+        "Axial slice",
+        "Seen in slices",
+        "Voxels",
+        "Measurable",
+    )
     more = len(report.lesions) - MOST_LESIONS
-    caption = " ".join([*([f"{more} smaller ones are not listed."] if more > 0 else []), _sum_of_products(report.lesions)])
+    caption = " ".join(
+        [*([f"{more} smaller ones are not listed."] if more > 0 else []), _sum_of_products(report.lesions)]
+    )
     largest = report.lesions[0]
-    words = f"axial section {largest.slice_index + 1} with the two diameters of the largest enhancing lesion, {_by(largest)}"
+    words = (
+        f"axial section {largest.slice_index + 1} with the two diameters of the largest enhancing lesion, "
+        f"{_by(largest)}"
+    )
     picture = Picture(png(draw_diameters(report.views, largest)), words)
     return [
         *blocks,
         Table(tuple(rows), header, (1, 2, 3, 4, 5, 6, 7), (0.8, 1.2, 1.5, 1.2, 1.1, 1.1, 1.1, 1.3), caption=caption),
-        Pictures(((picture,),), f"Lesion 1: a {largest.diameters.longest_mm:.1f} mm, b {largest.diameters.perpendicular_mm:.1f} mm.", 0.32),
+        Pictures(
+            ((picture,),),
+            f"Lesion 1: a {largest.diameters.longest_mm:.1f} mm, b {largest.diameters.perpendicular_mm:.1f} mm.",
+            0.32,
+        ),
         Paragraph(METHOD.format(needed=largest.needed_mm), quiet=True),
     ]
 
@@ -306,12 +395,23 @@ def _location(report: CaseReport) -> list[Block]:
             rows.append((f"{region.title.capitalize()} ({region.value})", *["\N{EN DASH}"] * 5))
             continue
         voxel, ras = (", ".join(f"{value:.1f}" for value in values) for values in (where.voxel, where.ras_mm))
-        told = ("not told",) * 3 if side is None else (_side(side), f"{side.left_share:.0%} / {1 - side.left_share:.0%}", "yes" if side.crosses else "no")
+        told = (
+            ("not told",) * 3
+            if side is None
+            else (_side(side), f"{side.left_share:.0%} / {1 - side.left_share:.0%}", "yes" if side.crosses else "no")
+        )
         rows.append((f"{region.title.capitalize()} ({region.value})", voxel, ras, *told))
     header = ("Region", "Centre, voxel I, J, K", "Centre, RAS mm", "Side", "Left / right", "Crosses midline")
     blocks: list[Block] = [Heading("Location"), Table(tuple(rows), header, (), (2, 1.9, 1.9, 0.9, 1.2, 1.1))]
     if report.midplane is None:
-        blocks.append(Notice(("The brain mask has no plane of symmetry, so sides are not told. Is the whole brain there, and is everything else 0?",)))
+        blocks.append(
+            Notice(
+                (
+                    "The brain mask has no plane of symmetry, so sides are not told. Is the whole brain there, and "
+                    "is everything else 0?",
+                )
+            )
+        )
     return [*blocks, Paragraph(SIDES.format(crossing=CROSSING_MM, share=CROSSING_SHARE), quiet=True)]
 
 
@@ -321,10 +421,21 @@ def _quality(origin: Provenance) -> list[Block]:
         header = ("Region", *(f"{region.title.capitalize()} ({region.value})" for region in Region))
         found = [origin.expected_dice.get(region.value) for region in Region]
         cells = ["not told" if one is None else f"{dice(one[0])} ({dice(one[1])} to {dice(one[2])})" for one in found]
-        words = "Estimates, not measurements: no reference was at hand. Of cross-validated patients four in five lay within the interval."
+        words = (
+            "Estimates, not measurements: no reference was at hand. Of cross-validated patients four in five lay "
+            "within the interval."
+        )
         blocks.append(Table(((f"Expected Dice ({INTERVAL})", *cells),), header, (), (1.4, 1, 1, 1), caption=words))
     if origin.estimates:
-        blocks.append(Table(origin.estimates, ("Estimate", "Value"), (), (2, 3), caption="Estimates, not measurements: no reference was at hand."))
+        blocks.append(
+            Table(
+                origin.estimates,
+                ("Estimate", "Value"),
+                (),
+                (2, 3),
+                caption="Estimates, not measurements: no reference was at hand.",
+            )
+        )
     return [Heading("Confidence"), *blocks] if blocks else []
 
 
@@ -356,7 +467,15 @@ def _origin(report: CaseReport) -> list[Block]:
     files = tuple((file.role, file.name, file.sha256) for file in origin.inputs)
     return [
         Heading("Provenance"),
-        Paragraph(f"{NOTICE} Every result has to be looked at by a person; no number here is a diagnosis or a basis for treatment.", quiet=True),
+        Paragraph(
+            f"{NOTICE} Every result has to be looked at by a person; no number here is a diagnosis or a basis "
+            "for treatment.",
+            quiet=True,
+        ),
         Table(made, (), (), (1, 4)),
-        *([Table(files, ("File", "Name", "SHA-256"), (), (1, 2.6, 4.2), code=(1, 2))] if files else [Paragraph("No run record: input files are not known.")]),
+        *(
+            [Table(files, ("File", "Name", "SHA-256"), (), (1, 2.6, 4.2), code=(1, 2))]
+            if files
+            else [Paragraph("No run record: input files are not known.")]
+        ),
     ]

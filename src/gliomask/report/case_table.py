@@ -33,7 +33,9 @@ class CaseLine:
     report: str | None = None
 
 
-def case_table(lines: Ordered[CaseLine], first: str, more: tuple[str, ...], caption: str, widths: tuple[float, ...] = ()) -> Table:
+def case_table(
+    lines: Ordered[CaseLine], first: str, more: tuple[str, ...], caption: str, widths: tuple[float, ...] = ()
+) -> Table:
     """Returns the table of cases.
 
     Args:
@@ -52,7 +54,12 @@ def case_table(lines: Ordered[CaseLine], first: str, more: tuple[str, ...], capt
         )
         for line in lines
     )
-    header = (first, *(f"{region.value}, ml" for region in Region), *(f"Expected Dice, {region.value}" for region in Region), *more)
+    header = (
+        first,
+        *(f"{region.value}, ml" for region in Region),
+        *(f"Expected Dice, {region.value}" for region in Region),
+        *more,
+    )
     numbers = tuple(range(1, 1 + 2 * len(Region)))
     shares = (2.0, *[0.85] * len(Region), *[1.0] * len(Region), *(widths or (1.2,) * len(more)))
     # Every letter that means something in an address is written by its code: a case's name cannot lead elsewhere.

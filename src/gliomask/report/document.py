@@ -1,4 +1,5 @@
-"""What a report says, without how it looks: a list of blocks that `report.html` and `report.pdf` set, each in its own way.
+"""What a report says, without how it looks: a list of blocks that `report.html` and `report.pdf` set, each in its own
+way.
 
 Text here is plain. It may come from files, so nothing in it is markup, and the two setters show it letter by letter.
 """
@@ -15,7 +16,8 @@ NOTICE = "Research use only, not a medical device."
 """On every page."""
 
 SCOPE = (
-    "For gliomas before treatment: the networks learned from such scans only. After surgery or radiotherapy a cavity, blood or treatment effects "
+    "For gliomas before treatment: the networks learned from such scans only. After surgery or radiotherapy a "
+    "cavity, blood or treatment effects "
     "may be taken for tumour, and volumes do not hold."
 )
 """Which patients the numbers hold for; on the first page of every report."""
@@ -81,7 +83,8 @@ class Table:
         swatches: colour shown before the first cell, by row.
         code: columns of hashes and file names, set in fixed width and broken anywhere.
         caption: what it shows.
-        links: address to which the first cell of each row leads, relative and encoded; empty for none. Setters without links leave them out.
+        links: address to which the first cell of each row leads, relative and encoded; empty for none. Setters without
+            links leave them out.
         sortable: rows can be sorted by a column, where the setter can do that.
     """
 
@@ -166,6 +169,11 @@ class Document:
 
 
 def visible(text: str, limit: int = MAX_CHARACTERS) -> str:
-    """Returns text with every letter that shows nothing, or changes the direction of others, written as its code, and cut at `limit`."""
-    shown = "".join(f"\\u{ord(letter):04x}" if unicodedata.category(letter) in HIDDEN_CATEGORIES else letter for letter in text[:limit])
+    """Returns text with every letter that shows nothing, or changes the direction of others, written as its code, and
+    cut at `limit`.
+    """
+    shown = "".join(
+        f"\\u{ord(letter):04x}" if unicodedata.category(letter) in HIDDEN_CATEGORIES else letter
+        for letter in text[:limit]
+    )
     return shown if len(text) <= limit else shown + "\N{HORIZONTAL ELLIPSIS}"

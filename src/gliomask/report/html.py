@@ -1,7 +1,8 @@
-"""A report as one HTML file that needs no other: no font, no picture and no script from elsewhere, so that it opens anywhere, offline.
+"""A report as one HTML file that needs no other: no font, no picture and no script from elsewhere, so that it opens
+anywhere, offline.
 
-Pages without moving parts have no script at all. The viewer of slices and tables that can be sorted have one each, whose hashes stand in the
-page's policy: a browser runs these and no other.
+Pages without moving parts have no script at all. The viewer of slices and tables that can be sorted have one each,
+whose hashes stand in the page's policy: a browser runs these and no other.
 """
 
 from __future__ import annotations
@@ -15,11 +16,25 @@ from html import escape
 from importlib.resources import files
 
 from gliomask.colours import RGB
-from gliomask.report.document import MAX_SUBJECT, NOTICE, Block, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, SliceViewer, Table, visible
+from gliomask.report.document import (
+    MAX_SUBJECT,
+    NOTICE,
+    Block,
+    Cards,
+    Document,
+    Heading,
+    Notice,
+    Paragraph,
+    Picture,
+    Pictures,
+    SliceViewer,
+    Table,
+    visible,
+)
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-"""Content security policy: should a name from a file ever get past the escaping, the browser still runs and fetches nothing.
-With moving parts it also allows the scripts whose hashes it names."""
+"""Content security policy: should a name from a file ever get past the escaping, the browser still runs and fetches
+nothing. With moving parts it also allows the scripts whose hashes it names."""
 
 STYLE = """
 :root { --ink: #1b2430; --quiet: #5b6675; --line: #d9dee5; --band: #f4f6f8; --accent: #0b5c8a; }
@@ -56,7 +71,7 @@ footer { position: fixed; bottom: 0; left: 0; right: 0; background: #fff; border
   .card, .notice, thead th, .swatch { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   .cards { grid-template-columns: repeat(5, 1fr); gap: 8px; } .card { padding: 6px 8px; } .card .value { font-size: 14px; } table { font-size: 11px; }
   footer { position: static; } }
-""".replace("NOTICE", NOTICE)
+""".replace("NOTICE", NOTICE)  # noqa: E501
 
 
 MOVING: dict[str, Callable[[Block], bool]] = {
@@ -116,7 +131,7 @@ def _block(block: Block) -> str:
             lines = "".join(f"<p>{_text(line)}</p>" for line in block.lines)
             return f'<div class="notice{" warning" if block.warning else ""}">{lines}</div>'
         case Cards():
-            return f'<div class="cards">{"".join(_card(card.value, card.title, card.remark) for card in block.cards)}</div>'
+            return f'<div class="cards">{"".join(_card(card.value, card.title, card.remark) for card in block.cards)}</div>'  # noqa: E501
         case Table():
             return table_html(block)
         case Pictures():
@@ -126,7 +141,10 @@ def _block(block: Block) -> str:
 
 
 def _card(value: str, title: str, remark: str) -> str:
-    return f'<div class="card"><div class="value">{_text(value)}</div><div class="title">{_text(title)}</div><div class="remark">{_text(remark)}</div></div>'
+    return (
+        f'<div class="card"><div class="value">{_text(value)}</div><div class="title">{_text(title)}</div><div '
+        f'class="remark">{_text(remark)}</div></div>'
+    )
 
 
 def table_html(table: Table) -> str:
@@ -139,7 +157,10 @@ def table_html(table: Table) -> str:
         texts = [_text(cell) for cell in row]
         if table.links and table.links[n]:
             texts[0] = f'<a href="{escape(table.links[n], quote=True)}">{texts[0]}</a>'
-        cells = [f"<td{_class(table, column)}>{_swatch(colour) if column == 0 else ''}{text}</td>" for column, text in enumerate(texts)]
+        cells = [
+            f"<td{_class(table, column)}>{_swatch(colour) if column == 0 else ''}{text}</td>"
+            for column, text in enumerate(texts)
+        ]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     columns = "".join(f'<col style="width:{100 * width / sum(table.widths):.1f}%">' for width in table.widths)
     head = f"<thead><tr>{header}</tr></thead>" if header else ""
@@ -160,7 +181,7 @@ def _pictures(pictures: Pictures) -> str:
     rows = "".join(f'<div class="row">{"".join(_image(picture) for picture in row)}</div>' for row in pictures.rows)
     legend = "".join(f"<span>{_swatch(colour)}{_text(name)}</span>" for colour, name in pictures.legend)
     caption = f'<figcaption class="caption">{_text(pictures.caption)}</figcaption>' if pictures.caption else ""
-    return f'<figure style="max-width:{100 * pictures.width_share:.0f}%">{rows}{f"<div class=legend>{legend}</div>" if legend else ""}{caption}</figure>'
+    return f'<figure style="max-width:{100 * pictures.width_share:.0f}%">{rows}{f"<div class=legend>{legend}</div>" if legend else ""}{caption}</figure>'  # noqa: E501
 
 
 def _image(picture: Picture) -> str:
@@ -172,7 +193,8 @@ def _data(kind: str, content: bytes) -> str:
 
 
 KEYS = (
-    "Wheel or arrow keys up and down: slice. Arrow keys left and right: sequence. Ctrl and wheel, + and -: enlarge. Drag: move. L: labels. 0 or "
+    "Wheel or arrow keys up and down: slice. Arrow keys left and right: sequence. Ctrl and wheel, + and -: enlarge. "
+    "Drag: move. L: labels. 0 or "
     "double click: as before. Pictures are compressed; measure on the scans themselves."
 )
 """How the viewer is used, below it."""
@@ -190,9 +212,16 @@ def _viewer(viewer: SliceViewer) -> str:
         "pixelMm": viewer.pixel_mm,
         "marks": viewer.marks,
     }
-    buttons = "".join(f'<button type="button" data-sheet="{n}">{_text(title)}</button>' for n, (title, _) in enumerate(viewer.sheets))
-    sheets = "".join(f'<img class="sheet" hidden alt="{_text(title)}" src="{_data("jpeg", jpeg)}">' for title, jpeg in viewer.sheets)
-    zoom = "".join(f'<button type="button" data-zoom="{name}">{sign}</button>' for name, sign in (("in", "+"), ("out", "&minus;"), ("reset", "Reset")))
+    buttons = "".join(
+        f'<button type="button" data-sheet="{n}">{_text(title)}</button>' for n, (title, _) in enumerate(viewer.sheets)
+    )
+    sheets = "".join(
+        f'<img class="sheet" hidden alt="{_text(title)}" src="{_data("jpeg", jpeg)}">' for title, jpeg in viewer.sheets
+    )
+    zoom = "".join(
+        f'<button type="button" data-zoom="{name}">{sign}</button>'
+        for name, sign in (("in", "+"), ("out", "&minus;"), ("reset", "Reset"))
+    )
     ranges = "".join(
         f'<label>{title} <input type="range" name="{name}" min="{low}" max="{high}" value="{value}"></label>'
         for title, name, low, high, value in (
@@ -209,7 +238,7 @@ def _viewer(viewer: SliceViewer) -> str:
 <div class="tools">{ranges}</div>
 <p class="quiet">{KEYS}</p>
 {sheets}<img class="labels" hidden alt="labels" src="{_data("png", viewer.labels)}">
-</div>"""
+</div>"""  # noqa: E501
 
 
 def _source(script: str) -> str:

@@ -1,4 +1,5 @@
-"""Files that tell other programs what the numbers of a label map mean and which colours they have: ITK-SNAP and 3D Slicer.
+"""Files that tell other programs what the numbers of a label map mean and which colours they have: ITK-SNAP and 3D
+Slicer.
 
 Text comes out; who asked for it writes the files.
 """
@@ -17,8 +18,8 @@ _UNDRAWN: RGB = (0, 0, 0)
 def itksnap_labels(convention: LabelConvention, palette: Palette = PALETTE) -> str:
     """Returns the text of an ITK-SNAP label description file (Segmentation, Import Label Descriptions).
 
-    Each line holds the number, red, green and blue (0 to 255), opacity (0 to 1), whether slices and meshes show the label, and its name.
-    ITK-SNAP calls 0 the clear label.
+    Each line holds the number, red, green and blue (0 to 255), opacity (0 to 1), whether slices and meshes show the
+    label, and its name. ITK-SNAP calls 0 the clear label.
     """
     lines = [
         "################################################",
@@ -37,8 +38,8 @@ def itksnap_labels(convention: LabelConvention, palette: Palette = PALETTE) -> s
 def slicer_colours(convention: LabelConvention, palette: Palette = PALETTE) -> str:
     """Returns the text of a 3D Slicer colour table (`.ctbl`), to be loaded beside the label map.
 
-    Each line holds the number, the name with underscores for spaces, and red, green, blue and opacity, each 0 to 255 (3D Slicer 5.2,
-    developer guide, Colors).
+    Each line holds the number, the name with underscores for spaces, and red, green, blue and opacity, each 0 to 255
+    (3D Slicer 5.2, developer guide, Colors).
     """
     rows = [f"0 {_capitalised(Label.BACKGROUND)} {' '.join(map(str, _UNDRAWN))} 0"]
     for code, label in _drawn(convention):

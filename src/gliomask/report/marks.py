@@ -46,8 +46,11 @@ def draw_letters(pen: ImageDraw.ImageDraw, plane: Plane, size: tuple[int, int], 
         pen.text((x, y), letter, TEXT, font(letters), anchor=anchor, **HALO)
 
 
-def draw_scale_bar(pen: ImageDraw.ImageDraw, pixels_per_mm: float, size: tuple[int, int], letters: int, thick: int = 6, edge: int = 12) -> None:
-    """Draws a bar of 50, 20, 10 or 5 mm with its length into the lower right corner; none where even the shortest is too long.
+def draw_scale_bar(
+    pen: ImageDraw.ImageDraw, pixels_per_mm: float, size: tuple[int, int], letters: int, thick: int = 6, edge: int = 12
+) -> None:
+    """Draws a bar of 50, 20, 10 or 5 mm with its length into the lower right corner; none where even the shortest is
+    too long.
 
     Args:
         pen: of the panel.

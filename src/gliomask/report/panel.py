@@ -1,4 +1,6 @@
-"""The paper's qualitative panel: cases below each other; FLAIR, reference, network and its post-processed forms side by side."""
+"""The paper's qualitative panel: cases below each other; FLAIR, reference, network and its post-processed forms side by
+side.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,10 @@ def draw_panel(rows: Ordered[PanelRow], path: Path) -> None:
     """
     titles = _titles(rows)
     shapes = [_cropped(row).flair.shape for row in rows]
-    heights = [COLUMN_INCHES * shape[1] * row.pixel_mm[1] / (shape[0] * row.pixel_mm[0]) for shape, row in zip(shapes, rows, strict=True)]
+    heights = [
+        COLUMN_INCHES * shape[1] * row.pixel_mm[1] / (shape[0] * row.pixel_mm[0])
+        for shape, row in zip(shapes, rows, strict=True)
+    ]
     captions = 0.22 if any(row.captions for row in rows) else 0.03
     size = (COLUMN_INCHES * (len(titles) + 1), sum(heights) + captions * len(rows) + TITLE_INCHES + LEGEND_INCHES)
     figure = Figure(figsize=size, facecolor="black")
@@ -68,7 +73,15 @@ def draw_panel(rows: Ordered[PanelRow], path: Path) -> None:
             _draw(axes, _cropped(row), title)
         top -= (height + captions) / size[1]
     for column, title in enumerate([FLAIR_TITLE, *titles]):
-        figure.text((column + 0.49) / (len(titles) + 1), 1 - 0.5 * TITLE_INCHES / size[1], title, color="white", ha="center", va="center", fontsize=10)
+        figure.text(
+            (column + 0.49) / (len(titles) + 1),
+            1 - 0.5 * TITLE_INCHES / size[1],
+            title,
+            color="white",
+            ha="center",
+            va="center",
+            fontsize=10,
+        )
     _draw_legend(figure, LEGEND_INCHES / size[1])
     stream = io.BytesIO()
     FigureCanvasAgg(figure).print_figure(stream, dpi=150, facecolor="black")
@@ -81,10 +94,16 @@ def _titles(rows: Ordered[PanelRow]) -> list[str]:
     titles = list(rows[0].labels)
     for row in rows:
         if list(row.labels) != titles:
-            raise UsageError(f"Case {row.case_id} has the columns {list(row.labels)}, the first case {titles}. Give all cases the same.")
+            raise UsageError(
+                f"Case {row.case_id} has the columns {list(row.labels)}, the first case {titles}. Give all "
+                "cases the same."
+            )
         for title, labels in row.labels.items():
             if labels.shape != row.flair.shape:
-                raise UsageError(f"Case {row.case_id}: the slice '{title}' has the shape {labels.shape}, its FLAIR {row.flair.shape}.")
+                raise UsageError(
+                    f"Case {row.case_id}: the slice '{title}' has the shape {labels.shape}, its FLAIR "
+                    f"{row.flair.shape}."
+                )
     return titles
 
 
@@ -94,7 +113,13 @@ def _cropped(row: PanelRow) -> PanelRow:
     if not shown.any():
         return row
     box = box_round(shown)
-    return PanelRow(row.case_id, row.flair[box], {title: labels[box] for title, labels in row.labels.items()}, row.pixel_mm, row.captions)
+    return PanelRow(
+        row.case_id,
+        row.flair[box],
+        {title: labels[box] for title, labels in row.labels.items()},
+        row.pixel_mm,
+        row.captions,
+    )
 
 
 def _draw(axes: Axes, row: PanelRow, title: str) -> None:
@@ -111,7 +136,15 @@ def _draw(axes: Axes, row: PanelRow, title: str) -> None:
 
 def _draw_legend(figure: Figure, height: float) -> None:
     patches = label_patches()
-    figure.legend(handles=patches, loc="center", bbox_to_anchor=(0.5, height / 2), ncols=len(patches), frameon=False, labelcolor="white", fontsize=10)
+    figure.legend(
+        handles=patches,
+        loc="center",
+        bbox_to_anchor=(0.5, height / 2),
+        ncols=len(patches),
+        frameon=False,
+        labelcolor="white",
+        fontsize=10,
+    )
 
 
 def box_round(shown: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
@@ -122,7 +155,9 @@ def box_round(shown: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
 
 
 def grey(pixels: npt.NDArray[np.floating], window: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Returns a slice (I, J) as (I, J, 3) from 0 to 1; black and white are percentiles of what the array `window` holds inside the brain."""
+    """Returns a slice (I, J) as (I, J, 3) from 0 to 1; black and white are percentiles of what the array `window` holds
+    inside the brain.
+    """
     brain = window[window != 0]
     low, high = np.percentile(brain, WINDOW_PERCENTILES) if brain.size else (0.0, 1.0)
     return np.repeat(np.clip((pixels - low) / max(high - low, 1e-6), 0, 1)[..., None], 3, axis=2)

@@ -1,6 +1,8 @@
-"""A report as PDF, A4, set by fpdf2 (the extra `report`): text is placed letter by letter, so that nothing in it can be markup.
+"""A report as PDF, A4, set by fpdf2 (the extra `report`): text is placed letter by letter, so that nothing in it can be
+markup.
 
-The fonts are the DejaVu family that comes with matplotlib, embedded as far as they are used. The same document gives the same bytes.
+The fonts are the DejaVu family that comes with matplotlib, embedded as far as they are used. The same document gives
+the same bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +16,21 @@ from typing import TYPE_CHECKING
 
 from gliomask.colours import RGB
 from gliomask.errors import EngineUnavailableError
-from gliomask.report.document import MAX_SUBJECT, NOTICE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Pictures, SliceViewer, Table, visible
+from gliomask.report.document import (
+    MAX_SUBJECT,
+    NOTICE,
+    Block,
+    Card,
+    Cards,
+    Document,
+    Heading,
+    Notice,
+    Paragraph,
+    Pictures,
+    SliceViewer,
+    Table,
+    visible,
+)
 
 if TYPE_CHECKING:
     from fpdf import FPDF
@@ -31,7 +47,14 @@ MOST_CARDS = 5
 HEADING, ROW, PARAGRAPH, SHORT_SECTION = 11.0, 5.9, 12.0, 135.0
 """Heights of a heading, of a row of one line and of a paragraph; and up to which a section is kept on one page."""
 
-INK, QUIET, RULE, BAND, ACCENT, WARNING = (27, 36, 48), (91, 102, 117), (217, 222, 229), (244, 246, 248), (11, 92, 138), (138, 47, 0)
+INK, QUIET, RULE, BAND, ACCENT, WARNING = (
+    (27, 36, 48),
+    (91, 102, 117),
+    (217, 222, 229),
+    (244, 246, 248),
+    (11, 92, 138),
+    (138, 47, 0),
+)
 NOTICE_COLOURS = {True: ((255, 244, 230), (184, 92, 0)), False: ((238, 247, 241), (46, 125, 79))}
 """Ground and bar of a notice, by whether it warns."""
 
@@ -46,7 +69,10 @@ def require_fpdf() -> None:
     try:
         import fpdf  # noqa: F401
     except ImportError:
-        raise EngineUnavailableError("A PDF report needs fpdf2. Install it with: pip install 'gliomask[report]', or ask for the HTML report alone.") from None
+        raise EngineUnavailableError(
+            "A PDF report needs fpdf2. Install it with: pip install 'gliomask[report]', or ask for the HTML "
+            "report alone."
+        ) from None
 
 
 def to_pdf(document: Document) -> bytes:
@@ -254,7 +280,11 @@ def _cards(page: FPDF, cards: tuple[Card, ...]) -> None:
         page.rect(left, top, width, height)
         page.set_fill_color(*ACCENT)
         page.rect(left, top, width, 0.8, "F")
-        for text, size, colour, style, down in ((card.value, 12.5, INK, "B", 2.2), (card.title, SMALL, INK, "", 8.2), (card.remark, 6.3, QUIET, "", 12.2)):
+        for text, size, colour, style, down in (
+            (card.value, 12.5, INK, "B", 2.2),
+            (card.title, SMALL, INK, "", 8.2),
+            (card.remark, 6.3, QUIET, "", 12.2),
+        ):
             _font(page, size, colour, style)
             page.set_xy(left + 2, top + down)
             page.cell(width - 3, 5, _fitted_to(page, _shown(text), width - 4.5, size))
@@ -288,7 +318,9 @@ def _table(page: FPDF, table: Table) -> None:
     page.ln(2.5)
 
 
-def _row(page: FPDF, table: Table, cells: tuple[str, ...], widths: list[float], swatch: RGB | None, *, heading: bool = False) -> None:
+def _row(
+    page: FPDF, table: Table, cells: tuple[str, ...], widths: list[float], swatch: RGB | None, *, heading: bool = False
+) -> None:
     indents = [5.0 if swatch and n == 0 else 0.0 for n in range(len(cells))]
     lines = []
     for n, cell in enumerate(cells):

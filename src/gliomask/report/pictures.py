@@ -1,4 +1,6 @@
-"""The pictures of a report: sections with orientation letters and a scale bar, and the slice that was measured with its two diameters."""
+"""The pictures of a report: sections with orientation letters and a scale bar, and the slice that was measured with its
+two diameters.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ def draw_views(views: Views, plane: Plane) -> list[tuple[Sequence, Image.Image]]
     """Returns the four sequences in one plane, all of one size."""
     height = views.box.size(plane)[1] + 2 * SIDE_AIR
     place = views.place(plane)
-    return [(sequence, _panel(views.section(plane, sequence), views.box, plane, sequence.title, place, height)) for sequence in READING_ORDER]
+    return [
+        (sequence, _panel(views.section(plane, sequence), views.box, plane, sequence.title, place, height))
+        for sequence in READING_ORDER
+    ]
 
 
 def draw_uncertainty(views: Views, plane: Plane, uncertainty: Volume) -> Image.Image:
@@ -45,13 +50,17 @@ def draw_uncertainty(views: Views, plane: Plane, uncertainty: Volume) -> Image.I
     sequence = Sequence.T1CE if Sequence.T1CE in views.volumes else next(iter(views.volumes))
     section = draw_section(box, plane, index, views.volumes[sequence], views.levels[sequence])
     cut = np.ascontiguousarray(box.cut(uncertainty, plane, index), np.float32)
-    alpha = np.asarray(Image.fromarray(cut).resize((section.shape[1], section.shape[0]), Image.Resampling.BILINEAR)).clip(0, 1)[..., None]
+    alpha = np.asarray(
+        Image.fromarray(cut).resize((section.shape[1], section.shape[0]), Image.Resampling.BILINEAR)
+    ).clip(0, 1)[..., None]
     heated = (section * (1 - alpha) + np.array(HEAT, np.float32) * alpha).round().astype(np.uint8)
     return _panel(heated, box, plane, sequence.title, views.place(plane), section.shape[0] + 2 * SIDE_AIR)
 
 
 def draw_diameters(views: Views, lesion: LesionDiameters) -> Image.Image:
-    """Returns the T1ce slice in which a lesion was measured (FLAIR without it), the enhancing tumour outlined and the two diameters drawn as a and b."""
+    """Returns the T1ce slice in which a lesion was measured (FLAIR without it), the enhancing tumour outlined and the
+    two diameters drawn as a and b.
+    """
     box, index = views.box, lesion.slice_index
     sequence = Sequence.T1CE if Sequence.T1CE in views.volumes else Sequence.FLAIR
     section = draw_section(box, AXIAL, index, views.volumes[sequence], views.levels[sequence])
@@ -69,7 +78,14 @@ def draw_diameters(views: Views, lesion: LesionDiameters) -> Image.Image:
         for x, y in ends:
             pen.ellipse((x - 6, y - 6, x + 6, y + 6), LINE, BLACK, 1)
         x, y = max(ends) if number == 1 else min(ends)
-        pen.text((x + 14, y) if number == 1 else (x - 14, y), "ab"[number - 1], TEXT, font(LETTERS), anchor="lm" if number == 1 else "rm", **HALO)
+        pen.text(
+            (x + 14, y) if number == 1 else (x - 14, y),
+            "ab"[number - 1],
+            TEXT,
+            font(LETTERS),
+            anchor="lm" if number == 1 else "rm",
+            **HALO,
+        )
     return panel
 
 
@@ -77,7 +93,13 @@ def _on_panel(segment: Segment, box: Box, shape: tuple[int, ...]) -> list[tuple[
     """Ends of a line in an axial slice, in pixels of its panel."""
     left = (PANEL_WIDTH - shape[1]) // 2
     sizes = [box.stop[axis] - box.start[axis] for axis in (0, 1)]
-    return [(left + (i + 0.5 - box.start[0]) / sizes[0] * shape[1], SIDE_AIR + (j + 0.5 - box.start[1]) / sizes[1] * shape[0]) for i, j in segment]
+    return [
+        (
+            left + (i + 0.5 - box.start[0]) / sizes[0] * shape[1],
+            SIDE_AIR + (j + 0.5 - box.start[1]) / sizes[1] * shape[0],
+        )
+        for i, j in segment
+    ]
 
 
 def _panel(section: Section | None, box: Box, plane: Plane, title: str, place: str, height: int) -> Image.Image:

@@ -19,7 +19,9 @@ from gliomask.io.nifti import write_bytes
 from gliomask.labels import Region
 
 LINEAR_UP_TO_MM = 10.0
-"""Distances are drawn linearly up to here and logarithmically beyond, so that 2 mm and a penalty of 374 mm can both be read."""
+"""Distances are drawn linearly up to here and logarithmically beyond, so that 2 mm and a penalty of 374 mm can both be
+read.
+"""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class BoxPlot:
 def draw_box_plots(plots: Ordered[BoxPlot], picture: Path) -> None:
     """Draws panels side by side and writes a PNG.
 
-    A box runs from the first to the third quartile, its line is the median, its diamond the mean; whiskers reach the furthest case within 1.5 box lengths.
+    A box runs from the first to the third quartile, its line is the median, its diamond the mean; whiskers reach the
+    furthest case within 1.5 box lengths.
     """
     figure = Figure(figsize=(3.4 * len(plots), 4.4), layout="constrained")
     for axes, plot in zip(np.atleast_1d(figure.subplots(1, len(plots))), plots, strict=True):
@@ -71,8 +74,17 @@ def _draw(axes: Axes, plot: BoxPlot) -> None:
             medianprops={"color": "black", "linewidth": 1.8},
             meanprops={"marker": "D", "markerfacecolor": "white", "markeredgecolor": "black", "markersize": 5},
         )
-        # The jitter only keeps dots of equal score apart; its seed is fixed, so that the same scores give the same picture.
-        axes.plot(at + generator.uniform(-0.18, 0.18, cells.size), cells, ".", color="0.15", alpha=0.55, markersize=5, zorder=3)
+        # The jitter only keeps dots of equal score apart; its seed is fixed, so that the same scores give the same
+        # picture.
+        axes.plot(
+            at + generator.uniform(-0.18, 0.18, cells.size),
+            cells,
+            ".",
+            color="0.15",
+            alpha=0.55,
+            markersize=5,
+            zorder=3,
+        )
     axes.set_title(plot.title, fontsize=11)
     axes.set_xticks(range(len(labels)), labels)
     axes.set_xlim(-0.6, len(labels) - 0.4)
@@ -92,5 +104,14 @@ def _scale(axes: Axes, plot: BoxPlot) -> None:
         axes.set_yticks([], minor=True)
         axes.axhline(LINEAR_UP_TO_MM, color="0.45", linestyle=":", linewidth=1)
         words = f"logarithmic above {LINEAR_UP_TO_MM:g} mm"
-        axes.text(1.0, LINEAR_UP_TO_MM, words, transform=axes.get_yaxis_transform(), color="0.35", fontsize=7, ha="right", va="bottom")
+        axes.text(
+            1.0,
+            LINEAR_UP_TO_MM,
+            words,
+            transform=axes.get_yaxis_transform(),
+            color="0.35",
+            fontsize=7,
+            ha="right",
+            va="bottom",
+        )
     axes.set_ylim(-0.03 * min(highest, LINEAR_UP_TO_MM), max(highest * 1.2, 1.0))

@@ -1,4 +1,5 @@
-"""The picture of a result: what a person looks at first, and what shows a left-right flip or a wrong sequence at a glance.
+"""The picture of a result: what a person looks at first, and what shows a left-right flip or a wrong sequence at a
+glance.
 
 Drawn with Pillow, which matplotlib brings, since a figure of matplotlib's takes a second to import and another to draw.
 """
@@ -34,7 +35,9 @@ NOTICE = "Research use only. Not a medical device."
 NOTHING_FOUND = "No tumour found"
 
 COLUMNS, LEAST_COLUMNS = 5, 4
-"""Panels side by side: as many as sequences, and the one that is shown without labels. The legend needs the room of four."""
+"""Panels side by side: as many as sequences, and the one that is shown without labels. The legend needs the room of
+four.
+"""
 
 IN_THREE_PLANES = (Sequence.T1CE, Sequence.FLAIR)
 """Sequences that are shown in all planes: the one shows the core, the other the whole tumour."""
@@ -69,18 +72,24 @@ class Shown:
 def panels_for(present: Iterable[Sequence], *, tumour: bool = True) -> tuple[tuple[Shown, ...], tuple[Shown, ...]]:
     """Returns the two rows of panels for a patient who has these sequences; a missing one takes no room.
 
-    Above, the axial section of every sequence; below, the coronal and the sagittal one of T1ce and FLAIR. Each row begins with a section
-    without labels beside the same one with them, and where sequences are missing more sections are shown so.
+    Above, the axial section of every sequence; below, the coronal and the sagittal one of T1ce and FLAIR. Each row
+    begins with a section without labels beside the same one with them, and where sequences are missing more sections
+    are shown so.
 
     Args:
         present: in any order.
         tumour: False where there are no labels to show; then no section is shown twice.
     """
-    there = [sequence for sequence in (Sequence.T1CE, Sequence.T1, Sequence.T2, Sequence.FLAIR) if sequence in set(present)]
+    there = [
+        sequence for sequence in (Sequence.T1CE, Sequence.T1, Sequence.T2, Sequence.FLAIR) if sequence in set(present)
+    ]
     detailed = [sequence for sequence in IN_THREE_PLANES if sequence in there] or there[:1]
     below = [(plane, sequence) for plane in (CORONAL, SAGITTAL) for sequence in detailed]
     above = [(AXIAL, sequence) for sequence in there]
-    return (_with_plain(above, COLUMNS - len(above) if tumour else 0), _with_plain(below, COLUMNS - len(below) if tumour else 0))
+    return (
+        _with_plain(above, COLUMNS - len(above) if tumour else 0),
+        _with_plain(below, COLUMNS - len(below) if tumour else 0),
+    )
 
 
 def _with_plain(cuts: list[tuple[Plane, Sequence]], room: int) -> tuple[Shown, ...]:
@@ -102,11 +111,13 @@ def draw_preview(
     flags: Ordered[Flag] = (),
     estimates: Mapping[Region, Estimate] = MappingProxyType({}),
 ) -> None:
-    """Draws the patient's sequences at the tumour's largest axial section, and T1ce and FLAIR at its largest coronal and sagittal ones.
+    """Draws the patient's sequences at the tumour's largest axial section, and T1ce and FLAIR at its largest coronal
+    and sagittal ones.
 
-    Labels are tinted and outlined, with their volumes in a legend; beside them stands the same section without labels. Axes are re-ordered
-    for display, never resampled, and scaled to the millimetre. Without any tumour the sections pass through the middle of the brain, and
-    the picture says so. What questions the whole result stands first, before any number.
+    Labels are tinted and outlined, with their volumes in a legend; beside them stands the same section without labels.
+    Axes are re-ordered for display, never resampled, and scaled to the millimetre. Without any tumour the sections pass
+    through the middle of the brain, and the picture says so. What questions the whole result stands first, before any
+    number.
 
     Args:
         case: the scans.
@@ -182,7 +193,12 @@ def _panel(views: Views, shown: Shown, height: int) -> Image.Image:
 def _draw_header(pen: ImageDraw.ImageDraw, case: Case, title: str, width: int) -> None:
     grid = str(case.geometry)
     pen.text((MARGIN, 18), _shortened(case.case_id, LARGE, width - 2 * MARGIN), TEXT, font(LARGE))
-    pen.text((MARGIN, 60), _shortened(title, SMALL, width - 3 * MARGIN - round(font(SMALL).getlength(grid))), QUIET, font(SMALL))
+    pen.text(
+        (MARGIN, 60),
+        _shortened(title, SMALL, width - 3 * MARGIN - round(font(SMALL).getlength(grid))),
+        QUIET,
+        font(SMALL),
+    )
     pen.text((width - MARGIN, 60), grid, QUIET, font(SMALL), anchor="ra")
 
 
@@ -190,13 +206,24 @@ def _draw_banner(pen: ImageDraw.ImageDraw, doubt: Flag, width: int) -> None:
     """A band that cannot be overlooked, above the reasons."""
     words = NOTHING_FOUND if doubt.name == "nothing_found" else "This result is doubtful"
     pen.rectangle((MARGIN, HEADER - 4, width - MARGIN, HEADER + LARGE + 8), WARNING)
-    pen.text((MARGIN + 14, HEADER + LARGE / 2 + 2), f"{words}. Look at the scans before using a number.", BACKGROUND, font(LARGE - 6), anchor="lm")
+    pen.text(
+        (MARGIN + 14, HEADER + LARGE / 2 + 2),
+        f"{words}. Look at the scans before using a number.",
+        BACKGROUND,
+        font(LARGE - 6),
+        anchor="lm",
+    )
 
 
 def _draw_ticks(pen: ImageDraw.ImageDraw, x: float, y: float, height: int) -> None:
     """Short lines at the edges where the other two sections pass."""
     far = PANEL_WIDTH - TICK
-    for ends in (((x, 0), (x, TICK)), ((x, height - TICK), (x, height)), ((0, y), (TICK, y)), ((far, y), (PANEL_WIDTH, y))):
+    for ends in (
+        ((x, 0), (x, TICK)),
+        ((x, height - TICK), (x, height)),
+        ((0, y), (TICK, y)),
+        ((far, y), (PANEL_WIDTH, y)),
+    ):
         pen.line(ends, QUIET, 1)
 
 
@@ -249,5 +276,7 @@ def _shortened(text: str, size: int, width: int) -> str:
     if font(size).getlength(text) <= width:
         return text
     ellipsis = "\N{HORIZONTAL ELLIPSIS}"
-    fitting = bisect_right(range(len(text)), float(width), key=lambda count: float(font(size).getlength(text[:count] + ellipsis)))
+    fitting = bisect_right(
+        range(len(text)), float(width), key=lambda count: float(font(size).getlength(text[:count] + ellipsis))
+    )
     return text[: max(fitting - 1, 0)] + ellipsis

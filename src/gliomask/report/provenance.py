@@ -1,7 +1,7 @@
 """Where a result comes from, as its run record tells it: what a report repeats, and no more.
 
-A run record is a file that anyone may have changed, so everything in it is taken for text, and what is not there is said to be missing.
-Of paths only the file's name is kept: folders carry names of people and places.
+A run record is a file that anyone may have changed, so everything in it is taken for text, and what is not there is
+said to be missing. Of paths only the file's name is kept: folders carry names of people and places.
 """
 
 from __future__ import annotations
@@ -47,9 +47,11 @@ class Provenance:
         engine: what ran the network.
         inputs: the scans, and the label map itself where its hash is known.
         versions: of gliomask, Python and the packages that the run had loaded, by name.
-        flags: the quality flags' messages, first those that question the result as a whole; None where no record tells whether there were any.
+        flags: the quality flags' messages, first those that question the result as a whole; None where no record tells
+            whether there were any.
         doubted: whether one of them does.
-        expected_dice: Dice to be expected and its 80 % interval, by region; empty where the model is not calibrated on such patients.
+        expected_dice: Dice to be expected and its 80 % interval, by region; empty where the model is not calibrated on
+            such patients.
         estimates: estimates of the result's quality or confidence, by name, in words.
         without: sequences that the run did without.
         exceptions: in what the case was not segmented as most are, a sentence each.
@@ -80,13 +82,17 @@ def provenance(record: Mapping[str, Any], label_map: InputFile | None = None) ->
     """
     model, second, options = (_mapping(record, name) for name in ("model", "second_opinion", "options"))
     environment = _mapping(record, "environment")
-    versions = {name: environment[name] for name in ("gliomask", "python") if name in environment} | dict(_mapping(environment, "packages"))
+    versions = {name: environment[name] for name in ("gliomask", "python") if name in environment} | dict(
+        _mapping(environment, "packages")
+    )
     flags = record.get("quality_flags")
     return Provenance(
         finished=_time(record.get("finished")),
         model=_text(model, "name"),
         model_sha256=_text(model, "sha256"),
-        second_opinion=f"{_text(second, 'name')}, SHA-256 {_text(second, 'sha256')}" if second.get("asked") is True else "",
+        second_opinion=f"{_text(second, 'name')}, SHA-256 {_text(second, 'sha256')}"
+        if second.get("asked") is True
+        else "",
         postprocess=_text(options, "postprocess"),
         engine=_text(options, "engine"),
         inputs=(*_inputs(record), *([label_map] if label_map else [])),
@@ -101,32 +107,53 @@ def provenance(record: Mapping[str, Any], label_map: InputFile | None = None) ->
 
 
 def exceptions_in_words(record: Mapping[str, Any]) -> tuple[str, ...]:
-    """Returns in what a case was not segmented as most are: what was missing, at what price, and how the core of a tumour that hardly enhances was found.
+    """Returns in what a case was not segmented as most are: what was missing, at what price, and how the core of a
+    tumour that hardly enhances was found.
 
     Args:
-        record: a run record; of it `without`, `cost_of_missing`, `core_rule`, `asked_over`, `removed_enhancement` and `removed` are read.
+        record: a run record; of it `without`, `cost_of_missing`, `core_rule`, `asked_over`, `removed_enhancement` and
+            `removed` are read.
     """
     lines = []
     without, cost, rule = record.get("without"), _mapping(record, "cost_of_missing"), _mapping(record, "core_rule")
     if isinstance(without, list) and without:
-        lines.append(f"Segmented without {', '.join(map(str, without))}. {_cost(cost) if cost else 'What that costs was not measured.'}")
+        lines.append(
+            f"Segmented without {', '.join(map(str, without))}. "
+            f"{_cost(cost) if cost else 'What that costs was not measured.'}"
+        )
     if rule:
-        share, probability = (_percent(rule.get(name, NOT_RECORDED)) for name in ("enhancing_share", "core_probability"))
-        lines.append(f"Less than {share} of the tumour enhances, so all of it to which the network gives core more than {probability} is called core.")
+        share, probability = (
+            _percent(rule.get(name, NOT_RECORDED)) for name in ("enhancing_share", "core_probability")
+        )
+        lines.append(
+            f"Less than {share} of the tumour enhances, so all of it to which the network gives core more than "
+            f"{probability} is called core."
+        )
     if record.get("asked_over") == "again":
-        lines.append("The network was unsure of what it found near the first suspicion, so it was asked again over the whole brain.")
+        lines.append(
+            "The network was unsure of what it found near the first suspicion, so it was asked again over the "
+            "whole brain."
+        )
     removed = _mapping(record, "removed_enhancement")
     if removed.get("components"):
         volume = removed.get("volume_ml")
         amount = millilitres(volume) if isinstance(volume, float) else str(volume)
-        unsure = counted(removed["components"], "component") if isinstance(removed["components"], int) else str(removed["components"])
-        lines.append(f"Unsure enhancement removed: {unsure}, {amount} in all, called core instead (--keep-uncertain-enhancement).")
+        unsure = (
+            counted(removed["components"], "component")
+            if isinstance(removed["components"], int)
+            else str(removed["components"])
+        )
+        lines.append(
+            f"Unsure enhancement removed: {unsure}, {amount} in all, called core instead "
+            "(--keep-uncertain-enhancement)."
+        )
     parts = record.get("removed")
     if isinstance(parts, list | tuple) and parts:
         volumes = [part["volume_ml"] for part in parts]
         largest = ", ".join(f"{mm:.0f}" for mm in parts[0]["centre_ras_mm"])
         lines.append(
-            f"Post-processing removed {counted(len(parts), 'separate part')} of {millilitres(sum(volumes))} in all; the largest has {millilitres(volumes[0])} "
+            f"Post-processing removed {counted(len(parts), 'separate part')} of {millilitres(sum(volumes))} in all; "
+            f"the largest has {millilitres(volumes[0])} "
             f"and lies at {largest} mm (right, anterior, superior). --postprocess none leaves all in."
         )
     return tuple(lines)
@@ -138,8 +165,14 @@ def _percent(value: Any) -> str:
 
 def _cost(cost: Mapping[str, Any]) -> str:
     without, with_all = (_mapping(cost, name) for name in ("median_dice", "median_dice_of_all"))
-    regions = ", ".join(f"{region} {_two_places(dice)} ({_two_places(with_all.get(region, NOT_RECORDED))})" for region, dice in without.items())
-    return f"Median Dice of {_text(cost, 'cases')} cross-validated patients segmented so, in brackets with all four: {regions}."
+    regions = ", ".join(
+        f"{region} {_two_places(dice)} ({_two_places(with_all.get(region, NOT_RECORDED))})"
+        for region, dice in without.items()
+    )
+    return (
+        f"Median Dice of {_text(cost, 'cases')} cross-validated patients segmented so, in brackets with all "
+        f"four: {regions}."
+    )
 
 
 def _two_places(value: Any) -> str:
@@ -147,12 +180,18 @@ def _two_places(value: Any) -> str:
 
 
 def _estimates(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """What the network expects of itself, where it is not calibrated; and what a calibrated record holds in place of numbers, as text."""
+    """What the network expects of itself, where it is not calibrated; and what a calibrated record holds in place of
+    numbers, as text.
+    """
     predicted, expected = _mapping(record, "predicted_dice"), _mapping(record, "expected_dice")
     if predicted:
         told = _expected(record)
-        return estimates_in_words({f"Expected Dice, {region}": value for region, value in predicted.items() if region not in told})
-    return estimates_in_words({f"Dice the network expects of itself, not calibrated, {region}": value for region, value in expected.items()})
+        return estimates_in_words(
+            {f"Expected Dice, {region}": value for region, value in predicted.items() if region not in told}
+        )
+    return estimates_in_words(
+        {f"Dice the network expects of itself, not calibrated, {region}": value for region, value in expected.items()}
+    )
 
 
 def _expected(record: Mapping[str, Any]) -> dict[str, tuple[float, float, float]]:
@@ -167,7 +206,9 @@ def _expected(record: Mapping[str, Any]) -> dict[str, tuple[float, float, float]
 
 
 def estimates_in_words(estimates: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Returns estimates of quality or confidence as pairs of words: a number, a text, or a mapping of names to either, such as a value and its range."""
+    """Returns estimates of quality or confidence as pairs of words: a number, a text, or a mapping of names to either,
+    such as a value and its range.
+    """
     return tuple((str(name), _in_words(value)) for name, value in estimates.items())
 
 
@@ -187,7 +228,10 @@ def _inputs(record: Mapping[str, Any]) -> list[InputFile]:
     roles: dict[str, list[str]] = {str(path): [] for path in hashes}
     for sequence, path in sequences.items():
         roles.setdefault(str(path), []).append(str(sequence))
-    return [InputFile(", ".join(names) or "input", file_name(path), str(hashes.get(path, NOT_RECORDED))) for path, names in roles.items()]
+    return [
+        InputFile(", ".join(names) or "input", file_name(path), str(hashes.get(path, NOT_RECORDED)))
+        for path, names in roles.items()
+    ]
 
 
 def _mapping(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -1,4 +1,6 @@
-"""The run record: what every command that writes a result leaves beside it, so that the result can be traced and repeated."""
+"""The run record: what every command that writes a result leaves beside it, so that the result can be traced and
+repeated.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,19 @@ from gliomask.files.hashing import sha256_of
 from gliomask.io.nifti import write_bytes
 from gliomask.processors import thread_count
 
-RECORDED_PACKAGES = ("numpy", "scipy", "nibabel", "openvino", "onnxruntime", "keras", "tensorflow-cpu", "jax", "SimpleITK", "pydicom", "highdicom")
+RECORDED_PACKAGES = (
+    "numpy",
+    "scipy",
+    "nibabel",
+    "openvino",
+    "onnxruntime",
+    "keras",
+    "tensorflow-cpu",
+    "jax",
+    "SimpleITK",
+    "pydicom",
+    "highdicom",
+)
 """Packages whose version can change a result; the record names those that the process has loaded."""
 
 
@@ -41,7 +55,7 @@ def _version_if_loaded(package: str) -> str | None:
 
 
 def peak_memory_mb() -> float | None:
-    """Returns the largest resident memory of this process so far, in 10^6 bytes; None where the system does not tell."""
+    """Returns the largest resident memory of this process so far, in 10^6 bytes; None where the system does not tell."""  # noqa: E501
     try:
         import resource
     except ImportError:

@@ -1,7 +1,7 @@
 """Sections through a case as pictures: cut on LPS axes, scaled to the millimetre, labels laid over them.
 
-Sections look as radiologists hang them: the patient's right is on the left of an axial or coronal picture, the face on the left of a
-sagittal one, the top of the head up.
+Sections look as radiologists hang them: the patient's right is on the left of an axial or coronal picture, the face on
+the left of a sagittal one, the top of the head up.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ OVERSAMPLING = 2
 """Labels are drawn at so many times the resolution and averaged, for smooth lines."""
 
 CONTOUR_FILTER_PIXELS = 5
-"""Window, in oversampled pixels, within which a change of label draws a line: two on either side, one of the picture's."""
+"""Window, in oversampled pixels, within which a change of label draws a line: two on either side, one of the picture's."""  # noqa: E501
 
 T = TypeVar("T", bound=np.generic)
 
@@ -87,12 +87,19 @@ class Box:
 
     def size(self, plane: Plane) -> tuple[int, int]:
         """Width and height of a section's picture, pixels."""
-        width, height = (max(1, round(self.extent_mm(axis) * self.pixels_per_mm)) for axis in (plane.across, plane.down))
+        width, height = (
+            max(1, round(self.extent_mm(axis) * self.pixels_per_mm)) for axis in (plane.across, plane.down)
+        )
         return width, height
 
     def position(self, plane: Plane, at: tuple[int, int, int]) -> tuple[float, float]:
-        """Where in a section's picture the centre of a voxel lies: from the left and from the top, as shares of its size."""
-        left, top = ((at[axis] + 0.5 - self.start[axis]) / (self.stop[axis] - self.start[axis]) for axis in (plane.across, plane.down))
+        """Where in a section's picture the centre of a voxel lies: from the left and from the top, as shares of its
+        size.
+        """
+        left, top = (
+            (at[axis] + 0.5 - self.start[axis]) / (self.stop[axis] - self.start[axis])
+            for axis in (plane.across, plane.down)
+        )
         return left, 1 - top if plane.upwards else top
 
     def cut(self, volume: npt.NDArray[T], plane: Plane, index: int) -> npt.NDArray[T]:
@@ -104,7 +111,9 @@ class Box:
 
 
 def window(volume: Volume, brain: Mask) -> tuple[float, float]:
-    """Returns the intensities shown as black and white, judged by every eighth voxel; apart even where the brain is constant."""
+    """Returns the intensities shown as black and white, judged by every eighth voxel; apart even where the brain is
+    constant.
+    """
     thinned = (slice(None, None, 2),) * 3
     values = volume[thinned][brain[thinned]]
     low, high = np.percentile(values if values.size else volume[brain], WINDOW_PERCENTILES)
@@ -123,7 +132,9 @@ def draw_section(box: Box, plane: Plane, index: int, volume: Volume | LabelMap, 
     """
     low, high = levels
     grey = (np.asarray(box.cut(volume, plane, index), np.float32) - np.float32(low)) * np.float32(255 / (high - low))
-    enlarged = np.asarray(Image.fromarray(np.ascontiguousarray(grey, np.float32)).resize(box.size(plane), Image.Resampling.BICUBIC))
+    enlarged = np.asarray(
+        Image.fromarray(np.ascontiguousarray(grey, np.float32)).resize(box.size(plane), Image.Resampling.BICUBIC)
+    )
     return np.repeat(enlarged.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
@@ -178,7 +189,9 @@ def _covered(labels: npt.NDArray[np.uint8], size: tuple[int, int]) -> tuple[slic
 
 
 def _enlarge(labels: npt.NDArray[np.uint8], area: tuple[slice, slice], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Labels of an area of the picture, oversampled, with smooth outlines: the label whose mask, enlarged linearly, is highest."""
+    """Labels of an area of the picture, oversampled, with smooth outlines: the label whose mask, enlarged linearly, is
+    highest.
+    """
     rows, columns = area
     down, across = labels.shape[0] / size[1], labels.shape[1] / size[0]
     source = (columns.start * across, rows.start * down, columns.stop * across, rows.stop * down)

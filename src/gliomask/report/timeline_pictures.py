@@ -41,17 +41,22 @@ class Scans:
 
     @classmethod
     def of(cls, volumes: Mapping[Sequence, Volume], brain: Mask) -> Scans:
-        """Keeps of a visit's volumes (I, J, K) what is drawn, in a byte a voxel, so that many visits fit into memory."""
+        """Keeps of a visit's volumes (I, J, K) what is drawn, in a byte a voxel, so that many visits fit into memory."""  # noqa: E501
         greys = {}
         for sequence in SHOWN:
             if sequence in volumes:
                 low, high = window(volumes[sequence], brain)
-                greys[sequence] = ((volumes[sequence] - np.float32(low)) * np.float32(255 / (high - low))).clip(0, 255).astype(np.uint8)
+                greys[sequence] = (
+                    ((volumes[sequence] - np.float32(low)) * np.float32(255 / (high - low)))
+                    .clip(0, 255)
+                    .astype(np.uint8)
+                )
         return cls(greys)
 
 
 def common_place(label_maps: Ordered[tuple[LabelMap, Geometry]]) -> Point | None:
-    """Returns the point, RAS mm, through which the visits are cut: where most tumour is, over all visits; None where there is none.
+    """Returns the point, RAS mm, through which the visits are cut: where most tumour is, over all visits; None where
+    there is none.
 
     Of the visit with the largest tumour it is, along each axis of the patient, the section with the largest area.
 
@@ -86,7 +91,11 @@ def draw_visit(scans: Scans, labels: LabelMap, grid: Geometry, place: Point) -> 
     box = _box(shown | (turned > 0), turn.target.spacing_mm)
     voxel = np.linalg.solve(turn.target.affine, (*place, 1.0))[:3]
     centre = [int(min(max(round(float(at)), 0), size - 1)) for at, size in zip(voxel, turned.shape, strict=True)]
-    return [_panel(greys.get(sequence), sequence, plane, turned, box, centre[plane.normal]) for plane in PLANES for sequence in SHOWN]
+    return [
+        _panel(greys.get(sequence), sequence, plane, turned, box, centre[plane.normal])
+        for plane in PLANES
+        for sequence in SHOWN
+    ]
 
 
 def _box(shown: Mask, spacing_mm: tuple[float, float, float]) -> Box:
@@ -101,7 +110,9 @@ def _box(shown: Mask, spacing_mm: tuple[float, float, float]) -> Box:
     return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]), spacing_mm, (PANEL - 4) / longest_mm)
 
 
-def _panel(grey: npt.NDArray[np.uint8] | None, sequence: Sequence, plane: Plane, labels: LabelMap, box: Box, index: int) -> Image.Image:
+def _panel(
+    grey: npt.NDArray[np.uint8] | None, sequence: Sequence, plane: Plane, labels: LabelMap, box: Box, index: int
+) -> Image.Image:
     panel = Image.new("RGB", (PANEL, PANEL), BLACK)
     pen = ImageDraw.Draw(panel)
     if grey is None:
@@ -116,6 +127,13 @@ def _panel(grey: npt.NDArray[np.uint8] | None, sequence: Sequence, plane: Plane,
     panel.paste(Image.fromarray(section), ((PANEL - section.shape[1]) // 2, (PANEL - section.shape[0]) // 2))
     draw_letters(pen, plane, panel.size, LETTERS)
     pen.text((10, 10), sequence.title, TEXT, font(LETTERS), anchor="la", **HALO)
-    pen.text((10, PANEL - 10), f"{plane.name} {index + 1}/{labels.shape[plane.normal]}", QUIET, font(SMALL), anchor="ls", **HALO)
+    pen.text(
+        (10, PANEL - 10),
+        f"{plane.name} {index + 1}/{labels.shape[plane.normal]}",
+        QUIET,
+        font(SMALL),
+        anchor="ls",
+        **HALO,
+    )
     draw_scale_bar(pen, box.pixels_per_mm, panel.size, SMALL)
     return panel

@@ -1,6 +1,7 @@
 """The report of one patient over time: volumes at each time point, how they changed, and what is new.
 
-The order and the dates are given, never guessed. Nothing is registered here: lesions are called new only where the grids lie on each other.
+The order and the dates are given, never guessed. Nothing is registered here: lesions are called new only where the
+grids lie on each other.
 """
 
 from __future__ import annotations
@@ -26,7 +27,20 @@ from gliomask.labels import Label, Region
 from gliomask.metrics.diameters import LesionDiameters, measure_lesions
 from gliomask.metrics.follow_up import Change, Changes, NewLesion, carried_over, changes, new_lesions
 from gliomask.report.case_report import READING
-from gliomask.report.document import NOTICE, SCOPE, Block, Card, Cards, Document, Heading, Notice, Paragraph, Picture, Pictures, Table
+from gliomask.report.document import (
+    NOTICE,
+    SCOPE,
+    Block,
+    Card,
+    Cards,
+    Document,
+    Heading,
+    Notice,
+    Paragraph,
+    Picture,
+    Pictures,
+    Table,
+)
 from gliomask.report.pictures import png
 from gliomask.report.provenance import Provenance
 from gliomask.report.rendered import Rendered
@@ -122,7 +136,8 @@ class TimelineReport(Rendered):
                 "changes": {region.value: asdict(found) for region, found in visit.changes.items()},
                 "largest_enhancing_lesion": visit.largest and asdict(visit.largest),
                 "sum_of_products_mm2": visit.sum_of_products_mm2,
-                "new_lesions": visit.fresh and {region.value: [asdict(lesion) for lesion in found] for region, found in visit.fresh.items()},
+                "new_lesions": visit.fresh
+                and {region.value: [asdict(lesion) for lesion in found] for region, found in visit.fresh.items()},
                 "brain_overlap": visit.aligned,
                 "model": {"name": visit.point.origin.model, "sha256": visit.point.origin.model_sha256},
             }
@@ -169,7 +184,9 @@ def timeline_report(patient: str, points: Ordered[TimePoint]) -> TimelineReport:
         aligned = _least_overlap(point, points[:n])
         told = aligned is not None and aligned >= ALIGNED_DICE
         fresh = {region: _fresh(region, point, points[:n]) for region in NEW_REGIONS} if told else None
-        visits.append(Visit(point, volumes[n], {region: series[region][n] for region in Region}, _lesions(point), fresh, aligned))
+        visits.append(
+            Visit(point, volumes[n], {region: series[region][n] for region in Region}, _lesions(point), fresh, aligned)
+        )
     return TimelineReport(patient, tuple(visits))
 
 
@@ -184,7 +201,10 @@ def _refuse_odd_order(points: Ordered[TimePoint]) -> None:
         raise UsageError("Some time points have a date and some have none. Give all of them a date, or none.")
     for earlier, later in pairwise(days):
         if later <= earlier:
-            raise UsageError(f"The dates do not grow from row to row: {later} follows {earlier}. Give the time points in their order.")
+            raise UsageError(
+                f"The dates do not grow from row to row: {later} follows {earlier}. Give the time points in "
+                "their order."
+            )
 
 
 def _lesions(point: TimePoint) -> tuple[LesionDiameters, ...]:
@@ -221,21 +241,36 @@ def _alignment(visits: Ordered[Visit]) -> list[Block]:
     lines = []
     if off:
         told = ", ".join(f"{visit.point.name} (brain overlap, Dice, {visit.aligned:.2f})" for visit in off)
-        lines.append(f"The images are not registered to each other: {told}. Volumes can be compared; new lesions are not told there.")
+        lines.append(
+            f"The images are not registered to each other: {told}. Volumes can be compared; new lesions are "
+            "not told there."
+        )
     unknown = [visit.point.name for visit in visits[1:] if visit.aligned is None]
     if unknown:
         why = dict.fromkeys(f"{visit.point.name}: {visit.point.no_brain}" for visit in visits if visit.point.no_brain)
         lines.append(
-            f"Whether the images are registered to each other could not be checked, so new lesions are not told: {', '.join(unknown)}."
-            + (f" Why: {'; '.join(why)}." if why else "")
+            "Whether the images are registered to each other could not be checked, so new lesions are not told: "
+            f"{', '.join(unknown)}." + (f" Why: {'; '.join(why)}." if why else "")
         )
-    other_grid = [visit.point.name for visit in visits[1:] if not visit.point.geometry.same_grid(visits[0].point.geometry)]
+    other_grid = [
+        visit.point.name for visit in visits[1:] if not visit.point.geometry.same_grid(visits[0].point.geometry)
+    ]
     if other_grid:
-        lines.append(f"On another grid than the first, brought together by their affines alone, without registration: {', '.join(other_grid)}.")
+        lines.append(
+            "On another grid than the first, brought together by their affines alone, without registration: "
+            f"{', '.join(other_grid)}."
+        )
     models = {visit.point.origin.model_sha256 for visit in visits}
     if len(models) > 1:
-        lines.append("The time points were segmented by different models, or not all by a known one: some of the change may be theirs.")
-    return [Notice(tuple(lines))] if lines else [Notice(("The brains of all time points lie on each other, on one grid.",), warning=False)]
+        lines.append(
+            "The time points were segmented by different models, or not all by a known one: some of the change "
+            "may be theirs."
+        )
+    return (
+        [Notice(tuple(lines))]
+        if lines
+        else [Notice(("The brains of all time points lie on each other, on one grid.",), warning=False)]
+    )
 
 
 def _summary(visits: Ordered[Visit]) -> Cards:
@@ -243,7 +278,13 @@ def _summary(visits: Ordered[Visit]) -> Cards:
     cards = []
     for region in Region:
         change = last.changes[region].from_baseline
-        cards.append(Card(millilitres(last.volumes.region_ml(region)), f"{region.title.capitalize()}, last", f"{_change(change)} from baseline"))
+        cards.append(
+            Card(
+                millilitres(last.volumes.region_ml(region)),
+                f"{region.title.capitalize()}, last",
+                f"{_change(change)} from baseline",
+            )
+        )
     told = any(visit.fresh is not None for visit in visits)
     lesions, enhancing = (sum(len(_listed(visit, region)) for visit in visits) for region in NEW_REGIONS)
     remark = f"new enhancing parts: {enhancing}" if told else "could not be told"
@@ -269,15 +310,36 @@ def _curves(visits: Ordered[Visit]) -> list[Block]:
     days = [visit.point.day for visit in visits]
     places = [n if day is None or days[0] is None else (day - days[0]).days for n, day in enumerate(days)]
     for region in Region:
-        axes.plot(places, [visit.volumes.region_ml(region) for visit in visits], "o-", color=PALETTE.region_hex(region), label=region.title, linewidth=2)
+        axes.plot(
+            places,
+            [visit.volumes.region_ml(region) for visit in visits],
+            "o-",
+            color=PALETTE.region_hex(region),
+            label=region.title,
+            linewidth=2,
+        )
     # The names come from files: a dollar sign there is no mathematics.
-    numbers = ["" if day is None or days[0] is None else f"\nday {place}" for day, place in zip(days, places, strict=True)]
-    labels = [(visit.point.name if len(visit.point.name) <= 18 else visit.point.name[:17] + "\N{HORIZONTAL ELLIPSIS}").replace("$", r"\$") for visit in visits]
-    dated = [_plain(label) + number + ("" if day is None else f"\n{day.isoformat()}") for label, number, day in zip(labels, numbers, days, strict=True)]
+    numbers = [
+        "" if day is None or days[0] is None else f"\nday {place}" for day, place in zip(days, places, strict=True)
+    ]
+    labels = [
+        (
+            visit.point.name if len(visit.point.name) <= 18 else visit.point.name[:17] + "\N{HORIZONTAL ELLIPSIS}"
+        ).replace("$", r"\$")
+        for visit in visits
+    ]
+    dated = [
+        _plain(label) + number + ("" if day is None else f"\n{day.isoformat()}")
+        for label, number, day in zip(labels, numbers, days, strict=True)
+    ]
     axes.set_xticks(places, dated, rotation=30 if len(visits) > 6 else 0, fontsize=8)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("volume, ml")
-    axes.set_xlabel("days since the first time point, to scale" if days[0] is not None else "time points in their order, not to scale")
+    axes.set_xlabel(
+        "days since the first time point, to scale"
+        if days[0] is not None
+        else "time points in their order, not to scale"
+    )
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
@@ -287,7 +349,9 @@ def _curves(visits: Ordered[Visit]) -> list[Block]:
 
 
 def _pictures(visits: Ordered[Visit]) -> list[Block]:
-    """A row of sections for each visit; one place for all of them where the images lie on each other, else each at its own."""
+    """A row of sections for each visit; one place for all of them where the images lie on each other, else each at its
+    own.
+    """
     drawn = [visit for visit in visits if visit.point.scans is not None]
     blocks: list[Block] = [Heading("Pictures")]
     without = [visit.point.name for visit in visits if visit.point.scans is None]
@@ -301,8 +365,13 @@ def _pictures(visits: Ordered[Visit]) -> list[Block]:
         assert point.scans is not None
         place = shared or common_place([(point.label_map, point.geometry)]) or _middle(point.geometry)
         panels = draw_visit(point.scans, point.label_map, point.geometry, place)
-        row = tuple(Picture(png(panel), f"{point.name}: section {n} of {len(panels)} with the tumour's outlines") for n, panel in enumerate(panels, 1))
-        blocks.append(Pictures((row,), f"{_when(point)}: whole tumour {millilitres(visit.volumes.region_ml(Region.WT))}"))
+        row = tuple(
+            Picture(png(panel), f"{point.name}: section {n} of {len(panels)} with the tumour's outlines")
+            for n, panel in enumerate(panels, 1)
+        )
+        blocks.append(
+            Pictures((row,), f"{_when(point)}: whole tumour {millilitres(visit.volumes.region_ml(Region.WT))}")
+        )
     where = (
         "All visits are cut at one place: where the tumour of the visit with most of it is largest."
         if shared
@@ -327,10 +396,21 @@ def _volume_tables(visits: Ordered[Visit]) -> list[Block]:
         rows = []
         for visit in visits:
             found, volume = visit.changes[region], visit.volumes.of(region)
-            rows.append((_when(visit.point), f"{volume.volume_ml:.3f}", f"{volume.voxels:,}", _change(found.from_baseline), _change(found.from_nadir)))
+            rows.append(
+                (
+                    _when(visit.point),
+                    f"{volume.volume_ml:.3f}",
+                    f"{volume.voxels:,}",
+                    _change(found.from_baseline),
+                    _change(found.from_nadir),
+                )
+            )
         header = (region.title.capitalize(), "Volume, ml", "Voxels", "From baseline", "From nadir")
         blocks.append(Table(tuple(rows), header, (1, 2, 3, 4), (2.4, 1.2, 1.1, 1.7, 1.7)))
-    note = "Baseline is the first time point; the nadir is the smallest volume of all earlier ones. No share is given of 0 ml."
+    note = (
+        "Baseline is the first time point; the nadir is the smallest volume of all earlier ones. No share is "
+        "given of 0 ml."
+    )
     return [*blocks, Paragraph(note, quiet=True)]
 
 
@@ -364,14 +444,21 @@ def _diameters(visits: Ordered[Visit]) -> list[Block]:
         "The largest lesion of each time point, which need not be the same one; the sum is of all measurable lesions. "
         "No class of response is derived: criteria ask for more than images."
     )
-    return [Heading("Diameters"), Table(tuple(rows), header, (1, 2, 3, 4, 5), (2.2, 1.1, 1.5, 1.2, 1.4, 1.4), caption=note)]
+    return [
+        Heading("Diameters"),
+        Table(tuple(rows), header, (1, 2, 3, 4, 5), (2.2, 1.1, 1.5, 1.2, 1.4, 1.4), caption=note),
+    ]
 
 
 def _new(visits: Ordered[Visit]) -> list[Block]:
     rows = []
     for visit in visits[1:]:
         if visit.fresh is None:
-            reason = "it is not known whether the images are registered" if visit.aligned is None else "the images are not registered"
+            reason = (
+                "it is not known whether the images are registered"
+                if visit.aligned is None
+                else "the images are not registered"
+            )
             rows.append((visit.point.name, f"not told: {reason}", DASH, DASH))
             continue
         for region in NEW_REGIONS:
@@ -379,11 +466,18 @@ def _new(visits: Ordered[Visit]) -> list[Block]:
             smaller = len(visit.fresh[region]) - len(listed)
             for lesion in listed:
                 at = ", ".join(f"{value:.0f}" for value in lesion.centre_voxel)
-                rows.append((visit.point.name, region.title, f"{lesion.voxels * visit.point.geometry.voxel_ml:.2f}", at))
+                rows.append(
+                    (visit.point.name, region.title, f"{lesion.voxels * visit.point.geometry.voxel_ml:.2f}", at)
+                )
             if smaller or not listed:
-                rows.append((visit.point.name, region.title, f"{smaller} under {NEW_ML:g} ml" if smaller else "none", DASH))
+                rows.append(
+                    (visit.point.name, region.title, f"{smaller} under {NEW_ML:g} ml" if smaller else "none", DASH)
+                )
     header = ("Time point", "Region", "Volume, ml", "Centre, voxel I, J, K")
-    note = "New is a part of the region, in three dimensions, that touches none of the region at any earlier time point. New enhancement may lie in old oedema."
+    note = (
+        "New is a part of the region, in three dimensions, that touches none of the region at any earlier time "
+        "point. New enhancement may lie in old oedema."
+    )
     return [Heading("New lesions"), Table(tuple(rows), header, (2, 3), (2, 2.4, 1.6, 2), caption=note)]
 
 
@@ -391,11 +485,17 @@ def _origins(visits: Ordered[Visit]) -> list[Block]:
     rows = []
     for visit in visits:
         origin = visit.point.origin
-        rows.append((visit.point.name, f"{origin.model}, post-processing {origin.postprocess}", origin.model_sha256[:16]))
+        rows.append(
+            (visit.point.name, f"{origin.model}, post-processing {origin.postprocess}", origin.model_sha256[:16])
+        )
     files = tuple((visit.point.name, file.name, file.sha256) for visit in visits for file in visit.point.origin.inputs)
     return [
         Heading("Provenance"),
-        Paragraph(f"{NOTICE} Every result has to be looked at by a person; no number here is a diagnosis or a basis for treatment.", quiet=True),
+        Paragraph(
+            f"{NOTICE} Every result has to be looked at by a person; no number here is a diagnosis or a basis "
+            "for treatment.",
+            quiet=True,
+        ),
         Table(tuple(rows), ("Time point", "Model", "SHA-256 begins"), (), (1.6, 3, 2), code=(2,)),
         *([Table(files, ("Time point", "File", "SHA-256"), (), (1.3, 2.4, 4.2), code=(1, 2))] if files else []),
     ]

@@ -1,4 +1,4 @@
-"""All axial slices of a case for the page to scroll through: one sheet of tiles for each sequence, one for the labels."""
+"""All axial slices of a case for the page to scroll through: one sheet of tiles for each sequence, one for the labels."""  # noqa: E501
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ MOST_PIXELS = 256
 """Longest side of a tile; larger slices are thinned out, so that a sheet stays below what browsers decode."""
 
 QUALITY = 78
-"""Of JPEG, 1 to 95: a sheet of a brain in 1 mm takes about half a megabyte, and no edge looks blocked at three times its size."""
+"""Of JPEG, 1 to 95: a sheet of a brain in 1 mm takes about half a megabyte, and no edge looks blocked at three times
+its size.
+"""
 
 
 @dataclass(frozen=True)

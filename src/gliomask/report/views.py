@@ -8,7 +8,19 @@ import numpy as np
 
 from gliomask.arrays import LabelMap, Mask, Volume
 from gliomask.case import Case
-from gliomask.report.sections import AXIAL, CORONAL, DISPLAY_ORIENTATION, SAGITTAL, Box, Overlay, Picture, Plane, draw_labels, draw_section, window
+from gliomask.report.sections import (
+    AXIAL,
+    CORONAL,
+    DISPLAY_ORIENTATION,
+    SAGITTAL,
+    Box,
+    Overlay,
+    Picture,
+    Plane,
+    draw_labels,
+    draw_section,
+    window,
+)
 from gliomask.sequences import Sequence
 
 PLANES = (AXIAL, CORONAL, SAGITTAL)
@@ -59,10 +71,14 @@ class Views:
         return cls(volumes, labels, box, centre, levels, overlays)
 
     def section(self, plane: Plane, sequence: Sequence, *, labels: bool = True) -> Picture | None:
-        """Returns one section, with the labels laid over unless told otherwise; None where the patient does not have the sequence."""
+        """Returns one section, with the labels laid over unless told otherwise; None where the patient does not have
+        the sequence.
+        """
         if sequence not in self.volumes:
             return None
-        picture = draw_section(self.box, plane, self.centre[plane.normal], self.volumes[sequence], self.levels[sequence])
+        picture = draw_section(
+            self.box, plane, self.centre[plane.normal], self.volumes[sequence], self.levels[sequence]
+        )
         overlay = self.overlays[plane] if labels else None
         if overlay is not None:
             overlay.lay_over(picture)

@@ -1,4 +1,7 @@
-"""How much of each label and region a label map holds. Text and plain values come out; who asked for them writes the files."""
+"""How much of each label and region a label map holds.
+
+Text and plain values come out; who asked for them writes the files.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,9 @@ class Volumes:
         return self.of(region).volume_ml
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Returns plain values for JSON: under `labels` and `regions`, by name, the title, voxels, volume_ml and volume_mm3."""
+        """Returns plain values for JSON: under `labels` and `regions`, by name, the title, voxels, volume_ml and
+        volume_mm3.
+        """
         result: dict[str, dict[str, Any]] = {"labels": {}, "regions": {}}
         for amount in self.amounts:
             values = asdict(amount)
@@ -69,7 +74,11 @@ class Volumes:
         rows = [asdict(amount) for amount in self.amounts]
         lines = ["\t".join(rows[0])]
         for row in rows:
-            lines.append("\t".join(f"{value:.{ML_DECIMALS}f}" if isinstance(value, float) else str(value) for value in row.values()))
+            lines.append(
+                "\t".join(
+                    f"{value:.{ML_DECIMALS}f}" if isinstance(value, float) else str(value) for value in row.values()
+                )
+            )
         return "\n".join(lines) + "\n"
 
 
@@ -84,10 +93,15 @@ def measure(label_map: LabelMap, geometry: Geometry) -> Volumes:
         GeometryError: the label map does not have the grid's shape.
     """
     if label_map.shape != geometry.shape:
-        raise GeometryError(f"The label map has the shape {label_map.shape}, its grid has {geometry.shape}. Measure it on its own grid.")
+        raise GeometryError(
+            f"The label map has the shape {label_map.shape}, its grid has {geometry.shape}. Measure it on its own grid."
+        )
     counts = {label: int(np.count_nonzero(label_map == label)) for label in TUMOUR_LABELS}
     labels = [_amount("label", label.name.lower(), label.title, counts[label], geometry) for label in TUMOUR_LABELS]
-    regions = [_amount("region", region.value, region.title, sum(counts[label] for label in region.labels), geometry) for region in Region]
+    regions = [
+        _amount("region", region.value, region.title, sum(counts[label] for label in region.labels), geometry)
+        for region in Region
+    ]
     return Volumes((*labels, *regions))
 
 

@@ -1,4 +1,6 @@
-"""How the files of a case are called: one layout for prepared cases, cases with native-space preprocessing, and reports."""
+"""How the files of a case are called: one layout for prepared cases, cases with native-space preprocessing, and
+reports.
+"""
 
 from __future__ import annotations
 
@@ -158,5 +160,8 @@ def report_formats(value: str | Iterable[str]) -> tuple[str, ...]:
     named = tuple(dict.fromkeys(part.strip().lower() for part in parts if part.strip()))
     unknown = [name for name in named if name not in REPORT_FORMATS]
     if unknown or (isinstance(value, str) and not named):
-        raise UsageError(f"There is no report format '{', '.join(unknown)}'. Give one or more of {', '.join(REPORT_FORMATS)}, separated by commas.")
+        raise UsageError(
+            f"There is no report format '{', '.join(unknown)}'. Give one or more of {', '.join(REPORT_FORMATS)}, "
+            "separated by commas."
+        )
     return named

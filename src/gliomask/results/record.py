@@ -1,7 +1,9 @@
-"""The run record of a segmentation: what `gliomask segment` and `gliomask-bids` leave beside a result, so that it can be traced, checked and repeated.
+"""The run record of a segmentation: what `gliomask segment` and `gliomask-bids` leave beside a result, so that it can
+be traced, checked and repeated.
 
-This is the only reader and writer. A record is strict JSON (no NaN, no Infinity), names every file with its SHA-256, and is written last: a case without
-a record has no complete result. `record_schema` returns its JSON Schema, which docs/schemas/run-record.schema.json holds.
+This is the only reader and writer. A record is strict JSON (no NaN, no Infinity), names every file with its SHA-256,
+and is written last: a case without a record has no complete result. `record_schema` returns its JSON Schema, which
+docs/schemas/run-record.schema.json holds.
 """
 
 from __future__ import annotations
@@ -106,7 +108,9 @@ class RemovedRecord(_Part):
 
     voxels: int
     volume_ml: Number
-    centre_ras_mm: tuple[Number, Number, Number] = Field(description="In the world of the grid that the network worked in.")
+    centre_ras_mm: tuple[Number, Number, Number] = Field(
+        description="In the world of the grid that the network worked in."
+    )
 
 
 class StepRecord(_Part):
@@ -138,7 +142,9 @@ class RunRecord(_Part):
     environment: dict[str, JsonValue] = Field(default_factory=dict)
     peak_memory_mb: Number | None = None
     case: str
-    inputs: dict[str, Sha256] = Field(description="SHA-256 of every file that was read, by its path as given; of DICOM, of all files of the place.")
+    inputs: dict[str, Sha256] = Field(
+        description="SHA-256 of every file that was read, by its path as given; of DICOM, of all files of the place."
+    )
     sequences: dict[Sequence, str] = Field(default_factory=dict, description="Which input holds which sequence.")
     without: tuple[str, ...] = ()
     cost_of_missing: CostRecord | None = None
@@ -146,7 +152,8 @@ class RunRecord(_Part):
     removed_enhancement: RemovedEnhancementRecord | None = None
     asked_over: Literal["brain", "suspected", "again"] = Field(
         "brain",
-        description="Where the network was asked along its planes: the whole brain, the part near what a first look suspects, or the whole brain "
+        description="Where the network was asked along its planes: the whole brain, the part near what a first look "
+        "suspects, or the whole brain "
         "again because that part left it unsure.",
     )
     grid: str = Field("", description="The grid that the network worked in.")
@@ -154,17 +161,29 @@ class RunRecord(_Part):
     second_opinion: SecondModel | None = None
     options: dict[str, JsonValue]
     threads: int | None = None
-    expected_dice: dict[Region, Number] = Field(default_factory=dict, description="What the networks expect of themselves.")
-    predicted_dice: dict[Region, EstimateRecord] = Field(default_factory=dict, description="The Dice to be expected; empty where not calibrated.")
+    expected_dice: dict[Region, Number] = Field(
+        default_factory=dict, description="What the networks expect of themselves."
+    )
+    predicted_dice: dict[Region, EstimateRecord] = Field(
+        default_factory=dict, description="The Dice to be expected; empty where not calibrated."
+    )
     quality_flags: tuple[FlagRecord, ...] = ()
     seconds: dict[str, Number] = Field(default_factory=dict)
-    profile: dict[str, JsonValue] | None = Field(None, description="Present with --profile: what each stage took, see docs/performance.md.")
+    profile: dict[str, JsonValue] | None = Field(
+        None, description="Present with --profile: what each stage took, see docs/performance.md."
+    )
     raw_route: RawRecord | None = Field(None, description="Present where the case was brought to BraTS space first.")
-    dicom: dict[str, JsonValue] | None = Field(None, description="Present where the scans came from DICOM: the series, and why they were chosen.")
-    space: Sequence | None = Field(None, description="The sequence in whose grid the label map lies; null where all share one.")
+    dicom: dict[str, JsonValue] | None = Field(
+        None, description="Present where the scans came from DICOM: the series, and why they were chosen."
+    )
+    space: Sequence | None = Field(
+        None, description="The sequence in whose grid the label map lies; null where all share one."
+    )
     volumes: VolumesRecord | None = None
     removed: tuple[RemovedRecord, ...] = ()
-    outputs: dict[str, Sha256] | None = Field(None, description="SHA-256 of every file that was written, by its path from the output folder.")
+    outputs: dict[str, Sha256] | None = Field(
+        None, description="SHA-256 of every file that was written, by its path from the output folder."
+    )
     notice: str = ""
 
     @model_validator(mode="after")
@@ -183,7 +202,9 @@ class RunRecord(_Part):
         return "prepared" if self.raw_route is None else "native"
 
     def to_bytes(self) -> bytes:
-        """Returns the record as JSON text: fields in their order, `raw_route`, `dicom` and `profile` only where there are any."""
+        """Returns the record as JSON text: fields in their order, `raw_route`, `dicom` and `profile` only where there
+        are any.
+        """
         optional = {name for name in ("raw_route", "dicom", "profile") if getattr(self, name) is None}
         return (json.dumps(self.model_dump(mode="json", exclude=optional), indent=1, allow_nan=False) + "\n").encode()
 
@@ -207,9 +228,15 @@ def parse_record(values: object, name: str) -> RunRecord:
         raise FileFormatError(f"{name}: is no run record: it holds no fields. Remove it, or segment again.")
     version = values.get("record_version", 1)
     if version not in (1, RECORD_VERSION) or isinstance(version, bool):
-        raise FileFormatError(f"{name}: is a run record of version {version!r}; this gliomask reads 1 and {RECORD_VERSION}. Read it with the later version.")
-    # Fields that versions before this one wrote and that nobody reads are left behind; within this version none is unknown.
-    fields = {key: value for key, value in values.items() if key in RunRecord.model_fields} if version == 1 else dict(values)
+        raise FileFormatError(
+            f"{name}: is a run record of version {version!r}; this gliomask reads 1 and {RECORD_VERSION}. Read it "
+            "with the later version."
+        )
+    # Fields that versions before this one wrote and that nobody reads are left behind; within this version none is
+    # unknown.
+    fields = (
+        {key: value for key, value in values.items() if key in RunRecord.model_fields} if version == 1 else dict(values)
+    )
     try:
         return RunRecord.model_validate(fields | {"record_version": version})
     except (ValidationError, RecursionError) as error:
@@ -235,7 +262,9 @@ def read_record(path: Path) -> RunRecord | None:
 
 
 def earlier_outputs(path: Path) -> tuple[str, ...]:
-    """Returns the names that a record lists, so that what is not written again can be removed; none where the file is no record."""
+    """Returns the names that a record lists, so that what is not written again can be removed; none where the file is
+    no record.
+    """
     try:
         record = read_record(path)
     except FileFormatError:

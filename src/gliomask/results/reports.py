@@ -1,4 +1,6 @@
-"""From results on disk to reports on disk: finds the label map's run record and scans, holds the scans against the record, and writes what was asked for."""
+"""From results on disk to reports on disk: finds the label map's run record and scans, holds the scans against the
+record, and writes what was asked for.
+"""
 
 from __future__ import annotations
 
@@ -74,11 +76,14 @@ class Reporting:
         refuse_existing(paths.values(), "it", overwrite=self.overwrite)
 
 
-def write_report(label_map: Path, reporting: Reporting, *, scans: Path | None = None, output: Path | None = None) -> list[Path]:
+def write_report(
+    label_map: Path, reporting: Reporting, *, scans: Path | None = None, output: Path | None = None
+) -> list[Path]:
     """Writes the report of one label map.
 
     Args:
-        label_map: as `gliomask segment` left it, with its run record beside it; or any other, with `scans` and `reporting.labels`.
+        label_map: as `gliomask segment` left it, with its run record beside it; or any other, with `scans` and
+            `reporting.labels`.
         reporting: what to write.
         scans: the case's folder; None for the files that the run record names.
         output: the folder; None for the label map's own.
@@ -122,14 +127,20 @@ def _report_in_frame(result: _Result) -> Rendered:
     gone = [path for path in (kept.label_map_in(FRAME), *images.values()) if not path.is_file()]
     if gone:
         raise UsageError(
-            f"{result.path}: was made from raw scans, which are not on its grid, and there is no {gone[0].name} beside it. "
+            f"{result.path}: was made from raw scans, which are not on its grid, and there is no "
+            f"{gone[0].name} beside it. "
             "Segment again with --report html,pdf, or with --keep-images for reports later on."
         )
     values, geometry = read_label_map(kept.label_map_in(FRAME), result.labels)
     case = read_case(CaseFiles(result.case_id, images, None, result.labels, without=without))
     if not case.geometry.same_grid(geometry):
-        raise GeometryError(f"{kept.label_map_in(FRAME)}: lies on another grid ({geometry}) than the scans beside it ({case.geometry}). Segment again.")
-    return case_report(case, values, result.origin, notes=(IN_BRATS_SPACE,), uncertainty=_uncertainty(result, case.geometry))
+        raise GeometryError(
+            f"{kept.label_map_in(FRAME)}: lies on another grid ({geometry}) than the scans beside it "
+            f"({case.geometry}). Segment again."
+        )
+    return case_report(
+        case, values, result.origin, notes=(IN_BRATS_SPACE,), uncertainty=_uncertainty(result, case.geometry)
+    )
 
 
 def _uncertainty(result: _Result, grid: Geometry) -> Volume | None:
@@ -147,7 +158,9 @@ def _uncertainty(result: _Result, grid: Geometry) -> Volume | None:
     return np.asarray(read.values, np.float32)
 
 
-def write_reports(place: Path, reporting: Reporting, *, scans: Path | None = None, output: Path | None = None) -> dict[str, list[Path] | GliomaskError]:
+def write_reports(
+    place: Path, reporting: Reporting, *, scans: Path | None = None, output: Path | None = None
+) -> dict[str, list[Path] | GliomaskError]:
     """Writes the report of every label map at a place; one that fails does not stop the others.
 
     Args:
@@ -206,7 +219,10 @@ def _read_result(label_map: Path, labels: str | None) -> _Result:
         raise UsageError(f"{label_map}: its run record says labels '{recorded}', not '{labels}'. Leave --labels out.")
     name = recorded or labels
     if name is None:
-        raise UsageError(f"{label_map}: no run record says how its labels are written. Give --labels brats2021, brats2023 or decathlon.")
+        raise UsageError(
+            f"{label_map}: no run record says how its labels are written. Give --labels brats2021, brats2023 "
+            "or decathlon."
+        )
     written = convention(str(name))
     values, geometry = read_label_map(label_map, written)
     file = InputFile("label map", label_map.name, sha256_of(label_map))
@@ -227,7 +243,10 @@ def _scans(result: _Result, given: Path | None) -> CaseFiles:
         known.setdefault(path, "")
         known[path] = known[path] or sha256_of(path)
         if expected.get(sequence) not in (None, known[path]):
-            raise CaseError(f"{path}: is not the {sequence.value} that was segmented: its SHA-256 differs from the run record's. Give the scans of that run.")
+            raise CaseError(
+                f"{path}: is not the {sequence.value} that was segmented: its SHA-256 differs from the run record's. "
+                "Give the scans of that run."
+            )
     return files
 
 
@@ -257,7 +276,10 @@ def recorded_scans(label_map: Path, record: RunRecord | None) -> CaseFiles:
     paths = {sequence: Path(path) for sequence, path in record.sequences.items()}
     gone = [path for path in paths.values() if not path.is_file()]
     if gone:
-        raise CaseError(f"{label_map}: its run record names the scan {file_name(str(gone[0]))}, which is no longer there. Give the case's folder.")
+        raise CaseError(
+            f"{label_map}: its run record names the scan {file_name(str(gone[0]))}, which is no longer there. Give "
+            "the case's folder."
+        )
     without = frozenset(parse_sequence(name) for name in record.without)
     if len(paths) > 1 and len(set(paths.values())) == 1:
         return _one_case(next(iter(paths.values())), without)
@@ -265,7 +287,8 @@ def recorded_scans(label_map: Path, record: RunRecord | None) -> CaseFiles:
 
 
 def read_timeline(table: Path) -> list[tuple[str, Path, date | None, str | None]]:
-    """Reads a table of time points, tab-separated, in the order of time: `timepoint`, `label_map`, and, if known, `date` and `labels`.
+    """Reads a table of time points, tab-separated, in the order of time: `timepoint`, `label_map`, and, if known,
+    `date` and `labels`.
 
     Args:
         table: paths in it count from its own folder; dates are written YYYY-MM-DD.
@@ -278,10 +301,13 @@ def read_timeline(table: Path) -> list[tuple[str, Path, date | None, str | None]
         reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
         columns, rows = reader.fieldnames or [], list(reader)
     except (OSError, ValueError, csv.Error) as error:
-        raise UsageError(f"{table}: cannot be read as a table ({reason(error)}). Give a tab-separated text file.") from error
+        raise UsageError(
+            f"{table}: cannot be read as a table ({reason(error)}). Give a tab-separated text file."
+        ) from error
     if not {"timepoint", "label_map"} <= set(columns) or set(columns) - set(TABLE_COLUMNS):
         raise UsageError(
-            f"{table}: its columns are {str(list(columns))[:200]}; needed are timepoint and label_map, allowed also date and labels, separated by tabs."
+            f"{table}: its columns are {str(list(columns))[:200]}; needed are timepoint and label_map, allowed also "
+            "date and labels, separated by tabs."
         )
     return [_time_point_row(table, n, row) for n, row in enumerate(rows, start=2)]
 
@@ -307,7 +333,10 @@ def timeline_paths(patient: str, output: Path, formats: Iterable[str]) -> dict[s
         UsageError: no file can be named after the patient.
     """
     if not FILE_NAME.fullmatch(patient):
-        raise UsageError(f"--patient '{printable(patient)}': files are named after the patient, and none can have this name. Give letters, digits, - and _.")
+        raise UsageError(
+            f"--patient '{printable(patient)}': files are named after the patient, and none can have this name. Give "
+            "letters, digits, - and _."
+        )
     return {name: output / f"{patient}_timeline.{name}" for name in formats}
 
 
@@ -318,13 +347,14 @@ def write_timeline(
 
     Args:
         patient: what the report calls the patient, and its files: `PATIENT_timeline.html`.
-        points: name, label map, date and label convention (None where the run record says it) of each time point, in the order of time.
+        points: name, label map, date and label convention (None where the run record says it) of each time point, in
+            the order of time.
         output: the folder.
         reporting: what to write.
 
     Raises:
-        UsageError: a report exists, no file can be named after the patient, the order makes no sense, or a convention is neither recorded
-            nor given.
+        UsageError: a report exists, no file can be named after the patient, the order makes no sense, or a convention
+            is neither recorded nor given.
         InputError: a label map cannot be read.
     """
     paths = timeline_paths(patient, output, reporting.formats)
@@ -335,7 +365,9 @@ def write_timeline(
 
 
 def _time_point(name: str, result: _Result, day: date | None) -> TimePoint:
-    """A time point with its brain and its scans on the label map's grid; None for each, and why, where it is not at hand."""
+    """A time point with its brain and its scans on the label map's grid; None for each, and why, where it is not at
+    hand.
+    """
     known = TimePoint(name, result.values, result.geometry, day, result.origin)
     try:
         brain, grid, volumes, where = _raw_head(result) or _prepared_head(result)

@@ -1,4 +1,6 @@
-"""The one rule of `--resume`: a case is kept where its record is there and the hashes of inputs, outputs, models and options are equal."""
+"""The one rule of `--resume`: a case is kept where its record is there and the hashes of inputs, outputs, models and
+options are equal.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from gliomask.results.record import RECORD_VERSION, RunRecord, read_record
 from gliomask.results.write import Place, recover
 
 NO_RESULT_DEPENDS_ON = frozenset({"model", "second_opinion", "threads", "strict"})
-"""Options that change no result by themselves: by which name a model was called (its hash counts), threads, and what is refused."""
+"""Options that change no result by themselves: by which name a model was called (its hash counts), threads, and what is
+refused.
+"""
 
 MADE_BY_HAND = ("_seg.nii.gz", "_dseg.nii.gz", "_mask.nii.gz")
 """How the names of those results end that people correct in an editor."""
@@ -39,7 +43,11 @@ class Wanted:
     def differences(self, record: RunRecord) -> list[str]:
         """Returns what an earlier run was asked for differently, in words."""
         second = None if record.second_opinion is None else record.second_opinion.sha256
-        names = [name for name in self.options if name not in NO_RESULT_DEPENDS_ON and self.options[name] != record.options.get(name)]
+        names = [
+            name
+            for name in self.options
+            if name not in NO_RESULT_DEPENDS_ON and self.options[name] != record.options.get(name)
+        ]
         return [
             *(["model"] if record.model.sha256 != self.model else []),
             *(["second opinion"] if second != self.second_opinion else []),
@@ -67,12 +75,16 @@ def earlier_record(place: Place, wanted: Wanted) -> RunRecord | None:
     remedy = "Give the earlier options, or another output folder, or --overwrite in place of --resume."
     if record.record_version < RECORD_VERSION:
         raise UsageError(
-            f"Case {place.case_id} was finished by an earlier version of gliomask, whose records hold no hashes of the results ({place.record_path}), "
+            f"Case {place.case_id} was finished by an earlier version of gliomask, whose records hold no hashes of "
+            f"the results ({place.record_path}), "
             f"so --resume cannot keep it. {remedy}"
         )
     other = wanted.differences(record)
     if other:
-        raise UsageError(f"Case {place.case_id} was finished earlier with other {', '.join(other)}, so --resume cannot keep it. {remedy}")
+        raise UsageError(
+            f"Case {place.case_id} was finished earlier with other {', '.join(other)}, so --resume cannot keep "
+            f"it. {remedy}"
+        )
     return record
 
 
@@ -88,13 +100,18 @@ def damaged(outputs: Mapping[str, str], folder: Path) -> list[str]:
         outputs: SHA-256 by path from the folder.
         folder: the output folder.
     """
-    return [name for name, digest in outputs.items() if not (folder / name).is_file() or sha256_of(folder / name) != digest]
+    return [
+        name for name, digest in outputs.items() if not (folder / name).is_file() or sha256_of(folder / name) != digest
+    ]
 
 
-def refuse_corrected(outputs: Mapping[str, str], folder: Path, remedy: str = "Move it away, or give --overwrite in place of --resume.") -> None:
+def refuse_corrected(
+    outputs: Mapping[str, str], folder: Path, remedy: str = "Move it away, or give --overwrite in place of --resume."
+) -> None:
     """Refuses to replace a label map or mask that somebody corrected by hand.
 
-    A file that is gone, or that cannot be read to its end (cut short, damaged on disk), is no correction: it may be made anew.
+    A file that is gone, or that cannot be read to its end (cut short, damaged on disk), is no correction: it may be
+    made anew.
 
     Args:
         outputs: SHA-256 by path from the folder, as the record lists them.
@@ -107,7 +124,10 @@ def refuse_corrected(outputs: Mapping[str, str], folder: Path, remedy: str = "Mo
     images = {name: digest for name, digest in outputs.items() if name.endswith(MADE_BY_HAND)}
     changed = [name for name in damaged(images, folder) if _readable(folder / name)]
     if changed:
-        raise UsageError(f"{folder / changed[0]}: was changed after gliomask wrote it, and may be a correction, so it is not replaced. {remedy}")
+        raise UsageError(
+            f"{folder / changed[0]}: was changed after gliomask wrote it, and may be a correction, so it is not "
+            f"replaced. {remedy}"
+        )
 
 
 def _readable(path: Path) -> bool:

@@ -12,7 +12,11 @@ KEPT = "finished by an earlier run"
 
 @dataclass(frozen=True)
 class CaseRow:
-    """One case of many. The columns after `message` are empty where the case failed; those of the Dice also where the model is not calibrated."""
+    """One case of many.
+
+    The columns after `message` are empty where the case failed; those of the Dice also where the model is not
+    calibrated.
+    """
 
     case: str
     status: str

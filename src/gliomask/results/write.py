@@ -1,9 +1,10 @@
 """Writing a case's results: all of them or none, whatever ends the process, and nothing but what belongs to the case.
 
-Files are first written into a hidden folder in the output folder, flushed to disk and hashed. Renaming that folder (`READY`) is the moment at which the new
-results count. Then the old record goes, then old files that the new results do not replace, then the new files move to their places, the record last.
-A process that is killed before the renaming leaves the old results as they were; one that is killed after it leaves a folder that the next run of the case
-moves to its places first (`recover`). docs/decisions/0015-one-path.md says why.
+Files are first written into a hidden folder in the output folder, flushed to disk and hashed. Renaming that folder
+(`READY`) is the moment at which the new results count. Then the old record goes, then old files that the new results do
+not replace, then the new files move to their places, the record last. A process that is killed before the renaming
+leaves the old results as they were; one that is killed after it leaves a folder that the next run of the case moves to
+its places first (`recover`). docs/decisions/0015-one-path.md says why.
 """
 
 from __future__ import annotations
@@ -82,18 +83,23 @@ class Place:
 
 
 def write_case(
-    place: Place, fill: Callable[[Path], Mapping[str, str] | None], compose: Callable[[dict[str, str]], bytes], earlier: Iterable[str] = ()
+    place: Place,
+    fill: Callable[[Path], Mapping[str, str] | None],
+    compose: Callable[[dict[str, str]], bytes],
+    earlier: Iterable[str] = (),
 ) -> tuple[Path, ...]:
-    """Writes the results of a case: all of them, or, after an error, none; what was there before stays until all are complete.
+    """Writes the results of a case: all of them, or, after an error, none; what was there before stays until all are
+    complete.
 
     The caller holds the case's lock (`held`).
 
     Args:
         place: where.
-        fill: writes every file but the record into the folder that it is given, which stands for the output folder; may return the SHA-256 of files that it
-            knows, by name, and those are not read again.
+        fill: writes every file but the record into the folder that it is given, which stands for the output folder; may
+            return the SHA-256 of files that it knows, by name, and those are not read again.
         compose: makes the run record of the SHA-256 of every file by its name.
-        earlier: names that an earlier record of the case lists; those that the case owns and that are not replaced are removed.
+        earlier: names that an earlier record of the case lists; those that the case owns and that are not replaced are
+            removed.
 
     Returns:
         The files that were written, the record last.
@@ -106,7 +112,11 @@ def write_case(
     folder = place.new_folder()
     try:
         known = fill(folder / FILES) or {}
-        found = {path.relative_to(folder / FILES).as_posix(): path for path in sorted((folder / FILES).rglob("*")) if path.is_file()}
+        found = {
+            path.relative_to(folder / FILES).as_posix(): path
+            for path in sorted((folder / FILES).rglob("*"))
+            if path.is_file()
+        }
         hashes = {name: known.get(name) or sha256_of(path) for name, path in found.items()}
         stale = sorted(name for name in set(earlier) - set(hashes) if _may_go(place, name))
         staged = folder / FILES / place.record
@@ -127,7 +137,9 @@ def write_case(
 
 @contextmanager
 def held(place: Place) -> Iterator[None]:
-    """Holds the lock of a case. Its folder is made, and taken away again where nothing came of it; the lock's file goes at the end.
+    """Holds the lock of a case.
+
+    Its folder is made, and taken away again where nothing came of it; the lock's file goes at the end.
 
     Raises:
         UsageError: another process works on this case, or the file cannot be written.
@@ -145,7 +157,8 @@ def held(place: Place) -> Iterator[None]:
 
 
 def recover(place: Place) -> bool:
-    """Moves results that count, but that a killed run did not move, to their places, and removes what killed runs left: unfinished files and their lock.
+    """Moves results that count, but that a killed run did not move, to their places, and removes what killed runs left:
+    unfinished files and their lock.
 
     What a process that works on the case now has in hand is left to it.
 
@@ -189,7 +202,8 @@ def _finish(place: Place) -> bool:
         done = place.ready.rename(place.folder / f"{place.ready.stem}.{token_hex(4)}.part")
     except OSError as error:
         raise UsageError(
-            f"{place.folder}: results cannot be moved to their places ({error.strerror or error}). Mend that, and give the same command."
+            f"{place.folder}: results cannot be moved to their places ({error.strerror or error}). Mend that, and "
+            "give the same command."
         ) from error
     shutil.rmtree(done, ignore_errors=True)
     return True
@@ -240,11 +254,14 @@ def refuse_existing(paths: Iterable[Path], whose: str, *, overwrite: bool) -> No
     paths = list(paths)
     for folder in {path.parent for path in paths}:
         refuse_unwritable(folder)
-    atomic.refuse_existing(paths, overwrite=overwrite, remedy=f"Give --overwrite to replace {whose}, or another output folder.")
+    atomic.refuse_existing(
+        paths, overwrite=overwrite, remedy=f"Give --overwrite to replace {whose}, or another output folder."
+    )
 
 
 def refuse_unknown(place: Place, label_map: Path) -> None:
-    """Refuses to replace a label map that no run wrote here: where scans of a patient lie apart from the experts' maps, theirs has the same name.
+    """Refuses to replace a label map that no run wrote here: where scans of a patient lie apart from the experts' maps,
+    theirs has the same name.
 
     Args:
         place: of the case; what a killed run left there has been moved to its place (`recover`).
@@ -260,10 +277,13 @@ def refuse_unknown(place: Place, label_map: Path) -> None:
     except FileFormatError:
         # A run wrote it, and something damaged it since: that is what --overwrite is for.
         return
-    if record is not None and (record.outputs is None or label_map.relative_to(place.folder).as_posix() in record.outputs):
+    if record is not None and (
+        record.outputs is None or label_map.relative_to(place.folder).as_posix() in record.outputs
+    ):
         return
     raise UsageError(
-        f"{label_map}: exists, and no run record beside it lists it, so it may be a reference and is not replaced, not with --overwrite or --resume either. "
+        f"{label_map}: exists, and no run record beside it lists it, so it may be a reference and is not replaced, "
+        "not with --overwrite or --resume either. "
         "Move it away, or give another output."
     )
 
@@ -282,7 +302,10 @@ def refuse_inputs(paths: Iterable[Path], inputs: Iterable[Path]) -> None:
     for path in paths:
         found = next((known[identity] for identity in _identities(path) if identity in known), None)
         if found is not None:
-            raise UsageError(f"{path}: is an input ({found}), and no result is ever written over one, not with --overwrite either. Give another output.")
+            raise UsageError(
+                f"{path}: is an input ({found}), and no result is ever written over one, not with --overwrite "
+                "either. Give another output."
+            )
 
 
 def _identities(path: Path) -> list[object]:

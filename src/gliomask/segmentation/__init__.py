@@ -1,6 +1,7 @@
 """A patient's scans in, a segmentation out: options, sources, the networks' work, and the files of a case.
 
-Names are loaded when they are first used, so that a command's help, which needs the options alone, reads no NIfTI library.
+Names are loaded when they are first used, so that a command's help, which needs the options alone, reads no NIfTI
+library.
 """
 
 from __future__ import annotations

@@ -58,7 +58,9 @@ def segment_to_files(
     progress: Progress = lambda done, total: None,
     headers: Headers | None = None,
 ) -> Segmentation:
-    """Segments one case and writes its results: all of them, or, after an error, none. Whatever can be refused is refused before a scan is read.
+    """Segments one case and writes its results: all of them, or, after an error, none.
+
+    Whatever can be refused is refused before a scan is read.
 
     Args:
         segmenter: the models, opened once.
@@ -69,7 +71,8 @@ def segment_to_files(
         headers: called as DICOM headers are read.
 
     Raises:
-        UsageError: a result exists and may not be replaced, would be written over a scan, or another process works on this case.
+        UsageError: a result exists and may not be replaced, would be written over a scan, or another process works on
+            this case.
         QualityError: a quality flag was raised and `delivery.strict` is set, or a registration cannot be believed.
         InputError: the scans cannot be segmented.
     """
@@ -96,9 +99,11 @@ def segment_or_keep(
     progress: Progress = lambda done, total: None,
     headers: Headers | None = None,
 ) -> Done | Kept:
-    """As `segment_to_files`; with `resume` a case that an earlier run has finished with the same scans, models and options is kept.
+    """As `segment_to_files`; with `resume` a case that an earlier run has finished with the same scans, models and
+    options is kept.
 
-    The name of a DICOM examination is known after its headers are read, so what is there is looked for then, before any pixel is read.
+    The name of a DICOM examination is known after its headers are read, so what is there is looked for then, before any
+    pixel is read.
     """
     refuse_formats(delivery)
     replacing = replace(delivery, overwrite=delivery.overwrite or resume)
@@ -139,17 +144,31 @@ def refuse_places(layout: CaseLayout, source: Source, delivery: Delivery, segmen
     refuse_existing(layout.all(), f"the results of case {case_id}", overwrite=delivery.overwrite)
 
 
-def wanted(segmenter: Segmenter, delivery: Delivery, without: Iterable[Sequence] = (), source: Mapping[str, Any] = MappingProxyType({})) -> Wanted:
+def wanted(
+    segmenter: Segmenter,
+    delivery: Delivery,
+    without: Iterable[Sequence] = (),
+    source: Mapping[str, Any] = MappingProxyType({}),
+) -> Wanted:
     """Returns what a case's results depend on, for the rule of resuming; `source` is what `Source.asked` says."""
     asked = asked_of(segmenter)
-    return Wanted(asked.model[1], None if asked.second is None else asked.second[1], asked_options(asked, delivery) | dict(source), tuple(sorted(without)))
+    return Wanted(
+        asked.model[1],
+        None if asked.second is None else asked.second[1],
+        asked_options(asked, delivery) | dict(source),
+        tuple(sorted(without)),
+    )
 
 
-def kept_record(segmenter: Segmenter, source: Source, layout: CaseLayout, delivery: Delivery, name: str) -> RunRecord | None:
-    """Returns the record of a case that an earlier run has finished; None where it has not, or where its files are not whole any more.
+def kept_record(
+    segmenter: Segmenter, source: Source, layout: CaseLayout, delivery: Delivery, name: str
+) -> RunRecord | None:
+    """Returns the record of a case that an earlier run has finished; None where it has not, or where its files are not
+    whole any more.
 
     Raises:
-        UsageError: it was finished with other scans, other models or other options, or a label map was corrected since, see `results.resume`.
+        UsageError: it was finished with other scans, other models or other options, or a label map was corrected since,
+            see `results.resume`.
     """
     place = layout.place(name)
     record = earlier_record(place, wanted(segmenter, delivery, source.without, source.asked))
@@ -160,6 +179,9 @@ def kept_record(segmenter: Segmenter, source: Source, layout: CaseLayout, delive
         return None
     mask, hashes = segmenter.options.brain_mask, source.hashes()
     if not hashes:
-        raise UsageError(f"Case {name} was finished earlier, and scans in memory cannot be compared with those of then. Give --overwrite in place of --resume.")
+        raise UsageError(
+            f"Case {name} was finished earlier, and scans in memory cannot be compared with those of then. Give "
+            "--overwrite in place of --resume."
+        )
     refuse_other_inputs(record, hashes | input_hashes(() if mask is None else (mask,)), place)
     return record

@@ -1,4 +1,6 @@
-"""Writing what came of a case: label maps, masks, transforms, maps, volumes, picture, reports and the run record, all of them or none."""
+"""Writing what came of a case: label maps, masks, transforms, maps, volumes, picture, reports and the run record, all
+of them or none.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ class Delivered:
 
 
 def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> Delivered:
-    """Writes the results of a case: all of them, or, after an error, nothing; what was there before stays until all are complete.
+    """Writes the results of a case: all of them, or, after an error, nothing; what was there before stays until all are
+    complete.
 
     The caller holds the case's lock (`results.write.held`).
 
@@ -55,7 +58,8 @@ def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> Deliver
 
     Raises:
         QualityError: a quality flag was raised and `delivery.strict` is set.
-        UsageError: a file exists and may not be replaced, or cannot be written; a label map that no record lists is never replaced.
+        UsageError: a file exists and may not be replaced, or cannot be written; a label map that no record lists is
+            never replaced.
         LimitError: the disk is full.
     """
     if delivery.strict:
@@ -74,7 +78,12 @@ def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> Deliver
         fields["seconds"] = with_writing(outcome, time.perf_counter() - start)
         stamp.update(compose_record("segment", {}))
         if delivery.report:
-            report = report_of(outcome, stamp | fields, InputFile("label map", staged.label_map.name, digest), uncertainty=delivery.uncertainty)
+            report = report_of(
+                outcome,
+                stamp | fields,
+                InputFile("label map", staged.label_map.name, digest),
+                uncertainty=delivery.uncertainty,
+            )
             for form in delivery.report:
                 nifti.write_bytes(staged.report(form), report.content(form))
         return {staged.label_map.name: digest}
@@ -141,7 +150,9 @@ def record_fields(outcome: Outcome, delivery: Delivery) -> dict[str, Any]:
         **exceptions(outcome),
         "grid": str(outcome.case.geometry),
         "model": {"name": asked.model[0], "sha256": asked.model[1]},
-        "second_opinion": None if asked.second is None else {"name": asked.second[0], "sha256": asked.second[1], "asked": asked.second[0] in prediction.models},
+        "second_opinion": None
+        if asked.second is None
+        else {"name": asked.second[0], "sha256": asked.second[1], "asked": asked.second[0] in prediction.models},
         "options": asked_options(asked, delivery) | dict(outcome.scans.asked),
         "threads": asked.threads,
         "expected_dice": {region.value: round(dice, 4) for region, dice in prediction.expected_dice.items()},
@@ -156,16 +167,19 @@ def record_fields(outcome: Outcome, delivery: Delivery) -> dict[str, Any]:
 
 
 def _absolute(name: str) -> str:
-    """A file's absolute path, links not followed, so that its record is understood in any working folder; other names stay."""
+    """A file's absolute path, links not followed, so that its record is understood in any working folder; other names
+    stay.
+    """
     path = Path(name)
     return str(as_given(path)) if not path.is_absolute() and path.is_file() else name
 
 
 def exceptions(outcome: Outcome) -> dict[str, Any]:
-    """Returns what the run record says of a case that is not segmented as most are; `report.provenance.exceptions_in_words` reads it.
+    """Returns what the run record says of a case that is not segmented as most are;
+    `report.provenance.exceptions_in_words` reads it.
 
-    Which sequences are missing and what that costs, null where that was not measured; the rule by which the core was found, null where it was
-    found as in others.
+    Which sequences are missing and what that costs, null where that was not measured; the rule by which the core was
+    found, null where it was found as in others.
     """
     prediction = outcome.prediction
     return {
@@ -174,12 +188,16 @@ def exceptions(outcome: Outcome) -> dict[str, Any]:
         "core_rule": None if prediction.core_rule is None else asdict(prediction.core_rule),
         "removed": [asdict(part) for part in prediction.removed],
         "asked_over": prediction.asked_over,
-        "removed_enhancement": None if prediction.removed_enhancement is None else asdict(prediction.removed_enhancement),
+        "removed_enhancement": None
+        if prediction.removed_enhancement is None
+        else asdict(prediction.removed_enhancement),
     }
 
 
 def predicted_dice(outcome: Outcome) -> dict[str, dict[str, float]]:
-    """Returns the Dice to be expected of each region with its interval, for JSON; empty where the model is not calibrated."""
+    """Returns the Dice to be expected of each region with its interval, for JSON; empty where the model is not
+    calibrated.
+    """
     return {region.value: asdict(estimate) for region, estimate in outcome.estimates.items()}
 
 
@@ -197,7 +215,8 @@ def _native_fields(outcome: Outcome) -> dict[str, Any]:
 
 
 def _write_label_maps(outcome: Outcome, targets: CaseLayout, delivery: Delivery) -> str:
-    """The label map in its own grid; of scans that were brought to BraTS space, also those of other grids, masks, transforms and images.
+    """The label map in its own grid; of scans that were brought to BraTS space, also those of other grids, masks,
+    transforms and images.
 
     Returns the SHA-256 of the first.
     """
@@ -205,7 +224,9 @@ def _write_label_maps(outcome: Outcome, targets: CaseLayout, delivery: Delivery)
     if registered is None:
         return nifti.write_volume(targets.label_map, to_disk(outcome.label_map), outcome.geometry, outcome.case.header)
     scans = registered.examination.scans
-    others = [sequence for sequence in delivery.spaces if sequence in registered.matrices and sequence != registered.reference]
+    others = [
+        sequence for sequence in delivery.spaces if sequence in registered.matrices and sequence != registered.reference
+    ]
     digests = []
     for sequence in (registered.reference, *others):
         path = targets.label_map if sequence == registered.reference else targets.label_map_in(sequence.value)
@@ -237,7 +258,9 @@ def _write_volumes(outcome: Outcome, targets: CaseLayout) -> None:
     space = {} if outcome.space is None else {"space": outcome.space.value}
     about = {"case": outcome.case_id, **space, "predicted_dice": predicted_dice(outcome)}
     nifti.write_bytes(targets.volumes_tsv, outcome.volumes.to_tsv().encode())
-    nifti.write_bytes(targets.volumes_json, (json.dumps({**about, **outcome.volumes.to_dict()}, indent=1) + "\n").encode())
+    nifti.write_bytes(
+        targets.volumes_json, (json.dumps({**about, **outcome.volumes.to_dict()}, indent=1) + "\n").encode()
+    )
 
 
 def preview_title(outcome: Outcome) -> str:
@@ -269,4 +292,6 @@ def report_of(outcome: Outcome, fields: Mapping[str, Any], label_map: InputFile,
 
     notes = () if outcome.registered is None else (IN_BRATS_SPACE,)
     unsure = entropy(outcome.prediction.probabilities) if uncertainty else None
-    return case_report(outcome.case, outcome.prediction.label_map, provenance(fields, label_map), notes=notes, uncertainty=unsure)
+    return case_report(
+        outcome.case, outcome.prediction.label_map, provenance(fields, label_map), notes=notes, uncertainty=unsure
+    )

@@ -1,4 +1,5 @@
-"""Every option of a segmentation, described once: the command line, the Python signature, the run record and docs/options.md are made from here.
+"""Every option of a segmentation, described once: the command line, the Python signature, the run record and
+docs/options.md are made from here.
 
 `Options` decide what is computed, `Delivery` what is written of it and how.
 """
@@ -82,28 +83,55 @@ class Options:
         group="network",
         shown="the default model",
     )
-    engine: str = option("openvino", "--engine", help="What runs the network.", group="network", choices=("openvino", "onnxruntime", "keras"))
+    engine: str = option(
+        "openvino",
+        "--engine",
+        help="What runs the network.",
+        group="network",
+        choices=("openvino", "onnxruntime", "keras"),
+    )
     precision: str = option(
         "auto",
         "--precision",
-        help="Numbers to compute in: whole numbers of eight bits (int8) are quicker, where the model has them; auto takes what is quicker here.",
+        help="Numbers to compute in: whole numbers of eight bits (int8) are quicker, where the model has them; auto "
+        "takes what is quicker here.",
         group="network",
         choices=("auto", "fp32", "int8"),
     )
-    patches: str = option("whole", "--patches", help="How slices are cut.", group="network", choices=("whole", "adjacent", "overlapping"))
+    patches: str = option(
+        "whole", "--patches", help="How slices are cut.", group="network", choices=("whole", "adjacent", "overlapping")
+    )
     patch_size: int = option(64, "--patch-size", help="Side of a patch, pixels.", group="network", kind="number")
     stride: int | None = option(
-        None, "--stride", help="Distance between overlapping patches.", group="network", kind="number", shown="the paper's half-patch offset"
+        None,
+        "--stride",
+        help="Distance between overlapping patches.",
+        group="network",
+        kind="number",
+        shown="the paper's half-patch offset",
     )
-    postprocess: str | None = option(None, "--postprocess", help="none, 1, 1+2, legacy or 3d.", group="network", shown="the one the model was chosen with")
+    postprocess: str | None = option(
+        None,
+        "--postprocess",
+        help="none, 1, 1+2, legacy or 3d.",
+        group="network",
+        shown="the one the model was chosen with",
+    )
     bias_correction: bool = option(
         False,
         "--n4",
-        help="Correct the bias field first: for networks trained so, the shipped ones do worse with it (needs the extra n4; adds a minute).",
+        help="Correct the bias field first: for networks trained so, the shipped ones do worse with it (needs the "
+        "extra n4; adds a minute).",
         group="network",
         kind="flag",
     )
-    flips: bool = option(False, "--flips", help="Average over mirror images of each slice: somewhat better, four times as long.", group="network", kind="flag")
+    flips: bool = option(
+        False,
+        "--flips",
+        help="Average over mirror images of each slice: somewhat better, four times as long.",
+        group="network",
+        kind="flag",
+    )
     second_opinion: str | None = option(
         None,
         "--second-opinion",
@@ -115,7 +143,8 @@ class Options:
     core_rule: bool = option(
         True,
         "--core-rule/--no-core-rule",
-        help="In a tumour that hardly enhances, call core what the model's rule for such tumours says, where it has one.",
+        help="In a tumour that hardly enhances, call core what the model's rule for such tumours says, "
+        "where it has one.",
         group="network",
         kind="flag",
     )
@@ -136,7 +165,8 @@ class Options:
     whole_brain: bool = option(
         False,
         "--whole-brain",
-        help="Ask all planes over the whole brain at once, not only where a first look was not enough: two to three times as long.",
+        help="Ask all planes over the whole brain at once, not only where a first look was not enough: two to three "
+        "times as long.",
         group="network",
         kind="flag",
     )
@@ -148,9 +178,19 @@ class Options:
         choices=("auto", "always", "never"),
     )
     skip: tuple[str, ...] = option(
-        (), "--skip", help="Steps of native-space preprocessing to leave out, with commas: coregister, frame, mask.", group="scans", metavar="STEPS"
+        (),
+        "--skip",
+        help="Steps of native-space preprocessing to leave out, with commas: coregister, frame, mask.",
+        group="scans",
+        metavar="STEPS",
     )
-    brain_mask: Path | None = option(None, "--brain-mask", help="Brain mask on the grid of one of the sequences, for raw scans.", group="scans", kind="path")
+    brain_mask: Path | None = option(
+        None,
+        "--brain-mask",
+        help="Brain mask on the grid of one of the sequences, for raw scans.",
+        group="scans",
+        kind="path",
+    )
     max_memory_mb: int | None = option(
         None,
         "--max-memory",
@@ -161,19 +201,35 @@ class Options:
         least=100,
         shown="what is quickest",
     )
-    threads: int | None = option(None, "--threads", help="CPU threads.", group="running", kind="number", least=1, shown="all that the process may use")
+    threads: int | None = option(
+        None,
+        "--threads",
+        help="CPU threads.",
+        group="running",
+        kind="number",
+        least=1,
+        shown="all that the process may use",
+    )
 
     def __post_init__(self) -> None:
         if self.raw not in get_args(Mode):
-            raise UsageError(f"There is no mode '{self.raw}' of native-space preprocessing. Known ones: {', '.join(get_args(Mode))}.")
+            raise UsageError(
+                f"There is no mode '{self.raw}' of native-space preprocessing. Known ones: {', '.join(get_args(Mode))}."
+            )
         object.__setattr__(self, "skip", words(self.skip))
         object.__setattr__(self, "brain_mask", None if self.brain_mask is None else Path(self.brain_mask))
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"{self.threads} threads were asked for; at least 1 is needed.")
         if self.threads is not None and self.threads > MAX_THREADS:
-            raise UsageError(f"{self.threads:,} threads were asked for; up to {MAX_THREADS:,} can be. Leave --threads out for all that there are.")
+            raise UsageError(
+                f"{self.threads:,} threads were asked for; up to {MAX_THREADS:,} can be. Leave --threads out for all "
+                "that there are."
+            )
         if self.max_memory_mb is not None and not 1 <= self.max_memory_mb <= MAX_MEMORY_MB:
-            raise UsageError(f"{self.max_memory_mb:,} MB of memory were named; from 1 to {MAX_MEMORY_MB:,} can be. Leave --max-memory out for no limit.")
+            raise UsageError(
+                f"{self.max_memory_mb:,} MB of memory were named; from 1 to {MAX_MEMORY_MB:,} can be. Leave "
+                "--max-memory out for no limit."
+            )
 
 
 @dataclass(frozen=True)
@@ -189,24 +245,45 @@ class Delivery:
 
     labels: LabelConvention = field(
         default_factory=lambda: convention("brats2021"),
-        metadata={"spec": Spec(("--labels",), "brats2021 writes 4 for enhancing tumour, brats2023 writes 3.", "output", shown="brats2021")},
+        metadata={
+            "spec": Spec(
+                ("--labels",),
+                "brats2021 writes 4 for enhancing tumour, brats2023 writes 3.",
+                "output",
+                shown="brats2021",
+            )
+        },
     )
-    probabilities: bool = option(False, "--probabilities", help="Also write the probability of each label, 4-D.", group="output", kind="flag")
+    probabilities: bool = option(
+        False, "--probabilities", help="Also write the probability of each label, 4-D.", group="output", kind="flag"
+    )
     uncertainty: bool = option(
         False,
         "--uncertainty",
-        help="Also write how unsure the network is of each voxel (entropy); with --flips also how far mirror images disagree.",
+        help="Also write how unsure the network is of each voxel (entropy); with --flips also how far mirror "
+        "images disagree.",
         group="output",
         kind="flag",
     )
     preview: bool = option(True, "--preview/--no-preview", help="Draw the picture.", group="output", kind="flag")
     report: tuple[str, ...] = option(
-        (), "--report", help="Also write the report: html, pdf, json; several separated by commas.", group="output", metavar="FORMATS"
+        (),
+        "--report",
+        help="Also write the report: html, pdf, json; several separated by commas.",
+        group="output",
+        metavar="FORMATS",
     )
     spaces: tuple[Sequence, ...] = option(
-        (), "--space", help="Also write a raw case's label map in this sequence's grid; may be repeated.", group="output", metavar="SEQUENCE", several=True
+        (),
+        "--space",
+        help="Also write a raw case's label map in this sequence's grid; may be repeated.",
+        group="output",
+        metavar="SEQUENCE",
+        several=True,
     )
-    keep_images: bool = option(False, "--keep-images", help="Also write a raw case's sequences in BraTS space.", group="output", kind="flag")
+    keep_images: bool = option(
+        False, "--keep-images", help="Also write a raw case's sequences in BraTS space.", group="output", kind="flag"
+    )
     strict: bool = option(
         False,
         "--strict",

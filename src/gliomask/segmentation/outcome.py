@@ -90,15 +90,24 @@ class Outcome:
     @property
     def geometry(self) -> Geometry:
         """The grid of `label_map`."""
-        return self.case.geometry if self.registered is None else self.registered.examination.scans[self.registered.reference].geometry
+        return (
+            self.case.geometry
+            if self.registered is None
+            else self.registered.examination.scans[self.registered.reference].geometry
+        )
 
     @cached_property
     def label_map(self) -> LabelMap:
         """(I, J, K) uint8 `Label` (0 background, 1 necrotic, 2 oedema, 3 enhancing), in the case's own grid.
 
-        For scans that were brought to BraTS space that is the grid of the reference sequence, T1ce where there is one. On disk another convention applies.
+        For scans that were brought to BraTS space that is the grid of the reference sequence, T1ce where there is one.
+        On disk another convention applies.
         """
-        return self.prediction.label_map if self.registered is None else self.registered.label_map_in(self.registered.reference, self.prediction.label_map)
+        return (
+            self.prediction.label_map
+            if self.registered is None
+            else self.registered.label_map_in(self.registered.reference, self.prediction.label_map)
+        )
 
     def label_map_in(self, space: Sequence | str) -> LabelMap:
         """Returns the label map in another grid: that of a sequence, or `brats`, BraTS space.
@@ -115,7 +124,11 @@ class Outcome:
             return self.label_map
         if sequence not in self.registered.matrices:
             raise UsageError(f"Case {self.case_id} has no {sequence.value}, so there is no label map in its grid.")
-        return self.label_map if sequence == self.space else self.registered.label_map_in(sequence, self.prediction.label_map)
+        return (
+            self.label_map
+            if sequence == self.space
+            else self.registered.label_map_in(sequence, self.prediction.label_map)
+        )
 
     @property
     def brain_mask(self) -> Mask:
@@ -139,7 +152,9 @@ class Outcome:
 
     @property
     def estimates(self) -> Mapping[Region, Estimate]:
-        """The Dice to be expected of each region; empty where the models that were asked are not calibrated on such patients."""
+        """The Dice to be expected of each region; empty where the models that were asked are not calibrated on such
+        patients.
+        """
         return self.prediction.estimates
 
     @property
@@ -172,7 +187,9 @@ class Outcome:
         first, *others = doubts_first(self.flags) or (None,)
         if first is not None:
             also = f" (Also flagged: {', '.join(flag.name for flag in others)}.)" if others else ""
-            raise QualityError(f"Case {self.case_id}: {first.message}{also} Nothing was written, because --strict was given.")
+            raise QualityError(
+                f"Case {self.case_id}: {first.message}{also} Nothing was written, because --strict was given."
+            )
 
     def __repr__(self) -> str:
         """The result in one line, without its voxels."""

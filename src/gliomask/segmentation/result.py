@@ -18,8 +18,8 @@ from gliomask.segmentation.outcome import Outcome
 class Segmentation(Outcome):
     """A segmented patient: label map, probabilities, volumes, flags; a picture in a notebook; files by `save`.
 
-    Labels in memory are 0 background, 1 necrotic and non-enhancing core, 2 oedema, 3 enhancing (`labels.Label`). On disk `save` writes 1, 2 and 4,
-    as BraTS 2017 to 2021 have them, or what `labels` names.
+    Labels in memory are 0 background, 1 necrotic and non-enhancing core, 2 oedema, 3 enhancing (`labels.Label`). On
+    disk `save` writes 1, 2 and 4, as BraTS 2017 to 2021 have them, or what `labels` names.
 
     Examples:
         >>> result = gliomask.segment("patients/BraTS2021_00000")
@@ -41,7 +41,8 @@ class Segmentation(Outcome):
             The files, the run record last.
 
         Raises:
-            UsageError: an option is unknown, a file exists and may not be replaced, cannot be written, or would be written over a scan.
+            UsageError: an option is unknown, a file exists and may not be replaced, cannot be written, or would be
+                written over a scan.
             QualityError: a quality flag was raised and `strict` is set.
         """
         chosen: Delivery = from_names(Delivery, delivery)

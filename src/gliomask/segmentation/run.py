@@ -24,7 +24,9 @@ from gliomask.segmentation.segmenter import Segmenter
 from gliomask.segmentation.source import Before, Given, Headers, Scans, Source, open_source
 
 PREPARING_SHARE = 0.8
-"""Of the time that a raw case takes, which bringing it to BraTS space does: 60 to 90 s beside 10 to 25 s on two cores (docs/performance.md)."""
+"""Of the time that a raw case takes, which bringing it to BraTS space does: 60 to 90 s beside 10 to 25 s on two cores
+(docs/performance.md).
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -56,13 +58,21 @@ def segment_source(
         scans = source.read(before, headers)
     if scans.words:
         _log.info("%s", scans.words)
-    ready = scans.prepared() if segmenter.options.raw == "never" or (segmenter.options.raw == "auto" and scans.straight) else None
+    ready = (
+        scans.prepared()
+        if segmenter.options.raw == "never" or (segmenter.options.raw == "auto" and scans.straight)
+        else None
+    )
     if ready is None and segmenter.options.raw == "auto":
         found = _prepared(scans)
         if isinstance(found, Case):
             ready = found
         else:
-            _log.info("%s: %s, so the scans are registered to BraTS space first (--raw never refuses such scans instead).", scans.case_id, found)
+            _log.info(
+                "%s: %s, so the scans are registered to BraTS space first (--raw never refuses such scans instead).",
+                scans.case_id,
+                found,
+            )
     seconds = {"read": round(time.perf_counter() - start, 3)}
     if ready is None:
         return _through_brats_space(segmenter, scans, seconds, progress)
@@ -86,7 +96,9 @@ def _prepared(scans: Scans) -> Case | str:
     return case
 
 
-def _through_brats_space(segmenter: Segmenter, scans: Scans, seconds: dict[str, float], progress: Progress) -> Segmentation:
+def _through_brats_space(
+    segmenter: Segmenter, scans: Scans, seconds: dict[str, float], progress: Progress
+) -> Segmentation:
     # Imported here: prepared scans need no optimiser, and that takes a tenth of a second to import.
     from gliomask.preprocess.raw.route import Settings, prepare_examination
 
@@ -119,14 +131,16 @@ def segment(
     """Segments one patient; all that the command `gliomask segment` can do, in memory.
 
     Args:
-        source: a folder of one case (BraTS, Decathlon), a folder, zip or files of DICOM, a mapping from sequence names (flair, t1, t1ce, t2) to arrays
-            (I, J, K), nibabel images or paths, a `Case` or an `Examination`; see `segmentation.source.open_source`.
+        source: a folder of one case (BraTS, Decathlon), a folder, zip or files of DICOM, a mapping from sequence names
+            (flair, t1, t1ce, t2) to arrays (I, J, K), nibabel images or paths, a `Case` or an `Examination`; see
+            `segmentation.source.open_source`.
         affine: (4, 4), voxel index to RAS millimetres, with arrays only. Without it axes are taken to be BraTS's:
             1 mm, I to the left, J to posterior, K to superior.
         without: names of sequences that the patient does not have; the model must be one that can do without.
         series: with DICOM, number or SeriesInstanceUID of the series to take, by sequence name.
         progress: called with (parts of the brain done, parts in all).
-        options: fields of `Options`, such as ``network="dense"``, ``postprocess="none"`` or ``raw="always"``. `network` is another word for `model`.
+        options: fields of `Options`, such as
+            ``network="dense"``, ``postprocess="none"`` or ``raw="always"``. `network` is another word for `model`.
 
     Returns:
         The label map with labels 0 to 3, probabilities, volumes, flags; `save` writes the files.

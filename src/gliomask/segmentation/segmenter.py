@@ -18,7 +18,15 @@ from gliomask.case import Case
 from gliomask.engines.precision import choose_precision
 from gliomask.errors import CaseError, ModelError, UsageError
 from gliomask.flag import Flag
-from gliomask.judgement import RemovedPart, doubtful, expectation_holds, nothing_found, part_removed, self_doubt, unpromised
+from gliomask.judgement import (
+    RemovedPart,
+    doubtful,
+    expectation_holds,
+    nothing_found,
+    part_removed,
+    self_doubt,
+    unpromised,
+)
 from gliomask.labels import REGION_NAMES, Label, Region
 from gliomask.models.operations import work_per_pixel
 from gliomask.models.registry import load_model
@@ -45,7 +53,9 @@ if TYPE_CHECKING:
     from gliomask.predict.tiles import Predict
 
 LOOK_SHARES = (0.2, 0.7, 0.1)
-"""Of the time of the first network, what the first look, the planes and the whole brain take, which is seldom asked: for the progress bar alone."""
+"""Of the time of the first network, what the first look, the planes and the whole brain take, which is seldom asked:
+for the progress bar alone.
+"""
 
 SECOND_SHARE = 0.5
 """Time of the second opinion, as a share of the first network's: for the progress bar alone."""
@@ -66,16 +76,18 @@ class Prediction:
         seconds: time of each stage.
         postprocess: the chain that was applied.
         expected_dice: what the network expects of itself, by region; see `gliomask.quality`.
-        estimates: what that is worth, where the models that were asked were calibrated on such patients; empty elsewhere.
+        estimates: what that is worth, where the models that were asked were calibrated on such patients; empty
+            elsewhere.
         cost: what it costs that the patient lacks sequences, where that was measured; None where none lack.
-        disagreement: (I, J, K) float32, how far the mirrored passes disagree, see `quality.disagreement`; None without flips.
+        disagreement: (I, J, K) float32, how far the mirrored passes disagree, see `quality.disagreement`; None without
+            flips.
         models: names of the models that were asked, the second opinion after the first.
         removed: separate parts of the network's answer that post-processing removed, the largest first.
-        removed_enhancement: unsure enhancement that is core instead, see `postprocess.EnhancementRule`; None where the model has no such rule
-            or it was not asked for.
+        removed_enhancement: unsure enhancement that is core instead, see `postprocess.EnhancementRule`; None where the
+            model has no such rule or it was not asked for.
         core_rule: the rule by which the core was widened, see `postprocess.CoreRule`; None where it was not.
-        asked_over: where the first network was asked along its planes: `brain`, `suspected` for the part near what a first look suspects, or `again`
-            for the whole brain, because that part left it unsure.
+        asked_over: where the first network was asked along its planes: `brain`, `suspected` for the part near what a
+            first look suspects, or `again` for the whole brain, because that part left it unsure.
     """
 
     case: Case
@@ -132,7 +144,10 @@ class Member:
 
     @classmethod
     def open(cls, model: Model, options: Options) -> Self:
-        """Opens an engine for a model; an impossible plan is refused before that, not after scans have been read. Raises as `Segmenter` does."""
+        """Opens an engine for a model; an impossible plan is refused before that, not after scans have been read.
+
+        Raises as `Segmenter` does.
+        """
         spec = model.spec
         plan = PatchPlan(options.patches, options.patch_size, options.stride, spec.window)
         plan.grid((plan.size,) * (2 if spec.input_kind == "slices" else 3), spec.size_multiple)
@@ -147,10 +162,13 @@ class Member:
 
 @dataclass(eq=False)
 class Segmenter:
-    """A model that has been loaded and proved once, for as many cases as come, with its second opinion. Use it in a `with` statement.
+    """A model that has been loaded and proved once, for as many cases as come, with its second opinion.
+
+    Use it in a `with` statement.
 
     Raises:
-        ModelError: a model is missing, altered, or does not reproduce its golden pair, or the second takes other input than the first.
+        ModelError: a model is missing, altered, or does not reproduce its golden pair, or the second takes other input
+            than the first.
         UsageError: an option names something that does not exist.
     """
 
@@ -170,7 +188,11 @@ class Segmenter:
         try:
             # The second may have no int8 graph where the first has: then it computes in float32.
             fallen = other is not None and other.int8 is None
-            self.second = None if other is None else Member.open(other, replace(self.options, precision="fp32" if fallen else precision))
+            self.second = (
+                None
+                if other is None
+                else Member.open(other, replace(self.options, precision="fp32" if fallen else precision))
+            )
         except BaseException:
             self.first.engine.close()
             raise
@@ -178,7 +200,9 @@ class Segmenter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -212,10 +236,15 @@ class Segmenter:
         apart = None if doubts is None else disagreement(probabilities, doubts)
         if second is not None:
             plan = self._within_memory(second, prepared)
-            consult(prepared, probabilities, second.network, plan, self._predict(second), second.engine.in_flight, asked[0])
+            consult(
+                prepared, probabilities, second.network, plan, self._predict(second), second.engine.in_flight, asked[0]
+            )
             watch.lap("second opinion")
-        # In a mean of two, what is tumour to both may be split between labels, each below background: so it is asked region by region.
-        raw = decide(probabilities, self.model.spec.outputs if second is None and len(self._planes) == 1 else REGION_NAMES)
+        # In a mean of two, what is tumour to both may be split between labels, each below background: so it is asked
+        # region by region.
+        raw = decide(
+            probabilities, self.model.spec.outputs if second is None and len(self._planes) == 1 else REGION_NAMES
+        )
         label_map = postprocess(raw, self.chain, prepared.reorientation.target.spacing_mm)
         # Morphology may close a gap across air: what lies outside the brain is background whatever a chain does.
         label_map[~prepared.brain] = Label.BACKGROUND
@@ -269,7 +298,10 @@ class Segmenter:
             return member.plan
         work, held_mb = work_per_pixel(member.model.source.graph, spec.channels), resident_mb()
         if work is None or held_mb is None or spec.input_kind != "slices":
-            raise UsageError(f"--max-memory cannot be held with model '{spec.name}' on this system: what it takes cannot be told beforehand. Leave it out.")
+            raise UsageError(
+                f"--max-memory cannot be held with model '{spec.name}' on this system: what it takes cannot be told "
+                "beforehand. Leave it out."
+            )
         slices = slices_within(limit_mb, held_mb, prepared.brain, member.network, work.live_bytes, spec.channels)
         return replace(member.plan, slices=slices)
 
@@ -281,15 +313,24 @@ class Segmenter:
     def _ask_first(
         self, prepared: Prepared, doubts: npt.NDArray[np.float32] | None, watch: Stopwatch, progress: Progress
     ) -> tuple[Probabilities, Literal["brain", "suspected", "again"]]:
-        """Asks the first network along its planes: near what a first look suspects, and over the whole brain where that leaves it unsure.
+        """Asks the first network along its planes: near what a first look suspects, and over the whole brain where that
+        leaves it unsure.
 
         Returns:
-            The probabilities, and where they were asked for: `brain`, `suspected`, or `again` for the whole brain after the suspected part.
+            The probabilities, and where they were asked for: `brain`, `suspected`, or `again` for the whole brain after
+                the suspected part.
         """
-        member, sizes, plan, predict = self.first, Sizes(), self._within_memory(self.first, prepared), self._predict(self.first)
+        member, sizes, plan, predict = (
+            self.first,
+            Sizes(),
+            self._within_memory(self.first, prepared),
+            self._predict(self.first),
+        )
 
         def views(within: Prepared, moved: Progress) -> Probabilities:
-            return mean_of_planes(within, self._planes, member.network, plan, predict, moved, doubts, member.engine.in_flight, sizes)
+            return mean_of_planes(
+                within, self._planes, member.network, plan, predict, moved, doubts, member.engine.in_flight, sizes
+            )
 
         # Patches keep the lattice of the whole slice, so the brain is not cut to what is suspected.
         if len(self._planes) == 1 or self.options.whole_brain or self.options.patches != "whole":
@@ -308,12 +349,16 @@ class Segmenter:
         watch.lap("whole brain")
         return probabilities, "again"
 
-    def _confirm_enhancement(self, label_map: LabelMap, probabilities: Probabilities, prepared: Prepared) -> tuple[LabelMap, Removed | None]:
+    def _confirm_enhancement(
+        self, label_map: LabelMap, probabilities: Probabilities, prepared: Prepared
+    ) -> tuple[LabelMap, Removed | None]:
         """Applies the model's rule for enhancement, where it has one and it is asked for."""
         numbers = self.model.spec.enhancement_rule
         if numbers is None or self.options.keep_uncertain_enhancement:
             return label_map, None
-        return numbers.rule().confirm(label_map, region_share(probabilities, Region.ET), prepared.reorientation.target.spacing_mm)
+        return numbers.rule().confirm(
+            label_map, region_share(probabilities, Region.ET), prepared.reorientation.target.spacing_mm
+        )
 
     def _predict(self, member: Member) -> Predict:
         predict, spec, profile = member.engine.predict, member.model.spec, profiling.current()
@@ -325,7 +370,8 @@ class Segmenter:
     def _as_known(self, second: Member | None, case: Case) -> bool:
         """Returns True if this run matches the calibrated configuration: the networks, and no sequence missing.
 
-        The model's `quality` and `core_rule` come from that configuration. For one network of two they would promise too much.
+        The model's `quality` and `core_rule` come from that configuration. For one network of two they would promise
+        too much.
         """
         asked = None if second is None else second.model.spec.name
         return asked == self.model.spec.second_opinion and not self._missing(case)
@@ -350,7 +396,10 @@ class Segmenter:
         needed = self.first.cannot_do_without(case.without)
         if needed:
             name = self.model.spec.name
-            raise CaseError(f"Case {case.case_id}: model '{name}' needs {', '.join(needed)}; it was not trained to do without. {_other_models()}")
+            raise CaseError(
+                f"Case {case.case_id}: model '{name}' needs {', '.join(needed)}; it was not trained to do without. "
+                f"{_other_models()}"
+            )
 
     def _corrected(self, case: Case) -> Case:
         if not self.options.bias_correction:
@@ -380,7 +429,8 @@ def _second_opinion(name: str, first: Model) -> Model:
     ):
         if ours != theirs:
             raise ModelError(
-                f"Model '{other.spec.name}' cannot give a second opinion on '{first.spec.name}': its {what}: {_words(theirs)}, not {_words(ours)}. "
+                f"Model '{other.spec.name}' cannot give a second opinion on '{first.spec.name}': its {what}: "
+                f"{_words(theirs)}, not {_words(ours)}. "
                 "Choose another, or none, by --second-opinion."
             )
     return other

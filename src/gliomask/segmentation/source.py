@@ -1,6 +1,7 @@
 """What is given to be segmented, and what was read of it: files, DICOM or arrays in, scans in memory out.
 
-A `Source` says what it is before a scan is read, so that whatever can be refused is refused first. `Scans` are in memory, and know no format any more.
+A `Source` says what it is before a scan is read, so that whatever can be refused is refused first. `Scans` are in
+memory, and know no format any more.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Scans:
 
     Args:
         case_id: the name used in results and messages.
-        prepared: returns them as a case, on the grid of the first; raises GeometryError where they lie on different grids.
+        prepared: returns them as a case, on the grid of the first; raises GeometryError where they lie on different
+            grids.
         examination: returns them each on its own grid; raises CaseError where they cannot be had so.
         same_grid: whether all lie on one grid.
         headers: the NIfTI header of each, for the codes of the results; empty where there are none.
@@ -157,10 +159,17 @@ class FileSource:
 
 def _examination(read: ReadFiles) -> Examination:
     if read.files.channels is not None:
-        raise CaseError(f"Case {read.files.case_id}: {read.files.channels} holds all sequences on one grid; native-space preprocessing takes a file for each.")
+        raise CaseError(
+            f"Case {read.files.case_id}: {read.files.channels} holds all sequences on one grid; native-space "
+            "preprocessing takes a file for each."
+        )
     volumes = dict(zip(read.files.used(), read.volumes, strict=True))
     return Examination(
-        read.files.case_id, {sequence: Scan(volume.values, volume.geometry, str(read.files.sequences[sequence])) for sequence, volume in volumes.items()}
+        read.files.case_id,
+        {
+            sequence: Scan(volume.values, volume.geometry, str(read.files.sequences[sequence]))
+            for sequence, volume in volumes.items()
+        },
     )
 
 
@@ -188,7 +197,10 @@ class DicomSource:
 
     @property
     def name(self) -> str:
-        """The name of the folder or archive. Where it identifies the patient, the case gets another name, which is known after the headers are read."""
+        """The name of the folder or archive.
+
+        Where it identifies the patient, the case gets another name, which is known after the headers are read.
+        """
         if self.case_id is not None:
             return self.case_id
         if not isinstance(self.place, str | Path):
@@ -199,7 +211,9 @@ class DicomSource:
     @property
     def inputs(self) -> tuple[Path, ...]:
         """The folder, archive or files."""
-        places = (self.place,) if isinstance(self.place, str | Path) else self.place if isinstance(self.place, tuple) else ()
+        places = (
+            (self.place,) if isinstance(self.place, str | Path) else self.place if isinstance(self.place, tuple) else ()
+        )
         return tuple(Path(place) for place in places if isinstance(place, str | Path))
 
     @property
@@ -212,7 +226,10 @@ class DicomSource:
         return ""
 
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of all files of the place together, by its name; bytes in memory count as a file. Empty where something else is among them."""
+        """SHA-256 of all files of the place together, by its name; bytes in memory count as a file.
+
+        Empty where something else is among them.
+        """
         if isinstance(self.place, str | Path):
             return {str(self.place): _hash_of(Path(self.place))}
         items = self.place if isinstance(self.place, tuple) else (self.place,)
@@ -226,10 +243,18 @@ class DicomSource:
         from gliomask.io.dicom.read import read
 
         needed = [sequence for sequence in PAPER_ORDER if sequence not in self.without]
-        reading = read(self.place, self.series, needed=needed, before=lambda name, _: before(self.case_id or name), progress=headers)
+        reading = read(
+            self.place,
+            self.series,
+            needed=needed,
+            before=lambda name, _: before(self.case_id or name),
+            progress=headers,
+        )
         kept = {sequence: scan for sequence, scan in reading.examination.scans.items() if sequence not in self.without}
         examination = Examination(self.case_id or reading.examination.case_id, kept)
-        scans = of_examination(examination, self.without, self.hashes(), reading.inspection.values, reading.inspection.text)
+        scans = of_examination(
+            examination, self.without, self.hashes(), reading.inspection.values, reading.inspection.text
+        )
         return replace(scans, asked=self.asked)
 
 
@@ -327,9 +352,23 @@ class CaseSource:
         first = {} if case.header is None else {case.sequences[0]: case.header}
 
         def examination() -> Examination:
-            return Examination(case.case_id, {sequence: Scan(case.volumes[sequence], case.geometry, sources[sequence]) for sequence in case.sequences})
+            return Examination(
+                case.case_id,
+                {
+                    sequence: Scan(case.volumes[sequence], case.geometry, sources[sequence])
+                    for sequence in case.sequences
+                },
+            )
 
-        return Scans(case.case_id, lambda: case, examination, same_grid=True, headers=first, hashes=self.hashes(), without=case.without)
+        return Scans(
+            case.case_id,
+            lambda: case,
+            examination,
+            same_grid=True,
+            headers=first,
+            hashes=self.hashes(),
+            without=case.without,
+        )
 
 
 def of_examination(
@@ -347,10 +386,30 @@ def of_examination(
     def prepared() -> Case:
         if not same:
             grids = ", ".join(f"{sequence.value} {scan.geometry}" for sequence, scan in ordered.items())
-            raise GeometryError(f"Case {examination.case_id}: its sequences lie on different grids: {grids}. Register and resample them to one grid first.")
-        return fit(Case(examination.case_id, {sequence: scan.volume for sequence, scan in ordered.items()}, first.geometry, without=without))
+            raise GeometryError(
+                f"Case {examination.case_id}: its sequences lie on different grids: {grids}. Register and resample "
+                "them to one grid first."
+            )
+        return fit(
+            Case(
+                examination.case_id,
+                {sequence: scan.volume for sequence, scan in ordered.items()},
+                first.geometry,
+                without=without,
+            )
+        )
 
-    return Scans(examination.case_id, prepared, lambda: examination, same, {}, dict(hashes or {}), without, dicom=dicom, words=words)
+    return Scans(
+        examination.case_id,
+        prepared,
+        lambda: examination,
+        same,
+        {},
+        dict(hashes or {}),
+        without,
+        dicom=dicom,
+        words=words,
+    )
 
 
 Given = Source | Case | Examination | str | os.PathLike[str] | bytes | Mapping[str, Any] | Iterable[Any]
@@ -358,13 +417,19 @@ Given = Source | Case | Examination | str | os.PathLike[str] | bytes | Mapping[s
 
 
 def open_source(
-    given: Given, *, affine: npt.ArrayLike | None = None, without: Iterable[str] = (), series: Mapping[str, str | int] | None = None, case_id: str = "array"
+    given: Given,
+    *,
+    affine: npt.ArrayLike | None = None,
+    without: Iterable[str] = (),
+    series: Mapping[str, str | int] | None = None,
+    case_id: str = "array",
 ) -> Source:
     """Returns the source that something stands for. No scan is read.
 
     Args:
-        given: a folder of one case, a 4-D file, a folder, zip or file of DICOM, by its path; a mapping from sequence names to arrays (I, J, K), to nibabel
-            images, or to paths of NIfTI files; a list of DICOM paths, bytes, streams or pydicom data sets, or the bytes of a zip; a `Case`; an `Examination`.
+        given: a folder of one case, a 4-D file, a folder, zip or file of DICOM, by its path; a mapping from sequence
+            names to arrays (I, J, K), to nibabel images, or to paths of NIfTI files; a list of DICOM paths, bytes,
+            streams or pydicom data sets, or the bytes of a zip; a `Case`; an `Examination`.
         affine: (4, 4), voxel index to RAS millimetres, with arrays only. Without it axes are taken to be BraTS's.
         without: names of sequences that the patient does not have.
         series: with DICOM, number or SeriesInstanceUID of the series to take, by sequence name.
@@ -386,7 +451,9 @@ def open_source(
     return found
 
 
-def _opened(given: Any, affine: npt.ArrayLike | None, absent: frozenset[Sequence], series: Mapping[Sequence, str], case_id: str) -> Source:
+def _opened(
+    given: Any, affine: npt.ArrayLike | None, absent: frozenset[Sequence], series: Mapping[Sequence, str], case_id: str
+) -> Source:
     if isinstance(given, FileSource | DicomSource | MemorySource | CaseSource):
         return given
     if isinstance(given, Case):
@@ -402,10 +469,16 @@ def _opened(given: Any, affine: npt.ArrayLike | None, absent: frozenset[Sequence
     if isinstance(given, str | os.PathLike):
         return _of_path(Path(given), absent, series)
     if isinstance(given, np.ndarray) or hasattr(given, "dataobj"):
-        raise UsageError("One array or image says not which sequence it is. Give a mapping such as {'flair': ..., 't1': ..., 't1ce': ..., 't2': ...}.")
+        raise UsageError(
+            "One array or image says not which sequence it is. Give a mapping such as {'flair': ..., 't1': ..., "
+            "'t1ce': ..., 't2': ...}."
+        )
     if isinstance(given, Iterable):
         return _of_list(list(given), absent, series)
-    raise UsageError(f"A {type(given).__name__} cannot be segmented. Give a folder, DICOM files, a Case, or a mapping from sequence names to arrays or files.")
+    raise UsageError(
+        f"A {type(given).__name__} cannot be segmented. Give a folder, DICOM files, a Case, or a mapping from "
+        "sequence names to arrays or files."
+    )
 
 
 def _of_path(path: Path, absent: frozenset[Sequence], series: Mapping[Sequence, str]) -> Source:
@@ -413,7 +486,10 @@ def _of_path(path: Path, absent: frozenset[Sequence], series: Mapping[Sequence, 
         return DicomSource(path, series, absent)
     cases = find_cases(path, without=absent)
     if len(cases) > 1:
-        raise UsageError(f"{path} holds {len(cases)} cases; gliomask.segment takes one. For more: the command gliomask segment, or gliomask.Segmenter.")
+        raise UsageError(
+            f"{path} holds {len(cases)} cases; gliomask.segment takes one. For more: the command gliomask segment, "
+            "or gliomask.Segmenter."
+        )
     return FileSource(cases[0])
 
 
@@ -421,43 +497,64 @@ def _of_list(items: list[Any], absent: frozenset[Sequence], series: Mapping[Sequ
     paths = [Path(item) for item in items if isinstance(item, str | os.PathLike)]
     if items and len(paths) == len(items) and all(map(nifti.is_nifti_name, paths)):
         raise UsageError(
-            "A list of NIfTI files says not which sequence is which. Give a mapping such as {'flair': ..., 't1': ..., 't1ce': ..., 't2': ...}, or their folder."
+            "A list of NIfTI files says not which sequence is which. Give a mapping such as {'flair': ..., 't1': "
+            "..., 't1ce': ..., 't2': ...}, or their folder."
         )
     if not items or any(isinstance(item, np.ndarray | int | float) for item in items):
-        raise UsageError("A list is taken for DICOM files: paths, bytes, streams or pydicom data sets. Give arrays as a mapping from sequence names.")
+        raise UsageError(
+            "A list is taken for DICOM files: paths, bytes, streams or pydicom data sets. Give arrays as a mapping "
+            "from sequence names."
+        )
     return DicomSource(tuple(items), series, absent)
 
 
-def _of_mapping(given: Mapping[str, Any], affine: npt.ArrayLike | None, absent: frozenset[Sequence], case_id: str) -> Source:
+def _of_mapping(
+    given: Mapping[str, Any], affine: npt.ArrayLike | None, absent: frozenset[Sequence], case_id: str
+) -> Source:
     values = {parse_sequence(name): value for name, value in given.items()}
     if len(values) < len(given):
         raise UsageError(f"Two arrays stand for one sequence: {', '.join(map(str, given))}.")
     paths = [isinstance(value, str | os.PathLike) for value in values.values()]
     if any(paths):
         if not all(paths) or affine is not None:
-            raise UsageError("A mapping holds either paths of files, or arrays, or images; not several kinds, and an affine with arrays only.")
+            raise UsageError(
+                "A mapping holds either paths of files, or arrays, or images; not several kinds, and an affine with "
+                "arrays only."
+            )
         files = {sequence: Path(value) for sequence, value in values.items()}
         return FileSource(explicit_case(nifti.stem(next(iter(files.values()))), files, without=absent))
     images = [hasattr(value, "dataobj") for value in values.values()]
     if any(images):
         if not all(images) or affine is not None:
-            raise UsageError("A mapping holds either paths of files, or arrays, or images; not several kinds, and an affine with arrays only.")
-        return MemorySource(Examination(case_id, {sequence: _scan_of(sequence, image) for sequence, image in values.items()}), absent)
+            raise UsageError(
+                "A mapping holds either paths of files, or arrays, or images; not several kinds, and an affine with "
+                "arrays only."
+            )
+        return MemorySource(
+            Examination(case_id, {sequence: _scan_of(sequence, image) for sequence, image in values.items()}), absent
+        )
     return _of_arrays(values, BRATS_AFFINE if affine is None else np.asarray(affine, np.float64), absent, case_id)
 
 
 def _scan_of(sequence: Sequence, image: Any) -> Scan:
     volume = np.asanyarray(image.dataobj)
-    return Scan(np.asarray(volume, np.float32), Geometry(volume.shape, np.asarray(image.affine, np.float64)), f"the image of {sequence.value}")
+    return Scan(
+        np.asarray(volume, np.float32),
+        Geometry(volume.shape, np.asarray(image.affine, np.float64)),
+        f"the image of {sequence.value}",
+    )
 
 
-def _of_arrays(values: Mapping[Sequence, Any], affine: npt.NDArray[np.float64], absent: frozenset[Sequence], case_id: str) -> Source:
+def _of_arrays(
+    values: Mapping[Sequence, Any], affine: npt.NDArray[np.float64], absent: frozenset[Sequence], case_id: str
+) -> Source:
     volumes = {}
     for sequence, value in values.items():
         array = np.asarray(value)
         if array.dtype.kind not in "iufb":
             raise UsageError(
-                f"{sequence.value}: a {type(value).__name__} is no array of numbers. Give arrays (I, J, K), nibabel images, or paths of NIfTI files."
+                f"{sequence.value}: a {type(value).__name__} is no array of numbers. Give arrays (I, J, K), nibabel "
+                "images, or paths of NIfTI files."
             )
         volumes[sequence] = np.asarray(array, np.float32)
     shape = next(iter(volumes.values())).shape if volumes else ()

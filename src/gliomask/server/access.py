@@ -31,9 +31,9 @@ def session_holds(value: str, token: str, now: float | None = None) -> bool:
     ends, _, signature = value.partition(".")
     if not (ends.isascii() and ends.isdigit() and len(ends) < 16):
         return False
-    return hmac.compare_digest(signature.encode("utf-8", "replace"), _signature(token, int(ends)).encode()) and int(ends) > (
-        time.time() if now is None else now
-    )
+    return hmac.compare_digest(signature.encode("utf-8", "replace"), _signature(token, int(ends)).encode()) and int(
+        ends
+    ) > (time.time() if now is None else now)
 
 
 def may_enter(headers: dict[str, str], token: str | None) -> bool:

@@ -91,9 +91,16 @@ _FILE = {"type": "string", "format": "binary"}
 
 def _form() -> dict[str, Any]:
     """The body of an upload, for the description: it is read as it comes, so no function takes it as an argument."""
-    texts = {name: {"type": "string", "description": field.description or "", **_examples(name)} for name, field in JobOptions.model_fields.items()}
+    texts = {
+        name: {"type": "string", "description": field.description or "", **_examples(name)}
+        for name, field in JobOptions.model_fields.items()
+    }
     files = {name: {**_FILE, "description": f"The {name} scan, NIfTI."} for name in ("flair", "t1", "t1ce", "t2")}
-    several = {"type": "array", "items": _FILE, "description": "Instead: four NIfTI files named after their sequences, one zip, or DICOM files."}
+    several = {
+        "type": "array",
+        "items": _FILE,
+        "description": "Instead: four NIfTI files named after their sequences, one zip, or DICOM files.",
+    }
     schema = {"type": "object", "properties": {**files, "files": several, **texts}, "additionalProperties": False}
     return {"requestBody": {"required": True, "content": {FORM: {"schema": schema}}}}
 
@@ -111,7 +118,9 @@ def _examples(name: str) -> dict[str, Any]:
     response_model=JobView,
     summary="Send scans and make a job of them",
     openapi_extra=_form(),
-    responses=problems("too_slow", "too_large", "unsupported_media_type", "not_scans", "invalid", "queue_full", "no_room"),
+    responses=problems(
+        "too_slow", "too_large", "unsupported_media_type", "not_scans", "invalid", "queue_full", "no_room"
+    ),
 )
 async def create_job(request: Request, response: Response) -> JobView:
     """Takes the scans of one patient; the job waits when the answer comes, and is not lost from then on."""
@@ -129,10 +138,19 @@ def list_jobs(
 ) -> list[JobView]:
     """Lists jobs whose files have not expired."""
     desk = desk_of(request)
-    return [view(job, desk) for job in desk.store.newest(state, limit) if job.state is not State.EXPIRED or state is State.EXPIRED]
+    return [
+        view(job, desk)
+        for job in desk.store.newest(state, limit)
+        if job.state is not State.EXPIRED or state is State.EXPIRED
+    ]
 
 
-@router.get("/jobs/{job_id}", response_model=JobView, summary="Ask for one job", responses=problems("no_such_job", "expired", "invalid"))
+@router.get(
+    "/jobs/{job_id}",
+    response_model=JobView,
+    summary="Ask for one job",
+    responses=problems("no_such_job", "expired", "invalid"),
+)
 def get_job(request: Request, job_id: JobId) -> JobView:
     """Returns where a job stands, and, once it is final, how it ended."""
     desk = desk_of(request)
@@ -152,7 +170,12 @@ async def cancel_job(request: Request, job_id: JobId) -> JobView:
     return view(await desk.cancel(job_id), desk)
 
 
-@router.delete("/jobs/{job_id}", status_code=204, summary="Remove a job's files", responses=problems("no_such_job", "expired", "invalid"))
+@router.delete(
+    "/jobs/{job_id}",
+    status_code=204,
+    summary="Remove a job's files",
+    responses=problems("no_such_job", "expired", "invalid"),
+)
 async def delete_job(request: Request, job_id: JobId) -> Response:
     """Removes scans and results at once; a job that has not ended is cancelled first."""
     await desk_of(request).delete(job_id)
@@ -179,7 +202,10 @@ def get_result(request: Request, job_id: JobId, name: Annotated[str, Path(max_le
     response_class=FileResponse,
     summary="Fetch one scan",
     responses={
-        200: {"content": {"application/octet-stream": {"schema": _FILE}}, "description": "The scan, NIfTI, on its own grid."},
+        200: {
+            "content": {"application/octet-stream": {"schema": _FILE}},
+            "description": "The scan, NIfTI, on its own grid.",
+        },
         **problems("no_such_job", "no_such_result", "expired", "invalid"),
     },
 )
@@ -195,7 +221,10 @@ def get_scan(request: Request, job_id: JobId, sequence: Sequence) -> FileRespons
     response_class=StreamingResponse,
     summary="Follow a job",
     responses={
-        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "An event `job` at every change."},
+        200: {
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "description": "An event `job` at every change.",
+        },
         **problems("no_such_job", "expired", "invalid"),
     },
 )

@@ -42,7 +42,10 @@ TIDY_SECONDS = 60.0
 STUDY_SECONDS = 1.0
 """Complete studies, and objects to be sent, are looked for so often."""
 
-ABOUT = "Send the four MR sequences of a glioma patient; get a label map, volumes, a report and DICOM objects. Research software, not a medical device."
+ABOUT = (
+    "Send the four MR sequences of a glioma patient; get a label map, volumes, a report and DICOM objects. Research "
+    "software, not a medical device."
+)
 
 
 def create_app(settings: Settings, folders: Folders, store: JobStore) -> FastAPI:
@@ -71,7 +74,9 @@ def create_app(settings: Settings, folders: Folders, store: JobStore) -> FastAPI
             await asyncio.gather(*tasks, return_exceptions=True)
             await pool.stop()
 
-    app = FastAPI(title="gliomask", version=__version__, description=ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="gliomask", version=__version__, description=ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
     for router in (api.router, dicomweb.router, health.router, pages.router):
         app.include_router(router)
     app.add_middleware(Guard, settings=settings, metrics=metrics)

@@ -61,7 +61,11 @@ def arrange(files: list[Part], without: Iterable[Sequence], folder: Path) -> Arr
     if kinds == [Kind.ARCHIVE]:
         shutil.move(_path(files[0]), folder / "upload.zip")
         return Arranged(Kind.ARCHIVE)
-    if Kind.DICOM in kinds and not {Kind.NIFTI, Kind.ARCHIVE} & set(kinds) and all(part.name == FILES for part in files):
+    if (
+        Kind.DICOM in kinds
+        and not {Kind.NIFTI, Kind.ARCHIVE} & set(kinds)
+        and all(part.name == FILES for part in files)
+    ):
         # Whatever else lies in a folder of DICOM files goes along: the reader leaves it out, and says so.
         (folder / "dicom").mkdir()
         for number, part in enumerate(files):
@@ -87,10 +91,17 @@ def _nifti(files: list[Part], kinds: list[Kind | None], without: frozenset[Seque
     missing = [sequence.value for sequence in PAPER_ORDER if sequence not in found and sequence not in without]
     both = [sequence.value for sequence in PAPER_ORDER if sequence in without and sequence in found]
     if missing:
-        hint = "Use the fields flair, t1, t1ce and t2, name the files after their sequences, or name in `without` what the patient does not have."
+        hint = (
+            "Use the fields flair, t1, t1ce and t2, name the files after their sequences, or name in `without` what "
+            "the patient does not have."
+        )
         raise RequestError("not_scans", f"The upload holds no file for {', '.join(missing)}.", hint)
     if both:
-        raise RequestError("not_scans", f"The upload holds a file for {', '.join(both)}, which is named in `without`.", "Leave one of the two out.")
+        raise RequestError(
+            "not_scans",
+            f"The upload holds a file for {', '.join(both)}, which is named in `without`.",
+            "Leave one of the two out.",
+        )
     for sequence, part in found.items():
         path = _path(part)
         shutil.move(path, folder / f"{sequence.value}.nii{'.gz' if _head(path).startswith(GZIP_MAGIC) else ''}")
@@ -101,7 +112,9 @@ def left_out_note(count: int) -> tuple[str, ...]:
     """Says how many files were left out; nothing where none was."""
     if count == 0:
         return ()
-    return (f"{count} file{'s were' if count > 1 else ' was'} left out: by name or content no scan of the four sequences.",)
+    return (
+        f"{count} file{'s were' if count > 1 else ' was'} left out: by name or content no scan of the four sequences.",
+    )
 
 
 def _by_sequence(files: list[Part], kinds: list[Kind | None]) -> tuple[dict[Sequence, Part], int]:
@@ -111,7 +124,9 @@ def _by_sequence(files: list[Part], kinds: list[Kind | None]) -> tuple[dict[Sequ
     for part, kind in zip(files, kinds, strict=True):
         if part.name != FILES:
             if kind is None:
-                raise RequestError("not_scans", f"The file for {part.name} is neither NIfTI nor DICOM nor a zip archive.")
+                raise RequestError(
+                    "not_scans", f"The file for {part.name} is neither NIfTI nor DICOM nor a zip archive."
+                )
             sequence: Sequence | None = Sequence(part.name)
         else:
             sequence = None if kind is None else sequence_of_file_name(stem(Path(_last_name(part.filename))))

@@ -170,18 +170,25 @@ def _scans_in_archive(absent: frozenset[Sequence]) -> tuple[dict[Sequence, Path]
     with opened(ARCHIVE) as place:
         for path, name in sorted(place.names.items()):
             inner = PurePosixPath(name.replace("\\", "/"))
-            sequence = sequence_of_file_name(stem(Path(inner.name)), inner.parent.name) if is_nifti_name(Path(inner.name)) else None
+            sequence = (
+                sequence_of_file_name(stem(Path(inner.name)), inner.parent.name)
+                if is_nifti_name(Path(inner.name))
+                else None
+            )
             if sequence is None or sequence in absent or inner.name.startswith("."):
                 left_out += 1
                 continue
             if sequence in found:
-                raise CaseError(f"The archive holds two files for {sequence.value}. Pack the four files of one patient alone.")
+                raise CaseError(
+                    f"The archive holds two files for {sequence.value}. Pack the four files of one patient alone."
+                )
             found[sequence] = SCANS / f"{CASE}_{sequence.value}{_ending(path)}"
             shutil.move(path, found[sequence])
     missing = [sequence.value for sequence in PAPER_ORDER if sequence not in found and sequence not in absent]
     if missing:
         raise CaseError(
-            f"The archive holds no file for {', '.join(missing)}. Name the files after their sequences, such as NAME_flair.nii.gz, "
+            f"The archive holds no file for {', '.join(missing)}. Name the files after their sequences, such as "
+            "NAME_flair.nii.gz, "
             "or say which sequences the patient does not have."
         )
     return found, left_out
@@ -218,8 +225,14 @@ def _dicom_objects(layout: CaseLayout, place: Path, options: JobOptions, report:
     kinds = Kinds(segmentation=True, structure_set=False, report=True)
     try:
         number = None if drawn_on(layout.label_map) is not None else _series_of_prepared()
-        written = export(layout.label_map, place, layout.folder, kinds, convention(options.labels), number=number, overwrite=True)
+        written = export(
+            layout.label_map, place, layout.folder, kinds, convention(options.labels), number=number, overwrite=True
+        )
     except GliomaskError as error:
         return (f"No DICOM objects were written: {error}",)
-    left_out = (f"Left empty or out of the DICOM objects, since not valid in the series: {', '.join(written.left_out)}.",) if written.left_out else ()
+    left_out = (
+        (f"Left empty or out of the DICOM objects, since not valid in the series: {', '.join(written.left_out)}.",)
+        if written.left_out
+        else ()
+    )
     return (*left_out, *(f"{note}." for note in written.notes))

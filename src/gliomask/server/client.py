@@ -62,7 +62,9 @@ class Client:
         """Nothing is sent before the first call."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Closes the connection."""
         self.close()
 
@@ -82,11 +84,19 @@ class Client:
             RefusedError: the server does not take the scans.
             InputError: the server cannot be reached.
         """
-        named = [(name, Path(path)) for name, path in scans.items()] if isinstance(scans, Mapping) else [("files", path) for path in _files(Path(scans))]
+        named = (
+            [(name, Path(path)) for name, path in scans.items()]
+            if isinstance(scans, Mapping)
+            else [("files", path) for path in _files(Path(scans))]
+        )
         values = {name: _text(value) for name, value in options.items() if value is not None}
         with ExitStack() as opened:
             # Files go without their names' folders; a name may be needed to tell the sequence.
-            parts = [(name, (path.name, opened.enter_context(path.open("rb")), "application/octet-stream")) for name, path in named if _is_file(path)]
+            parts = [
+                (name, (path.name, opened.enter_context(path.open("rb")), "application/octet-stream"))
+                for name, path in named
+                if _is_file(path)
+            ]
             made: Job = self._json(self._send("POST", "/api/v1/jobs", files=parts, data=values))
         return made
 
@@ -140,13 +150,18 @@ class Client:
             raise FileFormatError(f"The server names a result {name!r}, which is no name of a file. Do not trust it.")
         digest = hashlib.sha256()
         try:
-            with self._http.stream("GET", f"/api/v1/jobs/{job_id}/results/{name}") as answer, replacing(folder / name, exclusive=True) as stream:
+            with (
+                self._http.stream("GET", f"/api/v1/jobs/{job_id}/results/{name}") as answer,
+                replacing(folder / name, exclusive=True) as stream,
+            ):
                 _refuse(answer)
                 for piece in answer.iter_bytes():
                     digest.update(piece)
                     stream.write(piece)
                 if digest.hexdigest() != file["sha256"]:
-                    raise FileFormatError(f"{name}: the bytes that came are not those that the server lists. Fetch it again.")
+                    raise FileFormatError(
+                        f"{name}: the bytes that came are not those that the server lists. Fetch it again."
+                    )
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
         return folder / name
@@ -177,7 +192,10 @@ class Client:
 
 
 def _unreachable(error: httpx.HTTPError) -> InputError:
-    return InputError(f"The server cannot be reached, or ended the connection ({type(error).__name__}). Check its address, and that it runs.")
+    return InputError(
+        f"The server cannot be reached, or ended the connection ({type(error).__name__}). Check its address, and "
+        "that it runs."
+    )
 
 
 def _refuse(answer: httpx.Response) -> None:

@@ -34,7 +34,12 @@ def deliver(settings: Settings, store: JobStore, job: Job, paths: list[Path]) ->
             with Pacs(settings.send_to, settings.send_login) as archive:
                 answer = archive.store(paths)
             if answer.failures or answer.stored < len(paths):
-                log.warning("job %s: the archive refused %d objects, reasons %s", job.short, len(paths) - answer.stored, answer.failures)
+                log.warning(
+                    "job %s: the archive refused %d objects, reasons %s",
+                    job.short,
+                    len(paths) - answer.stored,
+                    answer.failures,
+                )
                 state = Delivery.DUE
         except GliomaskError as error:
             log.warning("job %s: not sent to the archive: %s", job.short, error)

@@ -28,7 +28,12 @@ router = APIRouter(prefix="/dicomweb", tags=["dicomweb"])
 StudyUid = Annotated[str, PathPart(description="StudyInstanceUID.", pattern=r"^[0-9]+(\.[0-9]+)+$", max_length=64)]
 Uid = Annotated[str, PathPart(pattern=r"^[0-9]+(\.[0-9]+)+$", max_length=64)]
 
-_BODY = {"requestBody": {"required": True, "content": {f'{RELATED}; type="{DICOM}"': {"schema": {"type": "string", "format": "binary"}}}}}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {f'{RELATED}; type="{DICOM}"': {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 
 _DATASET: dict[str, Any] = {"content": {JSON: {"schema": {"type": "object"}}}}
 _DATASETS: dict[str, Any] = {"content": {JSON: {"schema": {"type": "array", "items": {"type": "object"}}}}}
@@ -42,13 +47,25 @@ _STORING: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("/studies", summary="Send DICOM instances (STOW-RS)", response_class=Response, openapi_extra=_BODY, responses=_STORING)
+@router.post(
+    "/studies",
+    summary="Send DICOM instances (STOW-RS)",
+    response_class=Response,
+    openapi_extra=_BODY,
+    responses=_STORING,
+)
 async def store(request: Request) -> Response:
     """Stores instances of any study. A study from which nothing more comes for a while becomes a job."""
     return await _store(request, None)
 
 
-@router.post("/studies/{study_uid}", summary="Send instances of one study (STOW-RS)", response_class=Response, openapi_extra=_BODY, responses=_STORING)
+@router.post(
+    "/studies/{study_uid}",
+    summary="Send instances of one study (STOW-RS)",
+    response_class=Response,
+    openapi_extra=_BODY,
+    responses=_STORING,
+)
 async def store_study(request: Request, study_uid: StudyUid) -> Response:
     """Stores instances of one study; others are refused."""
     return await _store(request, study_uid)
@@ -72,7 +89,10 @@ def _told(stored: Stored) -> dict[str, Any]:
     if stored.kept:
         told["00081199"] = {"vr": "SQ", "Value": [_reference(instance) for instance in stored.kept]}
     if stored.refused:
-        told["00081198"] = {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [reason]}} for reason in stored.refused]}
+        told["00081198"] = {
+            "vr": "SQ",
+            "Value": [{"00081197": {"vr": "US", "Value": [reason]}} for reason in stored.refused],
+        }
     return told
 
 
@@ -84,11 +104,17 @@ def _reference(instance: Instance) -> dict[str, Any]:
     "/studies",
     summary="Find studies with results (QIDO-RS)",
     response_class=Response,
-    responses={200: {**_DATASETS, "description": "The studies."}, 204: {"description": "There are none."}, **problems("invalid")},
+    responses={
+        200: {**_DATASETS, "description": "The studies."},
+        204: {"description": "There are none."},
+        **problems("invalid"),
+    },
 )
 def find_studies(
     request: Request,
-    study_uid: Annotated[str | None, Query(alias="StudyInstanceUID", description="Only this study.", max_length=64)] = None,
+    study_uid: Annotated[
+        str | None, Query(alias="StudyInstanceUID", description="Only this study.", max_length=64)
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
     """Lists the studies that came by DICOMweb and whose objects are ready."""

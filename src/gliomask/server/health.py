@@ -24,7 +24,12 @@ class Health(BaseModel):
     reasons: tuple[str, ...] = ()
 
 
-@router.get("/healthz", response_model=Health, summary="Is the server well?", responses={503: {"model": Health, "description": "It is not."}, 400: {}, 421: {}})
+@router.get(
+    "/healthz",
+    response_model=Health,
+    summary="Is the server well?",
+    responses={503: {"model": Health, "description": "It is not."}, 400: {}, 421: {}},
+)
 def health(request: Request) -> Response:
     """Needs no token, and tells nothing of jobs."""
     desk = desk_of(request)
@@ -42,7 +47,10 @@ def health(request: Request) -> Response:
     "/metrics",
     response_class=Response,
     summary="Figures for Prometheus",
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus's text format."}, **problems()},
+    responses={
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus's text format."},
+        **problems(),
+    },
 )
 def metrics(request: Request) -> Response:
     """Counts, times and sizes; nothing of any patient."""

@@ -35,7 +35,9 @@ def parse_options(values: Iterable[tuple[str, str]]) -> JobOptions:
                 raise RequestError("invalid", f"The field {name} takes a file.")
             continue
         if name not in JobOptions.model_fields:
-            raise RequestError("invalid", f"There is no option of this name. There are: {', '.join(JobOptions.model_fields)}.")
+            raise RequestError(
+                "invalid", f"There is no option of this name. There are: {', '.join(JobOptions.model_fields)}."
+            )
         if not value.strip():
             continue
         if name == "without":
@@ -48,7 +50,9 @@ def parse_options(values: Iterable[tuple[str, str]]) -> JobOptions:
         options = JobOptions.model_validate(found)
     except ValidationError as error:
         # What a value was is not repeated: it may be the name of a patient.
-        told = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'options'}: {item['msg']}" for item in error.errors()[:3])
+        told = "; ".join(
+            f"{'.'.join(map(str, item['loc'])) or 'options'}: {item['msg']}" for item in error.errors()[:3]
+        )
         raise RequestError("invalid", f"{told}.") from None
     if options.model and options.model not in shipped_names():
         raise RequestError("invalid", f"There is no such model. There are: {', '.join(shipped_names())}.")
@@ -59,7 +63,9 @@ def _sequences(value: str) -> list[Sequence]:
     try:
         return [parse_sequence(word) for word in value.replace(",", " ").split()]
     except UsageError:
-        raise RequestError("invalid", f"`without` names something that is no sequence. There are: {', '.join(PAPER_ORDER)}.") from None
+        raise RequestError(
+            "invalid", f"`without` names something that is no sequence. There are: {', '.join(PAPER_ORDER)}."
+        ) from None
 
 
 def make_job(folder: Path, parts: list[Part], settings: Settings, jobs: Path) -> Job:
@@ -93,7 +99,15 @@ def make_job(folder: Path, parts: list[Part], settings: Settings, jobs: Path) ->
 
 
 def seal(
-    folder: Path, kind: Kind, options: JobOptions, settings: Settings, jobs: Path, *, notes: tuple[str, ...] = (), job_id: str = "", study_uid: str = ""
+    folder: Path,
+    kind: Kind,
+    options: JobOptions,
+    settings: Settings,
+    jobs: Path,
+    *,
+    notes: tuple[str, ...] = (),
+    job_id: str = "",
+    study_uid: str = "",
 ) -> Job:
     """Gives a folder that holds `input` its order and its name among the jobs; returns the job.
 
@@ -121,7 +135,9 @@ def seal(
 
 def _refuse_other_fields(files: list[Part]) -> None:
     if any(part.name not in FILE_FIELDS for part in files):
-        raise RequestError("invalid", f"A file is in a field of another name. Fields for files are: {', '.join(sorted(FILE_FIELDS))}.")
+        raise RequestError(
+            "invalid", f"A file is in a field of another name. Fields for files are: {', '.join(sorted(FILE_FIELDS))}."
+        )
 
 
 def _size(part: Part) -> int:

@@ -77,7 +77,9 @@ def read_instance(path: Path) -> Instance:
             raise
         except Exception as error:
             # pydicom raises whatever a corrupt byte leads to; its words may quote values.
-            raise FileFormatError(f"The instance is no DICOM file, or a damaged one ({type(error).__name__}).") from None
+            raise FileFormatError(
+                f"The instance is no DICOM file, or a damaged one ({type(error).__name__})."
+            ) from None
     sop_class, uid, modality, study_uid, series_uid = values
     if not all(map(is_uid, (sop_class, uid, study_uid, series_uid))):
         raise FileFormatError("The instance lacks a UID that every instance has.")

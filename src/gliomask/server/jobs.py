@@ -60,15 +60,26 @@ class JobOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    title: Title = Field(default="", description="How the job is called on pages; leave out what identifies the patient.")
+    title: Title = Field(
+        default="", description="How the job is called on pages; leave out what identifies the patient."
+    )
     model: str = Field(default="", description="Name of a shipped model; empty for the default.", max_length=80)
-    labels: Literal["brats2021", "brats2023"] = Field(default="brats2021", description="Which numbers the label map holds: enhancing tumour is 4 or 3.")
-    raw: Literal["auto", "always", "never"] = Field(default="auto", description="Register and strip the scans first: where they need it, always, or never.")
-    without: tuple[Sequence, ...] = Field(default=(), description="Sequences that the patient does not have.", max_length=3)
+    labels: Literal["brats2021", "brats2023"] = Field(
+        default="brats2021", description="Which numbers the label map holds: enhancing tumour is 4 or 3."
+    )
+    raw: Literal["auto", "always", "never"] = Field(
+        default="auto", description="Register and strip the scans first: where they need it, always, or never."
+    )
+    without: tuple[Sequence, ...] = Field(
+        default=(), description="Sequences that the patient does not have.", max_length=3
+    )
     flips: bool = Field(default=False, description="Average over mirror images: four times as long.")
     probabilities: bool = Field(default=False, description="Also write the probability of each label.")
     uncertainty: bool = Field(default=False, description="Also write the uncertainty of each voxel.")
-    strict: bool = Field(default=False, description="Give no result where scans look wrong or the network doubts its answer, instead of warning.")
+    strict: bool = Field(
+        default=False,
+        description="Give no result where scans look wrong or the network doubts its answer, instead of warning.",
+    )
 
     @field_validator("title")
     @classmethod

@@ -103,7 +103,11 @@ def recover(folders: Folders, store: JobStore, limits: Limits) -> None:
             log.info("job %s was interrupted and waits again", job.short)
             continue
         message = f"The server ended in the middle of the job, {job.attempts} times."
-        failure = Failure(code="interrupted", message=message, hint="Send the scans again; if the server ends again, tell whoever runs it.")
+        failure = Failure(
+            code="interrupted",
+            message=message,
+            hint="Send the scans again; if the server ends again, tell whoever runs it.",
+        )
         store.finish(job.id, State.FAILED, Outcome(failure=failure), limits.keep_seconds)
         log.warning("job %s was interrupted %d times and failed", job.short, job.attempts)
     _sweep(folders, store)

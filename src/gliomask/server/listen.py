@@ -68,5 +68,7 @@ def _port(settings: Settings) -> socket.socket:
         port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         port.bind((settings.host, settings.port))
     except OSError as error:
-        raise UsageError(f"Cannot listen on {settings.host}, port {settings.port} ({error.strerror}). Give another --host or --port.") from error
+        raise UsageError(
+            f"Cannot listen on {settings.host}, port {settings.port} ({error.strerror}). Give another --host or --port."
+        ) from error
     return port

@@ -15,10 +15,16 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.jobs = Gauge("gliomask_jobs", "Jobs in the table, by state.", ["state"], registry=self.registry)
-        self.ended = Counter("gliomask_jobs_ended", "Jobs that ended, by state and code.", ["state", "code"], registry=self.registry)
-        self.seconds = Histogram("gliomask_job_seconds", "Time from a job's beginning to its end.", buckets=SECONDS, registry=self.registry)
+        self.ended = Counter(
+            "gliomask_jobs_ended", "Jobs that ended, by state and code.", ["state", "code"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "gliomask_job_seconds", "Time from a job's beginning to its end.", buckets=SECONDS, registry=self.registry
+        )
         self.received = Counter("gliomask_received_bytes", "Bytes of uploads that became jobs.", registry=self.registry)
-        self.requests = Counter("gliomask_requests", "Answered requests, by status.", ["status"], registry=self.registry)
+        self.requests = Counter(
+            "gliomask_requests", "Answered requests, by status.", ["status"], registry=self.registry
+        )
         self.watchers = Gauge("gliomask_event_streams", "Open streams of events.", registry=self.registry)
         self.free = Gauge("gliomask_free_disk_bytes", "Free bytes of the server's folder.", registry=self.registry)
 

@@ -59,7 +59,12 @@ def boundary_of(content_type: str, kind: str) -> str:
     header = Message()
     header["content-type"] = content_type
     boundary = header.get_param("boundary")
-    if header.get_content_type() != kind or not isinstance(boundary, str) or not 0 < len(boundary) <= MAX_BOUNDARY_LETTERS or not boundary.isascii():
+    if (
+        header.get_content_type() != kind
+        or not isinstance(boundary, str)
+        or not 0 < len(boundary) <= MAX_BOUNDARY_LETTERS
+        or not boundary.isascii()
+    ):
         raise FileFormatError(f"The body must be {kind} with a boundary.")
     return boundary
 
@@ -75,7 +80,9 @@ class PartWriter:
         files_only: every part is a file, as DICOM instances are.
     """
 
-    def __init__(self, boundary: str, folder: Path, *, max_bytes: int, max_files: int, files_only: bool = False) -> None:
+    def __init__(
+        self, boundary: str, folder: Path, *, max_bytes: int, max_files: int, files_only: bool = False
+    ) -> None:
         self.parts: list[Part] = []
         self.received = 0
         self._folder, self._max_bytes, self._max_files, self._files_only = folder, max_bytes, max_files, files_only

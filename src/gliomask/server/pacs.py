@@ -83,20 +83,35 @@ class Pacs:
         transport: of httpx, for tests.
     """
 
-    def __init__(self, url: str, login: tuple[str, str] | None = None, timeout_seconds: float = 120.0, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        login: tuple[str, str] | None = None,
+        timeout_seconds: float = 120.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         try:
-            # Redirects are not followed and the environment's proxies not asked: patients' scans go where the caller says, and nowhere else.
-            self._http = httpx.Client(base_url=url, auth=login, timeout=timeout_seconds, trust_env=False, transport=transport)
+            # Redirects are not followed and the environment's proxies not asked: patients' scans go where the caller
+            # says, and nowhere else.
+            self._http = httpx.Client(
+                base_url=url, auth=login, timeout=timeout_seconds, trust_env=False, transport=transport
+            )
         except httpx.InvalidURL as error:
-            raise UsageError(f"{url} is no address of a DICOMweb service. Give one such as https://pacs.example.org/dicom-web.") from error
+            raise UsageError(
+                f"{url} is no address of a DICOMweb service. Give one such as https://pacs.example.org/dicom-web."
+            ) from error
         if self._http.base_url.scheme not in ("http", "https"):
-            raise UsageError(f"{url} is no address of a DICOMweb service. Give one such as https://pacs.example.org/dicom-web.")
+            raise UsageError(
+                f"{url} is no address of a DICOMweb service. Give one such as https://pacs.example.org/dicom-web."
+            )
 
     def __enter__(self) -> Self:
         """Nothing is sent before the first call."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Closes the connection."""
         self.close()
 
@@ -117,7 +132,11 @@ class Pacs:
         """
         asked = {**(matching or {}), "limit": str(limit), "includefield": "StudyDescription"}
         rows = self._json("GET", "/studies", params=asked, headers={"Accept": JSON})
-        return [FoundStudy(**{name: _value(row, tag) for name, tag in FIELDS.items()}) for row in rows if isinstance(row, dict)][:limit]
+        return [
+            FoundStudy(**{name: _value(row, tag) for name, tag in FIELDS.items()})
+            for row in rows
+            if isinstance(row, dict)
+        ][:limit]
 
     def fetch(self, study_uid: str, folder: Path) -> list[Path]:
         """Writes all instances of a study into an existing, empty folder, under numbers.
@@ -128,7 +147,9 @@ class Pacs:
             LimitError: the study is larger than any examination.
         """
         if not is_uid(study_uid):
-            raise UsageError("This is no StudyInstanceUID. Give numbers with dots between, as `gliomask pacs find` shows them.")
+            raise UsageError(
+                "This is no StudyInstanceUID. Give numbers with dots between, as `gliomask pacs find` shows them."
+            )
         if any(folder.iterdir()):
             raise UsageError(f"{folder} is not empty. Give another folder.")
         accepted = f'{RELATED}; type="{DICOM}"; transfer-syntax=*'
@@ -136,7 +157,9 @@ class Pacs:
             with self._http.stream("GET", f"/studies/{study_uid}", headers={"Accept": accepted}) as answer:
                 _refuse(answer, "fetch the study")
                 boundary = boundary_of(answer.headers.get("content-type", ""), RELATED)
-                writer = PartWriter(boundary, folder, max_bytes=MAX_STUDY_BYTES, max_files=MAX_INSTANCES, files_only=True)
+                writer = PartWriter(
+                    boundary, folder, max_bytes=MAX_STUDY_BYTES, max_files=MAX_INSTANCES, files_only=True
+                )
                 try:
                     for piece in answer.iter_bytes(PIECE_BYTES):
                         writer.write(piece)
@@ -172,14 +195,18 @@ class Pacs:
                 for piece in answer.iter_bytes():
                     content += piece
                     if len(content) > MAX_ANSWER_BYTES:
-                        raise LimitError(f"The archive's answer has more than {MAX_ANSWER_BYTES >> 20} MiB. Ask for less.")
+                        raise LimitError(
+                            f"The archive's answer has more than {MAX_ANSWER_BYTES >> 20} MiB. Ask for less."
+                        )
                 empty = answer.status_code == 204 or not content
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
         try:
             return [] if empty else parse_json(bytes(content))
         except ValueError as error:
-            raise FileFormatError(f"The archive's answer is no JSON ({error}). Is this the address of a DICOMweb service?") from error
+            raise FileFormatError(
+                f"The archive's answer is no JSON ({error}). Is this the address of a DICOMweb service?"
+            ) from error
 
 
 def encoded(paths: list[Path], boundary: str) -> Iterator[bytes]:
@@ -195,13 +222,19 @@ def encoded(paths: list[Path], boundary: str) -> Iterator[bytes]:
 
 def _refuse(answer: httpx.Response, what: str) -> None:
     if answer.status_code in (401, 403):
-        raise InputError(f"The archive does not let this program in ({answer.status_code}). Give --login-file with its user and password.")
+        raise InputError(
+            f"The archive does not let this program in ({answer.status_code}). Give --login-file with its user "
+            "and password."
+        )
     if not answer.is_success:
         raise InputError(f"The archive did not {what} (status {answer.status_code}). Check the address and the study.")
 
 
 def _unreachable(error: httpx.HTTPError) -> InputError:
-    return InputError(f"The archive cannot be reached, or ended the connection ({type(error).__name__}). Check its address, and that it runs.")
+    return InputError(
+        f"The archive cannot be reached, or ended the connection ({type(error).__name__}). Check its address, and "
+        "that it runs."
+    )
 
 
 def _items(dataset: Mapping[str, Any], tag: str) -> list[Any]:

@@ -25,7 +25,10 @@ SHOWN_JOBS = 50
 
 REPORT = "case_report.html"
 
-REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; base-uri 'none'; form-action 'none'; sandbox"
+REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; base-uri 'none'; "
+    "form-action 'none'; sandbox"
+)
 """A report is one file with its styles and pictures in it, and runs nothing."""
 
 PICTURE = "case_preview.png"
@@ -119,7 +122,14 @@ async def log_in(request: Request) -> Response:
         await asyncio.sleep(1)
         return page("login.html", {"wrong": True}, 401, {"WWW-Authenticate": "Bearer"})
     answer = RedirectResponse("/", status_code=303)
-    answer.set_cookie(COOKIE, session(token), max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=request.url.scheme == "https")
+    answer.set_cookie(
+        COOKIE,
+        session(token),
+        max_age=SESSION_SECONDS,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
     return answer
 
 
@@ -139,4 +149,8 @@ def static(name: Annotated[str, Path(max_length=40)]) -> FileResponse:
     kinds = {"server.css": "text/css", "job.js": "text/javascript", "upload.js": "text/javascript"}
     if name not in kinds:
         raise RequestError("not_found")
-    return FileResponse(str(files("gliomask.server") / "static" / name), media_type=kinds[name], headers={"Cache-Control": "max-age=3600"})
+    return FileResponse(
+        str(files("gliomask.server") / "static" / name),
+        media_type=kinds[name],
+        headers={"Cache-Control": "max-age=3600"},
+    )

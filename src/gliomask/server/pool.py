@@ -127,7 +127,9 @@ class Pool:
             try:
                 await asyncio.to_thread(self._store.finish, job.id, state, outcome, self._settings.limits.keep_seconds)
             except sqlite3.OperationalError as error:
-                log.error("the end of job %s could not be noted (%s); tried again in %s s", job.short, error, POLL_SECONDS)
+                log.error(
+                    "the end of job %s could not be noted (%s); tried again in %s s", job.short, error, POLL_SECONDS
+                )
                 await asyncio.sleep(POLL_SECONDS)
             else:
                 return
@@ -148,13 +150,19 @@ class Pool:
         cancelled = asyncio.create_task(self._cancelled[job.id].wait())
         ended = asyncio.create_task(process.wait())
         try:
-            await asyncio.wait({ended, cancelled}, timeout=self._settings.limits.job_seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                {ended, cancelled}, timeout=self._settings.limits.job_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
             if ended.done():
                 return await asyncio.to_thread(_read_outcome, folder, process.returncode or 0)
             if cancelled.done():
                 return State.CANCELLED, CANCELLED
             minutes = self._settings.limits.job_seconds / 60
-            failure = Failure(code="time_limit", message=f"The job took more than {minutes:g} minutes, the limit of this server.", hint=HINTS["limit"])
+            failure = Failure(
+                code="time_limit",
+                message=f"The job took more than {minutes:g} minutes, the limit of this server.",
+                hint=HINTS["limit"],
+            )
             return State.FAILED, Outcome(failure=failure)
         finally:
             await _end(process)
@@ -196,7 +204,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     """Ends a process and those that it started."""
     for number, patience in ((signal.SIGTERM, PATIENCE_SECONDS), (signal.SIGKILL, PATIENCE_SECONDS)):
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            # Its group, since pixels of DICOM files are decoded by a further process. The group may outlive its first process.
+            # Its group, since pixels of DICOM files are decoded by a further process. The group may outlive its first
+            # process.
             os.killpg(process.pid, number)
         if process.returncode is not None:
             continue
@@ -210,9 +219,15 @@ def _read_outcome(folder: Path, code: int) -> tuple[State, Outcome]:
         try:
             outcome = read_json_as(folder / OUTCOME, Outcome, "an outcome of a job", MAX_OUTCOME_BYTES)
         except FileFormatError:
-            outcome = Outcome(failure=Failure(code="unexpected", message="The job left an outcome that cannot be read.", hint=HINTS["unexpected"]))
+            outcome = Outcome(
+                failure=Failure(
+                    code="unexpected", message="The job left an outcome that cannot be read.", hint=HINTS["unexpected"]
+                )
+            )
         return (State.DONE if outcome.failure is None else State.FAILED), outcome
     if code < 0:
         message = f"The job's process was ended by signal {-code}; often the machine had no memory left."
         return State.FAILED, Outcome(failure=Failure(code="worker_ended", message=message, hint=HINTS["limit"]))
-    return State.FAILED, Outcome(failure=Failure(code="unexpected", message="The job failed.", hint=HINTS["unexpected"]))
+    return State.FAILED, Outcome(
+        failure=Failure(code="unexpected", message="The job failed.", hint=HINTS["unexpected"])
+    )

@@ -16,8 +16,12 @@ class _Kind:
 
 KINDS: dict[str, _Kind] = {
     "bad_request": _Kind(400, "The request cannot be understood.", "See /api for what can be asked."),
-    "token_needed": _Kind(401, "This server needs a token.", "Send it as `Authorization: Bearer TOKEN`, or sign in on /login."),
-    "cross_site": _Kind(403, "The request comes from a page of another site.", "Use the server's own pages, or a program."),
+    "token_needed": _Kind(
+        401, "This server needs a token.", "Send it as `Authorization: Bearer TOKEN`, or sign in on /login."
+    ),
+    "cross_site": _Kind(
+        403, "The request comes from a page of another site.", "Use the server's own pages, or a program."
+    ),
     "not_found": _Kind(404, "There is nothing here.", "See /api for what can be asked."),
     "no_such_job": _Kind(404, "There is no such job.", "Check the job's id."),
     "no_such_result": _Kind(404, "The job has no such result.", "Ask for the list of its results."),
@@ -29,12 +33,26 @@ KINDS: dict[str, _Kind] = {
     "already_final": _Kind(409, "The job has ended already.", ""),
     "store_refused": _Kind(409, "No instance could be stored.", "The answer says why, for each."),
     "expired": _Kind(410, "The job's files have expired.", "Send the scans again."),
-    "too_large": _Kind(413, "The upload is larger than this server allows.", "Send a smaller one, or ask whoever runs the server for a higher limit."),
-    "unsupported_media_type": _Kind(415, "The body is not of the type that is needed here.", "See /api for what can be sent."),
-    "wrong_host": _Kind(421, "The server is not known under this name.", "Whoever runs it can add the name with --host-name."),
+    "too_large": _Kind(
+        413,
+        "The upload is larger than this server allows.",
+        "Send a smaller one, or ask whoever runs the server for a higher limit.",
+    ),
+    "unsupported_media_type": _Kind(
+        415, "The body is not of the type that is needed here.", "See /api for what can be sent."
+    ),
+    "wrong_host": _Kind(
+        421, "The server is not known under this name.", "Whoever runs it can add the name with --host-name."
+    ),
     "invalid": _Kind(422, "A value of the request is not valid.", "See /api for what can be sent."),
-    "not_scans": _Kind(422, "The upload is not the scans of one patient.", "Send four NIfTI files, one zip, or the DICOM files of one examination."),
-    "unexpected": _Kind(500, "The server failed.", "Try once more; if it fails again, tell whoever runs the server when."),
+    "not_scans": _Kind(
+        422,
+        "The upload is not the scans of one patient.",
+        "Send four NIfTI files, one zip, or the DICOM files of one examination.",
+    ),
+    "unexpected": _Kind(
+        500, "The server failed.", "Try once more; if it fails again, tell whoever runs the server when."
+    ),
     "queue_full": _Kind(503, "Too many jobs wait already.", "Try again later."),
     "busy": _Kind(503, "Too many connections are open.", "Try again in a moment."),
     "no_room": _Kind(507, "The server's disk is nearly full.", "Tell whoever runs the server, or try again later."),

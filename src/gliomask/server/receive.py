@@ -37,7 +37,9 @@ class Receiver:
         self._turns = asyncio.Semaphore(limits.uploads)
 
     @asynccontextmanager
-    async def received(self, request: Request, kind: str, *, files_only: bool = False) -> AsyncIterator[tuple[Path, list[Part]]]:
+    async def received(
+        self, request: Request, kind: str, *, files_only: bool = False
+    ) -> AsyncIterator[tuple[Path, list[Part]]]:
         """Gives the folder of an upload and its parts. The folder goes at the end, unless it was moved away.
 
         Args:
@@ -57,7 +59,13 @@ class Receiver:
         async with self._turns:
             folder.mkdir(mode=0o700)
             try:
-                writer = PartWriter(boundary, folder, max_bytes=self._limits.upload_bytes, max_files=self._limits.files, files_only=files_only)
+                writer = PartWriter(
+                    boundary,
+                    folder,
+                    max_bytes=self._limits.upload_bytes,
+                    max_files=self._limits.files,
+                    files_only=files_only,
+                )
                 yield folder, await self._parts(request, writer)
             finally:
                 await asyncio.to_thread(shutil.rmtree, folder, True)
@@ -66,7 +74,9 @@ class Receiver:
         length = request.headers.get("content-length", "")
         size = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
         if size > self._limits.upload_bytes:
-            raise RequestError("too_large", f"The upload has {size:,} bytes; this server takes {self._limits.upload_bytes:,}.")
+            raise RequestError(
+                "too_large", f"The upload has {size:,} bytes; this server takes {self._limits.upload_bytes:,}."
+            )
         if shutil.disk_usage(self._folder).free < self._limits.free_disk_bytes + size:
             raise RequestError("no_room")
 
@@ -96,7 +106,10 @@ class Receiver:
                 break
             pending += piece
             elapsed = time.monotonic() - start
-            if elapsed > self._limits.idle_seconds and (writer.received + len(pending)) / elapsed < self._limits.least_bytes_per_second:
+            if (
+                elapsed > self._limits.idle_seconds
+                and (writer.received + len(pending)) / elapsed < self._limits.least_bytes_per_second
+            ):
                 raise RequestError("too_slow")
             if len(pending) >= PIECE_BYTES:
                 await asyncio.to_thread(writer.write, bytes(pending))

@@ -106,13 +106,24 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.token is None and not is_loopback(self.host):
-            raise UsageError(f"Listening on {self.host} lets others in, so a token is needed. Give --token-file, or listen on 127.0.0.1.")
-        if self.token is not None and (len(self.token) < LEAST_TOKEN_LETTERS or not self.token.isascii() or not self.token.isprintable()):
-            raise UsageError(f"The token must have at least {LEAST_TOKEN_LETTERS} printable ASCII letters. Make one: openssl rand -hex 32.")
+            raise UsageError(
+                f"Listening on {self.host} lets others in, so a token is needed. Give --token-file, or listen "
+                "on 127.0.0.1."
+            )
+        if self.token is not None and (
+            len(self.token) < LEAST_TOKEN_LETTERS or not self.token.isascii() or not self.token.isprintable()
+        ):
+            raise UsageError(
+                f"The token must have at least {LEAST_TOKEN_LETTERS} printable ASCII letters. Make one: openssl "
+                "rand -hex 32."
+            )
         if not 0 <= self.port <= 65535:
             raise UsageError(f"There is no port {self.port}. Give one from 1 to 65535, or 0 for any that is free.")
         if self.send_to is not None and not self.send_to.startswith(("http://", "https://")):
-            raise UsageError(f"{self.send_to} is no address of a DICOMweb service. Give one such as https://pacs.example.org/dicom-web.")
+            raise UsageError(
+                f"{self.send_to} is no address of a DICOMweb service. Give one such as "
+                "https://pacs.example.org/dicom-web."
+            )
         if self.workers is not None and self.workers < 1:
             raise UsageError("At least one job must be able to run.")
 

@@ -30,9 +30,11 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, created);
 CREATE INDEX IF NOT EXISTS jobs_by_study ON jobs (study_uid) WHERE study_uid != '';
 CREATE TABLE IF NOT EXISTS studies (study_uid TEXT PRIMARY KEY, folder TEXT NOT NULL, instances INTEGER NOT NULL, received REAL NOT NULL) STRICT;
-"""
+"""  # noqa: E501
 
-_COLUMNS = "id, kind, state, options, created, started, finished, expires, attempts, outcome, study_uid, delivery, deliveries"
+_COLUMNS = (
+    "id, kind, state, options, created, started, finished, expires, attempts, outcome, study_uid, delivery, deliveries"
+)
 
 
 @dataclass(frozen=True)
@@ -64,19 +66,24 @@ class JobStore:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
-        # Made before SQLite makes it: UIDs of studies are for the server's user alone. The log beside it gets the same rights.
+        # Made before SQLite makes it: UIDs of studies are for the server's user alone. The log beside it gets the same
+        # rights.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
         try:
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, VERSION):
-                raise FileFormatError(f"{path}: a table of jobs of version {version}; this program reads {VERSION}. Give another folder.")
+                raise FileFormatError(
+                    f"{path}: a table of jobs of version {version}; this program reads {VERSION}. Give another folder."
+                )
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(_SCHEMA + f"PRAGMA user_version={VERSION};")
         except sqlite3.DatabaseError as error:
             self._db.close()
-            raise FileFormatError(f"{path}: no table of jobs ({error}). Give another folder, or remove the file.") from error
+            raise FileFormatError(
+                f"{path}: no table of jobs ({error}). Give another folder, or remove the file."
+            ) from error
 
     def close(self) -> None:
         """Closes the table; the object cannot be used any more."""
@@ -106,7 +113,9 @@ class JobStore:
     def delivered(self, job_id: str, delivery: Delivery) -> None:
         """Notes how sending a job's objects went."""
         with self._transaction() as db:
-            db.execute("UPDATE jobs SET delivery = ?, deliveries = deliveries + 1 WHERE id = ?", (delivery.value, job_id))
+            db.execute(
+                "UPDATE jobs SET delivery = ?, deliveries = deliveries + 1 WHERE id = ?", (delivery.value, job_id)
+            )
 
     def counts(self) -> dict[State, int]:
         """Returns how many jobs stand where."""
@@ -137,14 +146,26 @@ class JobStore:
     def again(self, job_id: str) -> None:
         """Puts a job whose attempt was lost back into the queue; the attempt counts."""
         with self._transaction() as db:
-            db.execute("UPDATE jobs SET state = ? WHERE id = ? AND state = ?", (State.QUEUED.value, job_id, State.RUNNING.value))
+            db.execute(
+                "UPDATE jobs SET state = ? WHERE id = ? AND state = ?",
+                (State.QUEUED.value, job_id, State.RUNNING.value),
+            )
 
     def finish(self, job_id: str, state: State, outcome: Outcome, keep_seconds: float) -> bool:
         """Ends a job that waits or runs; False where it had ended already, and then nothing is changed."""
         now = time.time()
         sql = """UPDATE jobs SET state = ?, outcome = ?, finished = ?, expires = ?, delivery = iif(? = 'done', delivery, 'none')
-                 WHERE id = ? AND state IN (?, ?)"""
-        values = (state.value, outcome.model_dump_json(), now, now + keep_seconds, state.value, job_id, State.QUEUED.value, State.RUNNING.value)
+                 WHERE id = ? AND state IN (?, ?)"""  # noqa: E501
+        values = (
+            state.value,
+            outcome.model_dump_json(),
+            now,
+            now + keep_seconds,
+            state.value,
+            job_id,
+            State.QUEUED.value,
+            State.RUNNING.value,
+        )
         with self._transaction() as db:
             return db.execute(sql, values).rowcount == 1
 
@@ -152,14 +173,24 @@ class JobStore:
         """Cancels a job that has not begun; False where it has, or has ended."""
         now = time.time()
         sql = "UPDATE jobs SET state = ?, outcome = ?, finished = ?, expires = ? WHERE id = ? AND state = ?"
-        values = (State.CANCELLED.value, CANCELLED.model_dump_json(), now, now + keep_seconds, job_id, State.QUEUED.value)
+        values = (
+            State.CANCELLED.value,
+            CANCELLED.model_dump_json(),
+            now,
+            now + keep_seconds,
+            job_id,
+            State.QUEUED.value,
+        )
         with self._transaction() as db:
             return db.execute(sql, values).rowcount == 1
 
     def expire(self, job_ids: Iterable[str]) -> None:
         """Marks ended jobs as expired: their files are to go, and their names and study with them."""
         final = (State.DONE.value, State.FAILED.value, State.CANCELLED.value)
-        sql = "UPDATE jobs SET state = ?, options = '{}', outcome = NULL, study_uid = '', expires = ? WHERE id = ? AND state IN (?, ?, ?)"
+        sql = (
+            "UPDATE jobs SET state = ?, options = '{}', outcome = NULL, study_uid = '', expires = ? WHERE id = ? AND "
+            "state IN (?, ?, ?)"
+        )
         with self._transaction() as db:
             db.executemany(sql, [(State.EXPIRED.value, time.time(), job_id, *final) for job_id in job_ids])
 
@@ -170,7 +201,10 @@ class JobStore:
     def forget(self, older_than_seconds: float) -> None:
         """Removes what is known of jobs that expired long ago."""
         with self._transaction() as db:
-            db.execute("DELETE FROM jobs WHERE state = ? AND expires < ?", (State.EXPIRED.value, time.time() - older_than_seconds))
+            db.execute(
+                "DELETE FROM jobs WHERE state = ? AND expires < ?",
+                (State.EXPIRED.value, time.time() - older_than_seconds),
+            )
 
     def ids(self) -> set[str]:
         """Returns the ids of all jobs that have files."""
@@ -184,7 +218,7 @@ class JobStore:
     def arrived(self, study_uid: str, folder: str, instances: int) -> Study:
         """Notes instances of a study; the folder stays the one that it was given first."""
         sql = """INSERT INTO studies VALUES (?, ?, ?, ?)
-                 ON CONFLICT (study_uid) DO UPDATE SET instances = instances + excluded.instances, received = excluded.received RETURNING *"""
+                 ON CONFLICT (study_uid) DO UPDATE SET instances = instances + excluded.instances, received = excluded.received RETURNING *"""  # noqa: E501
         with self._transaction() as db:
             return Study(*db.execute(sql, (study_uid, folder, instances, time.time())).fetchone())
 
@@ -236,7 +270,21 @@ def _values(job: Job) -> tuple[Any, ...]:
 
 
 def _job(row: tuple[Any, ...]) -> Job:
-    job_id, kind, state, options, created, started, finished, expires, attempts, outcome, study_uid, delivery, deliveries = row
+    (
+        job_id,
+        kind,
+        state,
+        options,
+        created,
+        started,
+        finished,
+        expires,
+        attempts,
+        outcome,
+        study_uid,
+        delivery,
+        deliveries,
+    ) = row
     return Job(
         job_id,
         Kind(kind),

@@ -111,7 +111,15 @@ class Studies:
                 if time.time() - study.received < self._settings.study_quiet_seconds:
                     continue
                 folder = self._folders.studies / study.folder
-                job = incoming.seal(folder, Kind.DICOM, JobOptions(), self._settings, self._folders.jobs, job_id=study.folder, study_uid=study.study_uid)
+                job = incoming.seal(
+                    folder,
+                    Kind.DICOM,
+                    JobOptions(),
+                    self._settings,
+                    self._folders.jobs,
+                    job_id=study.folder,
+                    study_uid=study.study_uid,
+                )
                 self._store.study_becomes(study, job)
                 log.info("job %s waits: a study of %d instances", job.short, study.instances)
                 made.append(job)

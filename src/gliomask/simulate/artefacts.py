@@ -8,16 +8,21 @@ import scipy.ndimage as ndi
 from gliomask.arrays import Mask, Volume
 from gliomask.simulate.fields import Grid, smooth_noise
 
-# Intensity of the brain's mean and of one standard deviation of it, in scanner units. Their ratio decides how deep a bias field of some percent reaches.
+# Intensity of the brain's mean and of one standard deviation of it, in scanner units. Their ratio decides how deep a
+# bias field of some percent reaches.
 MEAN_INTENSITY = 600.0
 DEVIATION_INTENSITY = 120.0
 
 BIAS_SCALE_MM = 70.0
 BIAS_SPREAD = (0.01, 0.04)
-"""Range of the standard deviation of the multiplicative field: receive coils leave some percent after the scanner's own correction."""
+"""Range of the standard deviation of the multiplicative field: receive coils leave some percent after the scanner's own
+correction.
+"""
 
 NOISE_SPREAD = (0.06, 0.2)
-"""Range of the noise in standard deviations of the brain: differences of neighbouring voxels in deep white matter of the labelled training cases."""
+"""Range of the noise in standard deviations of the brain: differences of neighbouring voxels in deep white matter of
+the labelled training cases.
+"""
 
 THICK_SLICES = 0.3
 """Share of sequences that were not acquired in 3-D but in slices of 3 to 6 mm and interpolated; BraTS mixes both."""

@@ -1,7 +1,8 @@
-"""The MNI152 tissue maps, read from the installed nilearn package without importing it (an import takes seconds and much memory).
+"""The MNI152 tissue maps, read from the installed nilearn package without importing it (an import takes seconds and
+much memory).
 
-ICBM 152 nonlinear symmetric 2009a: Fonov et al., NeuroImage 2011, doi:10.1016/j.neuroimage.2010.07.033. The wheel carries T1 (skull removed), grey and
-white matter at 1 mm.
+ICBM 152 nonlinear symmetric 2009a: Fonov et al., NeuroImage 2011, doi:10.1016/j.neuroimage.2010.07.033. The wheel
+carries T1 (skull removed), grey and white matter at 1 mm.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ FILE_NAME = "mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
 MAPS = ("t1", "gm", "wm")
 
 CENTRAL_WIDTH_MM = 45
-"""A voxel is central if the cube of this width round it is nearly all brain: that tells ventricles from sulci and cisterns."""
+"""A voxel is central if the cube of this width round it is nearly all brain: that tells ventricles from sulci and
+cisterns.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +57,17 @@ def atlas_files() -> dict[str, Path]:
     """
     spec = find_spec("nilearn")
     if spec is None or not spec.submodule_search_locations:
-        raise EngineUnavailableError("nilearn is not installed; simulation takes its tissue maps from there. Install with: pip install 'gliomask[simulate]'.")
+        raise EngineUnavailableError(
+            "nilearn is not installed; simulation takes its tissue maps from there. Install with: pip install "
+            "'gliomask[simulate]'."
+        )
     folder = Path(spec.submodule_search_locations[0]) / "datasets" / "data"
     files = {name: folder / FILE_NAME.format(name) for name in MAPS}
     missing = [path.name for path in files.values() if not path.is_file()]
     if missing:
         raise EngineUnavailableError(
-            f"The installed nilearn {version('nilearn')} lacks {', '.join(missing)}. Install a version that has them: pip install 'gliomask[simulate]'."
+            f"The installed nilearn {version('nilearn')} lacks {', '.join(missing)}. Install a version that has "
+            "them: pip install 'gliomask[simulate]'."
         )
     return files
 
@@ -78,9 +85,16 @@ def load_atlas() -> Atlas:
     inside = t1 > 0.02
     fluid = inside * np.clip(1 - grey - white, 0, 1)
     central = ndi.uniform_filter(inside.astype(np.float32), CENTRAL_WIDTH_MM) > 0.97
-    # The T1 map is normalised so that grey matter is about 0.62 and white matter about 0.85 (medians where the shares exceed 0.9).
+    # The T1 map is normalised so that grey matter is about 0.62 and white matter about 0.85 (medians where the shares
+    # exceed 0.9).
     detail = np.where(grey + white > 0.8, t1 - 0.62 * grey - 0.85 * white, 0)
-    return Atlas(ndi.gaussian_filter(inside.astype(np.float32), 1), grey, white, fluid * central, np.clip(detail, -0.2, 0.2).astype(np.float32))
+    return Atlas(
+        ndi.gaussian_filter(inside.astype(np.float32), 1),
+        grey,
+        white,
+        fluid * central,
+        np.clip(detail, -0.2, 0.2).astype(np.float32),
+    )
 
 
 def _read(path: Path) -> Volume:

@@ -1,8 +1,9 @@
 """How bright each tissue is on each sequence, and what is bright on them besides tumour.
 
-All signals are standard deviations from the mean of the brain. The numbers for tissues are averages over 17 of the labelled training cases after
-clipping at percentiles 0.5 and 99.5 and z-scoring over the brain: medians of each tumour label, and of white and grey matter found by a three-class
-Gaussian mixture with the atlas as prior; pure fluid from the extreme percentiles, since its voxels are mostly mixed. They hold no patient's data.
+All signals are standard deviations from the mean of the brain. The numbers for tissues are averages over 17 of the
+labelled training cases after clipping at percentiles 0.5 and 99.5 and z-scoring over the brain: medians of each tumour
+label, and of white and grey matter found by a three-class Gaussian mixture with the atlas as prior; pure fluid from the
+extreme percentiles, since its voxels are mostly mixed. They hold no patient's data.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ LOW_GRADE_CORE = Signal((2.4, -0.65, -0.60, 2.5), (0.8, 0.30, 0.25, 0.8), 0.38)
 COMMON_SHARE = 0.5
 """Correlation, between patients, of the signals of tumour tissues on one sequence; 0.3 to 0.7 in the cases."""
 SPREAD_LIMIT = 1.6
-"""Draws beyond so many spreads are cut: rarer scans would not test more, and order facts such as dark fluid on FLAIR must hold."""
+"""Draws beyond so many spreads are cut: rarer scans would not test more, and order facts such as dark fluid on FLAIR
+must hold.
+"""
 
 TEXTURE_SCALES_MM = (3.0, 8.0)
 
@@ -60,10 +63,14 @@ DETAIL_GAIN = MappingProxyType({Sequence.FLAIR: -1.5, Sequence.T1: 4.0, Sequence
 Signals = dict[Sequence, Volume]
 
 
-def tissue_signals(generator: np.random.Generator, grid: Grid, anatomy: Anatomy, tumour: Tumour, grade: Grade) -> Signals:
+def tissue_signals(
+    generator: np.random.Generator, grid: Grid, anatomy: Anatomy, tumour: Tumour, grade: Grade
+) -> Signals:
     """Returns the ideal signal of the brain and its tumour on each sequence: (I, J, K) each."""
     healthy = np.clip(1 - tumour.necrotic - tumour.enhancing - tumour.oedema, 0, 1)
-    shares = {name: getattr(anatomy, name) * healthy for name in HEALTHY} | {name: getattr(tumour, name) for name in TUMOUR}
+    shares = {name: getattr(anatomy, name) * healthy for name in HEALTHY} | {
+        name: getattr(tumour, name) for name in TUMOUR
+    }
     kinds = {**HEALTHY, **TUMOUR, "necrotic": LOW_GRADE_CORE if grade is Grade.LOW else TUMOUR["necrotic"]}
     rough = sum(np.float32(kinds[name].texture) * share for name, share in shares.items())
     common = generator.standard_normal(len(PAPER_ORDER))
@@ -83,11 +90,18 @@ def tissue_signals(generator: np.random.Generator, grid: Grid, anatomy: Anatomy,
 def _draw_means(generator: np.random.Generator, kind: Signal, common: npt.NDArray[np.float64] | None) -> list[float]:
     own = generator.standard_normal(len(PAPER_ORDER))
     draw = own if common is None else np.sqrt(COMMON_SHARE) * common + np.sqrt(1 - COMMON_SHARE) * own
-    return [float(m + s * d) for m, s, d in zip(kind.mean, kind.spread, np.clip(draw, -SPREAD_LIMIT, SPREAD_LIMIT), strict=True)]
+    return [
+        float(m + s * d)
+        for m, s, d in zip(kind.mean, kind.spread, np.clip(draw, -SPREAD_LIMIT, SPREAD_LIMIT), strict=True)
+    ]
 
 
-def add_distractors(generator: np.random.Generator, grid: Grid, anatomy: Anatomy, tumour: Tumour, signals: Signals) -> None:
-    """Adds, in place, what a network may mistake for tumour: enhancing vessels, dura and choroid plexus, and bright caps round the ventricles."""
+def add_distractors(
+    generator: np.random.Generator, grid: Grid, anatomy: Anatomy, tumour: Tumour, signals: Signals
+) -> None:
+    """Adds, in place, what a network may mistake for tumour: enhancing vessels, dura and choroid plexus, and bright
+    caps round the ventricles.
+    """
     healthy = np.clip(1 - 2 * (tumour.necrotic + tumour.enhancing + tumour.oedema), 0, 1) * anatomy.brain
     _add_vessels(generator, grid, anatomy, healthy, signals)
     _add_surface(generator, grid, anatomy, healthy, signals)
@@ -95,7 +109,9 @@ def add_distractors(generator: np.random.Generator, grid: Grid, anatomy: Anatomy
     _add_caps(generator, grid, anatomy, healthy, signals)
 
 
-def _add_vessels(generator: np.random.Generator, grid: Grid, anatomy: Anatomy, healthy: Volume, signals: Signals) -> None:
+def _add_vessels(
+    generator: np.random.Generator, grid: Grid, anatomy: Anatomy, healthy: Volume, signals: Signals
+) -> None:
     # Where two smooth fields are both near zero lie curves: tubes that wind through the sulci.
     first, second = (smooth_noise(generator, grid, 12) for _ in range(2))
     width = np.float32(generator.uniform(0.1, 0.22))
@@ -108,7 +124,9 @@ def _add_vessels(generator: np.random.Generator, grid: Grid, anatomy: Anatomy, h
     signals[Sequence.FLAIR] -= np.float32(0.5) * vessels
 
 
-def _add_surface(generator: np.random.Generator, grid: Grid, anatomy: Anatomy, healthy: Volume, signals: Signals) -> None:
+def _add_surface(
+    generator: np.random.Generator, grid: Grid, anatomy: Anatomy, healthy: Volume, signals: Signals
+) -> None:
     """Dura, sinuses and what skull stripping leaves: a dark shell, bright in places after contrast and on T1."""
     shell_mm = generator.uniform(0.8, 2.2)
     shell = np.clip((np.float32(shell_mm) - anatomy.depth_mm) / np.float32(1.0) + 0.5, 0, 1) * healthy
@@ -119,11 +137,18 @@ def _add_surface(generator: np.random.Generator, grid: Grid, anatomy: Anatomy, h
         dark = np.float32(-generator.uniform(0.6, 1.8))
         signals[sequence] += shell * (dark - np.float32(0.4) * signals[sequence] + bright)
     left, _, up = grid.axes_mm()
-    sinus = np.exp(-((left - np.float32(119)) ** 2) / 8) * np.clip((up - 60) / 20, 0, 1) * np.clip((5 - anatomy.depth_mm) / 2, 0, 1) * healthy
+    sinus = (
+        np.exp(-((left - np.float32(119)) ** 2) / 8)
+        * np.clip((up - 60) / 20, 0, 1)
+        * np.clip((5 - anatomy.depth_mm) / 2, 0, 1)
+        * healthy
+    )
     signals[Sequence.T1CE] += np.float32(generator.uniform(1.5, 4.5)) * sinus
 
 
-def _add_choroid(generator: np.random.Generator, grid: Grid, anatomy: Anatomy, healthy: Volume, signals: Signals) -> None:
+def _add_choroid(
+    generator: np.random.Generator, grid: Grid, anatomy: Anatomy, healthy: Volume, signals: Signals
+) -> None:
     clumps = np.clip(smooth_noise(generator, grid, 7) - np.float32(1.1), 0, 1) * anatomy.ventricles * healthy
     signals[Sequence.T1CE] += np.float32(generator.uniform(3, 8)) * clumps
     signals[Sequence.T1] += np.float32(2.0) * clumps

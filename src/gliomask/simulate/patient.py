@@ -32,7 +32,10 @@ class Size(StrEnum):
 
 
 def simulate_case(
-    generator: np.random.Generator, case_id: str = "SIM_0000", grade: Grade | str = Grade.HIGH, size: Size | str = Size.FULL
+    generator: np.random.Generator,
+    case_id: str = "SIM_0000",
+    grade: Grade | str = Grade.HIGH,
+    size: Size | str = Size.FULL,
 ) -> tuple[Case, LabelMap]:
     """Returns one synthetic patient: four sequences and the label map that belongs to them.
 
@@ -40,10 +43,12 @@ def simulate_case(
         generator: source of all randomness; the same state gives the same patient.
         case_id: the name of the case.
         grade: `high` (a rim that enhances) or `low` (little or no enhancement).
-        size: `full` is the BraTS grid, 240 x 240 x 155 at 1 mm; `small` is 64 x 72 x 40 at 2.5 x 2.5 x 3.75 mm, for tests.
+        size: `full` is the BraTS grid, 240 x 240 x 155 at 1 mm; `small` is 64 x 72 x 40 at 2.5 x 2.5 x 3.75 mm, for
+            tests.
 
     Returns:
-        A case whose intensities are positive whole numbers in the brain and exactly 0 outside, and a label map, (I, J, K), with the values of
+        A case whose intensities are positive whole numbers in the brain and exactly 0 outside, and a label map, (I, J,
+            K), with the values of
         `labels.Label`; tumour lies inside the brain.
 
     Raises:

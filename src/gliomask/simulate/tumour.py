@@ -1,6 +1,7 @@
 """The tumour: where it sits, its core with an enhancing rim, and oedema that spreads along white matter.
 
-Sizes and shares follow the label volumes of 65 labelled training cases (50 high grade, 15 lower grade or without enhancement).
+Sizes and shares follow the label volumes of 65 labelled training cases (50 high grade, 15 lower grade or without
+enhancement).
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class Grade(StrEnum):
     LOW = "low"
 
 
-# Median, spread of the logarithm, and limits (millilitres): medians 36 and 59 (cores), 59 and 48 (oedema); limits near their 5th and 95th percentiles.
+# Median, spread of the logarithm, and limits (millilitres): medians 36 and 59 (cores), 59 and 48 (oedema); limits near
+# their 5th and 95th percentiles.
 CORE_ML = {Grade.HIGH: (33.0, 0.8, 4.0, 75.0), Grade.LOW: (50.0, 0.7, 8.0, 120.0)}
 OEDEMA_ML = {Grade.HIGH: (59.0, 0.65, 16.0, 160.0), Grade.LOW: (48.0, 0.65, 19.0, 120.0)}
 
@@ -37,7 +39,7 @@ NO_ENHANCEMENT = 0.45
 LOW_ENHANCING_SHARE = 0.35
 
 LOWEST_SITE = 62
-"""Atlas level (10 mm below the commissures) under which no tumour starts: gliomas of adults arise above the tentorium."""
+"""Atlas level (10 mm below the commissures) under which no tumour starts: gliomas of adults arise above the tentorium."""  # noqa: E501
 MIDLINE_MM = 16.0
 """Distance from the midplane within which no tumour starts: that keeps off the brain stem and the third ventricle."""
 
@@ -48,8 +50,8 @@ EDGE_MM = 0.8
 """Half width of the change from one tissue to the next: partial volume and true blur."""
 
 SPEED = {"white": 1.0, "grey": 0.2, "fluid": 0.03}
-"""Relative speed of oedema: it follows fibres and stops at cortex and sulci. Glioma growth models put white over grey at 5 (Swanson et al., Cell
-Proliferation 2000, doi:10.1046/j.1365-2184.2000.00177.x)."""
+"""Relative speed of oedema: it follows fibres and stops at cortex and sulci. Glioma growth models put white over grey
+at 5 (Swanson et al., Cell Proliferation 2000, doi:10.1046/j.1365-2184.2000.00177.x)."""
 TRAVEL_STEP_MM = 3.0
 OEDEMA_EDGE_MM = 2.5
 
@@ -80,7 +82,10 @@ class Tumour:
     oedema: Volume
 
     def label_map(self) -> LabelMap:
-        """The label of each voxel: (I, J, K). Core where core tissue is the larger part, oedema where all tumour tissue is."""
+        """The label of each voxel: (I, J, K).
+
+        Core where core tissue is the larger part, oedema where all tumour tissue is.
+        """
         core = self.necrotic + self.enhancing
         labels = np.where(core + self.oedema > 0.5, np.uint8(Label.OEDEMA), np.uint8(Label.BACKGROUND))
         labels[core > 0.5] = Label.NECROTIC
@@ -88,7 +93,9 @@ class Tumour:
         return labels
 
 
-def draw_plan(generator: np.random.Generator, atlas: Atlas, frame: npt.NDArray[np.float32], grid: Grid, grade: Grade) -> Plan:
+def draw_plan(
+    generator: np.random.Generator, atlas: Atlas, frame: npt.NDArray[np.float32], grid: Grid, grade: Grade
+) -> Plan:
     """Draws site, size and kind of a tumour for the brain that `frame`, (3, I, J, K), lays into the grid."""
     radius_mm = (_log_normal(generator, CORE_ML[grade]) * 1000 * 3 / 4 / np.pi) ** (1 / 3)
     centre_mm = _draw_site(generator, atlas, frame, grid)
@@ -107,7 +114,9 @@ def _log_normal(generator: np.random.Generator, numbers: tuple[float, float, flo
     return float(np.clip(median * np.exp(generator.normal(0, spread)), low, high))
 
 
-def _draw_site(generator: np.random.Generator, atlas: Atlas, frame: npt.NDArray[np.float32], grid: Grid) -> tuple[float, float, float]:
+def _draw_site(
+    generator: np.random.Generator, atlas: Atlas, frame: npt.NDArray[np.float32], grid: Grid
+) -> tuple[float, float, float]:
     """Draws a place in the white matter of the hemispheres, in BraTS voxels."""
     sites = np.argwhere(atlas.white[::3, ::3, ::3] > 0.6) * 3
     sites = sites[(sites[:, 2] >= LOWEST_SITE) & (np.abs(sites[:, 0] - ATLAS_CENTRE[0]) >= MIDLINE_MM)]
@@ -133,7 +142,10 @@ def _core_depth(generator: np.random.Generator, grid: Grid, mass: Mass) -> Volum
     """Depth below the core's surface in millimetres, negative outside: a ball, stretched, turned and dented."""
     stretch = np.exp(generator.normal(0, 0.15, 3))
     stretch /= np.cbrt(stretch.prod())
-    offsets = [(axis - np.float32(c)) / np.float32(s) for axis, c, s in zip(grid.axes_mm(), mass.centre_mm, stretch, strict=True)]
+    offsets = [
+        (axis - np.float32(c)) / np.float32(s)
+        for axis, c, s in zip(grid.axes_mm(), mass.centre_mm, stretch, strict=True)
+    ]
     depth = 1 - np.sqrt(sum(offset**2 for offset in offsets)) / np.float32(mass.radius_mm)
     for scale, amplitude in LOBULATION:
         depth += np.float32(amplitude) * smooth_noise(generator, grid, max(scale * mass.radius_mm, 2.0))
@@ -170,9 +182,11 @@ def _oedema(generator: np.random.Generator, grid: Grid, anatomy: Anatomy, core: 
 
 
 def _arrival(speed: Volume, source: npt.NDArray[np.bool_], brain: npt.NDArray[np.bool_], grid: Grid) -> Volume:
-    """Time of a front that starts at `source`, in millimetres of white matter, on a coarser grid and interpolated: (I, J, K).
+    """Time of a front that starts at `source`, in millimetres of white matter, on a coarser grid and interpolated: (I,
+    J, K).
 
-    Shortest paths over the 6 neighbours, relaxed until they settle; the random field on the speed hides the grid's preferred directions.
+    Shortest paths over the 6 neighbours, relaxed until they settle; the random field on the speed hides the grid's
+    preferred directions.
     """
     steps = [max(round(TRAVEL_STEP_MM / spacing), 1) for spacing in grid.spacing_mm]
     thin = tuple(slice(None, None, step) for step in steps)

@@ -38,7 +38,8 @@ def write_patients(
     overwrite: bool = False,
     report: Callable[[str, int, int], None] = lambda case_id, done, total: None,
 ) -> list[dict[str, Any]]:
-    """Writes labelled synthetic patients as `folder`/SIM_0000/SIM_0000_{flair,t1,t1ce,t2,seg}.nii.gz and so on, in the numbers of BraTS 2021.
+    """Writes labelled synthetic patients as `folder`/SIM_0000/SIM_0000_{flair,t1,t1ce,t2,seg}.nii.gz and so on, in the
+    numbers of BraTS 2021.
 
     Patient n depends on the seed and n alone: asking for more patients leaves the first ones as they were.
 
@@ -55,7 +56,8 @@ def write_patients(
         One row per patient: case, grade, seconds, and voxels of each label.
 
     Raises:
-        UsageError: there is no such grade or size, the count or the seed is out of range, or a patient exists and `overwrite` is false.
+        UsageError: there is no such grade or size, the count or the seed is out of range, or a patient exists and
+            `overwrite` is false.
         EngineUnavailableError: the extra `simulate` is not installed.
     """
     size = member(Size, size, "size")
@@ -77,7 +79,9 @@ def write_patients(
         case, label_map = simulate_case(generator, name, chosen, size)
         write_patient(folder, case, label_map, overwrite=overwrite)
         voxels = np.bincount(label_map.ravel(), minlength=4)[1:].tolist()
-        rows.append({"case": name, "grade": chosen.value, "voxels": voxels, "seconds": round(time.perf_counter() - started, 2)})
+        rows.append(
+            {"case": name, "grade": chosen.value, "voxels": voxels, "seconds": round(time.perf_counter() - started, 2)}
+        )
         report(name, n + 1, count)
     return rows
 
@@ -88,7 +92,8 @@ def _refuse_existing(folder: Path, names: list[str], overwrite: bool) -> None:
 
 
 def write_patient(folder: Path, case: Case, label_map: LabelMap, *, overwrite: bool = False) -> None:
-    """Writes one patient's five files into `folder`/`case.case_id`: scans as 16-bit integers, labels in the numbers of BraTS 2021.
+    """Writes one patient's five files into `folder`/`case.case_id`: scans as 16-bit integers, labels in the numbers of
+    BraTS 2021.
 
     Raises:
         UsageError: a file exists and `overwrite` is false.
@@ -96,6 +101,11 @@ def write_patient(folder: Path, case: Case, label_map: LabelMap, *, overwrite: b
     target = folder / case.case_id
     make_folder(target)
     for sequence, volume in case.volumes.items():
-        write_volume(target / f"{case.case_id}_{sequence.value}.nii.gz", volume.astype(np.int16), case.geometry, overwrite=overwrite)
+        write_volume(
+            target / f"{case.case_id}_{sequence.value}.nii.gz",
+            volume.astype(np.int16),
+            case.geometry,
+            overwrite=overwrite,
+        )
     on_disk = convention("brats2021").to_disk(label_map)
     write_volume(target / f"{case.case_id}_seg.nii.gz", on_disk, case.geometry, overwrite=overwrite)

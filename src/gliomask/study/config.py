@@ -1,4 +1,7 @@
-"""What a study consists of: its folds, its budget, its experiments and what is compared with what. `study.read` takes it from YAML."""
+"""What a study consists of: its folds, its budget, its experiments and what is compared with what.
+
+`study.read` takes it from YAML.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ from gliomask.postprocess import CHAINS
 from gliomask.training.config import RECIPES, TrainConfig
 
 BUDGET_PATCH = 64
-"""The budget counts patches of this many pixels a side, so that every training sees as many pixels whatever its patches measure."""
+"""The budget counts patches of this many pixels a side, so that every training sees as many pixels whatever its patches
+measure.
+"""
 
 MACHINE_FIELDS = ("threads",)
 """Fields of a training that belong to the machine and not to the study."""
@@ -36,9 +41,18 @@ class _Part(BaseModel):
 class Inference(_Part):
     """How a slice is cut before it goes through the network; see `gliomask.predict.brain.PatchPlan`."""
 
-    patches: Literal["whole", "adjacent", "overlapping"] = Field(default="whole", description="whole slices, patches side by side, or overlapping ones")
-    patch_size: int = Field(default=64, ge=2, le=512, multiple_of=2, description="side of a patch, pixels; not used by whole")
-    stride: int | None = Field(default=None, ge=2, multiple_of=2, description="between overlapping patches; null: the paper's offset of half a patch")
+    patches: Literal["whole", "adjacent", "overlapping"] = Field(
+        default="whole", description="whole slices, patches side by side, or overlapping ones"
+    )
+    patch_size: int = Field(
+        default=64, ge=2, le=512, multiple_of=2, description="side of a patch, pixels; not used by whole"
+    )
+    stride: int | None = Field(
+        default=None,
+        ge=2,
+        multiple_of=2,
+        description="between overlapping patches; null: the paper's offset of half a patch",
+    )
 
 
 class Experiment(_Part):
@@ -46,7 +60,11 @@ class Experiment(_Part):
 
     name: Name = Field(description="of the row; also of its files")
     title: str = Field(default="", description="in words, for tables and pictures; the name where it is empty")
-    training: Fields = Field(default={}, description="fields of a training that differ from the study's own, as `gliomask train --show-config` lists them")
+    training: Fields = Field(
+        default={},
+        description="fields of a training that differ from the study's own, as `gliomask train "
+        "--show-config` lists them",
+    )
     inference: Inference = Field(default=Inference(), description="how slices are cut")
     postprocess: ChainName = Field(default="none", description=f"one of {', '.join(CHAINS)}")
 
@@ -62,7 +80,9 @@ class Comparison(_Part):
     name: Name = Field(description="of the comparison; also of its picture")
     title: str = Field(description="heading")
     question: str = Field(default="", description="what is asked, for the page")
-    baseline: Name | None = Field(default=None, description="what the others are compared with; null: the study's baseline")
+    baseline: Name | None = Field(
+        default=None, description="what the others are compared with; null: the study's baseline"
+    )
     experiments: tuple[Name, ...] = Field(min_length=1, description="the others, in the order of the table")
 
 
@@ -70,17 +90,30 @@ class StudyConfig(_Part):
     """A whole study: the same file, cases and seeds give the same tables on the same machine."""
 
     title: str = Field(default="The study of Ben Naceur et al. 2020, repeated", description="heading of the page")
-    folds: tuple[int, ...] | None = Field(default=None, min_length=1, description="folds that are held out in turn; null: every fold of the table")
+    folds: tuple[int, ...] | None = Field(
+        default=None, min_length=1, description="folds that are held out in turn; null: every fold of the table"
+    )
     patches: int | None = Field(
         default=26_000,
         ge=1,
-        description="budget: patches of 64 x 64 pixels per training, from which the epochs follow (larger patches: fewer); null: epochs of the training fields",
+        description="budget: patches of 64 x 64 pixels per training, from which the epochs follow (larger patches: "
+        "fewer); null: epochs of the training fields",
     )
-    training: Fields = Field(default={}, description="fields of every training, as `gliomask train --show-config` lists them; the others have their defaults")
+    training: Fields = Field(
+        default={},
+        description="fields of every training, as `gliomask train --show-config` lists them; the others have "
+        "their defaults",
+    )
     policy: str = Field(default="brats2020", description=f"what empty regions score: {', '.join(POLICIES)}")
-    seed: int = Field(default=0, ge=0, lt=2**32, description="of the bootstrap; a training's own seed stands among its fields")
-    baseline: Name = Field(description="experiment that the others are compared with, unless a comparison names another")
-    experiments: tuple[Experiment, ...] = Field(min_length=1, description="the rows, in the order in which they are worked off")
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="of the bootstrap; a training's own seed stands among its fields"
+    )
+    baseline: Name = Field(
+        description="experiment that the others are compared with, unless a comparison names another"
+    )
+    experiments: tuple[Experiment, ...] = Field(
+        min_length=1, description="the rows, in the order in which they are worked off"
+    )
     comparisons: tuple[Comparison, ...] = Field(default=(), description="the questions, in the order of the page")
 
     @property
@@ -111,7 +144,10 @@ class StudyConfig(_Part):
             _refuse_twice(f"comparison '{comparison.name}'", named)
             unknown = [name for name in named if name not in self.by_name]
             if unknown:
-                raise ValueError(f"comparison '{comparison.name}' names '{unknown[0]}', which is no experiment; there are {', '.join(self.by_name)}")
+                raise ValueError(
+                    f"comparison '{comparison.name}' names '{unknown[0]}', which is no experiment; there are "
+                    f"{', '.join(self.by_name)}"
+                )
         return self
 
 
@@ -129,7 +165,8 @@ def make_study(fields: dict[str, Any], source: str) -> StudyConfig:
         source: where they come from, for messages.
 
     Raises:
-        UsageError: unknown field, value out of range, a name that stands twice or is missing; the message names the field.
+        UsageError: unknown field, value out of range, a name that stands twice or is missing; the message names the
+            field.
     """
     try:
         study = StudyConfig.model_validate(fields)
@@ -140,13 +177,17 @@ def make_study(fields: dict[str, Any], source: str) -> StudyConfig:
     return study
 
 
-def train_config(study: StudyConfig, experiment: Experiment, *, training_cases: float | None = None, source: str = "The study") -> TrainConfig:
-    """Returns an experiment's training: the recipe, then the study's fields, then the experiment's, then the epochs that the budget buys.
+def train_config(
+    study: StudyConfig, experiment: Experiment, *, training_cases: float | None = None, source: str = "The study"
+) -> TrainConfig:
+    """Returns an experiment's training: the recipe, then the study's fields, then the experiment's, then the epochs
+    that the budget buys.
 
     Args:
         study: the study.
         experiment: one of its experiments.
-        training_cases: patients per training, which with the budget decides on the epochs; None leaves them as they are.
+        training_cases: patients per training, which with the budget decides on the epochs; None leaves them as they
+            are.
         source: where the study comes from, for messages.
 
     Raises:
@@ -155,17 +196,27 @@ def train_config(study: StudyConfig, experiment: Experiment, *, training_cases: 
     fields = study.training | experiment.training
     for name in MACHINE_FIELDS:
         if name in fields:
-            raise UsageError(f"{source}: experiment '{experiment.name}': {name} belongs to the machine. Leave it out and give --{name}.")
+            raise UsageError(
+                f"{source}: experiment '{experiment.name}': {name} belongs to the machine. Leave it out and "
+                f"give --{name}."
+            )
     if study.patches is not None and "epochs" in fields:
-        raise UsageError(f"{source}: experiment '{experiment.name}': patches {study.patches} decides on the epochs already. Give patches or epochs, not both.")
+        raise UsageError(
+            f"{source}: experiment '{experiment.name}': patches {study.patches} decides on the epochs already. Give "
+            "patches or epochs, not both."
+        )
     recipe = fields.get("recipe", "default")
     if not isinstance(recipe, str) or recipe not in RECIPES:
-        raise UsageError(f"{source}: experiment '{experiment.name}': there is no recipe '{recipe}'. Known ones: {', '.join(RECIPES)}.")
+        raise UsageError(
+            f"{source}: experiment '{experiment.name}': there is no recipe '{recipe}'. Known ones: "
+            f"{', '.join(RECIPES)}."
+        )
     try:
         config = TrainConfig.model_validate(RECIPES[recipe] | fields | {"recipe": recipe})
     except ValidationError as error:
         raise UsageError(
-            f"{source}: experiment '{experiment.name}': training: {_problems(error, fields)}. All fields: gliomask train --show-config."
+            f"{source}: experiment '{experiment.name}': training: {_problems(error, fields)}. All fields: gliomask "
+            "train --show-config."
         ) from error
     if study.patches is None or training_cases is None:
         return config
@@ -173,13 +224,17 @@ def train_config(study: StudyConfig, experiment: Experiment, *, training_cases: 
 
 
 def _epochs(patches: int, config: TrainConfig, training_cases: float) -> int:
-    # Every patient counts with four classes, also one that lacks a class: the budget is the same for all experiments, not exact to the patch.
+    # Every patient counts with four classes, also one that lacks a class: the budget is the same for all experiments,
+    # not exact to the patch.
     pixels_per_epoch = training_cases * 4 * config.patches_per_class * config.patch_size**2
     return max(1, round(patches * BUDGET_PATCH**2 / pixels_per_epoch))
 
 
 def _problems(error: ValidationError, fields: dict[str, Any]) -> str:
-    return "; ".join(f"{_place(problem['loc'], fields)}: {problem['msg'].removeprefix('Value error, ')}" for problem in error.errors())
+    return "; ".join(
+        f"{_place(problem['loc'], fields)}: {problem['msg'].removeprefix('Value error, ')}"
+        for problem in error.errors()
+    )
 
 
 def _place(location: tuple[int | str, ...], fields: dict[str, Any]) -> str:
@@ -213,7 +268,9 @@ def _described(study: StudyConfig) -> Iterator[str]:
             part: type[_Part] = Experiment if name == "experiments" else Comparison
             yield from (f"#   {inner}: {entry.description}" for inner, entry in part.model_fields.items())
             yield f"{name}:" if values[name] else f"{name}: []"
-            yield from (f"  - {_flow(item.model_dump(mode='json', exclude_defaults=True))}" for item in getattr(study, name))
+            yield from (
+                f"  - {_flow(item.model_dump(mode='json', exclude_defaults=True))}" for item in getattr(study, name)
+            )
         else:
             yield f"{name}: {_flow(values[name])}"
 

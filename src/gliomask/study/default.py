@@ -5,8 +5,8 @@ from __future__ import annotations
 from gliomask.study.config import Comparison, Experiment, Inference, StudyConfig
 
 BASELINE = Experiment(name="sparse", title="SparseMultiOCM")
-"""Volume normalisation, patches of 64 x 64 drawn equally per class and centred on the pixel drawn, plain cross-entropy, whole slices, no
-post-processing. Every other experiment changes one of these."""
+"""Volume normalisation, patches of 64 x 64 drawn equally per class and centred on the pixel drawn, plain cross-entropy,
+whole slices, no post-processing. Every other experiment changes one of these."""
 
 EXPERIMENTS = (
     BASELINE,
@@ -27,9 +27,15 @@ EXPERIMENTS = (
     Experiment(name="input-sparse", title="InputSparseMultiOCM", training={"network": "input-sparse"}),
     Experiment(name="dense", title="DenseMultiOCM", training={"network": "dense"}),
     # Batches of about as many pixels, so that trainings of one budget make about as many steps.
-    Experiment(name="patch-32", title="patches of 32", training={"patch_size": 32, "patches_per_class": 20, "batch_size": 32}),
-    Experiment(name="patch-96", title="patches of 96", training={"patch_size": 96, "patches_per_class": 3, "batch_size": 4}),
-    Experiment(name="patch-128", title="patches of 128", training={"patch_size": 128, "patches_per_class": 1, "batch_size": 2}),
+    Experiment(
+        name="patch-32", title="patches of 32", training={"patch_size": 32, "patches_per_class": 20, "batch_size": 32}
+    ),
+    Experiment(
+        name="patch-96", title="patches of 96", training={"patch_size": 96, "patches_per_class": 3, "batch_size": 4}
+    ),
+    Experiment(
+        name="patch-128", title="patches of 128", training={"patch_size": 128, "patches_per_class": 1, "batch_size": 2}
+    ),
 )
 
 COMPARISONS = (
@@ -42,14 +48,16 @@ COMPARISONS = (
     Comparison(
         name="inference",
         title="Patches in inference",
-        question="The paper: overlapping patches beat adjacent ones. Both are cut from the same slices for the same trained network; whole slices need no cut.",
+        question="The paper: overlapping patches beat adjacent ones. Both are cut from the same slices for the same "
+        "trained network; whole slices need no cut.",
         baseline="adjacent",
         experiments=("overlapping", "sparse"),
     ),
     Comparison(
         name="placement",
         title="Patches in training",
-        question="The same question of the patches that a network learns from; `sparse` learns from patches centred on the pixel drawn.",
+        question="The same question of the patches that a network learns from; `sparse` learns from patches centred "
+        "on the pixel drawn.",
         baseline="train-adjacent",
         experiments=("train-overlapping", "sparse"),
     ),
@@ -62,13 +70,15 @@ COMPARISONS = (
     Comparison(
         name="sampling",
         title="Equal sampling",
-        question="The paper: patches drawn equally per class beat plain training. Here the change is to patches drawn anywhere in the brain.",
+        question="The paper: patches drawn equally per class beat plain training. Here the change is to patches "
+        "drawn anywhere in the brain.",
         experiments=("uniform-sampling",),
     ),
     Comparison(
         name="postprocessing",
         title="Post-processing",
-        question="The paper: each of its two post-processings helps. `post-legacy` is the published code to the letter; `post-3d` is ours.",
+        question="The paper: each of its two post-processings helps. `post-legacy` is the published code to the "
+        "letter; `post-3d` is ours.",
         experiments=("post-1", "post-1+2", "post-legacy", "post-3d"),
     ),
     Comparison(
@@ -81,7 +91,8 @@ COMPARISONS = (
         name="patch-size",
         title="Size of the training patches",
         question=(
-            "An output pixel of `sparse` sees 30 x 30 pixels, so larger patches bring no larger view: what changes is the share of pixels that see the "
+            "An output pixel of `sparse` sees 30 x 30 pixels, so larger patches bring no larger view: what changes "
+            "is the share of pixels that see the "
             "patch's padded border, and how alike the pixels of a batch are. Every training sees as many pixels."
         ),
         experiments=("patch-32", "patch-96", "patch-128"),
@@ -91,4 +102,6 @@ COMPARISONS = (
 
 def default_study() -> StudyConfig:
     """Returns the study: 18 experiments of 12 trainings, plain cross-entropy unless a row says otherwise."""
-    return StudyConfig(training={"dice_weight": 0.0}, baseline=BASELINE.name, experiments=EXPERIMENTS, comparisons=COMPARISONS)
+    return StudyConfig(
+        training={"dice_weight": 0.0}, baseline=BASELINE.name, experiments=EXPERIMENTS, comparisons=COMPARISONS
+    )

@@ -27,8 +27,8 @@ Scores = Mapping[str, Mapping[Region, Ordered[float]]]
 def draw_comparison(title: str, scores: Scores, baseline: str, picture: Path) -> None:
     """Draws one box per experiment, lying, in a panel for each region; writes a PNG.
 
-    A box runs from the first to the third quartile, its line is the median, its diamond the mean; whiskers reach the furthest patient within 1.5 box
-    lengths, and every patient is a dot. The dotted line is the baseline's median.
+    A box runs from the first to the third quartile, its line is the median, its diamond the mean; whiskers reach the
+    furthest patient within 1.5 box lengths, and every patient is a dot. The dotted line is the baseline's median.
 
     Args:
         title: of the picture.
@@ -38,10 +38,14 @@ def draw_comparison(title: str, scores: Scores, baseline: str, picture: Path) ->
     """
     figure = Figure(figsize=(11, 1.5 + 0.55 * len(scores)), layout="constrained")
     for axes, region in zip(figure.subplots(1, len(Region), sharey=True), Region, strict=True):
-        _draw_boxes(axes, {name: regions[region] for name, regions in scores.items()}, baseline, PALETTE.region_hex(region))
+        _draw_boxes(
+            axes, {name: regions[region] for name, regions in scores.items()}, baseline, PALETTE.region_hex(region)
+        )
         axes.set_title(f"{region.value}: {region.title}", fontsize=10)
         axes.set_xlabel("Dice")
-    figure.suptitle(f"{title}   (line: median, diamond: mean, dot: a patient, dotted: median of '{baseline}')", fontsize=10)
+    figure.suptitle(
+        f"{title}   (line: median, diamond: mean, dot: a patient, dotted: median of '{baseline}')", fontsize=10
+    )
     _save(figure, picture)
 
 
@@ -64,11 +68,17 @@ def _draw_boxes(axes: Axes, values: Mapping[str, Ordered[float]], baseline: str,
             medianprops={"color": "black", "linewidth": 1.8},
             meanprops={"marker": "D", "markerfacecolor": "white", "markeredgecolor": "black", "markersize": 5},
         )
-        # The jitter only keeps dots of equal score apart; its seed is fixed, so that the same scores give the same picture.
-        axes.plot(cells, at + generator.uniform(-0.2, 0.2, cells.size), ".", color="0.15", alpha=0.5, markersize=4, zorder=3)
+        # The jitter only keeps dots of equal score apart; its seed is fixed, so that the same scores give the same
+        # picture.
+        axes.plot(
+            cells, at + generator.uniform(-0.2, 0.2, cells.size), ".", color="0.15", alpha=0.5, markersize=4, zorder=3
+        )
         if name == baseline:
             axes.axvline(float(np.median(cells)), linestyle=":", color="0.3", linewidth=1)
-    axes.set_yticks(range(len(values)), [f"{name}  (n = {sum(not math.isnan(v) for v in column)})" for name, column in values.items()])
+    axes.set_yticks(
+        range(len(values)),
+        [f"{name}  (n = {sum(not math.isnan(v) for v in column)})" for name, column in values.items()],
+    )
     axes.set_ylim(len(values) - 0.4, -0.6)
     axes.set_xlim(-0.03, 1.03)
     axes.grid(axis="x", alpha=0.3)
@@ -90,7 +100,7 @@ class Curve:
 
 
 def draw_curves(panels: Mapping[str, Ordered[Curve]], picture: Path) -> None:
-    """Draws the learning curves of each comparison in a panel; folds of one experiment have one colour; writes a PNG."""
+    """Draws the learning curves of each comparison in a panel; folds of one experiment have one colour; writes a PNG."""  # noqa: E501
     columns = min(3, max(1, len(panels)))
     rows = max(1, -(-len(panels) // columns))
     figure = Figure(figsize=(4.2 * columns, 3.1 * rows), layout="constrained")
@@ -100,7 +110,9 @@ def draw_curves(panels: Mapping[str, Ordered[Curve]], picture: Path) -> None:
         for n, curve in enumerate(curves):
             first = next(m for m, other in enumerate(curves) if other.title == curve.title) == n
             colour = in_hex(LINES[titles.index(curve.title) % len(LINES)])
-            axes.plot(curve.shares, curve.losses, marker=".", color=colour, alpha=0.8, label=curve.title if first else None)
+            axes.plot(
+                curve.shares, curve.losses, marker=".", color=colour, alpha=0.8, label=curve.title if first else None
+            )
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("share of the training")
         axes.set_ylabel("loss of training patches")

@@ -1,7 +1,8 @@
 """What a study leaves on disk, and what of it is there already.
 
-Results (`study.md`, `tables/`, `figures/`, `study.json`, `study_run.json`) are small and meant to be kept; `work/` holds trainings, models
-and label maps, is left out of version control, and may be deleted once the rows that rest on it are scored.
+Results (`study.md`, `tables/`, `figures/`, `study.json`, `study_run.json`) are small and meant to be kept; `work/`
+holds trainings, models and label maps, is left out of version control, and may be deleted once the rows that rest on it
+are scored.
 """
 
 from __future__ import annotations
@@ -85,7 +86,10 @@ class StudyFolder:
             write_bytes(self.work / ".gitignore", b"*\n")
 
     def read_cells(self, experiment: str) -> Cells:
-        """Returns what is known of an experiment's cases; empty where it has not begun. Raises FileFormatError for a damaged table."""
+        """Returns what is known of an experiment's cases; empty where it has not begun.
+
+        Raises FileFormatError for a damaged table.
+        """
         path = self.cells(experiment)
         return Cells.from_rows(read_tsv(path), path) if path.exists() else Cells({})
 
@@ -102,7 +106,9 @@ class StudyFolder:
             if isinstance(record["steps"], list) and isinstance(record["failed"], dict):
                 return record
         except (ValueError, KeyError, TypeError) as error:
-            raise FileFormatError(f"{self.record}: not the run record of a study ({error!r}). Move it away; no result is lost by that.") from error
+            raise FileFormatError(
+                f"{self.record}: not the run record of a study ({error!r}). Move it away; no result is lost by that."
+            ) from error
         raise FileFormatError(f"{self.record}: not the run record of a study. Move it away; no result is lost by that.")
 
     def done(self, plan: Plan, task: Task) -> bool:
@@ -110,7 +116,9 @@ class StudyFolder:
         if task.kind is Kind.SCORE:
             return self.read_cells(task.name).covers(plan.cases(task.fold))
         if task.kind is Kind.PREDICT:
-            return all(CaseLayout.of(self.prediction(task.name), case).record.exists() for case in plan.cases(task.fold))
+            return all(
+                CaseLayout.of(self.prediction(task.name), case).record.exists() for case in plan.cases(task.fold)
+            )
         return (self.model(task.name, task.fold) / SPEC_NAME).exists()
 
     def learning_curve(self, training: str, fold: int) -> list[dict[str, str]]:
@@ -146,7 +154,10 @@ def write_definition(folder: StudyFolder, plan: Plan) -> None:
     if folder.definition.exists():
         refuse_other(folder, plan)
     elif folder.record.exists() or folder.table("summary").exists():
-        raise UsageError(f"{folder.root} holds tables of a study but no {folder.definition.name} that says what they are of. Give another folder.")
+        raise UsageError(
+            f"{folder.root} holds tables of a study but no {folder.definition.name} that says what they are of. Give "
+            "another folder."
+        )
     content = {
         "schema_version": 1,
         "config": plan.study.model_dump(mode="json"),
@@ -169,18 +180,26 @@ def read_definition(folder: StudyFolder) -> tuple[StudyConfig, dict[str, int]]:
 
 def _read(folder: StudyFolder) -> dict[str, Any]:
     if not folder.definition.exists():
-        raise UsageError(f"{folder.root} holds no study: {folder.definition.name} is missing. Give its output folder, or DATA to begin one.")
+        raise UsageError(
+            f"{folder.root} holds no study: {folder.definition.name} is missing. Give its output folder, or DATA "
+            "to begin one."
+        )
     try:
         content: dict[str, Any] = read_json(folder.definition)
         if set(content) >= {"config", "definitions", "folds"} and content["schema_version"] == 1:
             return content
     except (ValueError, KeyError, TypeError) as error:
-        raise FileFormatError(f"{folder.definition}: not the definition of a study ({error!r}). Give another folder.") from error
-    raise FileFormatError(f"{folder.definition}: not the definition of a study that this version knows. Give another folder.")
+        raise FileFormatError(
+            f"{folder.definition}: not the definition of a study ({error!r}). Give another folder."
+        ) from error
+    raise FileFormatError(
+        f"{folder.definition}: not the definition of a study that this version knows. Give another folder."
+    )
 
 
 def refuse_other(folder: StudyFolder, plan: Plan) -> None:
-    """Compares a plan with the definitions that the results in the folder were made under; experiments without results may change.
+    """Compares a plan with the definitions that the results in the folder were made under; experiments without results
+    may change.
 
     Raises:
         UsageError: they differ.
@@ -194,12 +213,17 @@ def refuse_other(folder: StudyFolder, plan: Plan) -> None:
             before, now = _complete(content["definitions"][name]), plan.rows[name].definition()
             differing = _differences(before, now)
             if differing:
-                raise UsageError(f"{folder.root}: experiment '{name}' has results under another definition: {'; '.join(differing)}. {_WAYS_OUT}")
+                raise UsageError(
+                    f"{folder.root}: experiment '{name}' has results under another definition: "
+                    f"{'; '.join(differing)}. {_WAYS_OUT}"
+                )
     made_with = {"policy": content["config"]["policy"], "cases and folds": content["folds"]}
     for what, now_with in {"policy": plan.study.policy, "cases and folds": plan.fold_of}.items():
         differing = _differences({what: made_with[what]}, {what: now_with})
         if differing:
-            raise UsageError(f"{folder.root}: its results were made with other {what}: {'; '.join(differing[:5])}. {_WAYS_OUT}")
+            raise UsageError(
+                f"{folder.root}: its results were made with other {what}: {'; '.join(differing[:5])}. {_WAYS_OUT}"
+            )
 
 
 _WAYS_OUT = "Give another output folder, another name to the experiment, or what was given before."
@@ -208,7 +232,9 @@ _WAYS_OUT = "Give another output folder, another name to the experiment, or what
 def _complete(definition: dict[str, Any]) -> dict[str, Any]:
     """A definition from before a field was added, with the default that stands for what was done then."""
     defaults = TrainConfig().model_dump(mode="json")
-    return definition | {"training": {name: definition["training"].get(name, defaults[name]) for name in defaults if name != "threads"}}
+    return definition | {
+        "training": {name: definition["training"].get(name, defaults[name]) for name in defaults if name != "threads"}
+    }
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -227,7 +253,9 @@ def _word(value: Any) -> str:
 
 
 def merge_rows(path: Path, rows: list[dict[str, Any]], key: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Adds rows to a table on disk, in place of those with the same key, so that what a deleted `work/` said is not lost; returns all of them."""
+    """Adds rows to a table on disk, in place of those with the same key, so that what a deleted `work/` said is not
+    lost; returns all of them.
+    """
     known: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in [*(read_tsv(path) if path.exists() else []), *rows]:
         known[tuple(str(row[name]) for name in key)] = row

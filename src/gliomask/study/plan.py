@@ -1,4 +1,6 @@
-"""Which trainings, predictions and scores a study needs: experiments that train alike share the training, those that predict alike the prediction."""
+"""Which trainings, predictions and scores a study needs: experiments that train alike share the training, those that
+predict alike the prediction.
+"""
 
 from __future__ import annotations
 
@@ -65,8 +67,14 @@ class Row:
 
     def definition(self) -> dict[str, Any]:
         """Everything that its scores depend on, as JSON values."""
-        training = {name: value for name, value in self.config.model_dump(mode="json").items() if name not in MACHINE_FIELDS}
-        return {"training": training, "inference": self.experiment.inference.model_dump(mode="json"), "postprocess": self.experiment.postprocess}
+        training = {
+            name: value for name, value in self.config.model_dump(mode="json").items() if name not in MACHINE_FIELDS
+        }
+        return {
+            "training": training,
+            "inference": self.experiment.inference.model_dump(mode="json"),
+            "postprocess": self.experiment.postprocess,
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,15 +156,23 @@ def make_plan(study: StudyConfig, folds: Mapping[str, int], cases: list[str]) ->
     """
     unknown = [case for case in cases if case not in folds]
     if unknown:
-        raise CaseError(f"{len(unknown)} cases are not in the table of folds: {', '.join(unknown[:5])}. Add them or move them away.")
+        raise CaseError(
+            f"{len(unknown)} cases are not in the table of folds: {', '.join(unknown[:5])}. Add them or move them away."
+        )
     fold_of = {case: folds[case] for case in sorted(cases)}
     present = sorted(set(fold_of.values()))
     held_out = tuple(present) if study.folds is None else study.folds
     absent = [fold for fold in held_out if fold not in present]
     if absent:
-        raise UsageError(f"Fold {absent[0]} is to be held out, but no case is in it. The cases that are there are in the folds {present}.")
+        raise UsageError(
+            f"Fold {absent[0]} is to be held out, but no case is in it. The cases that are there are in the "
+            f"folds {present}."
+        )
     if len(present) < 2:
-        raise UsageError(f"All {len(cases)} cases are in fold {present[0]}, which leaves none to train on. Cross-validation needs two folds at least.")
+        raise UsageError(
+            f"All {len(cases)} cases are in fold {present[0]}, which leaves none to train on. Cross-validation needs "
+            "two folds at least."
+        )
     held_out_cases = [case for case in fold_of if fold_of[case] in held_out]
     training_cases = len(cases) - len(held_out_cases) / len(held_out)
     rows = [_row(study, experiment, training_cases) for experiment in study.experiments]
@@ -166,7 +182,7 @@ def make_plan(study: StudyConfig, folds: Mapping[str, int], cases: list[str]) ->
 def _row(study: StudyConfig, experiment: Experiment, training_cases: float) -> Row:
     config = train_config(study, experiment, training_cases=training_cases)
     # Fields at their defaults are left out, so that a name outlives fields that later versions add.
-    training = f"{config.network}-{_digest(config.model_dump(mode='json', exclude_defaults=True, exclude=set(MACHINE_FIELDS)))}"
+    training = f"{config.network}-{_digest(config.model_dump(mode='json', exclude_defaults=True, exclude=set(MACHINE_FIELDS)))}"  # noqa: E501
     return Row(experiment, config, training, f"{training}-{_cut_name(experiment.inference)}")
 
 

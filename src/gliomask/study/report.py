@@ -33,13 +33,19 @@ def write_report(folder: StudyFolder, plan: Plan, data: Path | None, changed: Co
         folder: of the study.
         plan: the study.
         data: its cases, for the panel, which needs their FLAIR; None leaves the panel as it is.
-        changed: experiments that have new scores; pictures of other comparisons, the learning curves and the panel are left as they are.
-            None writes everything.
+        changed: experiments that have new scores; pictures of other comparisons, the learning curves and the panel are
+            left as they are. None writes everything.
     """
     folder.table("any").parent.mkdir(parents=True, exist_ok=True)
-    facts = Facts(trainings=_trainings(folder, plan), predictions=_predictions(folder, plan), curves=_curves(folder, plan))
+    facts = Facts(
+        trainings=_trainings(folder, plan), predictions=_predictions(folder, plan), curves=_curves(folder, plan)
+    )
     results = Results.read(folder, plan)
-    for name, rows in (("summary", results.summary_rows()), ("paired", results.paired_rows()), ("status", results.state_rows())):
+    for name, rows in (
+        ("summary", results.summary_rows()),
+        ("paired", results.paired_rows()),
+        ("status", results.state_rows()),
+    ):
         if rows:
             write_bytes(folder.table(name), to_tsv(rows))
     _draw(folder, results, facts, changed)
@@ -55,9 +61,16 @@ def _draw(folder: StudyFolder, results: Results, facts: Facts, changed: Collecti
     for comparison in plan.study.comparisons:
         baseline = plan.study.baseline_of(comparison)
         names = [baseline, *comparison.experiments]
-        if (changed is not None and not set(names) & set(changed)) or not any(results.cells[name].scores for name in names):
+        if (changed is not None and not set(names) & set(changed)) or not any(
+            results.cells[name].scores for name in names
+        ):
             continue
-        scores = {plan.rows[name].experiment.label: {region: list(results.cells[name].column(region, "dice").values()) for region in Region} for name in names}
+        scores = {
+            plan.rows[name].experiment.label: {
+                region: list(results.cells[name].column(region, "dice").values()) for region in Region
+            }
+            for name in names
+        }
         draw_comparison(comparison.title, scores, plan.rows[baseline].experiment.label, folder.figure(comparison.name))
     panels = _curve_panels(plan, facts)
     if panels and changed is None:
@@ -70,7 +83,12 @@ def _curve_panels(plan: Plan, facts: Facts) -> dict[str, list[Curve]]:
     for comparison in plan.study.comparisons:
         names = [plan.study.baseline_of(comparison), *comparison.experiments]
         trainings = {plan.rows[name].training: name for name in reversed(names)}
-        curves = [curve for name in names if trainings[plan.rows[name].training] == name for curve in _curves_of(plan, name, facts)]
+        curves = [
+            curve
+            for name in names
+            if trainings[plan.rows[name].training] == name
+            for curve in _curves_of(plan, name, facts)
+        ]
         if len(trainings) > 1 and curves:
             panels[comparison.title] = curves
     return panels
@@ -87,7 +105,12 @@ def _curves_of(plan: Plan, name: str, facts: Facts) -> list[Curve]:
 
 
 def _done(folder: StudyFolder, plan: Plan, kind: Kind, names: list[str]) -> list[Task]:
-    return [task for name in dict.fromkeys(names) for fold in plan.folds if folder.done(plan, task := Task(kind, name, fold))]
+    return [
+        task
+        for name in dict.fromkeys(names)
+        for fold in plan.folds
+        if folder.done(plan, task := Task(kind, name, fold))
+    ]
 
 
 def _known(folder: StudyFolder, table: str, name: str) -> set[tuple[str, str]]:
@@ -97,7 +120,9 @@ def _known(folder: StudyFolder, table: str, name: str) -> set[tuple[str, str]]:
 
 def _text(rows: list[dict[str, Any]], names: set[str], key: str) -> list[dict[str, str]]:
     """Rows of this study's trainings or predictions, as a table reads them."""
-    return [{name: "" if value is None else str(value) for name, value in row.items()} for row in rows if row[key] in names]
+    return [
+        {name: "" if value is None else str(value) for name, value in row.items()} for row in rows if row[key] in names
+    ]
 
 
 def _trainings(folder: StudyFolder, plan: Plan) -> list[dict[str, str]]:
@@ -123,7 +148,11 @@ def _trainings(folder: StudyFolder, plan: Plan) -> list[dict[str, str]]:
                 "machine": f"{machine['system']}, {machine['processors']} processors",
             }
         )
-    return _text(merge_rows(folder.table("trainings"), rows, ("training", "fold")), {row.training for row in plan.rows.values()}, "training")
+    return _text(
+        merge_rows(folder.table("trainings"), rows, ("training", "fold")),
+        {row.training for row in plan.rows.values()},
+        "training",
+    )
 
 
 CURVE_COLUMNS = ("validation_loss", "epoch", "loss", "seconds", "waiting_share")
@@ -135,8 +164,14 @@ def _curves(folder: StudyFolder, plan: Plan) -> list[dict[str, str]]:
     for task in _done(folder, plan, Kind.TRAIN, [row.training for row in plan.rows.values()]):
         if (task.name, str(task.fold)) not in known:
             for point in folder.learning_curve(task.name, task.fold):
-                rows.append({"training": task.name, "fold": task.fold, **{name: point.get(name) for name in CURVE_COLUMNS}})
-    return _text(merge_rows(folder.table("curves"), rows, ("training", "fold", "epoch")), {row.training for row in plan.rows.values()}, "training")
+                rows.append(
+                    {"training": task.name, "fold": task.fold, **{name: point.get(name) for name in CURVE_COLUMNS}}
+                )
+    return _text(
+        merge_rows(folder.table("curves"), rows, ("training", "fold", "epoch")),
+        {row.training for row in plan.rows.values()},
+        "training",
+    )
 
 
 def _predictions(folder: StudyFolder, plan: Plan) -> list[dict[str, str]]:
@@ -146,9 +181,24 @@ def _predictions(folder: StudyFolder, plan: Plan) -> list[dict[str, str]]:
             continue
         paths = [CaseLayout.of(folder.prediction(task.name), case).record for case in plan.cases(task.fold)]
         records = [read_json(path) for path in paths]
-        medians = {f"{stage}_seconds": statistics.median(record["seconds"][stage] for record in records) for stage in ("network", "total")}
-        rows.append({"prediction": task.name, "fold": task.fold, "cases": len(records), **medians, "threads": records[0]["threads"]})
-    return _text(merge_rows(folder.table("predictions"), rows, ("prediction", "fold")), {row.prediction for row in plan.rows.values()}, "prediction")
+        medians = {
+            f"{stage}_seconds": statistics.median(record["seconds"][stage] for record in records)
+            for stage in ("network", "total")
+        }
+        rows.append(
+            {
+                "prediction": task.name,
+                "fold": task.fold,
+                "cases": len(records),
+                **medians,
+                "threads": records[0]["threads"],
+            }
+        )
+    return _text(
+        merge_rows(folder.table("predictions"), rows, ("prediction", "fold")),
+        {row.prediction for row in plan.rows.values()},
+        "prediction",
+    )
 
 
 def _draw_panel(folder: StudyFolder, results: Results, data: Path) -> None:
@@ -164,5 +214,11 @@ def _draw_panel(folder: StudyFolder, results: Results, data: Path) -> None:
     if rows:
         evaluation = Evaluation(tuple(rows), policy(plan.study.policy), convention("brats2021"), None, plan.study.seed)
         label_maps = {row.case_id: row.prediction for row in rows if row.prediction is not None}
-        source = PanelSource({case: files[case] for case in label_maps}, label_maps, (), PANEL_ROWS, dict.fromkeys(label_maps.values(), "none"))
+        source = PanelSource(
+            {case: files[case] for case in label_maps},
+            label_maps,
+            (),
+            PANEL_ROWS,
+            dict.fromkeys(label_maps.values(), "none"),
+        )
         write_panel(evaluation, source, folder.figure("panel"))

@@ -67,9 +67,18 @@ class Results:
         cells = {name: folder.read_cells(name).of(held_out) for name in plan.rows}
         states = {(name, fold): folder.state(plan, name, fold) for name in plan.rows for fold in plan.folds}
         failed: dict[str, str] = folder.read_record()["failed"]
-        states |= {(name, fold): "failed" for name, fold in states if str(Task(Kind.SCORE, name, fold)) in failed and states[name, fold] != "done"}
+        states |= {
+            (name, fold): "failed"
+            for name, fold in states
+            if str(Task(Kind.SCORE, name, fold)) in failed and states[name, fold] != "done"
+        }
         # Steps that failed only because another did say nothing new.
-        return cls(plan, cells, states, {step: why for step, why in failed.items() if why.removesuffix(" failed") not in failed})
+        return cls(
+            plan,
+            cells,
+            states,
+            {step: why for step, why in failed.items() if why.removesuffix(" failed") not in failed},
+        )
 
     @property
     def missing(self) -> list[tuple[str, int]]:
@@ -81,9 +90,14 @@ class Results:
         folds = self.plan.folds
         width = max(len("experiment"), *map(len, self.plan.rows)) + 2
         lines = ["experiment".ljust(width) + "".join(f"fold {fold}".ljust(20) for fold in folds)]
-        lines += [name.ljust(width) + "".join(self.states[name, fold].ljust(20) for fold in folds) for name in self.plan.rows]
+        lines += [
+            name.ljust(width) + "".join(self.states[name, fold].ljust(20) for fold in folds) for name in self.plan.rows
+        ]
         lines += [f"{step} failed: {why}" for step, why in self.failed.items()]
-        return "\n".join(line.rstrip() for line in [*lines, f"{len(self.states) - len(self.missing)} of {len(self.states)} cells are there."])
+        return "\n".join(
+            line.rstrip()
+            for line in [*lines, f"{len(self.states) - len(self.missing)} of {len(self.states)} cells are there."]
+        )
 
     def summary(self, experiment: str, region: Region, metric: str) -> Summary:
         """What a column of an experiment comes to."""
@@ -92,18 +106,34 @@ class Results:
     def compare(self, comparison: Comparison, metric: str) -> list[Difference]:
         """Every experiment of a comparison against its baseline, region by region, with p values corrected together."""
         baseline = self.plan.study.baseline_of(comparison)
-        found = [self._difference(comparison.name, name, baseline, region, metric) for name in comparison.experiments for region in Region]
+        found = [
+            self._difference(comparison.name, name, baseline, region, metric)
+            for name in comparison.experiments
+            for region in Region
+        ]
         corrected = holm([difference.paired.p for difference in found])
         return [replace(difference, p_holm=p) for difference, p in zip(found, corrected, strict=True)]
 
     def _difference(self, comparison: str, experiment: str, baseline: str, region: Region, metric: str) -> Difference:
         values, others = (self.cells[name].column(region, metric) for name in (experiment, baseline))
-        return Difference(comparison, experiment, baseline, region, metric, _paired(_frozen(values), _frozen(others), self.plan.study.seed))
+        return Difference(
+            comparison,
+            experiment,
+            baseline,
+            region,
+            metric,
+            _paired(_frozen(values), _frozen(others), self.plan.study.seed),
+        )
 
     @cached_property
     def differences(self) -> list[Difference]:
         """Of all comparisons and metrics."""
-        return [found for comparison in self.plan.study.comparisons for metric in COMPARED for found in self.compare(comparison, metric)]
+        return [
+            found
+            for comparison in self.plan.study.comparisons
+            for metric in COMPARED
+            for found in self.compare(comparison, metric)
+        ]
 
     def summary_rows(self) -> list[dict[str, Any]]:
         """A row per experiment, region and metric that has values."""
@@ -123,7 +153,10 @@ class Results:
                 "region": found.region.value,
                 "metric": found.metric,
                 "n": found.paired.difference.n,
-                **{name: getattr(found.paired.difference, name) for name in ("mean", "mean_low", "mean_high", "median", "median_low", "median_high")},
+                **{
+                    name: getattr(found.paired.difference, name)
+                    for name in ("mean", "mean_low", "mean_high", "median", "median_low", "median_high")
+                },
                 "p": found.paired.p,
                 "p_holm": found.p_holm,
             }
@@ -133,7 +166,10 @@ class Results:
 
     def state_rows(self) -> list[dict[str, Any]]:
         """A row per experiment: how far each fold is."""
-        return [{"experiment": name} | {f"fold {fold}": self.states[name, fold] for fold in self.plan.folds} for name in self.plan.rows]
+        return [
+            {"experiment": name} | {f"fold {fold}": self.states[name, fold] for fold in self.plan.folds}
+            for name in self.plan.rows
+        ]
 
 
 Frozen = tuple[tuple[str, float], ...]

@@ -1,7 +1,7 @@
 """Working off a study: what is missing, step by step or several steps at once, each in a process of its own.
 
-A step's process ends when the one that started it ends, however that ends, so that nothing goes on behind the back of whoever killed it; what is
-finished is never done again, and a training goes on after its last epoch.
+A step's process ends when the one that started it ends, however that ends, so that nothing goes on behind the back of
+whoever killed it; what is finished is never done again, and a training goes on after its last epoch.
 """
 
 from __future__ import annotations
@@ -103,7 +103,10 @@ def plan_study(study: StudyConfig, data: Path, folds: dict[str, int]) -> Plan:
     cases = find_cases(data)
     unlabelled = [case.case_id for case in cases if case.reference is None]
     if unlabelled:
-        raise CaseError(f"{data}: {len(unlabelled)} cases have no reference label map: {', '.join(unlabelled[:5])}. Add theirs or move them away.")
+        raise CaseError(
+            f"{data}: {len(unlabelled)} cases have no reference label map: {', '.join(unlabelled[:5])}. Add theirs "
+            "or move them away."
+        )
     return make_plan(study, folds, [case.case_id for case in cases])
 
 
@@ -124,7 +127,9 @@ def open_study(output: Path, data: Path | None, fold_table: Path | None, config_
     if data is None or (folder.definition.exists() and (fold_table is None or config_file is None)):
         study, folds = read_definition(folder)
     elif fold_table is None:
-        raise UsageError(f"{output} holds no study yet. Give --folds: a table (CSV, TSV) with the columns case and fold.")
+        raise UsageError(
+            f"{output} holds no study yet. Give --folds: a table (CSV, TSV) with the columns case and fold."
+        )
     else:
         study, folds = read_study(config_file), {}
     study = study if config_file is None else read_study(config_file)
@@ -133,7 +138,14 @@ def open_study(output: Path, data: Path | None, fold_table: Path | None, config_
 
 
 def run_study(
-    plan: Plan, data: Path, output: Path, settings: Settings, display: Display, *, only: tuple[str, ...] = (), launch: Launch | None = None
+    plan: Plan,
+    data: Path,
+    output: Path,
+    settings: Settings,
+    display: Display,
+    *,
+    only: tuple[str, ...] = (),
+    launch: Launch | None = None,
 ) -> Outcome:
     """Does what is missing of a study and writes its tables and its page after every row that gets scores.
 
@@ -155,7 +167,9 @@ def run_study(
     folder.prepare()
     with locked(folder.work) as held:
         if not held:
-            display.note(f"{folder.work}: no locks on this file system; make sure that no second study writes to this folder.")
+            display.note(
+                f"{folder.work}: no locks on this file system; make sure that no second study writes to this folder."
+            )
         write_definition(folder, plan)
         log = _Log(folder, plan, settings, only)
         tasks = plan.missing(lambda task: folder.done(plan, task), only)
@@ -178,7 +192,15 @@ def run_study(
         return outcome
 
 
-def work_off(plan: Plan, tasks: list[Task], launch: Launch, jobs: int, display: Display, outcome: Outcome, done: Callable[[Task], None]) -> None:
+def work_off(
+    plan: Plan,
+    tasks: list[Task],
+    launch: Launch,
+    jobs: int,
+    display: Display,
+    outcome: Outcome,
+    done: Callable[[Task], None],
+) -> None:
     """Runs steps, at most `jobs` at once, the first that can begin first; fills `outcome` as they end."""
     waiting, running = list(tasks), dict[Task, tuple[Running, float]]()
     try:
@@ -207,7 +229,14 @@ def work_off(plan: Plan, tasks: list[Task], launch: Launch, jobs: int, display: 
 
 
 def _next(plan: Plan, waiting: list[Task], running: dict[Task, tuple[Running, float]]) -> Task | None:
-    return next((task for task in waiting if (need := plan.need(task)) is None or (need not in waiting and need not in running)), None)
+    return next(
+        (
+            task
+            for task in waiting
+            if (need := plan.need(task)) is None or (need not in waiting and need not in running)
+        ),
+        None,
+    )
 
 
 def _fail(plan: Plan, task: Task, message: str, waiting: list[Task], outcome: Outcome, display: Display) -> None:
@@ -226,8 +255,11 @@ class _Process:
         self.log = log
         with log.open("ab") as stream:
             self.begin = stream.tell()
-            # A session of its own: Ctrl-C reaches this process alone, which then closes the pipe that the step listens to.
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=stream, stderr=stream, start_new_session=True)
+            # A session of its own: Ctrl-C reaches this process alone, which then closes the pipe that the step listens
+            # to.
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=stream, stderr=stream, start_new_session=True
+            )
 
     def poll(self) -> int | None:
         """Its exit code, or None while it runs."""
@@ -256,7 +288,20 @@ def processes(folder: StudyFolder, data: Path, settings: Settings) -> Launch:
     threads = [] if settings.threads_each is None else ["--threads", str(settings.threads_each)]
 
     def launch(task: Task) -> Running:
-        command = [sys.executable, "-m", "gliomask", "study", str(data), "-o", str(folder.root), "--backend", settings.backend, *threads, "--task", str(task)]
+        command = [
+            sys.executable,
+            "-m",
+            "gliomask",
+            "study",
+            str(data),
+            "-o",
+            str(folder.root),
+            "--backend",
+            settings.backend,
+            *threads,
+            "--task",
+            str(task),
+        ]
         return _Process(command, folder.log(task))
 
     return launch
@@ -272,7 +317,10 @@ class _Log:
     def write(self, outcome: Outcome) -> None:
         """Replaces the record."""
         threads = self.settings.threads_each
-        steps = [*self.earlier, *({"step": str(task), "seconds": seconds, "threads": threads} for task, seconds in outcome.seconds.items())]
+        steps = [
+            *self.earlier,
+            *({"step": str(task), "seconds": seconds, "threads": threads} for task, seconds in outcome.seconds.items()),
+        ]
         fields: dict[str, Any] = {
             "options": {"jobs": self.settings.jobs, "backend": self.settings.backend, "only": list(self.only)},
             "threads": threads,

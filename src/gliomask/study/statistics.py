@@ -17,7 +17,8 @@ class Paired:
     """One metric of one region under an experiment and under its baseline.
 
     Args:
-        difference: experiment minus baseline over the patients that have both, with 95 % bootstrap intervals over patients.
+        difference: experiment minus baseline over the patients that have both, with 95 % bootstrap intervals over
+            patients.
         p: of Wilcoxon's signed-rank test, two-sided; NaN without a patient, 1 where no patient differs.
     """
 
@@ -33,13 +34,17 @@ def paired(values: Mapping[str, float], baseline: Mapping[str, float], seed: int
         baseline: of the baseline, by case.
         seed: of the bootstrap.
     """
-    common = [case for case in values if case in baseline and not math.isnan(values[case]) and not math.isnan(baseline[case])]
+    common = [
+        case for case in values if case in baseline and not math.isnan(values[case]) and not math.isnan(baseline[case])
+    ]
     differences = [values[case] - baseline[case] for case in common]
     return Paired(summarise(differences, seed), signed_rank(differences))
 
 
 def signed_rank(differences: Ordered[float]) -> float:
-    """Returns the two-sided p value of Wilcoxon's signed-rank test (Wilcoxon, Biometrics Bulletin 1945); differences of 0 are left out, as he did."""
+    """Returns the two-sided p value of Wilcoxon's signed-rank test (Wilcoxon, Biometrics Bulletin 1945); differences of
+    0 are left out, as he did.
+    """
     # Scores that differ in the sixteenth digit do so by the order of a sum.
     found = np.round(np.array(differences, float), 12)
     if found.size == 0:
@@ -53,7 +58,9 @@ def signed_rank(differences: Ordered[float]) -> float:
 
 
 def holm(p_values: Ordered[float]) -> list[float]:
-    """Returns p values corrected for their number (Holm, Scandinavian Journal of Statistics 1979); NaN stays NaN and does not count."""
+    """Returns p values corrected for their number (Holm, Scandinavian Journal of Statistics 1979); NaN stays NaN and
+    does not count.
+    """
     corrected = [math.nan] * len(p_values)
     order = sorted((n for n, p in enumerate(p_values) if not math.isnan(p)), key=p_values.__getitem__)
     highest = 0.0

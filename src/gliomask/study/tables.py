@@ -1,4 +1,6 @@
-"""The study's tables on disk: tab-separated, blank for what does not exist; and the scores of one experiment, case by case."""
+"""The study's tables on disk: tab-separated, blank for what does not exist; and the scores of one experiment, case by
+case.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def read_tsv(path: Path) -> list[dict[str, str]]:
         return read_table(path, delimiter="\t")
     except FileFormatError as error:
         why = str(error).removeprefix(f"{path}: ").removesuffix(".")
-        raise FileFormatError(f"{path}: not a table that can be read ({why}). Move it away to have it made again.") from error
+        raise FileFormatError(
+            f"{path}: not a table that can be read ({why}). Move it away to have it made again."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,12 @@ class Cells:
     def rows(self, fold_of: dict[str, int]) -> list[dict[str, Any]]:
         """A row per case and region."""
         return [
-            {"case": case, "fold": fold_of[case], "region": region.value, **{name: getattr(scores, name) for name in SCORES}}
+            {
+                "case": case,
+                "fold": fold_of[case],
+                "region": region.value,
+                **{name: getattr(scores, name) for name in SCORES},
+            }
             for case, regions in sorted(self.scores.items())
             for region, scores in regions.items()
         ]
@@ -78,5 +87,7 @@ class Cells:
                 scores = RegionScores(**{name: float(row.get(name, "") or math.nan) for name in SCORES if name in row})
                 found.setdefault(row["case"], {})[Region(row["region"])] = scores
         except (KeyError, ValueError, TypeError) as error:
-            raise FileFormatError(f"{path}: not the scores of an experiment ({error!r}). Move it away to have the cases scored again.") from error
+            raise FileFormatError(
+                f"{path}: not the scores of an experiment ({error!r}). Move it away to have the cases scored again."
+            ) from error
         return cls({case: regions for case, regions in found.items() if len(regions) == len(Region)})

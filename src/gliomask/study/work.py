@@ -32,7 +32,9 @@ Tell = Callable[[str], None]
 """Takes a line about how the work goes."""
 
 
-def do_task(folder: StudyFolder, plan: Plan, task: Task, data: Path, *, threads: int | None, backend: str, tell: Tell) -> None:
+def do_task(
+    folder: StudyFolder, plan: Plan, task: Task, data: Path, *, threads: int | None, backend: str, tell: Tell
+) -> None:
     """Does one step; what an interrupted process left of it is gone on with.
 
     Args:
@@ -56,11 +58,21 @@ def do_task(folder: StudyFolder, plan: Plan, task: Task, data: Path, *, threads:
         row = plan.row_of_prediction(task.name)
         cut = row.experiment.inference
         model = str(folder.model(row.training, task.fold))
-        options = Options(model=model, raw="never", patches=cut.patches, patch_size=cut.patch_size, stride=cut.stride, postprocess="none", threads=threads)
+        options = Options(
+            model=model,
+            raw="never",
+            patches=cut.patches,
+            patch_size=cut.patch_size,
+            stride=cut.stride,
+            postprocess="none",
+            threads=threads,
+        )
         predict_missing(options, cases, folder.prediction(task.name), tell)
     else:
         row = plan.rows[task.name]
-        found = score_cases(folder.prediction(row.prediction), cases, row.experiment.postprocess, policy(plan.study.policy), tell)
+        found = score_cases(
+            folder.prediction(row.prediction), cases, row.experiment.postprocess, policy(plan.study.policy), tell
+        )
         everything = Cells(folder.read_cells(task.name).scores | found.scores)
         folder.cells(task.name).parent.mkdir(parents=True, exist_ok=True)
         write_bytes(folder.cells(task.name), to_tsv(everything.rows(plan.fold_of)))
@@ -89,7 +101,9 @@ class _Teller:
         self.tell(text)
 
 
-def _train(folder: StudyFolder, plan: Plan, task: Task, data: Path, threads: int | None, backend: str, tell: Tell) -> None:
+def _train(
+    folder: StudyFolder, plan: Plan, task: Task, data: Path, threads: int | None, backend: str, tell: Tell
+) -> None:
     from gliomask.training.backend import use_backend
 
     use_backend(backend, threads)
@@ -104,11 +118,25 @@ def _train(folder: StudyFolder, plan: Plan, task: Task, data: Path, threads: int
     run_training(data, run, config, table, task.fold, _Teller(tell))
     model = folder.model(task.name, task.fold)
     if not (model / SPEC_NAME).exists():
-        # For this study alone; a model that is handed on is exported again, with its licence and the names of those who gave the data.
-        export_model(run, model, name=f"{task.name}-fold{task.fold}", licence="not to be handed on", attribution=[], postprocess="none")
+        # For this study alone; a model that is handed on is exported again, with its licence and the names of those who
+        # gave the data.
+        export_model(
+            run,
+            model,
+            name=f"{task.name}-fold{task.fold}",
+            licence="not to be handed on",
+            attribution=[],
+            postprocess="none",
+        )
 
 
-def predict_missing(options: Options, cases: list[CaseFiles], output: Path, tell: Tell, keep: Callable[[Segmentation], None] = lambda result: None) -> None:
+def predict_missing(
+    options: Options,
+    cases: list[CaseFiles],
+    output: Path,
+    tell: Tell,
+    keep: Callable[[Segmentation], None] = lambda result: None,
+) -> None:
     """Segments the cases that have no complete result in a folder yet; results that are there are left alone.
 
     Args:
@@ -132,7 +160,8 @@ def predict_missing(options: Options, cases: list[CaseFiles], output: Path, tell
 
 
 def score_cases(predictions: Path, cases: list[CaseFiles], chain: str, rules: Policy, tell: Tell) -> Cells:
-    """Scores label maps after post-processing, as `gliomask evaluate` scores what `gliomask segment --postprocess` writes.
+    """Scores label maps after post-processing, as `gliomask evaluate` scores what `gliomask segment --postprocess`
+    writes.
 
     Args:
         predictions: CASE_seg.nii.gz of each case, without post-processing.
@@ -154,11 +183,15 @@ def score_cases(predictions: Path, cases: list[CaseFiles], chain: str, rules: Po
 
 def _score(prediction: Path, case: CaseFiles, chain: str, rules: Policy) -> dict[Region, RegionScores]:
     if case.reference is None:
-        raise CaseError(f"Case {case.case_id}: no reference label map (a file named like {case.case_id}_seg.nii.gz) was found.")
+        raise CaseError(
+            f"Case {case.case_id}: no reference label map (a file named like {case.case_id}_seg.nii.gz) was found."
+        )
     found, geometry = read_label_map(prediction, LABELS)
     read = read_label_map_on(case.reference, case.labels, geometry)
     if isinstance(read, Geometry):
-        raise GeometryError(f"{prediction} lies on another grid than its reference: {geometry} against {read}. Segment the case again.")
+        raise GeometryError(
+            f"{prediction} lies on another grid than its reference: {geometry} against {read}. Segment the case again."
+        )
     reference = read[0]
     turn = geometry.reorientation_to(NETWORK_ORIENTATION)
     spacing_mm = turn.target.spacing_mm

@@ -1,4 +1,6 @@
-"""The cases of a study, read from what a run left: their records and label maps, and the table of a cohort where there is one."""
+"""The cases of a study, read from what a run left: their records and label maps, and the table of a cohort where there
+is one.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,9 @@ def read_cases(place: Path) -> list[StudyCase]:
         return [_with_results(row, place) for row in rows.values()]
     found = sorted(_records(place), key=lambda case: case.case)
     if not found:
-        raise CaseError(f"{place}: holds no results of gliomask. Give the output folder of gliomask cohort or gliomask segment.")
+        raise CaseError(
+            f"{place}: holds no results of gliomask. Give the output folder of gliomask cohort or gliomask segment."
+        )
     return found
 
 
@@ -114,7 +118,12 @@ def conventions_of(place: Path) -> str:
     Raises:
         CaseError: there are two.
     """
-    names = {str(case.record.options.get("labels", "brats2021")) for case in read_cases(place) if case.record is not None}
+    names = {
+        str(case.record.options.get("labels", "brats2021")) for case in read_cases(place) if case.record is not None
+    }
     if len(names) > 1:
-        raise CaseError(f"{place}: its label maps are written in {len(names)} conventions ({', '.join(sorted(names))}). Segment all cases in one.")
+        raise CaseError(
+            f"{place}: its label maps are written in {len(names)} conventions ({', '.join(sorted(names))}). Segment "
+            "all cases in one."
+        )
     return next(iter(names), "brats2021")

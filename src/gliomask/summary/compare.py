@@ -47,7 +47,11 @@ def compare(first: Iterable[StudyCase], second: Iterable[StudyCase]) -> Comparis
     ours, theirs = ({case.case: case for case in cases} for cases in (first, second))
     pairs = tuple(_pair(ours.get(case), theirs.get(case)) for case in sorted({*ours, *theirs}))
     both = [pair for pair in pairs if pair.volumes_ml]
-    agreements = {region: agreement(*zip(*(pair.volumes_ml[region] for pair in both), strict=True)) for region in Region} if both else {}
+    agreements = (
+        {region: agreement(*zip(*(pair.volumes_ml[region] for pair in both), strict=True)) for region in Region}
+        if both
+        else {}
+    )
     return Comparison(pairs, agreements)
 
 

@@ -1,8 +1,9 @@
 """Shape and intensity of a region, by the names and definitions of the Image Biomarker Standardisation Initiative.
 
-Definitions: Zwanenburg et al., "The Image Biomarker Standardization Initiative", Radiology 2020, and its reference manual (arXiv:1612.07003), sections
-3.1 (morphology) and 3.3 (intensity statistics); each key below is named as there, with the feature's code beside it in `CODES`. PyRadiomics' names are
-given in docs/summarise.md. Nothing is resampled or discretised. `tests/test_summary_features.py` checks all on IBSI's digital phantom.
+Definitions: Zwanenburg et al., "The Image Biomarker Standardization Initiative", Radiology 2020, and its reference
+manual (arXiv:1612.07003), sections 3.1 (morphology) and 3.3 (intensity statistics); each key below is named as there,
+with the feature's code beside it in `CODES`. PyRadiomics' names are given in docs/summarise.md. Nothing is resampled or
+discretised. `tests/test_summary_features.py` checks all on IBSI's digital phantom.
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ def _mesh(mask: Mask, spacing_mm: tuple[float, float, float]) -> tuple[npt.NDArr
     try:
         from skimage.measure import marching_cubes
     except ImportError as error:
-        raise EngineUnavailableError(f"Shapes need scikit-image, which cannot be imported ({error}). Run: pip install 'gliomask[summary]'") from error
+        raise EngineUnavailableError(
+            f"Shapes need scikit-image, which cannot be imported ({error}). Run: pip install 'gliomask[summary]'"
+        ) from error
     vertices, triangles, _, _ = marching_cubes(np.pad(mask, 1).astype(np.float32), 0.5, spacing=spacing_mm)
     return vertices.astype(np.float64), triangles.astype(np.int64)
 
@@ -102,7 +105,9 @@ def _diameter(vertices: npt.NDArray[np.float64]) -> float:
 
 
 def _axes(points_mm: npt.NDArray[np.float64]) -> dict[str, float]:
-    """Principal axes of the voxels' centres; the length of an axis is four times the root of its eigenvalue (variance with N - 1, as IBSI's values have it)."""
+    """Principal axes of the voxels' centres; the length of an axis is four times the root of its eigenvalue (variance
+    with N - 1, as IBSI's values have it).
+    """
     least, minor, major = np.sqrt(np.clip(np.linalg.eigvalsh(np.cov(points_mm, rowvar=False)), 0, None))
     lengths = {"major_axis_length_mm": 4 * major, "minor_axis_length_mm": 4 * minor, "least_axis_length_mm": 4 * least}
     ratios = {"elongation": minor / major, "flatness": least / major} if major > 0 else {}

@@ -1,4 +1,6 @@
-"""The page of a study: one HTML file without any other, to look through hundreds of cases by keyboard and to write down what was decided."""
+"""The page of a study: one HTML file without any other, to look through hundreds of cases by keyboard and to write down
+what was decided.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ class StudyPage:
     table: Table
 
     def html(self) -> bytes:
-        """Returns the page; it needs no other file and no network, and what cases are called cannot become a part of the page."""
+        """Returns the page; it needs no other file and no network, and what cases are called cannot become a part of
+        the page.
+        """
         parts = {
             "TITLE": escape(self.title),
             "FACTS": "".join(f"<p>{escape(line)}</p>" for line in self.facts),
@@ -70,12 +74,20 @@ class StudyPage:
         text = _piece("page.html")
         # In one pass, so that a case called @SCRIPT@ stays a case's name.
         pieces = text.split("@")
-        return "".join(parts.get(piece, piece) if number % 2 else piece for number, piece in enumerate(pieces)).encode("utf-8", "backslashreplace")
+        return "".join(parts.get(piece, piece) if number % 2 else piece for number, piece in enumerate(pieces)).encode(
+            "utf-8", "backslashreplace"
+        )
 
 
 def _values(case: PageCase) -> Mapping[str, Any]:
     picture = "" if case.picture is None else _data("image/jpeg", case.picture)
-    return {"case": case.case, "status": case.status, "facts": case.facts, "attention": case.attention, "picture": picture}
+    return {
+        "case": case.case,
+        "status": case.status,
+        "facts": case.facts,
+        "attention": case.attention,
+        "picture": picture,
+    }
 
 
 def _figure(caption: str, png: bytes) -> str:

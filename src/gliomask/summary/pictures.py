@@ -1,4 +1,6 @@
-"""The pictures of a study: volumes over the cohort, two runs against each other, the map of all tumours, and small pictures of cases."""
+"""The pictures of a study: volumes over the cohort, two runs against each other, the map of all tumours, and small
+pictures of cases.
+"""
 
 from __future__ import annotations
 
@@ -44,11 +46,15 @@ def _png(figure: Figure) -> bytes:
 def volumes_picture(volumes_ml: Mapping[Region, Ordered[float]]) -> bytes:
     """Returns histograms of the regions' volumes, millilitres on a logarithmic axis with 0 at its left end, as PNG."""
     figure = Figure((10, 2.6), dpi=110, layout="constrained")
-    for axes, (region, values) in zip(figure.subplots(1, len(volumes_ml), squeeze=False)[0], volumes_ml.items(), strict=True):
+    for axes, (region, values) in zip(
+        figure.subplots(1, len(volumes_ml), squeeze=False)[0], volumes_ml.items(), strict=True
+    ):
         axes.hist(np.log10(1 + np.asarray(values)), bins=np.linspace(0, 3, 31), color=_colour(region))
         ticks = [0, 1, 10, 100, 999]
         axes.set_xticks(np.log10(1 + np.asarray(ticks)), [str(tick) for tick in ticks])
-        axes.set_title(f"{region.title}: median {np.median(values):.1f} ml" if len(values) else region.title, fontsize=9)
+        axes.set_title(
+            f"{region.title}: median {np.median(values):.1f} ml" if len(values) else region.title, fontsize=9
+        )
         axes.set_xlabel("ml", fontsize=8)
         axes.set_ylabel("cases", fontsize=8)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -59,13 +65,17 @@ def volumes_picture(volumes_ml: Mapping[Region, Ordered[float]]) -> bytes:
 def comparison_picture(comparison: Comparison) -> bytes:
     """Returns a Bland-Altman plot for each region, as PNG."""
     figure = Figure((10, 3), dpi=110, layout="constrained")
-    for axes, (region, found) in zip(figure.subplots(1, len(comparison.agreements), squeeze=False)[0], comparison.agreements.items(), strict=True):
+    for axes, (region, found) in zip(
+        figure.subplots(1, len(comparison.agreements), squeeze=False)[0], comparison.agreements.items(), strict=True
+    ):
         pairs = np.asarray([pair.volumes_ml[region] for pair in comparison.pairs if pair.volumes_ml])
         axes.scatter(pairs.mean(axis=1), pairs[:, 1] - pairs[:, 0], s=9, color=_colour(region))
         for value, style in ((found.bias, "-"), (found.low, "--"), (found.high, "--")):
             if np.isfinite(value):
                 axes.axhline(value, linestyle=style, linewidth=1, color="0.3")
-        axes.set_title(f"{region.title}: bias {found.bias:+.2f} ml, limits {found.low:+.2f} to {found.high:+.2f}", fontsize=8)
+        axes.set_title(
+            f"{region.title}: bias {found.bias:+.2f} ml, limits {found.low:+.2f} to {found.high:+.2f}", fontsize=8
+        )
         axes.set_xlabel("mean of both, ml", fontsize=8)
         axes.set_ylabel("second less first, ml", fontsize=8)
         axes.tick_params(labelsize=8)

@@ -11,7 +11,9 @@ import numpy.typing as npt
 from gliomask.labels import Region
 
 APART = 3.5
-"""Modified z-score beyond which a value is an outlier (Iglewicz and Hoaglin, "How to Detect and Handle Outliers", 1993)."""
+"""Modified z-score beyond which a value is an outlier (Iglewicz and Hoaglin, "How to Detect and Handle Outliers",
+1993).
+"""
 
 FEWEST = 10
 """Cases below which none is called an outlier: a median of a handful says little."""
@@ -21,7 +23,8 @@ TO_DEVIATION = 0.6745
 
 
 def modified_z(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Returns each value's distance from the median in robust standard deviations; 0 for all where more than half are equal.
+    """Returns each value's distance from the median in robust standard deviations; 0 for all where more than half are
+    equal.
 
     Volumes of tumours spread over orders of magnitude, so the logarithm of one more millilitre is what is compared.
 
@@ -46,7 +49,9 @@ def outliers(volumes_ml: Mapping[str, Mapping[Region, float]]) -> dict[str, list
         values = [volumes_ml[case][region] for case in cases]
         for case, value, z in zip(cases, values, modified_z(values), strict=True):
             if abs(z) > APART:
-                found.setdefault(case, []).append(f"{region.value} {value:.1f} ml is {'large' if z > 0 else 'small'} for this cohort (z {z:+.1f})")
+                found.setdefault(case, []).append(
+                    f"{region.value} {value:.1f} ml is {'large' if z > 0 else 'small'} for this cohort (z {z:+.1f})"
+                )
     return found
 
 

@@ -1,4 +1,6 @@
-"""The tables of a study: a row a case, and a row a case and region with its shape and intensities; as TSV, and as Parquet where that is asked for."""
+"""The tables of a study: a row a case, and a row a case and region with its shape and intensities; as TSV, and as
+Parquet where that is asked for.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,12 @@ from gliomask.summary.cases import StudyCase, scans_of
 from gliomask.summary.compare import Comparison
 from gliomask.summary.features import INTENSITY, SHAPE, intensity_features, shape_features
 
-FEATURE_COLUMNS = ("case", "region", *SHAPE, *(f"{sequence.value}_{name}" for sequence in PAPER_ORDER for name in INTENSITY))
+FEATURE_COLUMNS = (
+    "case",
+    "region",
+    *SHAPE,
+    *(f"{sequence.value}_{name}" for sequence in PAPER_ORDER for name in INTENSITY),
+)
 
 
 def case_rows(cases: Iterable[StudyCase], apart: Mapping[str, list[str]]) -> list[dict[str, Any]]:
@@ -29,7 +36,8 @@ def case_rows(cases: Iterable[StudyCase], apart: Mapping[str, list[str]]) -> lis
 
 
 def feature_rows(case: StudyCase) -> list[dict[str, Any]]:
-    """Returns a row for each region of a case: its shape, and the intensities of the sequences whose scans are there on the label map's grid.
+    """Returns a row for each region of a case: its shape, and the intensities of the sequences whose scans are there on
+    the label map's grid.
 
     Raises:
         InputError: the label map cannot be read.
@@ -63,12 +71,19 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
             first, second = pair.volumes_ml.get(region, (None, None))
             difference = None if first is None or second is None else second - first
             name = region.value.lower()
-            row |= {f"{name}_ml_first": first, f"{name}_ml_second": second, f"{name}_ml_difference": difference, f"{name}_dice": pair.dice.get(region)}
+            row |= {
+                f"{name}_ml_first": first,
+                f"{name}_ml_second": second,
+                f"{name}_ml_difference": difference,
+                f"{name}_dice": pair.dice.get(region),
+            }
         rows.append(row)
     return rows
 
 
-def write_table(path: Path, rows: Ordered[Mapping[str, Any]], columns: Ordered[str], *, parquet: bool = False) -> list[Path]:
+def write_table(
+    path: Path, rows: Ordered[Mapping[str, Any]], columns: Ordered[str], *, parquet: bool = False
+) -> list[Path]:
     """Writes a table as TSV and, where asked for, as Parquet beside it; returns the files.
 
     Raises:
@@ -93,8 +108,13 @@ def to_parquet(rows: Ordered[Mapping[str, Any]], columns: Ordered[str]) -> bytes
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise EngineUnavailableError(f"Parquet needs pyarrow, which cannot be imported ({error}). Run: pip install 'gliomask[summary]'") from error
-    values = {name: [None if isinstance(row[name], float) and math.isnan(row[name]) else row[name] for row in rows] for name in columns}
+        raise EngineUnavailableError(
+            f"Parquet needs pyarrow, which cannot be imported ({error}). Run: pip install 'gliomask[summary]'"
+        ) from error
+    values = {
+        name: [None if isinstance(row[name], float) and math.isnan(row[name]) else row[name] for row in rows]
+        for name in columns
+    }
     stream = io.BytesIO()
     parquet.write_table(pyarrow.table(values), stream)
     return stream.getvalue()

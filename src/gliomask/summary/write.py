@@ -70,7 +70,10 @@ class Summarised:
 
 
 def summarise(
-    place: Path, folder: Path, choices: Choices = Choices(), progress: Callable[[str, int, int], None] = lambda case, done, total: None
+    place: Path,
+    folder: Path,
+    choices: Choices = Choices(),
+    progress: Callable[[str, int, int], None] = lambda case, done, total: None,
 ) -> Summarised:
     """Writes tables, the map and the page of a cohort.
 
@@ -93,7 +96,9 @@ def summarise(
     written = write_table(folder / "cases.tsv", case_rows(cases, apart), (*COLUMNS, "outlier"), parquet=choices.parquet)
     left_out: dict[str, str] = {}
     if choices.features:
-        written += write_table(folder / "features.tsv", _features(done, left_out, progress), FEATURE_COLUMNS, parquet=choices.parquet)
+        written += write_table(
+            folder / "features.tsv", _features(done, left_out, progress), FEATURE_COLUMNS, parquet=choices.parquet
+        )
     found = frequency_map(done) if choices.frequency else None
     if found is not None:
         written += _write_map(found, folder)
@@ -103,9 +108,24 @@ def summarise(
         written += write_table(folder / "comparison.tsv", rows, list(rows[0]), parquet=choices.parquet)
     summary = Summary.of(case.row for case in cases)
     write_bytes(folder / "review.html", page_of(place, folder, cases, summary, apart, comparison, found).html())
-    options = {"features": choices.features, "parquet": choices.parquet, "frequency": choices.frequency, "compare": choices.other and str(choices.other)}
-    agreements = {} if comparison is None else {region.value: asdict(value) for region, value in comparison.agreements.items() if value.count > 1}
-    fields = {"options": options, "cases": len(cases), "done": summary.done, "agreement_ml": agreements, "left_out": left_out}
+    options = {
+        "features": choices.features,
+        "parquet": choices.parquet,
+        "frequency": choices.frequency,
+        "compare": choices.other and str(choices.other),
+    }
+    agreements = (
+        {}
+        if comparison is None
+        else {region.value: asdict(value) for region, value in comparison.agreements.items() if value.count > 1}
+    )
+    fields = {
+        "options": options,
+        "cases": len(cases),
+        "done": summary.done,
+        "agreement_ml": agreements,
+        "left_out": left_out,
+    }
     write_record(folder / RECORD, "summarise", fields)
     return Summarised((*written, folder / "review.html", folder / RECORD), summary, apart, comparison, left_out)
 
@@ -139,23 +159,41 @@ def page_of(
 ) -> StudyPage:
     """Returns the page of a cohort, as it lies in `folder`; cases that ask for attention come first."""
     volumes = {region: [case.volume_ml(region) or 0.0 for case in cases if case.done] for region in Region}
-    pictures = [("Volumes of the regions over all cases that are done; the axis is logarithmic.", volumes_picture(volumes))]
+    pictures = [
+        ("Volumes of the regions over all cases that are done; the axis is logarithmic.", volumes_picture(volumes))
+    ]
     if comparison is not None and comparison.agreements:
         changed = sum(pair.status == "changed" for pair in comparison.pairs)
-        text = f"The second run against the first (Bland and Altman): bias and limits of agreement. {changed} of {len(comparison.pairs)} label maps changed."
+        text = (
+            f"The second run against the first (Bland and Altman): bias and limits of agreement. {changed} of "
+            f"{len(comparison.pairs)} label maps changed."
+        )
         pictures.append((text, comparison_picture(comparison)))
     if found is not None:
         pictures.append(
-            (f"How many of {found.cases} whole tumours hold each voxel of BraTS space. The patient's right is on the left.", frequency_picture(found))
+            (
+                f"How many of {found.cases} whole tumours hold each voxel of BraTS space. The patient's right is "
+                "on the left.",
+                frequency_picture(found),
+            )
         )
     shown = sorted((_page_case(case, apart.get(case.case, [])) for case in cases), key=lambda case: not case.attention)
-    failures = tuple((item.reason, str(item.count), item.example.case, item.example.message) for item in summary.failures)
-    facts = (f"{summary.done} of {len(cases)} cases are done, {summary.failed} failed, {summary.waiting} wait.", f"Outliers by volume: {len(apart)}.")
-    return StudyPage(f"Cohort {place.resolve().name}", facts, failures, tuple(pictures), tuple(shown), _table(cases, folder))
+    failures = tuple(
+        (item.reason, str(item.count), item.example.case, item.example.message) for item in summary.failures
+    )
+    facts = (
+        f"{summary.done} of {len(cases)} cases are done, {summary.failed} failed, {summary.waiting} wait.",
+        f"Outliers by volume: {len(apart)}.",
+    )
+    return StudyPage(
+        f"Cohort {place.resolve().name}", facts, failures, tuple(pictures), tuple(shown), _table(cases, folder)
+    )
 
 
 def _table(cases: Ordered[StudyCase], folder: Path) -> Table:
-    caption = "A heading sorts by its column; a case's name leads to its report, where it has one (segment --report html)."
+    caption = (
+        "A heading sorts by its column; a case's name leads to its report, where it has one (segment --report html)."
+    )
     return case_table([_line(case, folder) for case in cases], "Case", ("Status", "Flags"), caption, (0.9, 2.0))
 
 
@@ -178,8 +216,15 @@ def _page_case(case: StudyCase, apart: list[str]) -> PageCase:
     row = case.row
     flags = [] if case.record is None else [flag.message for flag in case.record.quality_flags]
     failure = [f"{row.reason}: {row.message}"] if row.status == "failed" else []
-    facts = [f"WT {row.wt_ml:.1f} ml, TC {row.tc_ml or 0:.1f} ml, ET {row.et_ml or 0:.1f} ml"] if row.wt_ml is not None else []
+    facts = (
+        [f"WT {row.wt_ml:.1f} ml, TC {row.tc_ml or 0:.1f} ml, ET {row.et_ml or 0:.1f} ml"]
+        if row.wt_ml is not None
+        else []
+    )
     if row.expected_dice_wt is not None:
-        facts.append(f"Expected Dice of WT {row.expected_dice_wt:.2f} ({row.expected_dice_wt_low:.2f} to {row.expected_dice_wt_high:.2f})")
+        facts.append(
+            f"Expected Dice of WT {row.expected_dice_wt:.2f} ({row.expected_dice_wt_low:.2f} to "
+            f"{row.expected_dice_wt_high:.2f})"
+        )
     picture = None if case.layout is None else thumbnail(case.layout.preview)
     return PageCase(case.case, row.status, tuple(facts), (*failure, *flags, *apart), picture)

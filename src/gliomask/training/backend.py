@@ -22,7 +22,9 @@ def use_backend(name: str, threads: int | None) -> None:
         raise UsageError(f"There is no training backend '{name}'. Known ones: {', '.join(BACKENDS)}.")
     running = sys.modules.get("keras")
     if running is not None and running.backend.backend() != name:
-        raise UsageError(f"Keras already runs on {running.backend.backend()} in this process; {name} needs a fresh one.")
+        raise UsageError(
+            f"Keras already runs on {running.backend.backend()} in this process; {name} needs a fresh one."
+        )
     os.environ["KERAS_BACKEND"] = name
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
@@ -34,7 +36,9 @@ def use_backend(name: str, threads: int | None) -> None:
             import keras  # noqa: F401 - fails here, with a clear message, if it is missing
     except ImportError as error:
         extra = "train" if name == "tensorflow" else "train,jax"
-        raise EngineUnavailableError(f"Training on {name} needs packages that are not installed ({error}). Run: pip install 'gliomask[{extra}]'") from error
+        raise EngineUnavailableError(
+            f"Training on {name} needs packages that are not installed ({error}). Run: pip install 'gliomask[{extra}]'"
+        ) from error
 
 
 def _limit_tensorflow(threads: int | None) -> None:
@@ -45,7 +49,9 @@ def _limit_tensorflow(threads: int | None) -> None:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(1)
         except RuntimeError as error:
-            raise UsageError(f"TensorFlow already runs in this process and its threads cannot be set to {threads} any more.") from error
+            raise UsageError(
+                f"TensorFlow already runs in this process and its threads cannot be set to {threads} any more."
+            ) from error
     # The devices say what they are when they are first set up: here, where what they say is held back.
     tf.config.list_logical_devices()
 

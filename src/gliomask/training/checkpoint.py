@@ -1,7 +1,8 @@
 """What is left on disk after every epoch: enough to go on exactly as if nothing had happened.
 
-A checkpoint is one `.npz` file of plain arrays, read without pickle: weights, optimiser state, best weights, and the history as JSON bytes.
-The data of an epoch depend on the seed and the epoch's number alone, so nothing else has to be kept.
+A checkpoint is one `.npz` file of plain arrays, read without pickle: weights, optimiser state, best weights, and the
+history as JSON bytes. The data of an epoch depend on the seed and the epoch's number alone, so nothing else has to be
+kept.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from gliomask.training.config import TrainConfig
 Arrays = list[npt.NDArray[Any]]
 
 FREE_FIELDS = ("threads", "compiled", "epochs")
-"""Fields of the configuration that a run may go on with other values of: they belong to the machine, or say when to stop."""
+"""Fields of the configuration that a run may go on with other values of: they belong to the machine, or say when to
+stop.
+"""
 
 MAX_CHECKPOINT_BYTES = 8 << 30
 """Of a network of 250 million parameters with the state of its optimiser and the weights to keep."""
@@ -78,11 +81,18 @@ class Checkpoint:
         before = TrainConfig().model_dump(mode="json") | self.config
         changed = [name for name, value in config.items() if name not in FREE_FIELDS and before.get(name) != value]
         if changed:
-            raise UsageError(f"{path} was made with other values of {', '.join(changed)}. Give the same ones, or another folder.")
+            raise UsageError(
+                f"{path} was made with other values of {', '.join(changed)}. Give the same ones, or another folder."
+            )
         if self.cases != cases:
-            raise UsageError(f"{path} was made with other training cases ({len(self.cases)}, now {len(cases)}). Give the same ones, or another folder.")
+            raise UsageError(
+                f"{path} was made with other training cases ({len(self.cases)}, now {len(cases)}). Give the same "
+                "ones, or another folder."
+            )
         if self.backend not in (None, backend):
-            raise UsageError(f"{path} was made on {self.backend}, not {backend}. Give --backend {self.backend}, or another folder.")
+            raise UsageError(
+                f"{path} was made on {self.backend}, not {backend}. Give --backend {self.backend}, or another folder."
+            )
 
     def save(self, path: Path) -> None:
         """Writes the file whole or not at all."""
@@ -110,9 +120,13 @@ class Checkpoint:
             raise FileFormatError(f"{path}: not a checkpoint ({found}). {remedy}") from error
         except ValueError as error:
             raise FileFormatError(f"{path}: not a checkpoint ({error}). {remedy}") from error
-        columns = {"epoch", "loss", "seconds", "waiting_share"} | ({"validation_loss"} if notes.config.get("validation_share") else set())
+        columns = {"epoch", "loss", "seconds", "waiting_share"} | (
+            {"validation_loss"} if notes.config.get("validation_share") else set()
+        )
         if any(columns - set(row) for row in notes.history):
-            raise FileFormatError(f"{path}: not a checkpoint (a row of its history lacks one of {', '.join(sorted(columns))}). {remedy}")
+            raise FileFormatError(
+                f"{path}: not a checkpoint (a row of its history lacks one of {', '.join(sorted(columns))}). {remedy}"
+            )
         kinds = {kind: [arrays[name] for name in sorted(arrays) if name.startswith(f"{kind}_")] for kind in KINDS}
         return cls(**kinds, history=notes.history, config=notes.config, cases=notes.cases, backend=notes.backend)
 
@@ -129,4 +143,7 @@ class Checkpoint:
         for kind, expected in shapes.items():
             found = [array.shape for array in getattr(self, kind)]
             if found != list(expected) and not (kind == "statistics" and not found):
-                raise UsageError(f"{path} does not fit this version of Keras (its {kind}). Go on with the version that made it, or give another folder.")
+                raise UsageError(
+                    f"{path} does not fit this version of Keras (its {kind}). Go on with the version that made it, "
+                    "or give another folder."
+                )

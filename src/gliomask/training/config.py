@@ -38,14 +38,23 @@ class AugmentConfig(BaseModel):
     gamma: float = Field(default=0.2, ge=0, description="logarithm of the exponent of a contrast curve")
     bias: float = Field(default=0.15, ge=0, lt=1, description="height of a smooth multiplicative field")
     noise: float = Field(default=0.1, ge=0, description="standard deviation of added noise")
-    shading: float = Field(default=0.0, ge=0, description="height of a smooth field that is added, standard deviations of the brain")
-    reverse: bool = Field(default=False, description="mirror the order of neighbouring slices with probability one half")
+    shading: float = Field(
+        default=0.0, ge=0, description="height of a smooth field that is added, standard deviations of the brain"
+    )
+    reverse: bool = Field(
+        default=False, description="mirror the order of neighbouring slices with probability one half"
+    )
     exchange_share: float = Field(default=0.0, ge=0, le=1, description="share of patches whose two axes are exchanged")
     warp_share: float = Field(default=1.0, ge=0, le=1, description="share of patches that are turned and scaled")
     gamma_share: float = Field(default=1.0, ge=0, le=1, description="share of patches with another contrast curve")
     shading_share: float = Field(default=1.0, ge=0, le=1, description="share of patches with a field that is added")
     noise_share: float = Field(default=1.0, ge=0, le=1, description="share of patches with added noise")
-    thick_share: float = Field(default=0.0, ge=0, le=1, description="share of patches in which sequences are blurred as by thick slices seen from the side")
+    thick_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of patches in which sequences are blurred as by thick slices seen from the side",
+    )
 
     def strength(self) -> augment.Strength:
         """The same numbers as the augmentation code takes them."""
@@ -58,55 +67,105 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     network: str = Field(default="sparse", description=f"one of {', '.join(NETWORKS)}")
-    recipe: Literal["paper", "default", "unet"] = Field(default="default", description="which recipe the values below started from")
-    sequences: tuple[Sequence, ...] = Field(default=PAPER_ORDER, min_length=1, description="channel order of the network's input")
-    normalisation: Literal["slice", "volume"] = Field(default="volume", description="intensity normalisation: the paper's per slice, or per volume")
+    recipe: Literal["paper", "default", "unet"] = Field(
+        default="default", description="which recipe the values below started from"
+    )
+    sequences: tuple[Sequence, ...] = Field(
+        default=PAPER_ORDER, min_length=1, description="channel order of the network's input"
+    )
+    normalisation: Literal["slice", "volume"] = Field(
+        default="volume", description="intensity normalisation: the paper's per slice, or per volume"
+    )
     planes: tuple[Plane, ...] = Field(
-        default=(Plane.AXIAL,), min_length=1, description="planes along which patches are cut, one at random for each: axial, coronal, sagittal"
+        default=(Plane.AXIAL,),
+        min_length=1,
+        description="planes along which patches are cut, one at random for each: axial, coronal, sagittal",
     )
     sampling: Literal["equal", "uniform", "regions"] = Field(
-        default="equal", description="patches drawn equally per class, anywhere in the brain, or a quarter each for WT, TC, ET and anywhere in the brain's box"
+        default="equal",
+        description="patches drawn equally per class, anywhere in the brain, or a quarter each for WT, TC, ET and "
+        "anywhere in the brain's box",
     )
     case_weights: dict[str, Annotated[float, Field(gt=0)]] = Field(
-        default={}, description="how often a patient is drawn, by the id of the case; 1 for those not named; with the sampling 'regions' only"
+        default={},
+        description="how often a patient is drawn, by the id of the case; 1 for those not named; with the sampling "
+        "'regions' only",
     )
     placement: Literal["centred", "jittered", "inside", "adjacent", "overlapping"] = Field(
         default="centred",
-        description="where a patch lies about the pixel drawn: centred on it, up to `jitter` pixels away, the same but inside the brain's box, or the tile "
+        description="where a patch lies about the pixel drawn: centred on it, up to `jitter` pixels away, the same "
+        "but inside the brain's box, or the tile "
         "that holds it, of tiles side by side or overlapping by half",
     )
-    jitter: int | None = Field(default=None, ge=0, description="for the placements jittered and inside, pixels along each axis; null: a quarter of a patch")
-    patch_size: int = Field(default=64, ge=8, le=512, multiple_of=2, description="height and width of a training patch, pixels")
+    jitter: int | None = Field(
+        default=None,
+        ge=0,
+        description="for the placements jittered and inside, pixels along each axis; null: a quarter of a patch",
+    )
+    patch_size: int = Field(
+        default=64, ge=8, le=512, multiple_of=2, description="height and width of a training patch, pixels"
+    )
     patches_per_class: int = Field(default=5, ge=1, description="patches per patient, class (or region) and epoch")
-    epochs: int = Field(default=25, ge=1, description="most epochs; a run may go on with another number, and the cosine then ends there")
+    epochs: int = Field(
+        default=25, ge=1, description="most epochs; a run may go on with another number, and the cosine then ends there"
+    )
     batch_size: int = Field(default=8, ge=1, description="patches per step")
-    optimiser: Literal["sgd", "adamw"] = Field(default="adamw", description="sgd: Nesterov momentum 0.9; adamw: decoupled weight decay")
+    optimiser: Literal["sgd", "adamw"] = Field(
+        default="adamw", description="sgd: Nesterov momentum 0.9; adamw: decoupled weight decay"
+    )
     learning_rate: float = Field(default=1e-3, gt=0, description="at the start; after a warm-up, at its peak")
     decay_per_epoch: float | None = Field(
-        default=None, gt=0, le=1, description="factor of the learning rate per epoch; null: warm-up, then a cosine to zero over all epochs"
+        default=None,
+        gt=0,
+        le=1,
+        description="factor of the learning rate per epoch; null: warm-up, then a cosine to zero over all epochs",
     )
-    warm_up_steps: int | None = Field(default=None, ge=0, description="steps over which the rate rises to its peak; null: 3 % of all steps")
+    warm_up_steps: int | None = Field(
+        default=None, ge=0, description="steps over which the rate rises to its peak; null: 3 % of all steps"
+    )
     clip_norm: float = Field(default=1.0, ge=0, description="largest norm of the whole gradient; 0: no clipping")
     weight_decay: float = Field(default=1e-4, ge=0, description="adamw only")
     class_weights: Literal["uniform", "paper", "inverse-frequency"] | ClassWeights = Field(
         default="uniform",
-        description="weights of the cross-entropy: uniform, paper, inverse-frequency, or four numbers (background, 1, 2, enhancing); rescaled to a mean of one",
+        description="weights of the cross-entropy: uniform, paper, inverse-frequency, or four numbers (background, "
+        "1, 2, enhancing); rescaled to a mean of one",
     )
     cross_entropy: Literal["labels", "regions"] = Field(
-        default="labels", description="over the four labels, or binary and averaged over the nested regions WT, TC and ET (class_weights are then unused)"
+        default="labels",
+        description="over the four labels, or binary and averaged over the nested regions WT, TC and ET "
+        "(class_weights are then unused)",
     )
-    dice_weight: float = Field(default=0.5, ge=0, description="weight of the soft Dice loss over WT, TC and ET, added to the cross-entropy")
-    average: float = Field(default=0.99, ge=0, lt=1, description="momentum of the moving average of the weights that is kept; 0 for none")
+    dice_weight: float = Field(
+        default=0.5, ge=0, description="weight of the soft Dice loss over WT, TC and ET, added to the cross-entropy"
+    )
+    average: float = Field(
+        default=0.99, ge=0, lt=1, description="momentum of the moving average of the weights that is kept; 0 for none"
+    )
     augmentation: AugmentConfig = Field(default=AugmentConfig(), description="random changes of every patch")
-    sequence_dropout: float = Field(default=0.0, ge=0, le=1, description="share of patches in which a random set of sequences is missing; T1ce or FLAIR stays")
-    unenhanced_share: float = Field(
-        default=0.0, ge=0, le=1, description="share of patches cut from a synthetic twin of the patient, whose tumour hardly enhances"
+    sequence_dropout: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of patches in which a random set of sequences is missing; T1ce or FLAIR stays",
     )
-    validation_share: float = Field(default=0.0, ge=0, lt=1, description="share of the training patients set aside to choose the best epoch")
-    patience: int | None = Field(default=None, ge=1, description="stop after so many epochs without a better validation loss; needs validation")
+    unenhanced_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of patches cut from a synthetic twin of the patient, whose tumour hardly enhances",
+    )
+    validation_share: float = Field(
+        default=0.0, ge=0, lt=1, description="share of the training patients set aside to choose the best epoch"
+    )
+    patience: int | None = Field(
+        default=None, ge=1, description="stop after so many epochs without a better validation loss; needs validation"
+    )
     seed: int = Field(default=0, ge=0, lt=2**32, description="of the weights, the draws and the augmentation")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; null: all that this process may use")
-    compiled: bool = Field(default=False, description="compile each step with XLA, on TensorFlow too (JAX always does); see docs/training.md for speeds")
+    compiled: bool = Field(
+        default=False,
+        description="compile each step with XLA, on TensorFlow too (JAX always does); see docs/training.md for speeds",
+    )
     mixed_precision: bool = Field(default=False, description="half-precision arithmetic, for a GPU")
 
     @field_validator("network")
@@ -135,15 +194,18 @@ class TrainConfig(BaseModel):
             raise ValueError("class_weights have no meaning with a cross_entropy over regions; leave them at uniform")
         multiple = network(self.network).size_multiple
         if self.patch_size % multiple:
-            raise ValueError(f"patch_size must be a multiple of {multiple} for the network '{self.network}'; it is {self.patch_size}")
+            raise ValueError(
+                f"patch_size must be a multiple of {multiple} for the network '{self.network}'; it is {self.patch_size}"
+            )
         if self.patience is not None and self.validation_share == 0:
             raise ValueError("patience needs a validation_share above 0")
         return self
 
 
 RECIPES: dict[str, dict[str, Any]] = {
-    # The authors' training.py and model.py: SGD 1e-3, Nesterov 0.9, x 0.99 per epoch, batch 8, at most 100 epochs, patience 10, no
-    # augmentation. Patch counts were not published. Keras's `decay=1e-6` per update is left out: 1 % over 10,000 updates.
+    # The authors' training.py and model.py: SGD 1e-3, Nesterov 0.9, x 0.99 per epoch, batch 8, at most 100 epochs,
+    # patience 10, no augmentation. Patch counts were not published. Keras's `decay=1e-6` per update is left out: 1 %
+    # over 10,000 updates.
     "paper": {
         "normalisation": "slice",
         "epochs": 100,
@@ -160,9 +222,10 @@ RECIPES: dict[str, dict[str, Any]] = {
         "patience": 10,
     },
     "default": {},
-    # For ResidualUNet: crops along all three planes, drawn by region, a loss over the nested regions, a high rate that falls to nothing with strong
-    # decay of the weights, long averages. Changes of intensity are large but leave out many crops. Some crops lack sequences, so that the network can
-    # do without. Measured against the recipe before it in docs/accuracy.md.
+    # For ResidualUNet: crops along all three planes, drawn by region, a loss over the nested regions, a high rate that
+    # falls to nothing with strong decay of the weights, long averages. Changes of intensity are large but leave out
+    # many crops. Some crops lack sequences, so that the network can do without. Measured against the recipe before it
+    # in docs/accuracy.md.
     "unet": {
         "network": "unet",
         "planes": list(Plane),
@@ -221,7 +284,11 @@ def make_config(recipe: str | None = None, file: Path | None = None, **overrides
     named = fields.get("recipe", recipe)
     if recipe is not None and named != recipe:
         raise UsageError(f"{file}: its recipe is '{named}', but '{recipe}' was asked for. Leave one of them out.")
-    named = RECIPE_OF.get(str(overrides.get("network") or fields.get("network")).lower(), "default") if named is None else named
+    named = (
+        RECIPE_OF.get(str(overrides.get("network") or fields.get("network")).lower(), "default")
+        if named is None
+        else named
+    )
     if named not in RECIPES:
         raise UsageError(f"There is no recipe '{named}'. Known ones: {', '.join(RECIPES)}.")
     chosen = {name: value for name, value in overrides.items() if value is not None}
@@ -229,7 +296,9 @@ def make_config(recipe: str | None = None, file: Path | None = None, **overrides
         return TrainConfig.model_validate(RECIPES[named] | fields | chosen | {"recipe": named})
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg']}" for e in error.errors())
-        raise UsageError(f"{file or 'The training configuration'}: {problems}. All fields: gliomask train --show-config.") from error
+        raise UsageError(
+            f"{file or 'The training configuration'}: {problems}. All fields: gliomask train --show-config."
+        ) from error
 
 
 def _read_fields(file: Path) -> dict[str, Any]:
@@ -238,12 +307,16 @@ def _read_fields(file: Path) -> dict[str, Any]:
     except FileFormatError as error:
         raise UsageError(f"{error} Example: gliomask train --show-config.") from error
     if not isinstance(fields, dict) or not all(isinstance(name, str) for name in fields):
-        raise UsageError(f"{file}: a mapping of field names to values is needed; found {type(fields).__name__}. Example: gliomask train --show-config.")
+        raise UsageError(
+            f"{file}: a mapping of field names to values is needed; found {type(fields).__name__}. Example: gliomask "
+            "train --show-config."
+        )
     return fields
 
 
 def describe_config(config: TrainConfig) -> str:
-    """Returns the configuration as YAML with every field's meaning above it; what `--show-config` prints and `--config` reads.
+    """Returns the configuration as YAML with every field's meaning above it; what `--show-config` prints and `--config`
+    reads.
 
     Raises:
         EngineUnavailableError: PyYAML is not installed.

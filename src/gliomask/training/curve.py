@@ -30,8 +30,8 @@ def draw_learning_curve(history: Ordered[Row], picture: Path) -> None:
     """Draws a training's history and writes a PNG: four panels over the same epochs.
 
     Args:
-        history: a row for each epoch with `epoch`, `loss` and `seconds`; `validation_loss`, `learning_rate` and the regions' Dice are
-            drawn for the epochs that have them (checkpoints of earlier versions have not).
+        history: a row for each epoch with `epoch`, `loss` and `seconds`; `validation_loss`, `learning_rate` and the
+            regions' Dice are drawn for the epochs that have them (checkpoints of earlier versions have not).
         picture: the PNG file.
     """
     figure = Figure(figsize=(9, 6.4), layout="constrained")
@@ -58,7 +58,14 @@ def _draw_loss(axes: Axes, history: Ordered[Row]) -> None:
     if rows:
         best = min(rows, key=lambda row: row["validation_loss"])
         place = ([best["epoch"]], [best["validation_loss"]])
-        axes.plot(*place, marker="*", markersize=13, color=VALIDATION, linestyle="none", label=f"best: epoch {best['epoch']:g}")
+        axes.plot(
+            *place,
+            marker="*",
+            markersize=13,
+            color=VALIDATION,
+            linestyle="none",
+            label=f"best: epoch {best['epoch']:g}",
+        )
     if history:
         axes.legend(fontsize=8, frameon=False)
 
@@ -66,7 +73,10 @@ def _draw_loss(axes: Axes, history: Ordered[Row]) -> None:
 def _draw_dice(axes: Axes, history: Ordered[Row]) -> None:
     axes.set_title("Dice of the validation patches", fontsize=10)
     axes.set_ylim(0, 1)
-    drawn = [_line(axes, history, dice_column(region), color=PALETTE.region_hex(region), label=region.title) for region in Region]
+    drawn = [
+        _line(axes, history, dice_column(region), color=PALETTE.region_hex(region), label=region.title)
+        for region in Region
+    ]
     if any(drawn):
         axes.legend(fontsize=8, frameon=False, loc="lower right")
     else:

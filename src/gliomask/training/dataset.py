@@ -1,4 +1,6 @@
-"""From labelled cases to batches: cases are read and normalised once and kept in memory, patches are drawn in a thread of their own."""
+"""From labelled cases to batches: cases are read and normalised once and kept in memory, patches are drawn in a thread
+of their own.
+"""
 
 from __future__ import annotations
 
@@ -52,13 +54,18 @@ class Loaded:
 
 
 def load_case(files: CaseFiles, config: TrainConfig) -> Loaded:
-    """Reads one labelled case, looks whether something is wrong with it, and lays it out. Raises what `read_case`, `examine` and `read_reference` raise."""
+    """Reads one labelled case, looks whether something is wrong with it, and lays it out.
+
+    Raises what `read_case`, `examine` and `read_reference` raise.
+    """
     case = read_case(files)
     flags = examine(case)
     label_map = read_reference(files, case.geometry)
     prepared = prepare(case, config.sequences, config.normalisation)
     laid = prepared.reorientation.apply(label_map)
-    return Loaded(SliceStack.of(case.case_id, np.asarray(prepared.channels), laid, prepared.brain, prepared.background), flags)
+    return Loaded(
+        SliceStack.of(case.case_id, np.asarray(prepared.channels), laid, prepared.brain, prepared.background), flags
+    )
 
 
 def load_cases(files: list[CaseFiles], config: TrainConfig, progress: Callable[[Loaded], None]) -> list[SliceStack]:
@@ -72,15 +79,29 @@ def load_cases(files: list[CaseFiles], config: TrainConfig, progress: Callable[[
 
 
 def unenhanced_twins(cases: list[SliceStack], config: TrainConfig) -> list[SliceStack | None]:
-    """Returns for each case the synthetic patient whose tumour hardly enhances; all None if the configuration wants none."""
+    """Returns for each case the synthetic patient whose tumour hardly enhances; all None if the configuration wants
+    none.
+    """
     if not config.unenhanced_share:
         return [None] * len(cases)
     t1, t1ce = config.sequences.index(Sequence.T1), config.sequences.index(Sequence.T1CE)
-    return [without_enhancement(case, t1, t1ce, np.random.default_rng([config.seed, TWINS, n])) for n, case in enumerate(cases)]
+    return [
+        without_enhancement(case, t1, t1ce, np.random.default_rng([config.seed, TWINS, n]))
+        for n, case in enumerate(cases)
+    ]
 
 
-def epoch_batches(cases: list[SliceStack], config: TrainConfig, epoch: int, twins: Ordered[SliceStack | None] = (), *, vary: bool = True) -> Iterator[Batch]:
-    """Yields the batches of one epoch. The epoch's number and the seed decide everything, so an epoch can be repeated alone.
+def epoch_batches(
+    cases: list[SliceStack],
+    config: TrainConfig,
+    epoch: int,
+    twins: Ordered[SliceStack | None] = (),
+    *,
+    vary: bool = True,
+) -> Iterator[Batch]:
+    """Yields the batches of one epoch.
+
+    The epoch's number and the seed decide everything, so an epoch can be repeated alone.
 
     Args:
         cases: the patients.
@@ -98,7 +119,9 @@ def epoch_batches(cases: list[SliceStack], config: TrainConfig, epoch: int, twin
         case = cases[draw.case]
         if twins and config.unenhanced_share and generator.random() < config.unenhanced_share:
             case = twins[draw.case] or case
-        plane = config.planes[int(generator.integers(len(config.planes)))] if len(config.planes) > 1 else config.planes[0]
+        plane = (
+            config.planes[int(generator.integers(len(config.planes)))] if len(config.planes) > 1 else config.planes[0]
+        )
         case, draw = case.along(plane), draw.along(plane)
         centre = place(draw, case, config.placement, config.patch_size, generator, config.jitter).centre
         patch, target = cut_patch(case, centre, config.patch_size, augment.draw_matrix(strength, generator), neighbours)
@@ -112,7 +135,8 @@ def epoch_batches(cases: list[SliceStack], config: TrainConfig, epoch: int, twin
         if len(images) == config.batch_size:
             yield np.stack(images), np.stack(labels)
             images, labels = [], []
-    # A last batch that is not full is left out: JAX compiles for each new shape, and its patches come again in other epochs.
+    # A last batch that is not full is left out: JAX compiles for each new shape, and its patches come again in other
+    # epochs.
 
 
 def _draws(cases: list[SliceStack], config: TrainConfig, generator: np.random.Generator) -> Iterator[Draw]:

@@ -30,12 +30,13 @@ def examine(case: Case) -> tuple[Flag, ...]:
 
 
 def fingerprint(stack: SliceStack) -> str:
-    """Returns a SHA-256 that is equal for one examination under two names, whatever the order of the axes in its files."""
+    """Returns a SHA-256 that is equal for one examination under two names, whatever the order of the axes in its files."""  # noqa: E501
     return sha256(repr(stack.slices.shape).encode() + stack.slices.tobytes())
 
 
 def refuse_examinations_twice(fingerprints: Mapping[str, str]) -> None:
-    """Refuses two cases that hold the same voxels: the patient would weigh twice, or choose the epoch on what was learnt by heart.
+    """Refuses two cases that hold the same voxels: the patient would weigh twice, or choose the epoch on what was
+    learnt by heart.
 
     Args:
         fingerprints: by case id.
@@ -48,11 +49,14 @@ def refuse_examinations_twice(fingerprints: Mapping[str, str]) -> None:
         cases_of[found].append(case_id)
     for same in cases_of.values():
         if len(same) > 1:
-            raise CaseError(f"The cases {' and '.join(same[:SHOWN_CASES])} hold the same images. Leave out all but one.")
+            raise CaseError(
+                f"The cases {' and '.join(same[:SHOWN_CASES])} hold the same images. Leave out all but one."
+            )
 
 
 def refuse_held_out_twice(learnt_from: Iterable[CaseFiles], held_out: Iterable[CaseFiles]) -> None:
-    """Refuses a held-out case whose scans are, byte for byte, those of a case that is learnt from: its score would be worth nothing.
+    """Refuses a held-out case whose scans are, byte for byte, those of a case that is learnt from: its score would be
+    worth nothing.
 
     Held-out cases are not read in a training, so their files are compared. Files of different sizes are not opened.
 
@@ -69,15 +73,22 @@ def refuse_held_out_twice(learnt_from: Iterable[CaseFiles], held_out: Iterable[C
         by_size[_sizes(case)].append(case)
     for case in held_out:
         for other in by_size[_sizes(case)]:
-            if all(sha256_of(ours) == sha256_of(theirs) for ours, theirs in zip(case.paths(), other.paths(), strict=True)):
-                raise CaseError(f"The held-out case {case.case_id} holds the same files as case {other.case_id}, which is trained on. Leave out one of them.")
+            if all(
+                sha256_of(ours) == sha256_of(theirs) for ours, theirs in zip(case.paths(), other.paths(), strict=True)
+            ):
+                raise CaseError(
+                    f"The held-out case {case.case_id} holds the same files as case {other.case_id}, which is "
+                    "trained on. Leave out one of them."
+                )
 
 
 def _sizes(case: CaseFiles) -> tuple[int, ...]:
     try:
         return tuple(path.stat().st_size for path in case.paths())
     except OSError as error:
-        raise FileFormatError(f"Case {case.case_id}: a file cannot be read ({error.strerror}: {Path(str(error.filename))}).") from error
+        raise FileFormatError(
+            f"Case {case.case_id}: a file cannot be read ({error.strerror}: {Path(str(error.filename))})."
+        ) from error
 
 
 def refuse_unknown_weights(case_weights: Mapping[str, float], cases: Iterable[CaseFiles]) -> None:
@@ -93,7 +104,10 @@ def refuse_unknown_weights(case_weights: Mapping[str, float], cases: Iterable[Ca
     unknown = sorted(set(case_weights) - {case.case_id for case in cases})
     if unknown:
         names = ", ".join(unknown[:SHOWN_CASES])
-        raise UsageError(f"case_weights names {len(unknown)} cases that are not among the data: {names}. Correct the ids or leave them out.")
+        raise UsageError(
+            f"case_weights names {len(unknown)} cases that are not among the data: {names}. Correct the ids or "
+            "leave them out."
+        )
 
 
 def refuse_flagged(flags: Mapping[str, Ordered[Flag]]) -> None:
@@ -105,5 +119,9 @@ def refuse_flagged(flags: Mapping[str, Ordered[Flag]]) -> None:
     flagged = {case_id: found for case_id, found in flags.items() if found}
     if not flagged:
         return
-    some = "; ".join(f"{case_id}: {', '.join(flag.name for flag in found)}" for case_id, found in list(flagged.items())[:SHOWN_CASES])
-    raise QualityError(f"{len(flagged)} of {len(flags)} cases look wrong ({some}). Nothing was trained, because --strict was given.")
+    some = "; ".join(
+        f"{case_id}: {', '.join(flag.name for flag in found)}" for case_id, found in list(flagged.items())[:SHOWN_CASES]
+    )
+    raise QualityError(
+        f"{len(flagged)} of {len(flags)} cases look wrong ({some}). Nothing was trained, because --strict was given."
+    )

@@ -1,4 +1,6 @@
-"""From a finished training to a model folder: ONNX graph, weights, golden pair and `model.json`, proven before they are written."""
+"""From a finished training to a model folder: ONNX graph, weights, golden pair and `model.json`, proven before they are
+written.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,26 @@ from gliomask.files.json import read_json
 from gliomask.io.nifti import write_bytes
 from gliomask.models.calibration import CoreNumbers, EnhancementNumbers, Quality, Subsets
 from gliomask.models.files import SPEC_NAME, Arrays, pack_arrays, sha256
-from gliomask.models.golden import GOLDEN_SHAPES, PROBABILITIES, check_channel_order_sensitivity, check_golden, golden_batch, golden_input, prove
-from gliomask.models.spec import ORIENTATION, OUTPUT_NAMES, SCHEMA_VERSION, Graph, ModelSpec, Normalisation, Timing, TrainingRecord, spec_bytes
+from gliomask.models.golden import (
+    GOLDEN_SHAPES,
+    PROBABILITIES,
+    check_channel_order_sensitivity,
+    check_golden,
+    golden_batch,
+    golden_input,
+    prove,
+)
+from gliomask.models.spec import (
+    ORIENTATION,
+    OUTPUT_NAMES,
+    SCHEMA_VERSION,
+    Graph,
+    ModelSpec,
+    Normalisation,
+    Timing,
+    TrainingRecord,
+    spec_bytes,
+)
 from gliomask.networks.catalogue import Network, network
 from gliomask.planes import Plane
 from gliomask.preprocess.normalise import normalisation
@@ -50,7 +70,8 @@ def export_model(
     enhancement_rule: EnhancementNumbers | None = None,
     overwrite: bool = False,
 ) -> ModelSpec:
-    """Writes the network of a finished training as a model folder, after OpenVINO (and ONNX Runtime, where installed) has reproduced it.
+    """Writes the network of a finished training as a model folder, after OpenVINO (and ONNX Runtime, where installed)
+    has reproduced it.
 
     Args:
         run_folder: as `gliomask train` leaves it: train_run.json and weights.npz.
@@ -104,7 +125,13 @@ def export_model(
         attribution=tuple(attribution),
         files={file: sha256(content) for file, content in files.items()},
     )
-    _prove(EngineSource(files["model.onnx"], entry.name, weights, kind, entry.slices * len(spec.inputs), entry.size_multiple), golden, spec)
+    _prove(
+        EngineSource(
+            files["model.onnx"], entry.name, weights, kind, entry.slices * len(spec.inputs), entry.size_multiple
+        ),
+        golden,
+        spec,
+    )
     _write(out_folder, files, spec)
     return spec
 
@@ -113,13 +140,16 @@ def _read_run(folder: Path) -> tuple[dict[str, Any], TrainConfig]:
     path = folder / "train_run.json"
     if not path.is_file() or not (folder / "weights.npz").is_file():
         raise UsageError(
-            f"{folder}: no finished training here: train_run.json or weights.npz is missing. Give the run folder of gliomask train, after its last epoch."
+            f"{folder}: no finished training here: train_run.json or weights.npz is missing. Give the run folder of "
+            "gliomask train, after its last epoch."
         )
     try:
         record = read_json(path)
         return record, TrainConfig.model_validate(record["config"])
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        raise FileFormatError(f"{path}: not the record of a training that can be used ({error}). Train again with this version.") from error
+        raise FileFormatError(
+            f"{path}: not the record of a training that can be used ({error}). Train again with this version."
+        ) from error
 
 
 def _training_record(record: Mapping[str, Any], config: TrainConfig) -> TrainingRecord:
@@ -132,10 +162,14 @@ def _training_record(record: Mapping[str, Any], config: TrainConfig) -> Training
             validation_cases=tuple(record["validation_cases"]),
             held_out_cases=tuple(record["held_out_cases"]),
             started_from=record.get("started_from"),
-            **{field: record[field] for field in ("fold", "patches", "hours", "backend", "device", "gliomask", "keras")},
+            **{
+                field: record[field] for field in ("fold", "patches", "hours", "backend", "device", "gliomask", "keras")
+            },
         )
     except (KeyError, TypeError, ValidationError) as error:
-        raise FileFormatError(f"train_run.json is not the record of a training that can be used ({error}). Train again with this version.") from error
+        raise FileFormatError(
+            f"train_run.json is not the record of a training that can be used ({error}). Train again with this version."
+        ) from error
 
 
 def _spec(entry: Network, config: TrainConfig, **fields: Any) -> ModelSpec:
@@ -149,7 +183,9 @@ def _spec(entry: Network, config: TrainConfig, **fields: Any) -> ModelSpec:
             size_multiple=entry.size_multiple,
             neighbouring_slices=entry.neighbours,
             halo=entry.halo,
-            planes=tuple(plane for plane in Plane if plane in config.planes) if Plane.AXIAL in config.planes else (Plane.AXIAL,),
+            planes=tuple(plane for plane in Plane if plane in config.planes)
+            if Plane.AXIAL in config.planes
+            else (Plane.AXIAL,),
             may_miss=config.sequences if config.sequence_dropout else (),
             orientation=ORIENTATION,
             graph=Graph(layout="channels_last", size=None, batch=None, activation="none"),

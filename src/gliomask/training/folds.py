@@ -31,7 +31,9 @@ def read_folds(table: Path) -> dict[str, int]:
         try:
             folds[row["case"]] = int(row["fold"])
         except (TypeError, ValueError):
-            raise UsageError(f"{table}: case {row['case']} has the fold '{row['fold']}'; a whole number is needed.") from None
+            raise UsageError(
+                f"{table}: case {row['case']} has the fold '{row['fold']}'; a whole number is needed."
+            ) from None
     return folds
 
 
@@ -44,12 +46,15 @@ def split(cases: Ordered[CaseFiles], folds: dict[str, int], held_out: int) -> tu
     """
     unknown = [case.case_id for case in cases if case.case_id not in folds]
     if unknown:
-        raise CaseError(f"{len(unknown)} cases are not in the table of folds: {', '.join(unknown[:5])}. Add them or move them away.")
+        raise CaseError(
+            f"{len(unknown)} cases are not in the table of folds: {', '.join(unknown[:5])}. Add them or move them away."
+        )
     training = [case for case in cases if folds[case.case_id] != held_out]
     testing = [case for case in cases if folds[case.case_id] == held_out]
     if not training or not testing:
         raise UsageError(
-            f"Fold {held_out} leaves {len(training)} cases to train on and {len(testing)} held out. The table has folds {sorted(set(folds.values()))}."
+            f"Fold {held_out} leaves {len(training)} cases to train on and {len(testing)} held out. The table has "
+            f"folds {sorted(set(folds.values()))}."
         )
     return training, testing
 
@@ -57,7 +62,8 @@ def split(cases: Ordered[CaseFiles], folds: dict[str, int], held_out: int) -> tu
 def set_aside(training: list[CaseFiles], share: float, seed: int) -> tuple[list[CaseFiles], list[CaseFiles]]:
     """Sets aside a share of the training patients, at least one if the share is above 0, to choose the best epoch on.
 
-    These come out of the training folds: choosing on the held-out fold would let its references decide what they are scored on.
+    These come out of the training folds: choosing on the held-out fold would let its references decide what they are
+    scored on.
 
     Returns:
         (training, validation) cases.
@@ -69,6 +75,9 @@ def set_aside(training: list[CaseFiles], share: float, seed: int) -> tuple[list[
         return training, []
     count = max(1, round(share * len(training)))
     if count >= len(training):
-        raise UsageError(f"{len(training)} training patients cannot spare {count} for validation. Give more cases or --validation-share 0.")
+        raise UsageError(
+            f"{len(training)} training patients cannot spare {count} for validation. Give more cases or "
+            "--validation-share 0."
+        )
     chosen = set(np.random.default_rng(seed).permutation(len(training))[:count].tolist())
     return [c for n, c in enumerate(training) if n not in chosen], [c for n, c in enumerate(training) if n in chosen]

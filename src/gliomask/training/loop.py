@@ -1,4 +1,4 @@
-"""The training itself: epochs of steps, a checkpoint after each epoch, exact resumption, and the weights worth keeping."""
+"""The training itself: epochs of steps, a checkpoint after each epoch, exact resumption, and the weights worth keeping."""  # noqa: E501
 
 from __future__ import annotations
 
@@ -18,14 +18,23 @@ from gliomask.sampling import SliceStack
 from gliomask.training.checkpoint import Arrays, Checkpoint
 from gliomask.training.config import PAPER_WEIGHTS, TrainConfig
 from gliomask.training.curve import dice_column
-from gliomask.training.dataset import VALIDATION_EPOCH, Waiting, epoch_batches, prefetched, steps_per_epoch, unenhanced_twins
+from gliomask.training.dataset import (
+    VALIDATION_EPOCH,
+    Waiting,
+    epoch_batches,
+    prefetched,
+    steps_per_epoch,
+    unenhanced_twins,
+)
 from gliomask.training.losses import SegmentationLoss, class_weights
 from gliomask.training.weights import WEIGHTS_NAME, load_weights
 
 CHECKPOINT_NAME = "checkpoint.npz"
 
 WARM_UP_SHARE = 0.03
-"""Share of all steps over which the learning rate rises to its peak; adaptive optimisers start with poor estimates of scale."""
+"""Share of all steps over which the learning rate rises to its peak; adaptive optimisers start with poor estimates of
+scale.
+"""
 
 
 @dataclass(frozen=True)
@@ -73,11 +82,13 @@ def train(
         start: a folder with weights to begin with, unless there is a checkpoint.
 
     Returns:
-        The model with the weights to keep (of the epoch with the least validation loss, or, without validation, of the last epoch) and
+        The model with the weights to keep (of the epoch with the least validation loss, or, without validation, of the
+            last epoch) and
         the history.
 
     Raises:
-        UsageError: the patients are too few for one batch, the checkpoint belongs to another training, or the loss is no number any more.
+        UsageError: the patients are too few for one batch, the checkpoint belongs to another training, or the loss is
+            no number any more.
         FileFormatError: the checkpoint cannot be read.
     """
     run = _Run(training, validation, config, folder)
@@ -104,7 +115,9 @@ def finished(history: list[dict[str, float]], config: TrainConfig) -> bool:
 class _Run:
     """The moving parts of one training."""
 
-    def __init__(self, training: list[SliceStack], validation: list[SliceStack], config: TrainConfig, folder: Path) -> None:
+    def __init__(
+        self, training: list[SliceStack], validation: list[SliceStack], config: TrainConfig, folder: Path
+    ) -> None:
         self.training, self.validation, self.config = training, validation, config
         self.twins = unenhanced_twins(training, config)
         self.steps = steps_per_epoch(training, config)
@@ -126,7 +139,9 @@ class _Run:
         self.trainee = keras.Model(self.model.input, self.model.get_layer("logits").output)
         self.trainee.compile(
             optimizer=_optimiser(config, self.steps),
-            loss=SegmentationLoss(class_weights(config.class_weights, counts, PAPER_WEIGHTS), config.dice_weight, config.cross_entropy),
+            loss=SegmentationLoss(
+                class_weights(config.class_weights, counts, PAPER_WEIGHTS), config.dice_weight, config.cross_entropy
+            ),
             jit_compile=config.compiled or keras.backend.backend() == "jax",
         )
         self.trainee.optimizer.build(self.trainee.trainable_variables)
@@ -136,10 +151,14 @@ class _Run:
 
     def _resume(self) -> None:
         saved = Checkpoint.load(self.checkpoint_path)
-        saved.refuse_other(self.checkpoint_path, self.config.model_dump(mode="json"), self.cases, keras.backend.backend())
+        saved.refuse_other(
+            self.checkpoint_path, self.config.model_dump(mode="json"), self.cases, keras.backend.backend()
+        )
         variables, optimiser = self.trainee.variables, self.trainee.optimizer.variables
         parts = {"weights": variables, "optimiser": optimiser, "best": variables, "statistics": self._statistics()}
-        saved.refuse_misfits(self.checkpoint_path, {kind: [tuple(variable.shape) for variable in part] for kind, part in parts.items()})
+        saved.refuse_misfits(
+            self.checkpoint_path, {kind: [tuple(variable.shape) for variable in part] for kind, part in parts.items()}
+        )
         _assign(variables, saved.weights)
         _assign(optimiser, saved.optimiser)
         self.history, self.best, self.statistics = saved.history, saved.best, [mean.copy() for mean in saved.statistics]
@@ -173,16 +192,23 @@ class _Run:
             _assign(self._statistics(), self.statistics)
         if self.validation:
             row |= self._validate()
-        if not self.validation or row["validation_loss"] <= min((r["validation_loss"] for r in self.history), default=np.inf):
+        if not self.validation or row["validation_loss"] <= min(
+            (r["validation_loss"] for r in self.history), default=np.inf
+        ):
             self.best = [np.asarray(value) for value in self.trainee.variables]
         _assign(self.trainee.variables, raw)
         self.history.append(row)
         optimiser = [np.asarray(value) for value in self.trainee.optimizer.variables]
         config = self.config.model_dump(mode="json")
-        Checkpoint(raw, optimiser, self.best, self.history, config, self.cases, keras.backend.backend(), self.statistics).save(self.checkpoint_path)
+        Checkpoint(
+            raw, optimiser, self.best, self.history, config, self.cases, keras.backend.backend(), self.statistics
+        ).save(self.checkpoint_path)
 
     def _statistics(self) -> list[keras.Variable]:
-        """What batch normalisation has gathered: the network's numbers that the optimiser does not average. Not the states of random generators."""
+        """What batch normalisation has gathered: the network's numbers that the optimiser does not average.
+
+        Not the states of random generators.
+        """
         return [variable for variable in self.trainee.non_trainable_variables if variable.dtype == "float32"]
 
     def _average_statistics(self) -> None:
@@ -198,12 +224,16 @@ class _Run:
     def _refuse_diverged(self, loss: float, when: str) -> None:
         if not np.isfinite(loss):
             raise UsageError(
-                f"The training diverged: its loss is {loss} in {when}. Train anew in another folder with a lower learning_rate "
-                f"(it was {self.config.learning_rate:g}) or a lower clip_norm above 0 (it was {self.config.clip_norm:g})."
+                f"The training diverged: its loss is {loss} in {when}. Train anew in another folder with a lower "
+                "learning_rate "
+                f"(it was {self.config.learning_rate:g}) or a lower clip_norm above 0 (it was "
+                f"{self.config.clip_norm:g})."
             )
 
     def _validate(self) -> dict[str, float]:
-        """The loss, and the Dice of each region over the pixels of all validation patches; 1 where neither side has the region."""
+        """The loss, and the Dice of each region over the pixels of all validation patches; 1 where neither side has the
+        region.
+        """
         losses: list[float] = []
         overlap, sizes = dict.fromkeys(Region, 0), dict.fromkeys(Region, 0)
         for images, labels in epoch_batches(self.validation, self.config, VALIDATION_EPOCH, vary=False):
@@ -221,7 +251,9 @@ class _Run:
 
 
 def _precision(config: TrainConfig) -> str:
-    """Keras's name for the arithmetic; float16 needs loss scaling, which Keras adds on TensorFlow, so JAX takes bfloat16."""
+    """Keras's name for the arithmetic; float16 needs loss scaling, which Keras adds on TensorFlow, so JAX takes
+    bfloat16.
+    """
     if not config.mixed_precision:
         return "float32"
     return "mixed_float16" if keras.backend.backend() == "tensorflow" else "mixed_bfloat16"
@@ -233,8 +265,14 @@ def _optimiser(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
         rate = schedules.ExponentialDecay(config.learning_rate, steps, config.decay_per_epoch, staircase=True)
     else:
         total = steps * config.epochs
-        warm_up = max(1, round(WARM_UP_SHARE * total)) if config.warm_up_steps is None else min(config.warm_up_steps, total - 1)
-        rate = schedules.CosineDecay(0.0, max(1, total - warm_up), warmup_target=config.learning_rate, warmup_steps=warm_up)
+        warm_up = (
+            max(1, round(WARM_UP_SHARE * total))
+            if config.warm_up_steps is None
+            else min(config.warm_up_steps, total - 1)
+        )
+        rate = schedules.CosineDecay(
+            0.0, max(1, total - warm_up), warmup_target=config.learning_rate, warmup_steps=warm_up
+        )
     extras: dict[str, Any] = {"use_ema": True, "ema_momentum": config.average} if config.average else {}
     if config.clip_norm:
         # The networks have no normalisation layer: without a limit, one odd batch can undo an epoch.

@@ -15,15 +15,17 @@ Tensor = Any
 """A tensor of whichever backend Keras runs on."""
 
 DICE_SMOOTHING_PIXELS = 10.0
-"""Added to numerator and denominator of the soft Dice: keeps the loss of a region that is absent from a batch near 0 and its
-gradient small. A patch has 4,096 pixels."""
+"""Added to numerator and denominator of the soft Dice: keeps the loss of a region that is absent from a batch near 0
+and its gradient small. A patch has 4,096 pixels."""
 
 
 MEMBERSHIP = np.array([[float(label in region.labels) for region in Region] for label in Label], np.float32)
 """(4, 3): 1 where a label belongs to a region."""
 
 
-def class_weights(choice: str | tuple[float, ...], counts: npt.NDArray[np.int64], paper: tuple[float, ...]) -> tuple[float, ...]:
+def class_weights(
+    choice: str | tuple[float, ...], counts: npt.NDArray[np.int64], paper: tuple[float, ...]
+) -> tuple[float, ...]:
     """Returns one weight per class, rescaled to a mean of one, so that uniform weights give the plain cross-entropy.
 
     Args:
@@ -46,12 +48,14 @@ def class_weights(choice: str | tuple[float, ...], counts: npt.NDArray[np.int64]
 class SegmentationLoss(keras.losses.Loss):  # type: ignore[misc]
     """Weighted cross-entropy per pixel, plus soft Dice over the nested regions.
 
-    The cross-entropy is ``-(1/N) sum_pixels w[class] log p[class]``: N counts all pixels of the batch, so weights scale gradients; they are
-    rescaled to a mean of one over the classes before they come here. (Dividing by the weights that occur, as other software does,
-    would make the scale depend on the batch.) The Dice part is ``1 - mean over WT, TC, ET`` of the Dice of summed probabilities over the whole batch.
+    The cross-entropy is ``-(1/N) sum_pixels w[class] log p[class]``: N counts all pixels of the batch, so weights scale
+    gradients; they are rescaled to a mean of one over the classes before they come here. (Dividing by the weights that
+    occur, as other software does, would make the scale depend on the batch.) The Dice part is
+    ``1 - mean over WT, TC, ET`` of the Dice of summed probabilities over the whole batch.
 
-    Over regions, the cross-entropy is the binary one of WT, TC and ET, averaged: what BraTS scores is what is learned (Isensee et al.,
-    nnU-Net for Brain Tumor Segmentation, BrainLes 2020). A region's probability is the sum of its labels'.
+    Over regions, the cross-entropy is the binary one of WT, TC and ET, averaged: what BraTS scores is what is learned
+    (Isensee et al., nnU-Net for Brain Tumor Segmentation, BrainLes 2020). A region's probability is the sum of its
+    labels'.
 
     Args:
         weights: one per class, background first; unused over regions.
@@ -78,14 +82,18 @@ class SegmentationLoss(keras.losses.Loss):  # type: ignore[misc]
         if self.over == "regions":
             loss = _region_cross_entropy(targets, log_probabilities)
         else:
-            loss = -ops.mean(ops.sum(targets * log_probabilities * ops.convert_to_tensor(self.weights, dtype="float32"), axis=-1))
+            loss = -ops.mean(
+                ops.sum(targets * log_probabilities * ops.convert_to_tensor(self.weights, dtype="float32"), axis=-1)
+            )
         if self.dice_weight:
             loss = loss + self.dice_weight * _region_dice_loss(targets, ops.exp(log_probabilities))
         return loss
 
 
 def _region_cross_entropy(targets: Tensor, log_probabilities: Tensor) -> Tensor:
-    """Mean over pixels and regions of -log p where the pixel is in the region, -log(1 - p) elsewhere, from sums of powers: no log of 0."""
+    """Mean over pixels and regions of -log p where the pixel is in the region, -log(1 - p) elsewhere, from sums of
+    powers: no log of 0.
+    """
     terms = []
     for region in Region:
         inside = [int(label) for label in Label if label in region.labels]

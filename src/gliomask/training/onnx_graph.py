@@ -1,8 +1,8 @@
 """From a Keras network to an ONNX graph, layer by layer.
 
-The general converters trace the backend's operations; for these networks tf2onnx returns 86 nodes where 30 do, depends on TensorFlow, and
-patches numpy to do so. The handful of layers that gliomask's networks are made of is written here instead; another layer is an error,
-never an approximation.
+The general converters trace the backend's operations; for these networks tf2onnx returns 86 nodes where 30 do, depends
+on TensorFlow, and patches numpy to do so. The handful of layers that gliomask's networks are made of is written here
+instead; another layer is an error, never an approximation.
 """
 
 from __future__ import annotations
@@ -19,11 +19,16 @@ from gliomask.errors import ModelError
 
 OPSET = 17
 IR_VERSION = 8
-"""Both of ONNX 1.12 (2022): every operator used here is older, and ONNX Runtime since 1.13 and OpenVINO since 2022.3 read them."""
+"""Both of ONNX 1.12 (2022): every operator used here is older, and ONNX Runtime since 1.13 and OpenVINO since 2022.3
+read them.
+"""
 
 
 class _Graph:
-    """Nodes and weights as they come together. Tensors are named after the layer that makes them; channels come second, as ONNX has it."""
+    """Nodes and weights as they come together.
+
+    Tensors are named after the layer that makes them; channels come second, as ONNX has it.
+    """
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -59,7 +64,9 @@ def to_onnx(model: keras.Model) -> bytes:
             continue
         writer = WRITERS.get(type(layer).__name__)
         if writer is None:
-            raise ModelError(f"Layer '{layer.name}' ({type(layer).__name__}) cannot be exported. Known ones: {', '.join(WRITERS)}.")
+            raise ModelError(
+                f"Layer '{layer.name}' ({type(layer).__name__}) cannot be exported. Known ones: {', '.join(WRITERS)}."
+            )
         sources = layer.input if isinstance(layer.input, list) else [layer.input]
         writer(graph, layer, [names[id(source)] for source in sources])
     graph.add("Transpose", [names[id(model.output)]], "output", perm=[0, *range(2, last + 1), 1])
@@ -72,7 +79,9 @@ def _file(graph: _Graph, model: keras.Model, axes: int) -> bytes:
     outputs = helper.make_tensor_value_info("output", TensorProto.FLOAT, [*sizes, model.output.shape[-1]])
     body = helper.make_graph(graph.nodes, model.name, [inputs], [outputs], graph.weights)
     # No version of gliomask in it: the same weights give the same bytes.
-    file = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="gliomask")
+    file = helper.make_model(
+        body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="gliomask"
+    )
     onnx.checker.check_model(file, full_check=True)
     content: bytes = file.SerializeToString()
     return content
@@ -87,12 +96,20 @@ def _require(layer: keras.Layer, **expected: Any) -> None:
 
 def _convolution(graph: _Graph, layer: keras.Layer, inputs: list[str]) -> None:
     axes = len(layer.kernel_size)
-    _require(layer, dilation_rate=(1,) * axes, groups=1, padding="same" if max(layer.kernel_size) > 1 else layer.padding, data_format="channels_last")
-    # "Same" padding of n pixels in all: kernel - stride, for inputs that are multiples of the stride; only an even number falls evenly on both sides.
+    _require(
+        layer,
+        dilation_rate=(1,) * axes,
+        groups=1,
+        padding="same" if max(layer.kernel_size) > 1 else layer.padding,
+        data_format="channels_last",
+    )
+    # "Same" padding of n pixels in all: kernel - stride, for inputs that are multiples of the stride; only an even
+    # number falls evenly on both sides.
     padding = [size - stride for size, stride in zip(layer.kernel_size, layer.strides, strict=True)]
     if any(pixels < 0 or pixels % 2 for pixels in padding):
         raise ModelError(
-            f"Layer '{layer.name}' cannot be exported: its kernel size {layer.kernel_size} with strides {layer.strides} pads one side more than the other."
+            f"Layer '{layer.name}' cannot be exported: its kernel size {layer.kernel_size} with strides "
+            f"{layer.strides} pads one side more than the other."
         )
     kernel = np.asarray(layer.kernel)
     weights = [graph.constant(f"{layer.name}/kernel", kernel.transpose(axes + 1, axes, *range(axes)))]
@@ -100,29 +117,54 @@ def _convolution(graph: _Graph, layer: keras.Layer, inputs: list[str]) -> None:
         weights.append(graph.constant(f"{layer.name}/bias", layer.bias))
     activation = layer.activation.__name__
     if activation not in ("linear", "relu"):
-        raise ModelError(f"Layer '{layer.name}' cannot be exported: its activation is {activation}, only linear and relu are known.")
+        raise ModelError(
+            f"Layer '{layer.name}' cannot be exported: its activation is {activation}, only linear and relu are known."
+        )
     pads = [pixels // 2 for pixels in padding]
     raw = layer.name if activation == "linear" else f"{layer.name}/sums"
-    graph.add("Conv", [*inputs, *weights], raw, kernel_shape=list(layer.kernel_size), strides=list(layer.strides), pads=pads * 2)
+    graph.add(
+        "Conv",
+        [*inputs, *weights],
+        raw,
+        kernel_shape=list(layer.kernel_size),
+        strides=list(layer.strides),
+        pads=pads * 2,
+    )
     if activation == "relu":
         graph.add("Relu", [raw], layer.name)
 
 
 def _transposed_convolution(graph: _Graph, layer: keras.Layer, inputs: list[str]) -> None:
     axes = len(layer.kernel_size)
-    _require(layer, strides=layer.kernel_size, dilation_rate=(1,) * axes, data_format="channels_last", output_padding=None)
+    _require(
+        layer, strides=layer.kernel_size, dilation_rate=(1,) * axes, data_format="channels_last", output_padding=None
+    )
     if layer.activation.__name__ != "linear":
-        raise ModelError(f"Layer '{layer.name}' cannot be exported: its activation is {layer.activation.__name__}, only linear is known.")
+        raise ModelError(
+            f"Layer '{layer.name}' cannot be exported: its activation is {layer.activation.__name__}, only "
+            "linear is known."
+        )
     # Keras keeps (*size, filters, input channels), ONNX (input channels, filters, *size).
     weights = [graph.constant(f"{layer.name}/kernel", np.asarray(layer.kernel).transpose(axes + 1, axes, *range(axes)))]
     if layer.use_bias:
         weights.append(graph.constant(f"{layer.name}/bias", layer.bias))
-    graph.add("ConvTranspose", [*inputs, *weights], layer.name, kernel_shape=list(layer.kernel_size), strides=list(layer.strides))
+    graph.add(
+        "ConvTranspose",
+        [*inputs, *weights],
+        layer.name,
+        kernel_shape=list(layer.kernel_size),
+        strides=list(layer.strides),
+    )
 
 
 def _batch_normalisation(graph: _Graph, layer: keras.Layer, inputs: list[str]) -> None:
     _require(layer, axis=-1, center=True, scale=True)
-    statistics = {"scale": layer.gamma, "shift": layer.beta, "mean": layer.moving_mean, "variance": layer.moving_variance}
+    statistics = {
+        "scale": layer.gamma,
+        "shift": layer.beta,
+        "mean": layer.moving_mean,
+        "variance": layer.moving_variance,
+    }
     weights = [graph.constant(f"{layer.name}/{name}", values) for name, values in statistics.items()]
     graph.add("BatchNormalization", [*inputs, *weights], layer.name, epsilon=layer.epsilon)
 
@@ -142,9 +184,18 @@ def _max_pooling(graph: _Graph, layer: keras.Layer, inputs: list[str]) -> None:
 
 
 def _up_sampling(graph: _Graph, layer: keras.Layer, inputs: list[str]) -> None:
-    _require(layer, data_format="channels_last", **({"interpolation": "nearest"} if hasattr(layer, "interpolation") else {}))
+    _require(
+        layer, data_format="channels_last", **({"interpolation": "nearest"} if hasattr(layer, "interpolation") else {})
+    )
     scales = graph.constant(f"{layer.name}/scales", [1, 1, *layer.size])
-    graph.add("Resize", [*inputs, "", scales], layer.name, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    graph.add(
+        "Resize",
+        [*inputs, "", scales],
+        layer.name,
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
 
 
 def _concatenation(graph: _Graph, layer: keras.Layer, inputs: list[str]) -> None:

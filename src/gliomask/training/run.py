@@ -28,7 +28,13 @@ from gliomask.training.checkpoint import Checkpoint
 from gliomask.training.config import TrainConfig
 from gliomask.training.curve import draw_learning_curve
 from gliomask.training.dataset import Loaded, load_cases
-from gliomask.training.examine import fingerprint, refuse_examinations_twice, refuse_flagged, refuse_held_out_twice, refuse_unknown_weights
+from gliomask.training.examine import (
+    fingerprint,
+    refuse_examinations_twice,
+    refuse_flagged,
+    refuse_held_out_twice,
+    refuse_unknown_weights,
+)
 from gliomask.training.folds import read_folds, set_aside, split
 from gliomask.training.lock import locked
 from gliomask.training.loop import CHECKPOINT_NAME, Step, Trained, finished, train
@@ -84,16 +90,19 @@ def run_training(
     *,
     strict: bool = False,
 ) -> Summary:
-    """Trains on the labelled cases below `data`; leaves checkpoint.npz, log.csv, curve.png, weights.npz and train_run.json in `folder`.
+    """Trains on the labelled cases below `data`; leaves checkpoint.npz, log.csv, curve.png, weights.npz and
+    train_run.json in `folder`.
 
-    A folder that holds a checkpoint of the same training goes on from there; one whose training has finished is left as it is. `start`
-    is a run folder or model folder whose weights a new training begins with; what those were trained on goes into the record. Cases are
-    checked as `segment` checks them: what looks wrong is told and recorded, or with `strict` refused before the first epoch.
+    A folder that holds a checkpoint of the same training goes on from there; one whose training has finished is left as
+    it is. `start` is a run folder or model folder whose weights a new training begins with; what those were trained on
+    goes into the record. Cases are checked as `segment` checks them: what looks wrong is told and recorded, or with
+    `strict` refused before the first epoch.
 
     Raises:
-        UsageError: a fold without a table, or the other way round, the folder belongs to another training, one runs in it now, or `case_weights`
-            names a case that is not there.
-        CaseError: no labelled case, a case without reference or without a bare brain, or one examination under two names.
+        UsageError: a fold without a table, or the other way round, the folder belongs to another training, one runs in
+            it now, or `case_weights` names a case that is not there.
+        CaseError: no labelled case, a case without reference or without a bare brain, or one examination under two
+            names.
         QualityError: a case looks wrong and `strict` is set.
     """
     chosen, held_out = _choose_cases(data, fold_table, fold)
@@ -104,15 +113,21 @@ def run_training(
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder) as held:
         if not held:
-            display.note(f"{folder}: no locks on this file system; make sure that no second training writes to this folder.")
+            display.note(
+                f"{folder}: no locks on this file system; make sure that no second training writes to this folder."
+            )
         history = _earlier_history(folder, config, training)
         if finished(history, config) and (folder / RECORD_NAME).exists():
-            display.note(f"{folder}: this training has finished already, after {len(history)} epochs; nothing was done.")
+            display.note(
+                f"{folder}: this training has finished already, after {len(history)} epochs; nothing was done."
+            )
             return _summary(folder, history)
         if history:
             display.note(f"{folder}: going on after epoch {len(history)}.")
         if len(training) < FEW_CASES:
-            display.note(f"Training on {len(training)} cases: enough to try things out, too few for weights to be relied on.")
+            display.note(
+                f"Training on {len(training)} cases: enough to try things out, too few for weights to be relied on."
+            )
         origin = _origin(start, held_out)
         refuse_held_out_twice(chosen, held_out)
         examined = _Examined(display, len(chosen))
@@ -132,11 +147,15 @@ def _earlier_history(folder: Path, config: TrainConfig, training: list[CaseFiles
     path = folder / CHECKPOINT_NAME
     if path.exists():
         saved = Checkpoint.load(path)
-        saved.refuse_other(path, config.model_dump(mode="json"), [case.case_id for case in training], keras.backend.backend())
+        saved.refuse_other(
+            path, config.model_dump(mode="json"), [case.case_id for case in training], keras.backend.backend()
+        )
         return saved.history
     present = [name for name in (WEIGHTS_NAME, RECORD_NAME) if (folder / name).exists()]
     if present:
-        raise UsageError(f"{folder} holds {' and '.join(present)} but no checkpoint to go on from. Give another folder.")
+        raise UsageError(
+            f"{folder} holds {' and '.join(present)} but no checkpoint to go on from. Give another folder."
+        )
     return []
 
 
@@ -188,12 +207,18 @@ def _origin(start: Path | None, held_out: list[CaseFiles]) -> dict[str, Any] | N
             seen_by = _seen_by(start / name)
             break
     else:
-        raise UsageError(f"{start}: neither {RECORD_NAME} nor {SPEC_NAME} says what its weights were trained on. Give a run folder or a model folder.")
+        raise UsageError(
+            f"{start}: neither {RECORD_NAME} nor {SPEC_NAME} says what its weights were trained on. Give a run "
+            "folder or a model folder."
+        )
     seen = {*seen_by.cases, *seen_by.training_cases, *seen_by.validation_cases}
     seen |= set() if seen_by.started_from is None else set(seen_by.started_from.cases)
     leaked = sorted(seen & {case.case_id for case in held_out})
     if leaked:
-        raise UsageError(f"{start}: its weights were trained on cases that are held out here: {', '.join(leaked[:5])}. Start from another training.")
+        raise UsageError(
+            f"{start}: its weights were trained on cases that are held out here: {', '.join(leaked[:5])}. Start from "
+            "another training."
+        )
     return {"name": as_given(start).name, "cases": sorted(seen), "patches": seen_by.patches, "hours": seen_by.hours}
 
 
@@ -207,12 +232,18 @@ class _Examined:
         self.told: set[str] = set()
 
     def read(self, loaded: Loaded) -> None:
-        """Tells a case's flags: what to do about each is said once, then only its name, since a whole cohort may have it."""
+        """Tells a case's flags: what to do about each is said once, then only its name, since a whole cohort may have
+        it.
+        """
         case_id = loaded.stack.case_id
         self.flags[case_id] = loaded.flags
         self.fingerprints[case_id] = fingerprint(loaded.stack)
         for flag in loaded.flags:
-            self.display.note(f"Warning: {case_id}: {flag.message}" if flag.name not in self.told else f"Warning: {case_id}: {flag.name}")
+            self.display.note(
+                f"Warning: {case_id}: {flag.message}"
+                if flag.name not in self.told
+                else f"Warning: {case_id}: {flag.name}"
+            )
             self.told.add(flag.name)
         self.display.read(case_id, len(self.flags), self.count)
 
@@ -223,7 +254,14 @@ class _Examined:
             refuse_flagged(self.flags)
 
 
-def _train(training: list[SliceStack], validation: list[SliceStack], folder: Path, config: TrainConfig, display: Display, start: Path | None) -> Trained:
+def _train(
+    training: list[SliceStack],
+    validation: list[SliceStack],
+    folder: Path,
+    config: TrainConfig,
+    display: Display,
+    start: Path | None,
+) -> Trained:
     """Trains, writes the weights."""
 
     def epoch(history: list[dict[str, float]]) -> None:
@@ -274,7 +312,10 @@ def _choose_cases(data: Path, fold_table: Path | None, fold: int | None) -> tupl
     cases = find_cases(data)
     unlabelled = [case.case_id for case in cases if case.reference is None]
     if unlabelled:
-        raise CaseError(f"{data}: {len(unlabelled)} cases have no reference label map: {', '.join(unlabelled[:5])}. Add theirs or move them away.")
+        raise CaseError(
+            f"{data}: {len(unlabelled)} cases have no reference label map: {', '.join(unlabelled[:5])}. Add theirs "
+            "or move them away."
+        )
     if fold_table is None or fold is None:
         return cases, []
     return split(cases, read_folds(fold_table), fold)

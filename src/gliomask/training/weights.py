@@ -29,9 +29,10 @@ def load_weights(path: Path, model: keras.Model, *, widen: bool = False) -> None
     Args:
         path: the file.
         model: the network to fill.
-        widen: also take weights of a network that lacks input channels which some of this one's convolutions have first, such as
-            SparseMultiOCM's for InputSparseMultiOCM: the new channels get zeros, so that the wider network computes what the narrower did
-            (function-preserving widening; Chen, Goodfellow and Shlens, Net2Net, ICLR 2016).
+        widen: also take weights of a network that lacks input channels which some of this one's convolutions have
+            first, such as SparseMultiOCM's for InputSparseMultiOCM: the new channels get zeros, so that the wider
+            network computes what the narrower did (function-preserving widening; Chen, Goodfellow and Shlens, Net2Net,
+            ICLR 2016).
 
     Raises:
         FileFormatError: the file cannot be read.
@@ -44,13 +45,17 @@ def load_weights(path: Path, model: keras.Model, *, widen: bool = False) -> None
         if widen and found is not None:
             found = _with_new_channels_first(found, shape)
         if found is None or found.shape != shape:
-            raise UsageError(f"{path}: no weights of shape {shape} for {variable.path}. The file belongs to another network.")
+            raise UsageError(
+                f"{path}: no weights of shape {shape} for {variable.path}. The file belongs to another network."
+            )
         variable.assign(found)
 
 
 def _with_new_channels_first(kernel: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """Returns a kernel, (..., input channels, filters), with zeros for input channels that it lacks."""
-    same_but_inputs = kernel.ndim == len(shape) > 1 and kernel.shape[:-2] == shape[:-2] and kernel.shape[-1] == shape[-1]
+    same_but_inputs = (
+        kernel.ndim == len(shape) > 1 and kernel.shape[:-2] == shape[:-2] and kernel.shape[-1] == shape[-1]
+    )
     if not same_but_inputs or kernel.shape[-2] >= shape[-2]:
         return kernel
     width = [(0, 0)] * kernel.ndim

@@ -1,7 +1,7 @@
 """Keeping corrections: a folder of cases that `gliomask train --from MODEL` reads, with who changed what, when.
 
-A case's folder holds the scans, the corrected label map (numbers of BraTS until 2021) and `<case>_correction.json`. Only label maps that were changed
-get there, so that untouched predictions are never taken for a person's work.
+A case's folder holds the scans, the corrected label map (numbers of BraTS until 2021) and `<case>_correction.json`.
+Only label maps that were changed get there, so that untouched predictions are never taken for a person's work.
 """
 
 from __future__ import annotations
@@ -68,9 +68,13 @@ class Corrections:
         """Raises UsageError where a correction of the case exists that may not be replaced."""
         place = self.folder / case_id
         if place.exists() and place not in self._ours and not self._overwrite:
-            raise UsageError(f"{place} exists. Move it away, name another folder with --corrections, or give --overwrite.")
+            raise UsageError(
+                f"{place} exists. Move it away, name another folder with --corrections, or give --overwrite."
+            )
 
-    def keep(self, exam: Exam, labels: LabelMap, who: str, steps: Ordered[Step] = (), when: datetime | None = None) -> Path:
+    def keep(
+        self, exam: Exam, labels: LabelMap, who: str, steps: Ordered[Step] = (), when: datetime | None = None
+    ) -> Path:
         """Keeps a correction and returns its folder: all of it or nothing. The same session may keep a case again.
 
         Args:
@@ -91,7 +95,9 @@ class Corrections:
             raise CaseError(f"Case {exam.case_id}: there is no segmentation to correct.")
         before, geometry = read_label_map(exam.segmentation.path, exam.segmentation.labels)
         if labels.shape != before.shape or int(labels.max(initial=0)) > max(Label):
-            raise LabelError(f"Case {exam.case_id}: the corrected label map does not fit its segmentation. Load the page again.")
+            raise LabelError(
+                f"Case {exam.case_id}: the corrected label map does not fit its segmentation. Load the page again."
+            )
         if np.array_equal(labels, before):
             raise UsageError("Nothing has been changed, so there is no correction to keep.")
         self.refuse_existing(exam.case_id)
@@ -120,14 +126,18 @@ class Corrections:
             flush_folder(self.folder)
         except OSError as error:
             if error.errno in NO_ROOM:
-                raise LimitError(f"{place}: the disk is full. Make room and save again; the correction is still in the page.") from error
+                raise LimitError(
+                    f"{place}: the disk is full. Make room and save again; the correction is still in the page."
+                ) from error
             raise not_written(place, error) from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
 
 
-def provenance(exam: Exam, before: LabelMap, after: LabelMap, geometry: Geometry, who: str, steps: Ordered[Step], when: datetime) -> dict[str, Any]:
+def provenance(
+    exam: Exam, before: LabelMap, after: LabelMap, geometry: Geometry, who: str, steps: Ordered[Step], when: datetime
+) -> dict[str, Any]:
     """Returns who changed what, when, in plain values; volumes in ml. `web/src/edit/saving.ts` writes the same fields.
 
     Args:
@@ -142,10 +152,16 @@ def provenance(exam: Exam, before: LabelMap, after: LabelMap, geometry: Geometry
     segmentation = exam.segmentation
     assert segmentation is not None
     pairs, counts = np.unique(4 * before.astype(np.uint8) + after, return_counts=True)
-    moved = [(int(pair) >> 2, int(pair) & 3, int(count)) for pair, count in zip(pairs, counts, strict=True) if pair >> 2 != pair & 3]
+    moved = [
+        (int(pair) >> 2, int(pair) & 3, int(count))
+        for pair, count in zip(pairs, counts, strict=True)
+        if pair >> 2 != pair & 3
+    ]
 
     def volumes(labels: LabelMap) -> dict[str, float]:
-        return {LABEL_NAMES[label]: round(int((labels == label).sum()) * geometry.voxel_ml, 3) for label in TUMOUR_LABELS}
+        return {
+            LABEL_NAMES[label]: round(int((labels == label).sum()) * geometry.voxel_ml, 3) for label in TUMOUR_LABELS
+        }
 
     return {
         "correction_version": CORRECTION_VERSION,
@@ -157,7 +173,13 @@ def provenance(exam: Exam, before: LabelMap, after: LabelMap, geometry: Geometry
         "original_sha256": sha256_of(segmentation.path),
         "labels": WRITTEN_AS,
         "changed": [
-            {"from": LABEL_NAMES[one], "to": LABEL_NAMES[other], "voxels": voxels, "ml": round(voxels * geometry.voxel_ml, 3)} for one, other, voxels in moved
+            {
+                "from": LABEL_NAMES[one],
+                "to": LABEL_NAMES[other],
+                "voxels": voxels,
+                "ml": round(voxels * geometry.voxel_ml, 3),
+            }
+            for one, other, voxels in moved
         ],
         "volumes_before_ml": volumes(before),
         "volumes_after_ml": volumes(after),
@@ -175,7 +197,8 @@ def _name(who: str) -> str:
 def _write_scans(files: CaseFiles, geometry: Geometry, folder: Path) -> None:
     """Copies the scans under the names that training reads, where they lie on the label map's grid.
 
-    Raw scans lie on grids of their own: training on them needs preprocessing first, so the label map is kept without them.
+    Raw scans lie on grids of their own: training on them needs preprocessing first, so the label map is kept without
+    them.
     """
     if files.channels is not None:
         stack = nifti.read_channels(files.channels)

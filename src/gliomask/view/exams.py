@@ -88,7 +88,14 @@ def find_exam(case: Path, result: Path | None = None, *, labels: str | None = No
     files = scans or recorded_scans(found.path, record)
     if record is not None:
         files = replace(files, case_id=record.case)
-    return Exam(title or files.case_id, files, _segmentation(found, record, labels), _reference(files), _maps(found.path), record)
+    return Exam(
+        title or files.case_id,
+        files,
+        _segmentation(found, record, labels),
+        _reference(files),
+        _maps(found.path),
+        record,
+    )
 
 
 def _is_result(place: Path) -> bool:
@@ -125,7 +132,9 @@ def _segmentation(found: LabelMapFile, record: RunRecord | None, labels: str | N
     if name is not None:
         return LabelFile(found.path, convention(str(name)))
     if found.labels is None:
-        raise UsageError(f"{found.path}: nothing says how its labels are written. Give --labels brats2021, brats2023 or decathlon.")
+        raise UsageError(
+            f"{found.path}: nothing says how its labels are written. Give --labels brats2021, brats2023 or decathlon."
+        )
     return LabelFile(found.path, found.labels)
 
 
@@ -136,7 +145,11 @@ def _reference(files: CaseFiles) -> LabelFile | None:
 def _maps(label_map: Path) -> tuple[MapFile, ...]:
     layout = CaseLayout(label_map)
     probabilities = [
-        MapFile(f"Probability: {name}", layout.probabilities, channel) for channel, name in enumerate(("necrotic core", "oedema", "enhancing tumour"), start=1)
+        MapFile(f"Probability: {name}", layout.probabilities, channel)
+        for channel, name in enumerate(("necrotic core", "oedema", "enhancing tumour"), start=1)
     ]
-    others = [MapFile("Uncertainty", layout.uncertainty), MapFile("Disagreement of mirrored passes", layout.disagreement)]
+    others = [
+        MapFile("Uncertainty", layout.uncertainty),
+        MapFile("Disagreement of mirrored passes", layout.disagreement),
+    ]
     return tuple(one for one in (*probabilities, *others) if one.path.is_file())

@@ -78,7 +78,9 @@ def make_page(exams: Ordered[Exam], corrections: str | None = None) -> Page:
     script, style = _built(SCRIPT), _built(STYLE)
     contents: list[Path | bytes] = []
     described = [_described(exam, contents) for exam in exams]
-    return Page({"gliomask": __version__, "exams": described, "corrections": corrections}, tuple(contents), script, style)
+    return Page(
+        {"gliomask": __version__, "exams": described, "corrections": corrections}, tuple(contents), script, style
+    )
 
 
 def served_html(page: Page) -> bytes:
@@ -88,12 +90,20 @@ def served_html(page: Page) -> bytes:
 
 
 def single_html(page: Page) -> bytes:
-    """Returns the page as one file that opens from disk, and that its own policy keeps from asking for anything elsewhere."""
+    """Returns the page as one file that opens from disk, and that its own policy keeps from asking for anything
+    elsewhere.
+    """
     script = page.script.replace(b"</script", b"<\\/script")
     digest = base64.b64encode(hashlib.sha256(script).digest()).decode()
-    policy = f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data: blob:; connect-src data: blob:; font-src data:"
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data: blob:; "
+        "connect-src data: blob:; font-src data:"
+    )
     head = f'<meta http-equiv="Content-Security-Policy" content="{policy}"><style>{page.style.decode()}</style>'
-    parts = [f'<script type="text/plain" id="file-{n}">{_packed(page.content(n))}</script>' for n in range(len(page.contents))]
+    parts = [
+        f'<script type="text/plain" id="file-{n}">{_packed(page.content(n))}</script>'
+        for n in range(len(page.contents))
+    ]
     return _html(page, head, "\n".join([*parts, f'<script type="module">{script.decode()}</script>']))
 
 
@@ -124,7 +134,7 @@ def _html(page: Page, head: str, end: str) -> bytes:
 {end}
 </body>
 </html>
-"""
+"""  # noqa: E501
     return text.encode()
 
 
@@ -134,7 +144,8 @@ def _built(name: str) -> bytes:
         return place.read_bytes()
     except OSError:
         raise EngineUnavailableError(
-            "This installation holds no viewer. In a checkout: cd web && npm ci && npm run build (needs Node 20); a wheel holds it."
+            "This installation holds no viewer. In a checkout: cd web && npm ci && npm run build (needs Node 20); a "
+            "wheel holds it."
         ) from None
 
 
@@ -152,16 +163,24 @@ def _described(exam: Exam, contents: list[Path | bytes]) -> dict[str, Any]:
 
 def _scans(exam: Exam, contents: list[Path | bytes]) -> dict[str, Any]:
     if exam.files.channels is None:
-        by_sequence: dict[str, Path | bytes] = {sequence.value: exam.files.sequences[sequence] for sequence in exam.files.used()}
+        by_sequence: dict[str, Path | bytes] = {
+            sequence.value: exam.files.sequences[sequence] for sequence in exam.files.used()
+        }
     else:
         stack = nifti.read_channels(exam.files.channels)
-        used = [(n, sequence) for n, sequence in enumerate(exam.files.channel_order) if sequence not in exam.files.without]
-        by_sequence = {sequence.value: volume_bytes(stack.values[..., n], stack.geometry, stack.header) for n, sequence in used}
+        used = [
+            (n, sequence) for n, sequence in enumerate(exam.files.channel_order) if sequence not in exam.files.without
+        ]
+        by_sequence = {
+            sequence.value: volume_bytes(stack.values[..., n], stack.geometry, stack.header) for n, sequence in used
+        }
     return {name: _numbered(content, name, contents) for name, content in by_sequence.items()}
 
 
 def _label_map(found: LabelFile | None, contents: list[Path | bytes]) -> dict[str, Any] | None:
-    return None if found is None else {**_numbered(found.path, found.path.name, contents), "codes": codes_of(found.labels)}
+    return (
+        None if found is None else {**_numbered(found.path, found.path.name, contents), "codes": codes_of(found.labels)}
+    )
 
 
 def _maps(maps: Ordered[MapFile], contents: list[Path | bytes]) -> list[dict[str, Any]]:
@@ -173,7 +192,12 @@ def _maps(maps: Ordered[MapFile], contents: list[Path | bytes]) -> list[dict[str
         for one in here:
             values = volume.values if one.channel is None else volume.values[..., one.channel]
             small = np.rint(255 * np.clip(np.nan_to_num(values), 0, 1)).astype(np.uint8)
-            described.append({**_numbered(volume_bytes(small, volume.geometry, volume.header), one.path.name, contents), "title": one.title})
+            described.append(
+                {
+                    **_numbered(volume_bytes(small, volume.geometry, volume.header), one.path.name, contents),
+                    "title": one.title,
+                }
+            )
     return described
 
 
@@ -181,7 +205,10 @@ def _facts(exam: Exam) -> dict[str, Any]:
     record = exam.record
     if record is None:
         return {"model": "", "flags": [], "expected": []}
-    expected = [{"region": region.value, "dice": one.dice, "low": one.low, "high": one.high} for region, one in record.predicted_dice.items()]
+    expected = [
+        {"region": region.value, "dice": one.dice, "low": one.low, "high": one.high}
+        for region, one in record.predicted_dice.items()
+    ]
     return {"model": record.model.name, "flags": [flag.message for flag in record.quality_flags], "expected": expected}
 
 

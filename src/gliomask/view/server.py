@@ -35,7 +35,8 @@ CONNECTION_SECONDS = 60.0
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self' blob: data:; "
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+        "connect-src 'self' blob: data:; "
         "font-src data:; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
@@ -81,7 +82,9 @@ class ViewServer(ThreadingHTTPServer):
         try:
             super().__init__((LOOPBACK, port), _Handler)
         except OSError as error:
-            raise UsageError(f"Port {port} of {LOOPBACK} cannot be used ({error.strerror}). Give another with --port, or 0 for any.") from error
+            raise UsageError(
+                f"Port {port} of {LOOPBACK} cannot be used ({error.strerror}). Give another with --port, or 0 for any."
+            ) from error
 
     @property
     def url(self) -> str:
@@ -109,7 +112,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Addresses hold the token, so none is written down."""
 
     def _guarded(self, answer: Callable[[str], None]) -> None:
-        # Another site may have its name point to this computer, and then read answers: so the name is asked for as well as the token.
+        # Another site may have its name point to this computer, and then read answers: so the name is asked for as well
+        # as the token.
         names = {f"{name}:{self.server.server_port}" for name in (LOOPBACK, "localhost")}
         token, _, path = self.path.removeprefix("/").partition("/")
         if self.headers.get("Host") not in names or not compare_digest(token.encode(), self.server.token.encode()):
@@ -130,7 +134,13 @@ class _Handler(BaseHTTPRequestHandler):
         if path == STYLE:
             return self._answer(HTTPStatus.OK, page.style, "text/css; charset=utf-8")
         number = path.removeprefix("files/")
-        if path.startswith("files/") and number.isascii() and number.isdecimal() and len(number) < 5 and int(number) < len(page.contents):
+        if (
+            path.startswith("files/")
+            and number.isascii()
+            and number.isdecimal()
+            and len(number) < 5
+            and int(number) < len(page.contents)
+        ):
             try:
                 return self._answer(HTTPStatus.OK, page.content(int(number)), "application/octet-stream")
             except GliomaskError:
@@ -177,7 +187,11 @@ def keep(desk: Desk, body: bytes) -> str:
         raise UsageError("This page takes no corrections.")
     try:
         given = json.loads(body)
-        who, steps, packed = str(given["who"]), [_step(one) for one in given["steps"]], base64.b64decode(given["labels"], validate=True)
+        who, steps, packed = (
+            str(given["who"]),
+            [_step(one) for one in given["steps"]],
+            base64.b64decode(given["labels"], validate=True),
+        )
         shape = nifti.read_shape(desk.exam.segmentation.path)
         labels = _labels(packed, (shape[0], shape[1], shape[2]))
     except (ValueError, KeyError, TypeError, zlib.error, RecursionError) as error:
@@ -193,7 +207,9 @@ def _step(given: Any) -> Step:
 
 
 def _labels(packed: bytes, shape: tuple[int, int, int]) -> LabelMap:
-    """The label map in a gzip stream of one byte a voxel, the first axis fastest; no more is unpacked than the grid has voxels."""
+    """The label map in a gzip stream of one byte a voxel, the first axis fastest; no more is unpacked than the grid has
+    voxels.
+    """
     count = int(np.prod(shape))
     unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     content = unpacker.decompress(packed, count + 1)

@@ -34,7 +34,9 @@ def application(model: Model) -> dict[str, bytes]:
     """
     found = dict(_packaged(files("gliomask.web") / APP))
     if "index.html" not in found or SERVICE_WORKER not in found:
-        raise ModelError("This installation holds no application for the browser. In a checkout: cd web && npm ci && npm run build.")
+        raise ModelError(
+            "This installation holds no application for the browser. In a checkout: cd web && npm ci && npm run build."
+        )
     found |= {f"model/{name}": content for name, content in browser_files(model).items()}
     hashes = {path: hashlib.sha256(content).hexdigest() for path, content in sorted(found.items())}
     manifest = (json.dumps(hashes, indent=1) + "\n").encode()

@@ -1,4 +1,6 @@
-"""A model as the browser takes it: the graph, the golden pair as plain numbers, and what the pipeline must know, in one JSON file."""
+"""A model as the browser takes it: the graph, the golden pair as plain numbers, and what the pipeline must know, in one
+JSON file.
+"""
 
 from __future__ import annotations
 
@@ -55,10 +57,14 @@ def refuse_unfit(model: Model) -> None:
     }
     wrong = [what for what, is_so in found.items() if is_so]
     if wrong:
-        raise ModelError(f"Model '{spec.name}' does not run in the browser: {'; '.join(wrong)}. Choose another by --model.")
+        raise ModelError(
+            f"Model '{spec.name}' does not run in the browser: {'; '.join(wrong)}. Choose another by --model."
+        )
 
 
-def _manifest(model: Model, graph: bytes, golden: bytes, given: tuple[int, ...], answered: tuple[int, ...]) -> Mapping[str, Any]:
+def _manifest(
+    model: Model, graph: bytes, golden: bytes, given: tuple[int, ...], answered: tuple[int, ...]
+) -> Mapping[str, Any]:
     spec = model.spec
     core, enhancement, quality = spec.core_rule, spec.enhancement_rule, spec.quality
     return {
@@ -78,7 +84,13 @@ def _manifest(model: Model, graph: bytes, golden: bytes, given: tuple[int, ...],
         "enhancementRule": enhancement and {"probability": enhancement.probability, "seedMl": enhancement.seed_ml},
         "quality": quality and {name: _line(found) for name, found in quality.regions.items()},
         "graph": {"file": GRAPH, "sha256": sha256(graph), "bytes": len(graph)},
-        "golden": {"file": GOLDEN, "sha256": sha256(golden), "input": given, "output": answered, "tolerance": spec.golden_tolerance},
+        "golden": {
+            "file": GOLDEN,
+            "sha256": sha256(golden),
+            "input": given,
+            "output": answered,
+            "tolerance": spec.golden_tolerance,
+        },
         "licence": spec.licence,
         "attribution": list(spec.attribution),
     }

@@ -1,9 +1,10 @@
 """Where DICOM files come from: a folder, one file, a zip archive, a list of files, or bytes in memory.
 
-Zips are unpacked, and bytes laid down, in a temporary folder that is removed at the end, or by the next run where this one is killed: compressed
-pixels are decoded by another process, which reads files. Every claim of an archive is held against a limit. The names in an archive are never used
-as paths: its files are numbered, so no name can reach outside the folder. Names that try are refused all the same, since an honest archive holds
-none. Sizes are counted while bytes come out, not believed.
+Zips are unpacked, and bytes laid down, in a temporary folder that is removed at the end, or by the next run where this
+one is killed: compressed pixels are decoded by another process, which reads files. Every claim of an archive is held
+against a limit. The names in an archive are never used as paths: its files are numbered, so no name can reach outside
+the folder. Names that try are refused all the same, since an honest archive holds none. Sizes are counted while bytes
+come out, not believed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ MAX_TOTAL_BYTES = 8 << 30
 """Bytes that come out of one archive."""
 
 MAX_RATIO = 200
-"""Bytes out of the archive for each byte in it. Scans shrink two- to tenfold, an empty one a hundredfold; bombs reach a thousandfold."""
+"""Bytes out of the archive for each byte in it. Scans shrink two- to tenfold, an empty one a hundredfold; bombs reach a
+thousandfold.
+"""
 
 RATIO_FREE_BYTES = 64 << 20
 """So much may come out whatever the ratio: it does no harm."""
@@ -43,7 +46,9 @@ ENCRYPTED = 1
 
 
 Source = Path | str | bytes | Iterable[Any]
-"""A folder, a zip or a file by its path; the bytes of a zip or of one file; or several of a path, bytes, a binary stream or a pydicom data set."""
+"""A folder, a zip or a file by its path; the bytes of a zip or of one file; or several of a path, bytes, a binary
+stream or a pydicom data set.
+"""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,8 @@ def opened(source: Source) -> Iterator[Opened]:
 
     Raises:
         UsageError: a path does not exist.
-        FileFormatError: the archive is corrupt, encrypted, or holds links or names that reach outside; or it is no file at all.
+        FileFormatError: the archive is corrupt, encrypted, or holds links or names that reach outside; or it is no file
+            at all.
         LimitError: more files, bytes or compression than the limits allow.
     """
     if isinstance(source, str | Path):
@@ -95,7 +101,9 @@ def opened(source: Source) -> Iterator[Opened]:
             path.write_bytes(source)
             if path.is_file() and zipfile.is_zipfile(path):
                 (folder / "unpacked").mkdir()
-                yield Opened(folder / "unpacked", IN_MEMORY, "examination", _unpack(path, folder / "unpacked", IN_MEMORY))
+                yield Opened(
+                    folder / "unpacked", IN_MEMORY, "examination", _unpack(path, folder / "unpacked", IN_MEMORY)
+                )
                 return
             yield Opened(folder, IN_MEMORY, "examination", {path: IN_MEMORY})
             return
@@ -111,7 +119,9 @@ def _opened_path(place: Path) -> Iterator[Opened]:
         raise UsageError(f"{place} does not exist. Give a folder or a zip archive of DICOM files.")
     if not place.is_dir() and not place.is_file():
         # A pipe would be waited for.
-        raise FileFormatError(f"{place}: is no folder and no regular file. Give a folder or a zip archive of DICOM files.")
+        raise FileFormatError(
+            f"{place}: is no folder and no regular file. Give a folder or a zip archive of DICOM files."
+        )
     if not place.is_file() or not zipfile.is_zipfile(place):
         if place.suffix.lower() == ".zip" and place.is_file():
             raise FileFormatError(f"{place}: is no zip archive, or a damaged one. Pack it again.")
@@ -119,7 +129,9 @@ def _opened_path(place: Path) -> Iterator[Opened]:
         return
     name = as_given(place).name
     with temporary_folder() as folder:
-        yield Opened(folder, str(place), name[:-4] if name.lower().endswith(".zip") else name, _unpack(place, folder, str(place)))
+        yield Opened(
+            folder, str(place), name[:-4] if name.lower().endswith(".zip") else name, _unpack(place, folder, str(place))
+        )
 
 
 def _laid_down(items: Iterable[Any], folder: Path) -> Opened:
@@ -156,10 +168,15 @@ def _content(item: Any, position: int, room: int) -> bytes:
             item.save_as(stream, enforce_file_format=True)
         except Exception as error:
             # pydicom's words may quote the value of a tag.
-            raise FileFormatError(f"item {position}: the pydicom data set cannot be written ({type(error).__name__}). Give the file's bytes.") from None
+            raise FileFormatError(
+                f"item {position}: the pydicom data set cannot be written ({type(error).__name__}). Give the "
+                "file's bytes."
+            ) from None
         content = stream.getvalue()
     else:
-        raise UsageError(f"item {position} is a {type(item).__name__}. Give a path, bytes, a binary stream or a pydicom data set.")
+        raise UsageError(
+            f"item {position} is a {type(item).__name__}. Give a path, bytes, a binary stream or a pydicom data set."
+        )
     if not isinstance(content, bytes) or len(content) > room:
         raise LimitError(f"The files given hold more than {MAX_TOTAL_BYTES >> 30} GiB. Give the examination alone.")
     return content
@@ -185,7 +202,8 @@ def _unpack(archive: Path, folder: Path, title: str) -> dict[Path, str]:
     except (GliomaskError, MemoryError):
         raise
     except Exception as error:
-        # zipfile and the decompressors raise whatever a corrupt byte leads to, among it a seek to before the file; a disk's errors have other numbers.
+        # zipfile and the decompressors raise whatever a corrupt byte leads to, among it a seek to before the file; a
+        # disk's errors have other numbers.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         what = f"{where}the zip archive is corrupt or of a kind that is not read ({type(error).__name__})"
@@ -201,17 +219,23 @@ def _extension(name: str) -> str:
 
 def _check_members(archive: str, members: list[zipfile.ZipInfo], room: int) -> None:
     if len(members) > MAX_MEMBERS:
-        raise LimitError(f"{archive}: holds {len(members):,} files; the limit is {MAX_MEMBERS:,}. Give the examination alone.")
+        raise LimitError(
+            f"{archive}: holds {len(members):,} files; the limit is {MAX_MEMBERS:,}. Give the examination alone."
+        )
     if sum(member.file_size for member in members) > room:
         raise LimitError(_too_large(archive))
     for position, member in enumerate(members, start=1):
         kind = stat.S_IFMT(member.external_attr >> 16)
         if kind not in (0, stat.S_IFREG):
-            raise FileFormatError(f"{archive}: entry {position} is a link or a device, not a file. Pack the files themselves.")
+            raise FileFormatError(
+                f"{archive}: entry {position} is a link or a device, not a file. Pack the files themselves."
+            )
         if member.flag_bits & ENCRYPTED:
             raise FileFormatError(f"{archive}: entry {position} is encrypted. Unpack it and give the folder.")
         if _reaches_outside(member.filename):
-            raise FileFormatError(f"{archive}: the name of entry {position} reaches outside the archive. Do not trust where it came from.")
+            raise FileFormatError(
+                f"{archive}: the name of entry {position} reaches outside the archive. Do not trust where it came from."
+            )
 
 
 def _reaches_outside(name: str) -> bool:
@@ -221,6 +245,7 @@ def _reaches_outside(name: str) -> bool:
 
 def _too_large(archive: str) -> str:
     return (
-        f"{archive}: would unpack to more than {MAX_TOTAL_BYTES >> 30} GiB, or to more than {MAX_RATIO} times its own size. "
+        f"{archive}: would unpack to more than {MAX_TOTAL_BYTES >> 30} GiB, or to more than {MAX_RATIO} times "
+        "its own size. "
         "Unpack it yourself if you trust it, and give the folder."
     )

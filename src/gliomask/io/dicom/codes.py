@@ -1,8 +1,9 @@
 """What each label is called in DICOM objects.
 
-Types are those of CID 7168 "Brain Lesion Segmentation Type With Necrosis" (PS3.16), which takes necrosis and oedema from SNOMED CT and,
-as SNOMED CT has no such concept, the enhancing lesion from the NCI Thesaurus; it uses necrosis for the non-enhancing core too. The
-category is from CID 7150. Regions, which only the report has, are written with SNOMED CT's neoplasm.
+Types are those of CID 7168 "Brain Lesion Segmentation Type With Necrosis" (PS3.16), which takes necrosis and oedema
+from SNOMED CT and, as SNOMED CT has no such concept, the enhancing lesion from the NCI Thesaurus; it uses necrosis for
+the non-enhancing core too. The category is from CID 7150. Regions, which only the report has, are written with SNOMED
+CT's neoplasm.
 """
 
 from __future__ import annotations
@@ -37,9 +38,13 @@ NEOPLASM = ("108369006", "SCT", "Neoplasm")
 BRAIN = ("12738006", "SCT", "Brain")
 
 SEGMENTS: dict[Label, SegmentCode] = {
-    Label.NECROTIC: SegmentCode("Necrotic and non-enhancing core", "6574001", "SCT", "Necrosis", PALETTE.labels[Label.NECROTIC]),
+    Label.NECROTIC: SegmentCode(
+        "Necrotic and non-enhancing core", "6574001", "SCT", "Necrosis", PALETTE.labels[Label.NECROTIC]
+    ),
     Label.OEDEMA: SegmentCode("Oedema", "79654002", "SCT", "Edema", PALETTE.labels[Label.OEDEMA]),
-    Label.ENHANCING: SegmentCode("Enhancing tumour", "C113842", "NCIt", "Enhancing Lesion", PALETTE.labels[Label.ENHANCING]),
+    Label.ENHANCING: SegmentCode(
+        "Enhancing tumour", "C113842", "NCIt", "Enhancing Lesion", PALETTE.labels[Label.ENHANCING]
+    ),
 }
 """Every label but the background; a segment's number is its label."""
 

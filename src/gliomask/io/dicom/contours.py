@@ -1,8 +1,10 @@
-"""A mask of one slice as closed polygons along the edges of its pixels; filling them gives the mask back, pixel for pixel.
+"""A mask of one slice as closed polygons along the edges of its pixels; filling them gives the mask back, pixel for
+pixel.
 
-Points are corners of pixels in (column, row), the centre of pixel (0, 0) being at (0, 0), so corners lie at halves. A hole is joined to what surrounds
-it by a channel of no width, the keyhole that DICOM asks for (PS3.3, C.8.8.6.3): one polygon runs round the outside, in through the channel, round
-the hole and out again. Pixels that touch by a corner alone are parted.
+Points are corners of pixels in (column, row), the centre of pixel (0, 0) being at (0, 0), so corners lie at halves. A
+hole is joined to what surrounds it by a channel of no width, the keyhole that DICOM asks for (PS3.3, C.8.8.6.3): one
+polygon runs round the outside, in through the channel, round the hole and out again. Pixels that touch by a corner
+alone are parted.
 """
 
 from __future__ import annotations
@@ -25,17 +27,24 @@ TURNS: dict[Point, tuple[Point, ...]] = {
 
 
 def polygons(mask: Mask) -> list[npt.NDArray[np.float64]]:
-    """Returns the polygons of a mask, (rows, columns): each (N, 2) of (column, row), closed without repeating its first point."""
+    """Returns the polygons of a mask, (rows, columns): each (N, 2) of (column, row), closed without repeating its first
+    point.
+    """
     loops = _loops(mask)
     outer = [loop for loop in loops if _doubled_area(loop) > 0]
-    holes = sorted((loop for loop in loops if _doubled_area(loop) < 0), key=lambda loop: min(column for _, column in loop))
+    holes = sorted(
+        (loop for loop in loops if _doubled_area(loop) < 0), key=lambda loop: min(column for _, column in loop)
+    )
     for hole in holes:
         _join(hole, outer)
     return [_corners(loop) for loop in outer]
 
 
 def _loops(mask: Mask) -> list[list[Point]]:
-    """Walks along pixel edges with the region at the right hand: outer loops one way round, holes the other. Every corner passed is a point."""
+    """Walks along pixel edges with the region at the right hand: outer loops one way round, holes the other.
+
+    Every corner passed is a point.
+    """
     edges = _edges(mask)
     loops = []
     while edges:
@@ -49,7 +58,9 @@ def _loops(mask: Mask) -> list[list[Point]]:
                 del edges[point]
             point = (point[0] + direction[0], point[1] + direction[1])
             # Only a corner where two pixels touch leaves a choice, and there the first turn belongs to the same pixel.
-            if point not in edges or (point == start and not any(turn in edges[point] for turn in TURNS[direction][:1])):
+            if point not in edges or (
+                point == start and not any(turn in edges[point] for turn in TURNS[direction][:1])
+            ):
                 break
             direction = next(turn for turn in TURNS[direction] if turn in edges[point])
         loops.append(loop)
@@ -75,11 +86,16 @@ def _edges(mask: Mask) -> dict[Point, list[Point]]:
 def _doubled_area(loop: list[Point]) -> int:
     """Positive for outer loops, negative for holes, with rows growing downwards."""
     following = [*loop[1:], loop[0]]
-    return sum(column * next_row - next_column * row for (row, column), (next_row, next_column) in zip(loop, following, strict=True))
+    return sum(
+        column * next_row - next_column * row
+        for (row, column), (next_row, next_column) in zip(loop, following, strict=True)
+    )
 
 
 def _join(hole: list[Point], outer: list[list[Point]]) -> None:
-    """Cuts a channel from the hole's leftmost corner to the left, to the first loop there; holes further left have been joined before."""
+    """Cuts a channel from the hole's leftmost corner to the left, to the first loop there; holes further left have been
+    joined before.
+    """
     first = min(range(len(hole)), key=lambda position: (hole[position][1], hole[position][0]))
     row, column = hole[first]
     for target in range(column - 1, -1, -1):
@@ -87,7 +103,14 @@ def _join(hole: list[Point], outer: list[list[Point]]) -> None:
             if (row, target) in loop:
                 meeting = loop.index((row, target))
                 there = [(row, step) for step in range(target + 1, column)]
-                loop[meeting:meeting] = [(row, target), *there, *hole[first:], *hole[:first], (row, column), *reversed(there)]
+                loop[meeting:meeting] = [
+                    (row, target),
+                    *there,
+                    *hole[first:],
+                    *hole[:first],
+                    (row, column),
+                    *reversed(there),
+                ]
                 return
     raise AssertionError("a hole lies inside a region")
 

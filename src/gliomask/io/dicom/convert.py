@@ -27,7 +27,9 @@ def parse_overrides(options: tuple[str, ...]) -> dict[Sequence, str]:
     for option in options:
         name, equals, wanted = option.partition("=")
         if not equals or not wanted:
-            raise UsageError(f"--series {option}: write the sequence, = and the series' number or UID, as in --series t1=4.")
+            raise UsageError(
+                f"--series {option}: write the sequence, = and the series' number or UID, as in --series t1=4."
+            )
         sequence = parse_sequence(name)
         if sequence in overrides:
             raise UsageError(f"--series names {sequence.value} twice. Give it once.")
@@ -36,7 +38,11 @@ def parse_overrides(options: tuple[str, ...]) -> dict[Sequence, str]:
 
 
 def inspect(
-    source: Source, overrides: Mapping[Sequence, str] | None = None, *, include_identifiers: bool = False, progress: Progress | None = None
+    source: Source,
+    overrides: Mapping[Sequence, str] | None = None,
+    *,
+    include_identifiers: bool = False,
+    progress: Progress | None = None,
 ) -> Inspection:
     """Looks at every header of a source and says what each series is. Raises as `survey.survey`."""
     with quiet_pydicom():
@@ -57,14 +63,17 @@ def convert(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> tuple[dict[Sequence, Path], Inspection]:
-    """Writes each sequence found as `NAME_SEQUENCE.nii.gz` into a folder; all or none. Whatever can be refused is refused before a pixel is read.
+    """Writes each sequence found as `NAME_SEQUENCE.nii.gz` into a folder; all or none.
+
+    Whatever can be refused is refused before a pixel is read.
 
     Args:
         source: folder, zip, file, or what else `read.read_examination` takes.
         output: the folder; it is made where it does not exist.
         overrides: number or SeriesInstanceUID of the series to take, by sequence.
         needed: sequences without which nothing is written.
-        include_identifiers: keep the folder's name and the identifiers in the inspection even where they name the patient.
+        include_identifiers: keep the folder's name and the identifiers in the inspection even where they name the
+            patient.
         overwrite: replace files that exist, the record among them.
         progress: called with the number of headers read so far and the number of files.
 
@@ -85,7 +94,9 @@ def convert(
     def before(name: str, sequences: tuple[Sequence, ...]) -> None:
         refuse_existing(paths(name, sequences).values(), overwrite=overwrite)
 
-    reading = read(source, overrides, needed=needed, include_identifiers=include_identifiers, before=before, progress=progress)
+    reading = read(
+        source, overrides, needed=needed, include_identifiers=include_identifiers, before=before, progress=progress
+    )
     targets = paths(reading.examination.case_id, reading.examination.scans)
     with all_or_none(targets.values()):
         for sequence, scan in reading.examination.scans.items():

@@ -1,7 +1,8 @@
 """Pixels of DICOM files as arrays; also a program that does this for compressed files in a process of its own.
 
-Decoders of compressed images are written in C and get bytes from anywhere. A corrupt file may crash them or never let them end, and here that
-ends a child process with limits on time and memory, not the one that asked. Uncompressed pixels need no such decoder.
+Decoders of compressed images are written in C and get bytes from anywhere. A corrupt file may crash them or never let
+them end, and here that ends a child process with limits on time and memory, not the one that asked. Uncompressed pixels
+need no such decoder.
 """
 
 from __future__ import annotations
@@ -55,12 +56,22 @@ def decode(wanted: Wanted, shape: tuple[int, int], transfer_syntax: str, name: s
         try:
             # -P keeps the working folder, which may hold anything, out of the search for modules.
             command = [sys.executable, "-P", "-m", "gliomask.io.dicom.decoder"]
-            child = subprocess.run(command, input=request, capture_output=True, text=True, timeout=SECONDS_PER_SERIES, check=False)
+            child = subprocess.run(
+                command, input=request, capture_output=True, text=True, timeout=SECONDS_PER_SERIES, check=False
+            )
         except subprocess.TimeoutExpired:
-            raise FileFormatError(f"{name}: decoding took over {SECONDS_PER_SERIES} s. The files are corrupt; export them uncompressed.") from None
+            raise FileFormatError(
+                f"{name}: decoding took over {SECONDS_PER_SERIES} s. The files are corrupt; export them uncompressed."
+            ) from None
         if child.returncode != 0 or not target.exists():
-            why = child.stderr.strip().splitlines()[-1] if child.returncode == REFUSED and child.stderr.strip() else "the decoder crashed"
-            raise FileFormatError(f"{name}: its compressed pixels ({transfer_syntax}) cannot be decoded: {why}. Export it uncompressed.")
+            why = (
+                child.stderr.strip().splitlines()[-1]
+                if child.returncode == REFUSED and child.stderr.strip()
+                else "the decoder crashed"
+            )
+            raise FileFormatError(
+                f"{name}: its compressed pixels ({transfer_syntax}) cannot be decoded: {why}. Export it uncompressed."
+            )
         return np.asarray(np.load(target, allow_pickle=False))
 
 
@@ -77,11 +88,19 @@ def _frames(wanted: Wanted, shape: tuple[int, int], name: str) -> Iterator[npt.N
             except FileFormatError:
                 raise
             except OSError as error:
-                raise FileFormatError(f"{name}: one of its files cannot be read any more ({error.strerror or type(error).__name__}). {AGAIN}") from None
+                raise FileFormatError(
+                    f"{name}: one of its files cannot be read any more "
+                    f"({error.strerror or type(error).__name__}). {AGAIN}"
+                ) from None
             except Exception as error:
-                raise FileFormatError(f"{name}: the pixels are missing, truncated or corrupt ({type(error).__name__}). Copy the files again.") from None
+                raise FileFormatError(
+                    f"{name}: the pixels are missing, truncated or corrupt ({type(error).__name__}). Copy the "
+                    "files again."
+                ) from None
             if frame.shape != shape:
-                raise FileFormatError(f"{name}: an image has {frame.shape} pixels, its header says {shape}. The file is corrupt.")
+                raise FileFormatError(
+                    f"{name}: an image has {frame.shape} pixels, its header says {shape}. The file is corrupt."
+                )
             yield frame.astype(np.float64)
 
 

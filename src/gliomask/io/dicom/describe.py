@@ -1,4 +1,7 @@
-"""Series as a table for people and as plain values for JSON. Nothing that names a person or an institution, unless asked for."""
+"""Series as a table for people and as plain values for JSON.
+
+Nothing that names a person or an institution, unless asked for.
+"""
 
 from __future__ import annotations
 
@@ -45,28 +48,43 @@ def to_text(found: Survey, choice: Choice) -> str:
     """Returns the table with a heading, columns aligned, and below it what stands in the way."""
     table = [dict(zip(COLUMNS, COLUMNS, strict=True)), *rows(found, choice)]
     widths = {column: max(len(row[column]) for row in table) for column in COLUMNS[:-1]}
-    lines = ["  ".join([*(row[column].ljust(width) for column, width in widths.items()), row[COLUMNS[-1]]]) for row in table]
+    lines = [
+        "  ".join([*(row[column].ljust(width) for column, width in widths.items()), row[COLUMNS[-1]]]) for row in table
+    ]
     if found.other_files:
         lines.append(f"{counted(found.other_files, 'file that is', 'files that are')} not DICOM left out.")
     if found.links:
         verb = "leads" if found.links == 1 else "lead"
-        lines.append(f"{found.links} link{'' if found.links == 1 else 's'} that {verb} outside the folder or nowhere not followed.")
+        lines.append(
+            f"{found.links} link{'' if found.links == 1 else 's'} that {verb} outside the folder or nowhere "
+            "not followed."
+        )
     if found.unread:
-        lines.append(f"{found.unread} DICOM object{'' if found.unread == 1 else 's'} that cannot be read left out: no MR image.")
+        lines.append(
+            f"{found.unread} DICOM object{'' if found.unread == 1 else 's'} that cannot be read left out: no MR image."
+        )
     lines += [f"Undecided: {problem}." for problem in choice.problems]
     missing = [sequence.value for sequence in Sequence if sequence not in choice.chosen]
     if missing and not choice.problems:
-        lines.append(f"Not found: {', '.join(missing)}. Name the series by --series, or segment with --without where the patient does not have it.")
+        lines.append(
+            f"Not found: {', '.join(missing)}. Name the series by --series, or segment with --without where the "
+            "patient does not have it."
+        )
     return "\n".join(lines)
 
 
 def to_dict(found: Survey, choice: Choice, *, include_identifiers: bool = False) -> dict[str, Any]:
-    """Returns plain values: `series`, `chosen` by sequence, `undecided`, `not_found`, `other_files`; with `patient` if asked for."""
+    """Returns plain values: `series`, `chosen` by sequence, `undecided`, `not_found`, `other_files`; with `patient` if
+    asked for.
+    """
     result: dict[str, Any] = {
         "chosen": {sequence.value: series.label for sequence, series in choice.chosen.items()},
         "undecided": list(choice.problems),
         "not_found": [sequence.value for sequence in Sequence if sequence not in choice.chosen],
-        "series": [{**row, **_details(series, include_identifiers)} for series, row in zip(found.series, rows(found, choice), strict=True)],
+        "series": [
+            {**row, **_details(series, include_identifiers)}
+            for series, row in zip(found.series, rows(found, choice), strict=True)
+        ],
         "other_files": found.other_files,
         "links_not_followed": found.links,
         "unreadable_objects": found.unread,
@@ -95,5 +113,9 @@ def _details(series: Series, include_identifiers: bool) -> dict[str, Any]:
         "affine": None if series.geometry is None else series.geometry.affine.tolist(),
     }
     if include_identifiers:
-        details |= {"series_uid": tags.series_uid, "study_uid": tags.study_uid, "description_as_written": tags.description}
+        details |= {
+            "series_uid": tags.series_uid,
+            "study_uid": tags.study_uid,
+            "description_as_written": tags.description,
+        }
     return details

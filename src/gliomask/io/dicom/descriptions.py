@@ -1,6 +1,8 @@
-"""What a series' description says, read as phrases: a negation belongs to the word after it, and so do `pre` and `post`.
+"""What a series' description says, read as phrases: a negation belongs to the word after it, and so do `pre` and
+`post`.
 
-`AX T1 POST W/O FS` is a T1 after contrast agent, without fat saturation; `AX T1 POST GAD PRE-OP` was made after contrast agent and before an operation.
+`AX T1 POST W/O FS` is a T1 after contrast agent, without fat saturation; `AX T1 POST GAD PRE-OP` was made after
+contrast agent and before an operation.
 """
 
 from __future__ import annotations
@@ -63,9 +65,17 @@ FILLER = frozenset(("iv", "any", "the"))
 
 REWRITTEN = (
     # Each way of writing is brought to the words above. Underscores and carets are blanks by now.
-    (r"(?<![a-z0-9])w ?/? ?(?:/|&|\+|and) ?w ?/? ?o(?![a-z0-9])|(?<![a-z0-9])w ?/? ?o ?(?:/|&|\+|and) ?w(?![a-z0-9/])", " bothways "),
+    (
+        r"(?<![a-z0-9])w ?/? ?(?:/|&|\+|and) ?w ?/? ?o(?![a-z0-9])|(?<![a-z0-9])w ?/? ?o ?(?:/|&|\+|and) "
+        r"?w(?![a-z0-9/])",
+        " bothways ",
+    ),
     (r"(?<![a-z0-9])w w ?/?o(?![a-z0-9])|(?<![a-z0-9])wo w(?![a-z0-9/])", " bothways "),
-    (r"(?<![a-z])(?:with|mit|avec|con|met) ?(?:and|und|et|en|y|e|or|&|\+|/)? ?(?:without|ohne|sans|senza|sin|zonder)(?![a-z])", " bothways "),
+    (
+        r"(?<![a-z])(?:with|mit|avec|con|met) ?(?:and|und|et|en|y|e|or|&|\+|/)? "
+        r"?(?:without|ohne|sans|senza|sin|zonder)(?![a-z])",
+        " bothways ",
+    ),
     (r"(?<![a-z0-9])(?:w ?/ ?o|w\.o\.?|wo)(?![a-z0-9])", " without "),
     (r"(?<![a-z0-9])w/", " with "),
     (r"(?<![a-z0-9])s/ ?c(?![a-z0-9])", " without gd "),
@@ -73,7 +83,10 @@ REWRITTEN = (
     (r"\+ ?c(?![a-z0-9])|(?<![a-z0-9])c ?\+", " gd "),
     (r"(?<![a-z0-9])(s?t1w?) ?c(?![a-z0-9])", r"\1 gd "),
     (r"(t1w?) ?\+ *$", r"\1 gd "),
-    (r"(?<![a-z0-9])(s?t1w?|mprage|bravo|vibe|tse|se|fs)(ce|gd|gado?|km|kontrast|post|pre)(?=gd|gad|km|con|kon|[^a-z0-9]|$)", r"\1 \2"),
+    (
+        r"(?<![a-z0-9])(s?t1w?|mprage|bravo|vibe|tse|se|fs)(ce|gd|gado?|km|kontrast|post|pre)(?=gd|gad|km|con|kon|[^a-z0-9]|$)",
+        r"\1 \2",
+    ),
     (r"(?<![a-z0-9])(pre|post|non)(gd|gad\w*|contrast\w*|kontrast\w*|km|op\w*|surg\w*|rad\w*)(?![a-z0-9])", r"\1 \2"),
     (r"(?<![a-z0-9])(pre|post)[ -]?c(?![a-z0-9])", r"\1 gd"),
 )
@@ -81,7 +94,11 @@ REWRITTEN = (
 
 def read_description(text: str) -> Description:
     """Reads a description; of one longer than `headers.MAX_LETTERS` only the beginning."""
-    plain = "".join(letter for letter in unicodedata.normalize("NFKD", text[:MAX_LETTERS].lower()) if not unicodedata.combining(letter))
+    plain = "".join(
+        letter
+        for letter in unicodedata.normalize("NFKD", text[:MAX_LETTERS].lower())
+        if not unicodedata.combining(letter)
+    )
     plain = " ".join(re.sub(r"[_^]+", " ", plain).split())
     for pattern, replacement in REWRITTEN:
         plain = re.sub(pattern, replacement, plain)
@@ -95,7 +112,9 @@ def read_description(text: str) -> Description:
 
 
 def _phrases(tokens: list[str]) -> tuple[set[int], list[str]]:
-    """The places of words that do not count, and what is said about contrast agent: `with`, `without`, `pre` (weaker), `both`."""
+    """The places of words that do not count, and what is said about contrast agent: `with`, `without`, `pre` (weaker),
+    `both`.
+    """
     dropped: set[int] = set()
     said: list[str] = []
     at = 0
@@ -148,7 +167,7 @@ def _alone(token: str) -> list[str]:
 
 
 def _agent(said: list[str]) -> Agent:
-    """A bare `pre` gives way to `post` and to an agent's name; `with` and `without` of an agent contradict each other."""
+    """A bare `pre` gives way to `post` and to an agent's name; `with` and `without` of an agent contradict each other."""  # noqa: E501
     if "both" in said or ("with" in said and "without" in said):
         return Agent.BOTH
     if "with" in said:

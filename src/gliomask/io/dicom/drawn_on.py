@@ -41,8 +41,8 @@ class DrawnOn:
 def drawn_on(label_map: Path) -> DrawnOn | None:
     """Returns the series that a label map's records name.
 
-    Asked are the run record beside the label map, for the sequence whose grid it lies in and, where the scans came from DICOM at once, the series; else
-    the record of the conversion, beside the scans.
+    Asked are the run record beside the label map, for the sequence whose grid it lies in and, where the scans came from
+    DICOM at once, the series; else the record of the conversion, beside the scans.
 
     Returns:
         The series; None where no record tells.
@@ -63,7 +63,9 @@ def drawn_on(label_map: Path) -> DrawnOn | None:
 
 
 def _conversions(folder: Path, record: Mapping[str, Any]) -> list[tuple[Path, Mapping[str, Any]]]:
-    """Records of conversions beside the scans that a run read, as the run names them or moved together with the label map."""
+    """Records of conversions beside the scans that a run read, as the run names them or moved together with the label
+    map.
+    """
     scans = [Path(path).parent for path in _mapping(record.get("inputs"))]
     places = dict.fromkeys(place / CONVERSION for place in [*scans, folder / "scans"])
     return [(place, _mapping(_fields(place).get("dicom"))) for place in places]

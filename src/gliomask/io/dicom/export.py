@@ -105,7 +105,9 @@ def _refuse_missing_extra() -> None:
     """Raises EngineUnavailableError where highdicom or pydicom is not installed, before anything is read."""
     with quiet_pydicom():
         if find_spec("highdicom") is None:
-            raise EngineUnavailableError("Writing DICOM needs the extra 'dicom'. Install it: pip install 'gliomask[dicom]'.")
+            raise EngineUnavailableError(
+                "Writing DICOM needs the extra 'dicom'. Install it: pip install 'gliomask[dicom]'."
+            )
 
 
 def _built(planes: LabelMap, source: SourceImages, kinds: Kinds) -> dict[str, bytes]:

@@ -1,7 +1,8 @@
-"""The headers of DICOM files as plain values: what tells series apart, what recognises a sequence, and where each frame lies.
+"""The headers of DICOM files as plain values: what tells series apart, what recognises a sequence, and where each frame
+lies.
 
-A classic file is one frame, an enhanced one holds many, each with its own functional groups (PS3.3, C.7.6.16). Nothing here keeps a
-pydicom object, and no message quotes a value.
+A classic file is one frame, an enhanced one holds many, each with its own functional groups (PS3.3, C.7.6.16). Nothing
+here keeps a pydicom object, and no message quotes a value.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ LOSSY = (
     *(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 81, 112)),
     *(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109)),
 )
-"""Transfer syntaxes that cannot keep every value: JPEG baseline and extended, JPEG-LS near-lossless, JPEG XL, MPEG (PS3.5, annex A). JPEG 2000
-and its kin may or may not; there LossyImageCompression says it."""
+"""Transfer syntaxes that cannot keep every value: JPEG baseline and extended, JPEG-LS near-lossless, JPEG XL, MPEG
+(PS3.5, annex A). JPEG 2000 and its kin may or may not; there LossyImageCompression says it."""
 
 MAX_FILE_BYTES = 2 << 30
 MAX_INFLATED_BYTES = 256 << 20
@@ -46,7 +47,9 @@ MAX_READS = 3_000_000
 """Of pydicom from one header: an enhanced file of 2,000 frames needs some 600,000."""
 
 ITEM, MAX_ITEMS, MAX_SEQUENCE_BYTES = b"\xfe\xff\x00\xe0", 200_000, 64 << 20
-"""The tag of an item, and limits of one sequence: 20,000 frames have as many items in the functional groups, and some in each."""
+"""The tag of an item, and limits of one sequence: 20,000 frames have as many items in the functional groups, and some
+in each.
+"""
 
 PREFIX_BYTES, META_LENGTH_BYTES = 132, 12
 """Preamble with prefix, and the element that says how long the rest of the file's own header is (PS3.10, 7.1)."""
@@ -54,7 +57,9 @@ PREFIX_BYTES, META_LENGTH_BYTES = 132, 12
 INFLATED_AT_ONCE = 1 << 20
 
 MAX_LETTERS, MAX_VALUES = 1024, 64
-"""Of one text, and values of one attribute: what is longer is cut before anything looks at it. The standard allows 64 letters (PS3.5, 6.2, LO)."""
+"""Of one text, and values of one attribute: what is longer is cut before anything looks at it. The standard allows 64
+letters (PS3.5, 6.2, LO).
+"""
 
 IDENTIFIERS = (
     "PatientName",
@@ -71,7 +76,9 @@ IDENTIFIERS = (
 
 @dataclass(frozen=True)
 class Frame:
-    """One image: where its pixels are and where it lies. Positions and directions are DICOM's, in LPS millimetres (PS3.3, C.7.6.2).
+    """One image: where its pixels are and where it lies.
+
+    Positions and directions are DICOM's, in LPS millimetres (PS3.3, C.7.6.2).
 
     Args:
         path: its file.
@@ -104,7 +111,10 @@ class Frame:
 
 @dataclass(frozen=True)
 class Tags:
-    """What a file says about its series; equal in all files of a series but for what `Frame` holds. Times in ms, absent text is empty."""
+    """What a file says about its series; equal in all files of a series but for what `Frame` holds.
+
+    Times in ms, absent text is empty.
+    """
 
     series_uid: str
     study_uid: str
@@ -145,13 +155,34 @@ class ParsedFile:
 
 
 def is_dicom(path: Path) -> bool:
-    """True when the file has DICOM's preamble and prefix (PS3.10, 7.1), or is a data set without them, as some exports are."""
+    """True when the file has DICOM's preamble and prefix (PS3.10, 7.1), or is a data set without them, as some exports
+    are.
+    """
     with open_regular(path) as stream:
         head = stream.read(PREFIX_BYTES)
         return head[-4:] == b"DICM" or _is_bare(head)
 
 
-SHORT_VRS = (b"UL", b"CS", b"SH", b"LO", b"UI", b"DA", b"TM", b"DT", b"PN", b"ST", b"LT", b"IS", b"DS", b"AE", b"AS", b"US", b"SS", b"AT")
+SHORT_VRS = (
+    b"UL",
+    b"CS",
+    b"SH",
+    b"LO",
+    b"UI",
+    b"DA",
+    b"TM",
+    b"DT",
+    b"PN",
+    b"ST",
+    b"LT",
+    b"IS",
+    b"DS",
+    b"AE",
+    b"AS",
+    b"US",
+    b"SS",
+    b"AT",
+)
 """Representations whose length takes two bytes (PS3.5, 7.1.2)."""
 
 FIRST_ELEMENTS = (0x0000, 0x0001, *range(0x0005, 0x0019))
@@ -161,7 +192,9 @@ MAX_FIRST_BYTES = 1024
 
 
 def _is_bare(head: bytes) -> bool:
-    """Whether bytes begin a little-endian data set: an element of group 0008 in explicit or implicit VR, and after it an element further on."""
+    """Whether bytes begin a little-endian data set: an element of group 0008 in explicit or implicit VR, and after it
+    an element further on.
+    """
     group, element = int.from_bytes(head[:2], "little"), int.from_bytes(head[2:4], "little")
     if len(head) < PREFIX_BYTES or not (group == 0x0008 and element in FIRST_ELEMENTS):
         return False
@@ -244,7 +277,9 @@ def _refuse_swarms(dataset: Any) -> None:
 
 
 def _inflated(stream: BinaryIO) -> BinaryIO:
-    """A deflated file as one that is not, its own header as it was but for the transfer syntax. Counts what comes out while it comes.
+    """A deflated file as one that is not, its own header as it was but for the transfer syntax.
+
+    Counts what comes out while it comes.
 
     Raises:
         ValueError: it inflates to more than `MAX_INFLATED_BYTES`, or is cut short.
@@ -259,7 +294,9 @@ def _inflated(stream: BinaryIO) -> BinaryIO:
             target.write(inflater.decompress(block, INFLATED_AT_ONCE))
             block = inflater.unconsumed_tail
             if target.tell() > MAX_INFLATED_BYTES:
-                raise InflationError(f"inflates to more than {MAX_INFLATED_BYTES >> 20} MiB. Export it uncompressed if you trust it.")
+                raise InflationError(
+                    f"inflates to more than {MAX_INFLATED_BYTES >> 20} MiB. Export it uncompressed if you trust it."
+                )
     if not inflater.eof:
         raise InflationError("its deflated stream is cut short. Copy the file again from its source.")
     target.seek(0)
@@ -281,7 +318,9 @@ def parse(path: Path, name: str) -> ParsedFile | None:
         FileFormatError: the file is truncated, corrupt or too large.
     """
     if path.stat().st_size > MAX_FILE_BYTES:
-        raise FileFormatError(f"{name}: larger than {MAX_FILE_BYTES >> 30} GiB. Give single slices or a shorter multi-frame object.")
+        raise FileFormatError(
+            f"{name}: larger than {MAX_FILE_BYTES >> 30} GiB. Give single slices or a shorter multi-frame object."
+        )
     sop_class = ""
     try:
         sop_class = class_in_meta(path)
@@ -297,12 +336,20 @@ def parse(path: Path, name: str) -> ParsedFile | None:
     except InflationError as error:
         raise FileFormatError(f"{name}: {error}") from None
     except TooManyElementsError:
-        raise FileFormatError(f"{name}: its header holds more elements than any image's. Do not trust where it came from.") from None
+        raise FileFormatError(
+            f"{name}: its header holds more elements than any image's. Do not trust where it came from."
+        ) from None
     except MemoryError:
-        raise FileFormatError(f"{name}: its header claims more than memory holds. The file is corrupt; copy it again from its source.") from None
+        raise FileFormatError(
+            f"{name}: its header claims more than memory holds. The file is corrupt; copy it again from its source."
+        ) from None
     except Exception as error:
-        # pydicom raises whatever a corrupt byte leads to; its words may quote the value of a tag, so only the kind is told.
-        raise FileFormatError(f"{name}: the DICOM header is truncated or corrupt ({type(error).__name__}). Copy the file again from its source.") from None
+        # pydicom raises whatever a corrupt byte leads to; its words may quote the value of a tag, so only the kind is
+        # told.
+        raise FileFormatError(
+            f"{name}: the DICOM header is truncated or corrupt ({type(error).__name__}). Copy the file again "
+            "from its source."
+        ) from None
 
 
 def class_in_meta(path: Path) -> str:
@@ -317,15 +364,26 @@ def class_in_meta(path: Path) -> str:
 
 def _refuse_cut(dataset: Any, sop_class: str, size: int, name: str) -> None:
     """A file that ends between two elements looks whole to pydicom; what every image must have tells."""
-    needed = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", *(("Rows", "Columns", "BitsAllocated") if sop_class in MR_CLASSES else ()))
+    needed = (
+        "SOPClassUID",
+        "SOPInstanceUID",
+        "SeriesInstanceUID",
+        *(("Rows", "Columns", "BitsAllocated") if sop_class in MR_CLASSES else ()),
+    )
     missing = next((keyword for keyword in needed if not dataset.get(keyword)), None)
     if missing:
-        raise FileFormatError(f"{name}: {missing} is missing: the file is cut short or no valid DICOM. Copy the file again from its source.")
+        raise FileFormatError(
+            f"{name}: {missing} is missing: the file is cut short or no valid DICOM. Copy the file again "
+            "from its source."
+        )
     if sop_class in MR_CLASSES and str(dataset.file_meta.get("TransferSyntaxUID", "")) in NATIVE:
         frames, samples = int(dataset.get("NumberOfFrames") or 1), int(dataset.get("SamplesPerPixel") or 1)
         pixels = frames * samples * int(dataset.Rows) * int(dataset.Columns) * int(dataset.BitsAllocated) // 8
         if size < pixels:
-            raise FileFormatError(f"{name}: has {size:,} bytes, but its pixels alone need {pixels:,}. Copy the file again from its source.")
+            raise FileFormatError(
+                f"{name}: has {size:,} bytes, but its pixels alone need {pixels:,}. Copy the file again "
+                "from its source."
+            )
 
 
 def _tags(dataset: Any) -> Tags:
@@ -333,7 +391,10 @@ def _tags(dataset: Any) -> Tags:
         series_uid=_text(dataset, "SeriesInstanceUID"),
         study_uid=_text(dataset, "StudyInstanceUID"),
         frame_of_reference_uid=_text(dataset, "FrameOfReferenceUID"),
-        patient=(_text(dataset, "PatientID").upper(), " ".join(_text(dataset, "PatientName").replace("^", " ").split()).upper()),
+        patient=(
+            _text(dataset, "PatientID").upper(),
+            " ".join(_text(dataset, "PatientName").replace("^", " ").split()).upper(),
+        ),
         identifiers=frozenset(word for keyword in IDENTIFIERS for word in _words(_text(dataset, keyword))),
         transfer_syntax=str(dataset.file_meta.get("TransferSyntaxUID", "")),
         sop_class=_text(dataset, "SOPClassUID"),
@@ -352,10 +413,13 @@ def _tags(dataset: Any) -> Tags:
         inversion_time_ms=_anywhere(dataset, "InversionTime", float) or _first_inversion_time(dataset),
         contrast_agent=_contrast_agent(dataset),
         b_value=_anywhere(dataset, "DiffusionBValue", float),
-        images_in_acquisition=None if _number(dataset, "ImagesInAcquisition") is None else int(dataset.ImagesInAcquisition),
+        images_in_acquisition=None
+        if _number(dataset, "ImagesInAcquisition") is None
+        else int(dataset.ImagesInAcquisition),
         manufacturer=_text(dataset, "Manufacturer"),
         field_strength_t=_number(dataset, "MagneticFieldStrength"),
-        lossy=_text(dataset, "LossyImageCompression") == "01" or str(dataset.file_meta.get("TransferSyntaxUID", "")) in LOSSY,
+        lossy=_text(dataset, "LossyImageCompression") == "01"
+        or str(dataset.file_meta.get("TransferSyntaxUID", "")) in LOSSY,
     )
 
 
@@ -400,11 +464,26 @@ def _found(places: list[Any], group: str, keyword: str) -> Any:
 
 
 def _anywhere(dataset: Any, keyword: str, kind: type) -> Any:
-    """The first value of a tag at the top, in the shared groups, or in the first frame's; None where it is nowhere or empty."""
-    for place in (dataset, *_groups(dataset, "SharedFunctionalGroupsSequence"), *_groups(dataset, "PerFrameFunctionalGroupsSequence")):
+    """The first value of a tag at the top, in the shared groups, or in the first frame's; None where it is nowhere or
+    empty.
+    """
+    for place in (
+        dataset,
+        *_groups(dataset, "SharedFunctionalGroupsSequence"),
+        *_groups(dataset, "PerFrameFunctionalGroupsSequence"),
+    ):
         value = place.get(keyword)
         if value in (None, ""):
-            value = next((item.get(keyword) for element in place if element.VR == "SQ" for item in element.value[:1] if item.get(keyword) is not None), None)
+            value = next(
+                (
+                    item.get(keyword)
+                    for element in place
+                    if element.VR == "SQ"
+                    for item in element.value[:1]
+                    if item.get(keyword) is not None
+                ),
+                None,
+            )
         if value not in (None, ""):
             return kind(value[0] if hasattr(value, "append") else value)
     return None
@@ -420,7 +499,9 @@ def _first_inversion_time(dataset: Any) -> float | None:
 
 
 def _enhanced_sequence(dataset: Any) -> tuple[str, ...]:
-    """The words of ScanningSequence as enhanced objects spell them (PS3.3, C.8.13.1 EchoPulseSequence, EchoPlanarPulseSequence)."""
+    """The words of ScanningSequence as enhanced objects spell them (PS3.3, C.8.13.1 EchoPulseSequence,
+    EchoPlanarPulseSequence).
+    """
     pulse = _anywhere(dataset, "EchoPulseSequence", str) or ""
     names = {"SPIN": ("SE",), "GRADIENT": ("GR",), "BOTH": ("SE", "GR")}.get(pulse, ())
     inversion = ("IR",) if _anywhere(dataset, "InversionRecovery", str) == "YES" else ()
@@ -429,7 +510,9 @@ def _enhanced_sequence(dataset: Any) -> tuple[str, ...]:
 
 
 def _contrast_agent(dataset: Any) -> str:
-    """What names a contrast agent; an enhanced object lists agents in a sequence, a volume above 0 also says that there was one."""
+    """What names a contrast agent; an enhanced object lists agents in a sequence, a volume above 0 also says that there
+    was one.
+    """
     for item in dataset.get("ContrastBolusAgentSequence") or []:
         return _text(item, "CodeMeaning") or "agent listed"
     text = _text(dataset, "ContrastBolusAgent")
@@ -453,7 +536,9 @@ def _list(dataset: Any, keyword: str) -> tuple[str, ...]:
 def _strings(value: Any) -> tuple[str, ...]:
     if value in (None, ""):
         return ()
-    return tuple(str(word)[:MAX_LETTERS].upper() for word in ([value] if isinstance(value, str) else list(value)[:MAX_VALUES]))
+    return tuple(
+        str(word)[:MAX_LETTERS].upper() for word in ([value] if isinstance(value, str) else list(value)[:MAX_VALUES])
+    )
 
 
 def _words(text: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Volumes as a DICOM structured report, TID 1500 "Measurement Report" (PS3.16), by highdicom.
 
-Each label has a group that refers to its segment; whole tumour and tumour core, which are sums of segments, have a group without one.
+Each label has a group that refers to its segment; whole tumour and tumour core, which are sums of segments, have a
+group without one.
 """
 
 from __future__ import annotations
@@ -37,14 +38,19 @@ def build_report(labels: LabelMap, source: SourceImages, segmentation: Any) -> A
         from pydicom.sr.codedict import codes
 
         voxel_ml = source.geometry.voxel_ml
-        groups = [_of_segment(hd, label, int((labels == label).sum()) * voxel_ml, source, segmentation) for label in SEGMENTS]
+        groups = [
+            _of_segment(hd, label, int((labels == label).sum()) * voxel_ml, source, segmentation) for label in SEGMENTS
+        ]
         groups += [_of_region(hd, region, int(region.mask(labels).sum()) * voxel_ml, source) for region in SUMS]
         observer = hd.sr.ObserverContext(
-            observer_type=codes.DCM.Device, observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(uid=hd.UID(), name=DEVICE)
+            observer_type=codes.DCM.Device,
+            observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(uid=hd.UID(), name=DEVICE),
         )
         report = hd.sr.MeasurementReport(
             observation_context=hd.sr.ObservationContext(observer_device_context=observer),
-            procedure_reported=codes.cid100.MRBrain if "MRBrain" in codes.cid100.dir() else hd.sr.CodedConcept("77477000", "SCT", "Imaging procedure"),
+            procedure_reported=codes.cid100.MRBrain
+            if "MRBrain" in codes.cid100.dir()
+            else hd.sr.CodedConcept("77477000", "SCT", "Imaging procedure"),
             imaging_measurements=groups,
             title=hd.sr.CodedConcept(*IMAGING_REPORT),
         )
@@ -69,7 +75,9 @@ def _of_segment(hd: Any, label: Label, volume_ml: float, source: SourceImages, s
         source_series=hd.sr.SourceSeriesForSegmentation(source.series.tags.series_uid),
     )
     return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=hd.sr.TrackingIdentifier(uid=segmentation.SegmentSequence[int(label) - 1].TrackingUID, identifier=code.title),
+        tracking_identifier=hd.sr.TrackingIdentifier(
+            uid=segmentation.SegmentSequence[int(label) - 1].TrackingUID, identifier=code.title
+        ),
         referenced_segment=reference,
         finding_type=hd.sr.CodedConcept(code.value, code.scheme, code.meaning),
         algorithm_id=hd.sr.AlgorithmIdentification(name=ALGORITHM, version=__version__),

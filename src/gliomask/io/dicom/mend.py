@@ -1,7 +1,8 @@
 """Copies of a source's headers that written objects can be built from.
 
-Scanners and anonymisers write values that the standard does not allow, and highdicom refuses them with exceptions that quote the value. Here each header is
-copied down to what written objects need. A value that cannot be carried over is left empty or out, and its keyword (never its value) is told.
+Scanners and anonymisers write values that the standard does not allow, and highdicom refuses them with exceptions that
+quote the value. Here each header is copied down to what written objects need. A value that cannot be carried over is
+left empty or out, and its keyword (never its value) is told.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ REQUIRED_EMPTY = (
     "AccessionNumber",
     "ReferringPhysicianName",
 )
-"""Attributes of type 2 (PS3.3, C.7.1.1 and C.7.2.1): must be written, may be empty. Anonymised series often lack them."""
+"""Attributes of type 2 (PS3.3, C.7.1.1 and C.7.2.1): must be written, may be empty. Anonymised series often lack them."""  # noqa: E501
 
 IMAGE = (
-    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "PositionReferenceIndicator", "Modality", "Rows", "Columns",
+    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "PositionReferenceIndicator", "Modality", "Rows", "Columns",  # noqa: E501
     "NumberOfFrames", "ImagePositionPatient",
 )  # fmt: skip
 """What an object says about the image that it refers to."""
 
 EQUIPMENT = (
-    "Manufacturer", "ManufacturerModelName", "SoftwareVersions", "DeviceSerialNumber", "InstitutionName", "InstitutionalDepartmentName",
+    "Manufacturer", "ManufacturerModelName", "SoftwareVersions", "DeviceSerialNumber", "InstitutionName", "InstitutionalDepartmentName",  # noqa: E501
     "InstitutionAddress", "StationName", "AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime",
 )  # fmt: skip
 """The scanner, which a segmentation names as contributing equipment (PS3.3, C.12.1)."""
@@ -68,8 +69,9 @@ class Mended:
 def mend(datasets: list[Any], geometry: Geometry, name: str) -> Mended:
     """Copies headers; call it inside `quiet_pydicom`.
 
-    Patient and study are taken from the first file, since all objects are filed with it. Directions and pixel spacing are those of the first image,
-    the distance between slices is that of the grid; `stack.in_order` has made sure that they are the same for all images.
+    Patient and study are taken from the first file, since all objects are filed with it. Directions and pixel spacing
+    are those of the first image, the distance between slices is that of the grid; `stack.in_order` has made sure that
+    they are the same for all images.
 
     Args:
         datasets: headers as pydicom read them, one for each slice or one for all slices.
@@ -82,7 +84,8 @@ def mend(datasets: list[Any], geometry: Geometry, name: str) -> Mended:
     for keyword in ("FrameOfReferenceUID", "StudyInstanceUID"):
         if not datasets[0].get(keyword):
             raise FileFormatError(
-                f"{name}: has no {keyword}, so nothing can be written that refers to its {'space' if keyword.startswith('Frame') else 'study'}. "
+                f"{name}: has no {keyword}, so nothing can be written that refers to its "
+                f"{'space' if keyword.startswith('Frame') else 'study'}. "
                 "Give the original export."
             )
     common, left_out = _patient_and_study(datasets[0])
@@ -98,7 +101,9 @@ def mend(datasets: list[Any], geometry: Geometry, name: str) -> Mended:
 
 @cache
 def _carried() -> tuple[str, ...]:
-    """Keywords at the root of the modules of patient and study that objects share with their source (PS3.3, C.7.1 and C.7.2)."""
+    """Keywords at the root of the modules of patient and study that objects share with their source (PS3.3, C.7.1 and
+    C.7.2).
+    """
     from highdicom._standard_utils import get_iod_module_map, get_module_attribute_map
 
     attributes = get_module_attribute_map()
@@ -107,7 +112,9 @@ def _carried() -> tuple[str, ...]:
 
 
 def _patient_and_study(source: Any) -> tuple[Any, list[str]]:
-    """What all objects carry, decoded and in a character set that can be written; and the keywords that had to be left out."""
+    """What all objects carry, decoded and in a character set that can be written; and the keywords that had to be left
+    out.
+    """
     from pydicom.dataset import Dataset
 
     result, left_out = Dataset(), []
@@ -169,7 +176,9 @@ def _readable(element: Any) -> bool:
 
 
 def _character_set(source: Any) -> Any:
-    """The source's own where it may be written so, with an empty first value spelt out; UTF-8 where it may not (PS3.3, C.12.1.1.2)."""
+    """The source's own where it may be written so, with an empty first value spelt out; UTF-8 where it may not (PS3.3,
+    C.12.1.1.2).
+    """
     from highdicom import SpecificCharacterSetValues
 
     given = source.get("SpecificCharacterSet")
@@ -186,8 +195,12 @@ def _character_set(source: Any) -> Any:
 
 
 def _groups(dataset: Any) -> list[Any]:
-    """Where a geometric attribute may stand: the groups of the first frame, the shared ones, the top (PS3.3, C.7.6.16)."""
-    first = [group for keyword in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence") for group in dataset.get(keyword, [])[:1]]
+    """Where a geometric attribute may stand: the groups of the first frame, the shared ones, the top (PS3.3, C.7.6.16)."""  # noqa: E501
+    first = [
+        group
+        for keyword in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
+        for group in dataset.get(keyword, [])[:1]
+    ]
     return [*first, dataset]
 
 
@@ -245,7 +258,9 @@ def _image(source: Any, common: Any, measures: dict[str, Any], orientation: list
         setattr(pixels, keyword, value)
     shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = Sequence([plane]), Sequence([pixels])
     result.SharedFunctionalGroupsSequence = Sequence([shared])
-    result.PerFrameFunctionalGroupsSequence = Sequence([_position(group) for group in source.PerFrameFunctionalGroupsSequence])
+    result.PerFrameFunctionalGroupsSequence = Sequence(
+        [_position(group) for group in source.PerFrameFunctionalGroupsSequence]
+    )
     return result
 
 

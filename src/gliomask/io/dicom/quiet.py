@@ -1,4 +1,6 @@
-"""What pydicom says about odd files, kept quiet: its warnings quote the values of tags, and those may be a patient's name."""
+"""What pydicom says about odd files, kept quiet: its warnings quote the values of tags, and those may be a patient's
+name.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from gliomask.errors import EngineUnavailableError
 
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Silences warnings and the logs of pydicom and of the libraries that decode pixels, for as long as the `with` statement lasts.
+    """Silences warnings and the logs of pydicom and of the libraries that decode pixels, for as long as the `with`
+    statement lasts.
 
     Raises:
         EngineUnavailableError: pydicom is not installed.
@@ -20,7 +23,9 @@ def quiet_pydicom() -> Iterator[None]:
     try:
         import pydicom.config
     except ImportError:
-        raise EngineUnavailableError("DICOM needs the extra 'dicom'. Install it: pip install 'gliomask[dicom]'.") from None
+        raise EngineUnavailableError(
+            "DICOM needs the extra 'dicom'. Install it: pip install 'gliomask[dicom]'."
+        ) from None
     loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom", "pylibjpeg", "openjpeg")]
     levels = [logger.level for logger in loggers]
     mode = pydicom.config.settings.reading_validation_mode

@@ -32,17 +32,21 @@ class Reading:
     inspection: Inspection
 
 
-def read_examination(source: Source, sequences: Mapping[Sequence, str] | None = None, *, progress: Progress | None = None) -> Examination:
+def read_examination(
+    source: Source, sequences: Mapping[Sequence, str] | None = None, *, progress: Progress | None = None
+) -> Examination:
     """Reads the sequences of one patient at one time point into memory; those of the four that are there.
 
     Args:
-        source: a folder, a zip or one enhanced multi-frame file by its path; the bytes of a zip or of one file; or several of a path, bytes, a binary
-            stream or a pydicom data set. What is in memory lies in a temporary folder for the time of reading.
+        source: a folder, a zip or one enhanced multi-frame file by its path; the bytes of a zip or of one file; or
+            several of a path, bytes, a binary stream or a pydicom data set. What is in memory lies in a temporary
+            folder for the time of reading.
         sequences: number or SeriesInstanceUID of the series to take, by sequence; the others are recognised.
         progress: called with the number of headers read so far and the number of files.
 
     Returns:
-        The scans, each (I, J, K) in float32 on its own grid, RAS millimetres; `source` of each is `series` and its number.
+        The scans, each (I, J, K) in float32 on its own grid, RAS millimetres; `source` of each is `series` and its
+            number.
 
     Raises:
         CaseError: two patients, two examinations, no sequence recognised, or several series equally good for one.
@@ -71,7 +75,8 @@ def read(
         sequences: see there.
         needed: sequences without which nothing is read.
         include_identifiers: keep names, numbers and UIDs in the inspection and in the name of the case.
-        before: called with the name of the case and the sequences found, before any pixel is read; what it raises stops the reading.
+        before: called with the name of the case and the sequences found, before any pixel is read; what it raises stops
+            the reading.
         progress: see there.
 
     Raises:
@@ -84,7 +89,11 @@ def read(
         found = survey(place, progress)
         choice = choose(found, sequences)
         _refuse_undecided(place.title, found, choice, needed)
-        words = frozenset() if include_identifiers else frozenset().union(*(series.tags.identifiers for series in found.series))
+        words = (
+            frozenset()
+            if include_identifiers
+            else frozenset().union(*(series.tags.identifiers for series in found.series))
+        )
         name = case_name(place.name, words)
         if before is not None:
             before(name, tuple(choice.chosen))
@@ -101,14 +110,23 @@ def _refuse_undecided(title: str, found: Survey, choice: Choice, needed: Iterabl
     missing = [sequence.value for sequence in needed if sequence not in choice.chosen]
     if missing:
         what = f"no series is a {' or a '.join(missing)}, `gliomask dicom inspect` says why"
-        raise CaseError(f"{title}: {what}. Name the series by --series, or by --without what the patient does not have.")
+        raise CaseError(
+            f"{title}: {what}. Name the series by --series, or by --without what the patient does not have."
+        )
 
 
 def read_scan(series: Series) -> Scan:
     """Reads the pixels of one series. Raises as `read_examination`."""
     tags = series.tags
-    if tags.modality != "MR" or tags.sop_class not in MR_CLASSES or tags.samples_per_pixel != 1 or "MOSAIC" in tags.image_type:
-        raise CaseError(f"{series.name}: cannot be taken for a sequence: {series.guess.reason}. Give an anatomical MR series.")
+    if (
+        tags.modality != "MR"
+        or tags.sop_class not in MR_CLASSES
+        or tags.samples_per_pixel != 1
+        or "MOSAIC" in tags.image_type
+    ):
+        raise CaseError(
+            f"{series.name}: cannot be taken for a sequence: {series.guess.reason}. Give an anatomical MR series."
+        )
     if series.problem is not None:
         raise series.problem
     if series.geometry is None:
@@ -117,7 +135,7 @@ def read_scan(series: Series) -> Scan:
 
 
 def case_name(name: str, identifiers: frozenset[str]) -> str:
-    """The folder's or archive's name, unless it holds words that identify the patient, or letters that cannot be shown."""
+    """The folder's or archive's name, unless it holds words that identify the patient, or letters that cannot be shown."""  # noqa: E501
     return "examination" if STRUCK_OUT in strike_out(name, identifiers) or not name.isprintable() or not name else name
 
 
@@ -128,7 +146,9 @@ def _volume(series: Series) -> Volume:
     slopes = np.array([frame.slope for frame in frames])[:, np.newaxis, np.newaxis]
     intercepts = np.array([frame.intercept for frame in frames])[:, np.newaxis, np.newaxis]
     if not (np.isfinite(slopes).all() and np.isfinite(intercepts).all() and (slopes != 0).all()):
-        raise FileFormatError(f"{series.name}: RescaleSlope or RescaleIntercept is 0 or no number. The header is corrupt.")
+        raise FileFormatError(
+            f"{series.name}: RescaleSlope or RescaleIntercept is 0 or no number. The header is corrupt."
+        )
     stored *= slopes
     stored += intercepts
     return np.ascontiguousarray(stored.transpose(2, 1, 0), np.float32)

@@ -1,11 +1,14 @@
-"""Which of the four sequences a series is, and why, told from its tags: description first, timing where it names none, both where they can check each other.
+"""Which of the four sequences a series is, and why, told from its tags: description first, timing where it names none,
+both where they can check each other.
 
-What is no plain anatomical image (localiser, diffusion, perfusion, derived map, angiogram, ...) is none of them. A rule never guesses: T1 without
-any word on contrast agent is T1, and two series that could both be one sequence are for `choose` to rank or to refuse.
+What is no plain anatomical image (localiser, diffusion, perfusion, derived map, angiogram, ...) is none of them. A rule
+never guesses: T1 without any word on contrast agent is T1, and two series that could both be one sequence are for
+`choose` to rank or to refuse.
 
-Timing limits, in ms, are wide round what protocols for brain tumours use (Ellingson et al., Neuro-Oncology 2015, doi:10.1093/neuonc/nov095, recommend for
-1.5 T and 3 T: T1 short TE, TR 2100 with TI 1100 or TR 550 to 750; T2 TR over 2500, TE 80 to 120; FLAIR TR over 6000, TE 100 to 140, TI 2000 to 2500), so that
-three-dimensional and low-field variants fall inside.
+Timing limits, in ms, are wide round what protocols for brain tumours use (Ellingson et al., Neuro-Oncology 2015,
+doi:10.1093/neuonc/nov095, recommend for 1.5 T and 3 T: T1 short TE, TR 2100 with TI 1100 or TR 550 to 750; T2 TR over
+2500, TE 80 to 120; FLAIR TR over 6000, TE 100 to 140, TI 2000 to 2500), so that three-dimensional and low-field
+variants fall inside.
 """
 
 from __future__ import annotations
@@ -23,13 +26,13 @@ STIR_TI_MS = (80.0, 350.0)
 GRADIENT_T1_TE_MS = 12.0
 
 WORDS = {
-    "a localiser": r"locali[sz]er|scout|survey|3.?plane|tri.?plan|\bloc\b|\bplan\b|\baahead|topogram|calibration|\bcal\b|shim|coil sens",
-    "a region of interest, mask or label": r"\w*rois?\b|\w*masks?\b|\blabels?\b|\bseg\b|segment\w*|contours?\b|annotat\w*",
-    "diffusion": r"\bdw\w*|\bdti\w*|\be?adc\b|trace|tensor|\bdiff\w*|b.?1000|colou?r.?fa|\bfa\b(?!\W*\d)|\bivim\b|\bnoddi\b|fraction\w* aniso\w*",
-    "perfusion": r"\bperf\w*|\bpwi\b|\bdsc\b|\bdce\b|\bp?c?asl\b|\br?cb[vf]\b|\bmtt\b|\bttp\b|\btmax\b|k.?trans|\bdyn\w*|leakage",
+    "a localiser": r"locali[sz]er|scout|survey|3.?plane|tri.?plan|\bloc\b|\bplan\b|\baahead|topogram|calibration|\bcal\b|shim|coil sens",  # noqa: E501
+    "a region of interest, mask or label": r"\w*rois?\b|\w*masks?\b|\blabels?\b|\bseg\b|segment\w*|contours?\b|annotat\w*",  # noqa: E501
+    "diffusion": r"\bdw\w*|\bdti\w*|\be?adc\b|trace|tensor|\bdiff\w*|b.?1000|colou?r.?fa|\bfa\b(?!\W*\d)|\bivim\b|\bnoddi\b|fraction\w* aniso\w*",  # noqa: E501
+    "perfusion": r"\bperf\w*|\bpwi\b|\bdsc\b|\bdce\b|\bp?c?asl\b|\br?cb[vf]\b|\bmtt\b|\bttp\b|\btmax\b|k.?trans|\bdyn\w*|leakage",  # noqa: E501
     "functional": r"\bfmri\b|\bbold\b|resting|\brest\b",
     "a phase image": r"\w+phase\b|\bpha\b|\bphase (map|image)|\bphase$",
-    "susceptibility or T2*": r"\bswi?\b|\bswi\w*|swan|veno|t2\s?\*|t2.?star|\bha?emo\b|\bm(in)?ip\b|qsm|\bgre\b.*\bt2|\bt2.*\bgre\b|\bmerge\b",
+    "susceptibility or T2*": r"\bswi?\b|\bswi\w*|swan|veno|t2\s?\*|t2.?star|\bha?emo\b|\bm(in)?ip\b|qsm|\bgre\b.*\bt2|\bt2.*\bgre\b|\bmerge\b",  # noqa: E501
     "an angiogram": r"\btof\b|angio|\bmra\b|\bmrv\b|venogra\w*|\bpc\b.*\b(2d|3d)\b|phase.?contrast|\bvenc\b|inhance",
     "spectroscopy": r"\bmrs\b|spectro\w*|\bsvs\b|\bcsi\b|\bpress\b",
     "a field map": r"field.?map|\bf.?map\b|\bfm\b|\bb[01]\w*|\bmag(nitude)?\b",
@@ -37,29 +40,31 @@ WORDS = {
     "balanced steady state": r"\bfiesta\w*|\bciss\b|tru.?fi\w*|\bbalanced\b|\bb(tfe|ffe)\b|ssfp",
     "proton density": r"^(?!.*t2).*(\bpd\w?\b|proton)",
     "a dual-echo series": r"^(?!.*t[12]).*(dual|double).?echo",
-    "another part of the body": r"\b\w*spine\b|\bspinal\b|cervical|thora\w*|lumbar|\b[hbl]ws\b|abdom\w*|pelvi\w*|\bknee\b|shoulder|breast|prostat\w*|\bliver\b",
-    "a derived map": r"subtract\w*|\bsub\b|\bratio\b|t[12].?map|\bmaps?\b|mapping|molli|screen.?save|report|\bmpr.?range\b|overlay|result|fus(ed|ion)",
+    "another part of the body": r"\b\w*spine\b|\bspinal\b|cervical|thora\w*|lumbar|\b[hbl]ws\b|abdom\w*|pelvi\w*|\bknee\b|shoulder|breast|prostat\w*|\bliver\b",  # noqa: E501
+    "a derived map": r"subtract\w*|\bsub\b|\bratio\b|t[12].?map|\bmaps?\b|mapping|molli|screen.?save|report|\bmpr.?range\b|overlay|result|fus(ed|ion)",  # noqa: E501
 }
 """Words of descriptions and protocols that stand for what is none of the four sequences."""
 
 ECHO_PLANAR = re.compile(r"\bepi\b|\bep2d\w*|\w+epi\b")
 
 DERIVED_KINDS = {
-    "LOCALIZER": "a localiser", "ADC": "diffusion", "TRACEW": "diffusion", "DIFFUSION": "diffusion", "FA": "diffusion", "TENSOR": "diffusion",
-    "PERFUSION": "perfusion", "CBV": "perfusion", "CBF": "perfusion", "MTT": "perfusion", "TTP": "perfusion", "RCBV": "perfusion", "ASL": "perfusion",
+    "LOCALIZER": "a localiser", "ADC": "diffusion", "TRACEW": "diffusion", "DIFFUSION": "diffusion", "FA": "diffusion", "TENSOR": "diffusion",  # noqa: E501
+    "PERFUSION": "perfusion", "CBV": "perfusion", "CBF": "perfusion", "MTT": "perfusion", "TTP": "perfusion", "RCBV": "perfusion", "ASL": "perfusion",  # noqa: E501
     "SUBTRACTION": "a subtraction", "SUBTRACT": "a subtraction", "PROJECTION IMAGE": "a projection",
-    "MIP": "a projection", "MIN IP": "a projection", "MAX_IP": "a projection", "MIN_IP": "a projection", "MNIP": "a projection", "SWI": "susceptibility or T2*",
-    "P": "a phase image", "PHASE": "a phase image", "PHASE MAP": "a phase image", "R": "a real or imaginary image", "I": "a real or imaginary image",
-    "REAL": "a real or imaginary image", "IMAGINARY": "a real or imaginary image", "FMRI": "functional", "MOSAIC": "a Siemens mosaic (functional or diffusion)",
-    "SCREEN SAVE": "a screen shot", "SPECTROSCOPY": "spectroscopy", "T1 MAP": "a map", "T2 MAP": "a map", "R2_STAR MAP": "a map", "B0": "a field map",
-    "FIELD_MAP": "a field map", "T1_MAP": "a map", "T2_MAP": "a map", "T2_STAR_MAP": "a map", "R1_MAP": "a map", "R2_MAP": "a map", "VELOCITY": "an angiogram",
-    "DIFFUSION_ANISO": "diffusion", "DIFFUSION_ISO": "diffusion", "DIFFUSION_ATTNTD": "diffusion", "FAT": "a fat image", "F": "a fat image",
+    "MIP": "a projection", "MIN IP": "a projection", "MAX_IP": "a projection", "MIN_IP": "a projection", "MNIP": "a projection", "SWI": "susceptibility or T2*",  # noqa: E501
+    "P": "a phase image", "PHASE": "a phase image", "PHASE MAP": "a phase image", "R": "a real or imaginary image", "I": "a real or imaginary image",  # noqa: E501
+    "REAL": "a real or imaginary image", "IMAGINARY": "a real or imaginary image", "FMRI": "functional", "MOSAIC": "a Siemens mosaic (functional or diffusion)",  # noqa: E501
+    "SCREEN SAVE": "a screen shot", "SPECTROSCOPY": "spectroscopy", "T1 MAP": "a map", "T2 MAP": "a map", "R2_STAR MAP": "a map", "B0": "a field map",  # noqa: E501
+    "FIELD_MAP": "a field map", "T1_MAP": "a map", "T2_MAP": "a map", "T2_STAR_MAP": "a map", "R1_MAP": "a map", "R2_MAP": "a map", "VELOCITY": "an angiogram",  # noqa: E501
+    "DIFFUSION_ANISO": "diffusion", "DIFFUSION_ISO": "diffusion", "DIFFUSION_ATTNTD": "diffusion", "FAT": "a fat image", "F": "a fat image",  # noqa: E501
     "SEGMENTATION": "a mask", "MASK": "a mask", "LABEL": "a mask", "ROI": "a mask",
 }  # fmt: skip
 """Values of ImageType and FrameType that stand for the same."""
 
 REFORMATTED = ("MPR", "REFORMATTED", "RESAMPLED", "CSA MPR", "COMPOSED")
-"""Values of ImageType of images that were computed from others at the console; such a series is taken only where no other is."""
+"""Values of ImageType of images that were computed from others at the console; such a series is taken only where no
+other is.
+"""
 
 REFORMATTED_WORDS = re.compile(r"\bmpr\b|reformat\w*|\bcoreg\w*|\bregistered\b|\bresampled\b")
 
@@ -110,15 +115,29 @@ def recognise(tags: Tags) -> Guess:
     if weighting != Sequence.T1:
         return Guess(weighting, why, named, reformatted=reformatted)
     if words.description.agent == Agent.BOTH:
-        return Guess(None, f"the {words.source} says both with and without contrast agent: name it by --series if it is one of the four")
+        return Guess(
+            None,
+            f"the {words.source} says both with and without contrast agent: name it by --series if it is "
+            "one of the four",
+        )
     contrast, because = _contrast(tags, words)
     by_header = contrast and words.description.agent != Agent.WITH
-    return Guess(Sequence.T1CE if contrast else Sequence.T1, f"{why}; {because}", named, agent_by_header=by_header, reformatted=reformatted)
+    return Guess(
+        Sequence.T1CE if contrast else Sequence.T1,
+        f"{why}; {because}",
+        named,
+        agent_by_header=by_header,
+        reformatted=reformatted,
+    )
 
 
 def _words(tags: Tags) -> _Words:
     """Description, else protocol, else the sequence's name."""
-    for source, text in (("description", tags.description), ("protocol name", tags.protocol), ("sequence name", tags.sequence_name)):
+    for source, text in (
+        ("description", tags.description),
+        ("protocol name", tags.protocol),
+        ("sequence name", tags.sequence_name),
+    ):
         if text:
             return _Words(source, read_description(text))
     return _Words("description", read_description(""))
@@ -173,7 +192,11 @@ def _weighting(tags: Tags, words: _Words) -> tuple[Sequence | None, str, bool]:
         return timed, f"{timing} alone, {told}" if timed else f"neither words nor {timing} tell a sequence", False
     wrong = _contradiction(named, tags)
     if wrong:
-        return None, f"its {source} says {named.value}, {timing} {wrong}: name it by --series if it is one of the four", True
+        return (
+            None,
+            f"its {source} says {named.value}, {timing} {wrong}: name it by --series if it is one of the four",
+            True,
+        )
     known = tags.repetition_time_ms is not None and tags.echo_time_ms is not None
     return named, f"{source} and {timing}" if known else source, True
 
@@ -224,7 +247,9 @@ def _by_timing(tags: Tags) -> Sequence | None:
         return None
     if ti >= FLUID_TI_MS and te >= LONG_TE_MS and tr >= LONG_TR_MS:
         return Sequence.FLAIR
-    if te <= (GRADIENT_T1_TE_MS if gradient else SHORT_TE_MS) and (tr <= SHORT_TR_MS or (tr <= MAX_T1_TR_MS and 0 < ti < FLUID_TI_MS)):
+    if te <= (GRADIENT_T1_TE_MS if gradient else SHORT_TE_MS) and (
+        tr <= SHORT_TR_MS or (tr <= MAX_T1_TR_MS and 0 < ti < FLUID_TI_MS)
+    ):
         return Sequence.T1
     return Sequence.T2 if tr >= LONG_TR_MS and te >= LONG_TE_MS and not ti and not gradient else None
 

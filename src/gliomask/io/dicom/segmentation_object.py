@@ -20,7 +20,8 @@ SERIES_NUMBER = 9001
 def build_segmentation(labels: LabelMap, source: SourceImages) -> Any:
     """Returns the pydicom dataset of the segmentation: three binary segments, numbered as `Label` is.
 
-    Every slice has its frame, also where a segment is empty: some viewers misplace objects that leave frames out (highdicom issue 214).
+    Every slice has its frame, also where a segment is empty: some viewers misplace objects that leave frames out
+    (highdicom issue 214).
 
     Args:
         labels: (slices, rows, columns) of `Label`, in the order of the source's slices.
@@ -58,7 +59,9 @@ def algorithm(hd: Any) -> Any:
     """What made the label map, as PS3.3, 10.16 wants it (CID 7162: artificial intelligence)."""
     from pydicom.sr.codedict import codes
 
-    return hd.AlgorithmIdentificationSequence(name=ALGORITHM, family=codes.cid7162.ArtificialIntelligence, version=__version__)
+    return hd.AlgorithmIdentificationSequence(
+        name=ALGORITHM, family=codes.cid7162.ArtificialIntelligence, version=__version__
+    )
 
 
 def _description(hd: Any, label: Label) -> Any:

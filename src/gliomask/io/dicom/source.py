@@ -1,4 +1,6 @@
-"""The series that a label map belongs to: found by its grid, and its headers kept, since what is written refers to them image by image."""
+"""The series that a label map belongs to: found by its grid, and its headers kept, since what is written refers to them
+image by image.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ class SourceImages:
         return self.series.geometry
 
 
-def load_source(place: Opened, grid: Geometry, number: str | None, drawn_on: DrawnOn | None = None, progress: Progress | None = None) -> SourceImages:
+def load_source(
+    place: Opened, grid: Geometry, number: str | None, drawn_on: DrawnOn | None = None, progress: Progress | None = None
+) -> SourceImages:
     """Returns the series of a place that lies in `grid`, whose axes may be permuted and flipped.
 
     Args:
@@ -64,18 +68,25 @@ def load_source(place: Opened, grid: Geometry, number: str | None, drawn_on: Dra
         FileFormatError: the series lacks a frame of reference, or is part of a file.
     """
     found = survey(place, progress)
-    candidates = [series for series in found.series if series.geometry is not None and series.tags.sop_class in MR_CLASSES]
+    candidates = [
+        series for series in found.series if series.geometry is not None and series.tags.sop_class in MR_CLASSES
+    ]
     if number is not None:
         candidates = [series for series in candidates if number in (series.label, series.tags.series_uid)]
     matching = [series for series in candidates if series.geometry is not None and series.geometry.same_voxels(grid)]
     if not matching:
         grids = "; ".join(f"{series.name}: {series.geometry}" for series in candidates) or "no MR volume was found"
-        raise GeometryError(f"The label map ({grid}) is in the grid of no series here ({grids}). Resample it to the series' grid first.")
+        raise GeometryError(
+            f"The label map ({grid}) is in the grid of no series here ({grids}). Resample it to the series' grid first."
+        )
     if drawn_on is not None:
         matching = _recorded(matching, drawn_on)
     if len(matching) > 1:
         labels = ", ".join(series.label for series in matching)
-        raise CaseError(f"Series {labels} all have the grid of the label map. Say which it was drawn on, for example --number {matching[0].label}.")
+        raise CaseError(
+            f"Series {labels} all have the grid of the label map. Say which it was drawn on, for example --number "
+            f"{matching[0].label}."
+        )
     mended = _datasets(matching[0], matching[0].geometry or grid)
     return SourceImages(matching[0], mended.datasets, mended.left_out, mended.notes)
 
@@ -86,7 +97,8 @@ def _recorded(matching: list[Series], drawn_on: DrawnOn) -> list[Series]:
     if not recorded:
         labels = ", ".join(series.label for series in matching)
         raise CaseError(
-            f"{drawn_on.record.name} says that the label map was drawn on series {drawn_on.label} ({drawn_on.sequence.value}), not on series {labels}, "
+            f"{drawn_on.record.name} says that the label map was drawn on series {drawn_on.label} "
+            f"({drawn_on.sequence.value}), not on series {labels}, "
             f"though the grids are equal. Give the place that holds series {drawn_on.label}, without --number."
         )
     return recorded
@@ -102,11 +114,18 @@ def _datasets(series: Series, geometry: Geometry) -> Mended:
     try:
         with quiet_pydicom():
             datasets = [read_dataset(path)[0] for path in paths]
-            if len(paths) not in (1, len(series.frames)) or int(datasets[0].get("NumberOfFrames") or 1) * len(paths) != len(series.frames):
-                raise FileFormatError(f"{series.name}: its volume is only a part of its files. Give a series that holds one volume.")
+            if len(paths) not in (1, len(series.frames)) or int(datasets[0].get("NumberOfFrames") or 1) * len(
+                paths
+            ) != len(series.frames):
+                raise FileFormatError(
+                    f"{series.name}: its volume is only a part of its files. Give a series that holds one volume."
+                )
             return mend(datasets, geometry, series.name)
     except OSError as error:
-        raise FileFormatError(f"{series.name}: one of its files cannot be read any more ({error.strerror or type(error).__name__}). {AGAIN}") from None
+        raise FileFormatError(
+            f"{series.name}: one of its files cannot be read any more "
+            f"({error.strerror or type(error).__name__}). {AGAIN}"
+        ) from None
     except (FileFormatError, MemoryError):
         raise
     except Exception as error:
@@ -114,7 +133,11 @@ def _datasets(series: Series, geometry: Geometry) -> Mended:
 
 
 def unusable_header(series: Series, error: Exception) -> FileFormatError:
-    """The refusal for whatever pydicom or highdicom raise over a header. Their words quote values, so only the kind of error is told."""
+    """The refusal for whatever pydicom or highdicom raise over a header.
+
+    Their words quote values, so only the kind of error is told.
+    """
     return FileFormatError(
-        f"{series.name}: no DICOM object can be made that refers to its headers ({type(error).__name__}). Give the original export of the scanner."
+        f"{series.name}: no DICOM object can be made that refers to its headers ({type(error).__name__}). Give the "
+        "original export of the scanner."
     )

@@ -1,7 +1,8 @@
-"""A label map as a DICOM RT Structure Set: one region of interest for each label, closed planar contours on every slice.
+"""A label map as a DICOM RT Structure Set: one region of interest for each label, closed planar contours on every
+slice.
 
-Written with pydicom alone: rt-utils 1.2.7 needs OpenCV and draws contours through the centres of border pixels, so that a structure loses half
-a pixel all round when it is filled again. Here polygons run along the pixels' edges.
+Written with pydicom alone: rt-utils 1.2.7 needs OpenCV and draws contours through the centres of border pixels, so that
+a structure loses half a pixel all round when it is filled again. Here polygons run along the pixels' edges.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"
 
 SERIES_NUMBER = 9002
 COPIED = (
-    "SpecificCharacterSet", "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "PatientWeight", "StudyInstanceUID", "StudyDate",
-    "StudyTime", "StudyID", "StudyDescription", "AccessionNumber", "ReferringPhysicianName", "FrameOfReferenceUID", "PositionReferenceIndicator",
+    "SpecificCharacterSet", "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "PatientWeight", "StudyInstanceUID", "StudyDate",  # noqa: E501
+    "StudyTime", "StudyID", "StudyDescription", "AccessionNumber", "ReferringPhysicianName", "FrameOfReferenceUID", "PositionReferenceIndicator",  # noqa: E501
 )  # fmt: skip
 """Patient, study and frame of reference, as in the source: it is filed with them."""
 
@@ -57,7 +58,11 @@ def _empty(source: SourceImages, instance_uid: str) -> Any:
     from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID = CLASS, instance_uid, ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID = (
+        CLASS,
+        instance_uid,
+        ExplicitVRLittleEndian,
+    )
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     for keyword in COPIED:
         if keyword in source.datasets[0]:
@@ -87,10 +92,19 @@ def _empty(source: SourceImages, instance_uid: str) -> Any:
 
 
 def _frame_of_reference(source: SourceImages) -> Any:
-    images = [_item(ReferencedSOPClassUID=dataset.SOPClassUID, ReferencedSOPInstanceUID=dataset.SOPInstanceUID) for dataset in source.datasets]
+    images = [
+        _item(ReferencedSOPClassUID=dataset.SOPClassUID, ReferencedSOPInstanceUID=dataset.SOPInstanceUID)
+        for dataset in source.datasets
+    ]
     series = _item(SeriesInstanceUID=source.series.tags.series_uid, ContourImageSequence=_sequence(*images))
-    study = _item(ReferencedSOPClassUID=STUDY_CLASS, ReferencedSOPInstanceUID=source.series.tags.study_uid, RTReferencedSeriesSequence=_sequence(series))
-    return _item(FrameOfReferenceUID=source.series.tags.frame_of_reference_uid, RTReferencedStudySequence=_sequence(study))
+    study = _item(
+        ReferencedSOPClassUID=STUDY_CLASS,
+        ReferencedSOPInstanceUID=source.series.tags.study_uid,
+        RTReferencedSeriesSequence=_sequence(series),
+    )
+    return _item(
+        FrameOfReferenceUID=source.series.tags.frame_of_reference_uid, RTReferencedStudySequence=_sequence(study)
+    )
 
 
 def _region(label: Label, source: SourceImages) -> Any:
@@ -106,7 +120,9 @@ def _region(label: Label, source: SourceImages) -> Any:
 def _contours(labels: LabelMap, label: Label, source: SourceImages) -> Any:
     contours: list[Any] = []
     for k in range(labels.shape[0]):
-        contours += [_contour(points, k, source, len(contours) + 1 + n) for n, points in enumerate(polygons(labels[k] == label))]
+        contours += [
+            _contour(points, k, source, len(contours) + 1 + n) for n, points in enumerate(polygons(labels[k] == label))
+        ]
     item = _item(ROIDisplayColor=list(SEGMENTS[label].colour), ReferencedROINumber=int(label))
     if contours:
         item.ContourSequence = _sequence(*contours)

@@ -1,4 +1,6 @@
-"""Every series of a folder: what it is, where it lies, or why it cannot be read; and which of them stand for the four sequences."""
+"""Every series of a folder: what it is, where it lies, or why it cannot be read; and which of them stand for the four
+sequences.
+"""
 
 from __future__ import annotations
 
@@ -113,7 +115,8 @@ def survey(place: Opened | Path, progress: Progress | None = None) -> Survey:
         besides = f", {_links(links)}" if links else ""
         unread = f"; {tally.unread} DICOM objects that are no MR images cannot be read" if tally.unread else ""
         raise CaseError(
-            f"{place.title}: no DICOM file found among {other} files{besides}{unread}. Give the folder or zip that the scanner or archive exported."
+            f"{place.title}: no DICOM file found among {other} files{besides}{unread}. Give the folder or zip that "
+            "the scanner or archive exported."
         )
     _refuse_two_patients(parsed, place.title)
     words = frozenset().union(*(file.tags.identifiers for file in parsed))
@@ -123,7 +126,12 @@ def survey(place: Opened | Path, progress: Progress | None = None) -> Survey:
     parts = [(tags, frames, notes) for files in groups.values() for tags, frames, notes in _volumes(files)]
     parts.sort(key=lambda part: (part[0].number is None, part[0].number or 0, part[0].series_uid))
     labels = _labels([part[0].number for part in parts])
-    return Survey(tuple(_series(label, *part, words) for label, part in zip(labels, parts, strict=True)), other, links, tally.unread)
+    return Survey(
+        tuple(_series(label, *part, words) for label, part in zip(labels, parts, strict=True)),
+        other,
+        links,
+        tally.unread,
+    )
 
 
 def _parse_all(place: Opened, paths: list[Path], progress: Progress | None) -> _Tally:
@@ -134,7 +142,10 @@ def _parse_all(place: Opened, paths: list[Path], progress: Progress | None) -> _
         except OSError as error:
             tally.broken.append((path, f"cannot be opened ({error.strerror or error}). Check that it may be read."))
         if tally.frames > MAX_TOTAL_FRAMES or tally.reads > max(MAX_TOTAL_READS, READS_EACH * done):
-            raise LimitError(f"{place.title}: its headers claim more frames or elements than an examination has. Give one examination.")
+            raise LimitError(
+                f"{place.title}: its headers claim more frames or elements than an examination has. Give one "
+                "examination."
+            )
         if progress is not None:
             progress(done, len(paths))
     if tally.broken:
@@ -142,14 +153,22 @@ def _parse_all(place: Opened, paths: list[Path], progress: Progress | None) -> _
         words = frozenset().union(*(file.tags.identifiers for file in tally.parsed))
         path, why = tally.broken[0]
         more = f" ({len(tally.broken)} such files)" if len(tally.broken) > 1 else ""
-        raise FileFormatError(f"{place.title}: {strike_out(place.shown(path), words)}{more}: cannot be read as DICOM: {why}")
+        raise FileFormatError(
+            f"{place.title}: {strike_out(place.shown(path), words)}{more}: cannot be read as DICOM: {why}"
+        )
     return tally
 
 
 def _parse_one(path: Path, tally: _Tally) -> None:
     if not is_dicom(path):
         if path.suffix.lower() in DICOM_NAMES:
-            tally.broken.append((path, "has no DICOM prefix and does not begin as a data set does. Remove it, or copy it again from its source."))
+            tally.broken.append(
+                (
+                    path,
+                    "has no DICOM prefix and does not begin as a data set does. Remove it, or copy it again "
+                    "from its source.",
+                )
+            )
         else:
             tally.other += 1
         return
@@ -179,8 +198,8 @@ def _is_no_mr_image(path: Path) -> bool:
 def _files(place: Opened) -> tuple[list[Path], int]:
     """Regular files in sorted order, hidden ones left out, and the number of links that were not followed.
 
-    A link to a file that stays inside the folder is followed, as git-annex and DataLad lay files out; one to a file that is met anyway is not met twice.
-    Links to folders are not followed.
+    A link to a file that stays inside the folder is followed, as git-annex and DataLad lay files out; one to a file
+    that is met anyway is not met twice. Links to folders are not followed.
     """
     if place.files is not None:
         return list(place.files), 0
@@ -200,13 +219,19 @@ def _files(place: Opened) -> tuple[list[Path], int]:
             if path.is_symlink():
                 target = _inside(path, root)
                 links += target is None
-                if target is None or target in annexed or not any(part.startswith(".") for part in target.relative_to(root).parts):
+                if (
+                    target is None
+                    or target in annexed
+                    or not any(part.startswith(".") for part in target.relative_to(root).parts)
+                ):
                     continue
                 annexed.add(target)
             if path.is_file():
                 found.append(path)
             if len(found) > MAX_MEMBERS:
-                raise LimitError(f"{place.title}: holds more than {MAX_MEMBERS:,} files. Give the folder of one examination.")
+                raise LimitError(
+                    f"{place.title}: holds more than {MAX_MEMBERS:,} files. Give the folder of one examination."
+                )
     return found, links
 
 
@@ -226,7 +251,10 @@ def _links(count: int) -> str:
 def _refuse_two_patients(parsed: list[ParsedFile], title: str) -> None:
     patients = {file.tags.patient for file in parsed}
     if len(patients) > 1:
-        raise CaseError(f"{title}: holds files of {len(patients)} patients (by PatientID and PatientName). Give one patient's files at a time.")
+        raise CaseError(
+            f"{title}: holds files of {len(patients)} patients (by PatientID and PatientName). Give one patient's "
+            "files at a time."
+        )
 
 
 def _volumes(files: list[ParsedFile]) -> Iterator[tuple[Tags, list[Frame], tuple[str, ...]]]:
@@ -243,7 +271,9 @@ def _volumes(files: list[ParsedFile]) -> Iterator[tuple[Tags, list[Frame], tuple
 
 
 def _of_part(tags: Tags, part: list[Frame]) -> Tags:
-    """The tags with what the frames of this part say of themselves: FrameType, component and echo time of an enhanced file's part."""
+    """The tags with what the frames of this part say of themselves: FrameType, component and echo time of an enhanced
+    file's part.
+    """
     kinds, echoes = {frame.kind for frame in part}, {frame.echo_time_ms for frame in part}
     kind = part[0].kind if len(kinds) == 1 and part[0].kind else tags.image_type
     echo_ms = part[0].echo_time_ms if len(echoes) == 1 and part[0].echo_time_ms else tags.echo_time_ms
@@ -288,7 +318,11 @@ def _series(label: str, tags: Tags, frames: list[Frame], notes: tuple[str, ...],
         problem = error
     if tags.lossy:
         notes = (*notes, "compressed with loss: intensities are not the scanner's")
-    if tags.images_in_acquisition and len(frames) < tags.images_in_acquisition and len({frame.path for frame in frames}) > 1:
+    if (
+        tags.images_in_acquisition
+        and len(frames) < tags.images_in_acquisition
+        and len({frame.path for frame in frames}) > 1
+    ):
         notes = (*notes, f"{len(frames)} images, the header speaks of {tags.images_in_acquisition}")
     return Series(label, description, tags, ordered, geometry, problem, recognise(tags), notes)
 
@@ -326,7 +360,11 @@ def choose(found: Survey, overrides: Mapping[Sequence, str] | None = None) -> Ch
     taken = {series.label for series in named.values()}
     guesses = _guesses(found, verdicts)
     for sequence in Sequence:
-        rivals = [series for series in found.series if guesses[series.label].sequence == sequence and series.label not in taken]
+        rivals = [
+            series
+            for series in found.series
+            if guesses[series.label].sequence == sequence and series.label not in taken
+        ]
         for series in rivals:
             if series.problem is not None:
                 verdicts[series.label] += f"; cannot be read: {_within(series.problem)}"
@@ -338,12 +376,17 @@ def choose(found: Survey, overrides: Mapping[Sequence, str] | None = None) -> Ch
             best, why = _best(usable, guesses)
             if why is None:
                 labels = ", ".join(series.label for series in usable)
-                problems.append(f"{sequence.value}: series {labels} are equally good; name one, for example --series {sequence.value}={usable[0].label}")
+                problems.append(
+                    f"{sequence.value}: series {labels} are equally good; name one, for example --series "
+                    f"{sequence.value}={usable[0].label}"
+                )
             else:
                 chosen[sequence] = best
                 verdicts[best.label] += f"; {why}" if why else ""
         else:
-            problems += [f"{sequence.value}: {_within(series.problem)}" for series in rivals if series.problem is not None][:1]
+            problems += [
+                f"{sequence.value}: {_within(series.problem)}" for series in rivals if series.problem is not None
+            ][:1]
     _refuse_two_studies(chosen, problems, all_named=len(named) == len(chosen))
     ordered = {sequence: chosen[sequence] for sequence in Sequence if sequence in chosen}
     return Choice(ordered, verdicts, tuple(problems))
@@ -366,8 +409,8 @@ def _named(found: Survey, wanted: str) -> Series:
 def _guesses(found: Survey, verdicts: dict[str, str]) -> dict[str, Guess]:
     """What each series is taken for, seen beside the others.
 
-    Where the header of every MR series names a contrast agent, as scanners write it for a whole examination, it tells nothing apart: beside a T1ce that
-    words name, a T1 without a word on contrast agent is T1.
+    Where the header of every MR series names a contrast agent, as scanners write it for a whole examination, it tells
+    nothing apart: beside a T1ce that words name, a T1 without a word on contrast agent is T1.
     """
     guesses = {series.label: series.guess for series in found.series}
     by_words = any(guess.sequence == Sequence.T1CE and not guess.agent_by_header for guess in guesses.values())
@@ -421,10 +464,21 @@ def _rank(series: Series, guess: Guess) -> tuple[int, ...]:
     thickest = round(max(geometry.spacing_mm) / SHARPER_MM)
     corrected = 2 * ("DIS3D" in kind) or int("DIS2D" in kind)
     voxels = geometry.shape[0] * geometry.shape[1] * geometry.shape[2]
-    return int(guess.named), -int(guess.agent_by_header), -int(guess.reformatted), -thickest, int("NORM" in kind), corrected, voxels
+    return (
+        int(guess.named),
+        -int(guess.agent_by_header),
+        -int(guess.reformatted),
+        -thickest,
+        int("NORM" in kind),
+        corrected,
+        voxels,
+    )
 
 
 def _refuse_two_studies(chosen: Mapping[Sequence, Series], problems: list[str], *, all_named: bool) -> None:
     studies = {series.tags.study_uid for series in chosen.values()}
     if len(studies) > 1 and not all_named:
-        problems.append(f"the series chosen come from {len(studies)} examinations (StudyInstanceUID); give one examination, or name every series")
+        problems.append(
+            f"the series chosen come from {len(studies)} examinations (StudyInstanceUID); give one examination, or "
+            "name every series"
+        )

@@ -1,4 +1,6 @@
-"""Tells a mask from a scan by its pixels: a region of interest may carry the description of the scan that it was drawn on."""
+"""Tells a mask from a scan by its pixels: a region of interest may carry the description of the scan that it was drawn
+on.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ MAX_VALUES = 2
 def two_valued(frames: Frames[Frame], transfer_syntax: str, name: str) -> bool:
     """Returns True where the pixels of all frames together have exactly two values.
 
-    One frame in the middle is looked at first, and is enough for scans. Pixels that cannot be read are left for `read.read_scan` to refuse.
+    One frame in the middle is looked at first, and is enough for scans. Pixels that cannot be read are left for
+    `read.read_scan` to refuse.
 
     Args:
         frames: of one volume.
@@ -39,7 +42,9 @@ def _values(frames: Frames[Frame], transfer_syntax: str, name: str) -> set[float
         return set(np.unique(decode(wanted, frames[0].shape, transfer_syntax, name)).tolist())
     found: set[float] = set()
     for start in range(0, len(wanted), FRAMES_AT_ONCE):
-        found |= set(np.unique(decode(wanted[start : start + FRAMES_AT_ONCE], frames[0].shape, transfer_syntax, name)).tolist())
+        found |= set(
+            np.unique(decode(wanted[start : start + FRAMES_AT_ONCE], frames[0].shape, transfer_syntax, name)).tolist()
+        )
         if len(found) > MAX_VALUES:
             break
     return found

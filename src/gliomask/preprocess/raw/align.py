@@ -15,7 +15,17 @@ from gliomask.examination import Examination, Scan
 from gliomask.geometry import Geometry
 from gliomask.preprocess.raw.atlas import Atlas
 from gliomask.preprocess.raw.registration import Comparison, Image, Kind, Level, Match, best_start, thin
-from gliomask.preprocess.raw.transforms import Points, about, angle_degrees, distance_mm, inverse, move, nearest_rigid, stretches, turn
+from gliomask.preprocess.raw.transforms import (
+    Points,
+    about,
+    angle_degrees,
+    distance_mm,
+    inverse,
+    move,
+    nearest_rigid,
+    stretches,
+    turn,
+)
 from gliomask.sequences import Sequence
 
 SEQUENCE_LEVELS = (Level(8, 4_000, 0.5), Level(4, 10_000, 0.2), Level(2, 30_000, 0.05, 3))
@@ -26,7 +36,9 @@ FRAME_LEVELS = (Level(8, 5_000, 0.5), Level(4, 20_000, 0.1, 4))
 
 PITCH_DEGREES = (0, -9, 9, -18, 18, -27, 27, -36, 36)
 PITCHES_FOLLOWED = 5
-"""How far chin and chest are apart is where heads in scanners differ most: poses tried, and those of them that are followed."""
+"""How far chin and chest are apart is where heads in scanners differ most: poses tried, and those of them that are
+followed.
+"""
 SIDES_DEGREES = ((0, 0), (0, -20), (0, 20), (-15, 0), (15, 0))
 """Head tilted to a shoulder, or turned to a side: tried with each pitch angle."""
 SAME_POSE_MM = 3.0
@@ -35,8 +47,9 @@ SAME_POSE_MM = 3.0
 RESTARTS = 3
 
 STRETCH_COST = 2.5
-"""Without a cost the average brain grows until it fills the scalp, whose outline is as clear as the brain's. Brains differ from the average by 5 % along
-an axis (one deviation), which costs 0.006 nats; scalps by 20 %, which costs 0.08 for each axis."""
+"""Without a cost the average brain grows until it fills the scalp, whose outline is as clear as the brain's. Brains
+differ from the average by 5 % along an axis (one deviation), which costs 0.006 nats; scalps by 20 %, which costs 0.08
+for each axis."""
 
 COMPARED_MM = 10.0
 """The template's brain is compared with this much of its surroundings, where it is 0 and skull is dark."""
@@ -57,7 +70,8 @@ REFERENCE_ORDER = (Sequence.T1CE, Sequence.T1, Sequence.FLAIR, Sequence.T2)
 RESOLUTION_ADVANTAGE = 2.0
 """Another sequence leads where its voxels are smaller than T1ce's by more than this factor."""
 
-# Limits of what is believed. Scales are those of the affine map to an average brain: among adults brains differ by some 10 % along an axis.
+# Limits of what is believed. Scales are those of the affine map to an average brain: among adults brains differ by some
+# 10 % along an axis.
 MIN_COVERAGE = 0.9
 MAX_ANGLE_DEGREES = 50.0
 SCALE_LIMITS = (0.75, 1.35)
@@ -66,14 +80,20 @@ MIN_INFORMATION = 0.1
 SMALLER_HEADS = (0.92, 0.85, 0.79)
 """Sizes that are tried, as shares of the adult's, where the gain is not that of a brain."""
 CERTAIN_GAIN = 1.3
-"""TCGA-FG-6692 scaled by 0.85 to 1.1 has 1.37 to 1.41 on its brain, 1.15 to 1.22 against its scalp. Below, the mask is flagged."""
+"""TCGA-FG-6692 scaled by 0.85 to 1.1 has 1.37 to 1.41 on its brain, 1.15 to 1.22 against its scalp. Below, the mask is
+flagged.
+"""
 LARGER_HEADS = (1.08, 1.16)
-"""Sizes that are tried, as shares of the adult's, where the gain is that of a brain: in a large head the average brain also settles inside the brain."""
+"""Sizes that are tried, as shares of the adult's, where the gain is that of a brain: in a large head the average brain
+also settles inside the brain.
+"""
 MORE_INFORMATION = 1.03
-"""A larger size is believed where it shares so many times the information, with the gain of a brain. TCGA-FG-6692 scaled by 1.07 to 1.16 has 1.23 to 1.39;
-by 1.03 and 1.05, 0.98 and 1.00; by less, the gain of a scalp."""
+"""A larger size is believed where it shares so many times the information, with the gain of a brain. TCGA-FG-6692
+scaled by 1.07 to 1.16 has 1.23 to 1.39; by 1.03 and 1.05, 0.98 and 1.00; by less, the gain of a scalp."""
 MIN_GAIN = 1.15
-"""Information at the end, as a multiple of the most found at any displaced pose. Where two images do not belong together, some displaced pose is as good."""
+"""Information at the end, as a multiple of the most found at any displaced pose. Where two images do not belong
+together, some displaced pose is as good.
+"""
 DISPLACED_MM, DISPLACED_DEGREES = 15.0, 15.0
 
 
@@ -120,7 +140,9 @@ def choose_reference(examination: Examination) -> Sequence:
 
 
 def downsampled(scan: Scan) -> Scan:
-    """Returns a scan smoothed and thinned to about `LIGHT_MM` where its voxels are smaller than that by half; others as they are."""
+    """Returns a scan smoothed and thinned to about `LIGHT_MM` where its voxels are smaller than that by half; others as
+    they are.
+    """
     if all(round(LIGHT_MM / mm) < 2 for mm in scan.geometry.spacing_mm):
         return scan
     thinned = thin(Image(scan.volume, scan.geometry), LIGHT_MM)
@@ -130,9 +152,10 @@ def downsampled(scan: Scan) -> Scan:
 def align_to_frame(scan: Scan, atlas: Atlas) -> Alignment:
     """Returns the affine map of the frame's world to the scan's under which the average brain lies on the patient's.
 
-    In a small head the average brain settles against the scalp, where it shares more information than on the brain, but hardly more than displaced. Where
-    the gain says so, the head is taken for a smaller one, size by size, until the gain is that of a brain. In a large head it settles inside the brain,
-    with the gain of one; there a larger size shares clearly more information.
+    In a small head the average brain settles against the scalp, where it shares more information than on the brain, but
+    hardly more than displaced. Where the gain says so, the head is taken for a smaller one, size by size, until the
+    gain is that of a brain. In a large head it settles inside the brain, with the gain of one; there a larger size
+    shares clearly more information.
 
     Raises:
         QualityError: no pose was found that can be believed.
@@ -166,7 +189,7 @@ def _in_larger_head(scan: Scan, atlas: Atlas, best: Alignment) -> Alignment:
 
 
 def _align_sized(scan: Scan, atlas: Atlas, size: float) -> Alignment:
-    """As if the average head were of a size, as a share of the adult's: stretches cost what they differ from that size."""
+    """As if the average head were of a size, as a share of the adult's: stretches cost what they differ from that size."""  # noqa: E501
     grown = Geometry(scan.geometry.shape, np.diag([1 / size, 1 / size, 1 / size, 1.0]) @ scan.geometry.affine)
     found = _align_adult(Scan(scan.volume, grown, scan.source), atlas)
     matrix = np.diag([size, size, size, 1.0]) @ found.matrix
@@ -211,7 +234,9 @@ def _settled(comparison: Comparison, match: Match, brain: Points) -> Match:
 
 
 def _head_starts(scan: Scan, atlas: Atlas, pitch: float) -> Iterator[Affine]:
-    """Poses to begin from: the average brain in the upper part of the head, nodding so much, straight or to one side, and somewhat off."""
+    """Poses to begin from: the average brain in the upper part of the head, nodding so much, straight or to one side,
+    and somewhat off.
+    """
     middle = _brain_centre(scan)
     centre = atlas.brain_points.mean(axis=0)
     for (tilt, yaw), up, ahead in product(SIDES_DEGREES, (0, -7, 7), (0, -7, 7)):
@@ -225,7 +250,10 @@ HEAD_SPACING_MM = 4.0
 
 
 def _brain_centre(scan: Scan) -> Points:
-    """About where the middle of the brain is: below the top of the head, in the middle of its upper part. RAS millimetres, (3,)."""
+    """About where the middle of the brain is: below the top of the head, in the middle of its upper part.
+
+    RAS millimetres, (3,).
+    """
     light = thin(Image(scan.volume, scan.geometry), HEAD_SPACING_MM)
     index = np.argwhere(head_mask(light.volume))
     points = move(light.geometry.affine, index.astype(np.float64))
@@ -254,7 +282,9 @@ def head_mask(volume: Volume) -> Mask:
 
 
 def _noise(volume: Volume) -> float:
-    """What noise in the air hardly exceeds, from the twelve edges of the field of view, which heads seldom reach; 0 where there is none."""
+    """What noise in the air hardly exceeds, from the twelve edges of the field of view, which heads seldom reach; 0
+    where there is none.
+    """
     near, far = [0, 0, -1, -1], [0, -1, 0, -1]
     edges = np.concatenate([volume[near, far].ravel(), volume[near, :, far].ravel(), volume[:, near, far].ravel()])
     middle, high = np.percentile(edges, (50, 95))
@@ -311,7 +341,14 @@ def _measured(comparison: Comparison, match: Match, brain: Points, moving: Geome
     displaced = max(comparison.excess(pose) for pose in _displaced(match.matrix, brain.mean(axis=0)))
     information = comparison.excess(match.matrix)
     gain = information / displaced if displaced > 0 else float("inf")
-    return Alignment(match.matrix, information, gain, coverage(match.matrix, brain, moving), angle_degrees(match.matrix), stretches(match.matrix))
+    return Alignment(
+        match.matrix,
+        information,
+        gain,
+        coverage(match.matrix, brain, moving),
+        angle_degrees(match.matrix),
+        stretches(match.matrix),
+    )
 
 
 def _displaced(matrix: Affine, centre: Points) -> Iterator[Affine]:
@@ -335,24 +372,37 @@ def refuse_unbelievable(alignment: Alignment, kind: Kind) -> None:
     """
     low, high = min(alignment.scales), max(alignment.scales)
     if alignment.information < MIN_INFORMATION:
-        raise QualityError(f"the images share {alignment.information:.3f} nats of information where they ended; {MIN_INFORMATION:g} is needed")
+        raise QualityError(
+            f"the images share {alignment.information:.3f} nats of information where they ended; "
+            f"{MIN_INFORMATION:g} is needed"
+        )
     if alignment.gain < MIN_GAIN:
         limit = f"{MIN_GAIN:g} times is needed"
-        raise QualityError(f"the images share hardly more where they ended ({alignment.gain:.2f} times) than {DISPLACED_MM:g} mm or degrees away; {limit}")
+        raise QualityError(
+            f"the images share hardly more where they ended ({alignment.gain:.2f} times) than {DISPLACED_MM:g} mm or "
+            f"degrees away; {limit}"
+        )
     if alignment.angle_degrees > MAX_ANGLE_DEGREES:
-        raise QualityError(f"it would be turned by {alignment.angle_degrees:.0f} degrees; up to {MAX_ANGLE_DEGREES:.0f} is believed")
+        raise QualityError(
+            f"it would be turned by {alignment.angle_degrees:.0f} degrees; up to {MAX_ANGLE_DEGREES:.0f} is believed"
+        )
     if kind == "affine" and not (SCALE_LIMITS[0] <= low and high <= SCALE_LIMITS[1]):
-        raise QualityError(f"the average brain would be scaled by {low:.2f} to {high:.2f}; {SCALE_LIMITS[0]:g} to {SCALE_LIMITS[1]:g} is believed")
+        raise QualityError(
+            f"the average brain would be scaled by {low:.2f} to {high:.2f}; {SCALE_LIMITS[0]:g} to "
+            f"{SCALE_LIMITS[1]:g} is believed"
+        )
     if alignment.coverage < MIN_COVERAGE:
         share = 1 - alignment.coverage
-        raise QualityError(f"{share:.0%} of the brain lies outside its field of view; up to {1 - MIN_COVERAGE:.0%} is accepted")
+        raise QualityError(
+            f"{share:.0%} of the brain lies outside its field of view; up to {1 - MIN_COVERAGE:.0%} is accepted"
+        )
 
 
 def rigid_to_frame(scan: Scan, atlas: Atlas, affine: Alignment) -> Affine:
     """Returns the rigid map of the frame's world to the scan's: patients keep their size in the frame, as in BraTS.
 
-    It begins at the one nearest to the affine map. Over nine patients of BraTS, whose place in the frame is known, that nearest one is 4.6 mm off on average,
-    the registered one 3.9 mm; their places differ as much among themselves.
+    It begins at the one nearest to the affine map. Over nine patients of BraTS, whose place in the frame is known, that
+    nearest one is 4.6 mm off on average, the registered one 3.9 mm; their places differ as much among themselves.
     """
     fixed = Image(atlas.t1, atlas.geometry, _near_atlas(atlas))
     start = nearest_rigid(affine.matrix, atlas.brain_points)

@@ -1,8 +1,8 @@
 """BraTS space, and the average brain in it that raw scans are registered to.
 
-BraTS brings its patients rigidly to SRI24 (Rohlfing et al., Human Brain Mapping 2010, doi:10.1002/hbm.20906), which may not be had with this package's
-licence; nilearn's wheel carries MNI152 (ICBM 152 nonlinear symmetric 2009a: Fonov et al., NeuroImage 2011, doi:10.1016/j.neuroimage.2010.07.033), skull
-removed. `FRAME_TO_MNI` leads from one to the other.
+BraTS brings its patients rigidly to SRI24 (Rohlfing et al., Human Brain Mapping 2010, doi:10.1002/hbm.20906), which may
+not be had with this package's licence; nilearn's wheel carries MNI152 (ICBM 152 nonlinear symmetric 2009a: Fonov et
+al., NeuroImage 2011, doi:10.1016/j.neuroimage.2010.07.033), skull removed. `FRAME_TO_MNI` leads from one to the other.
 """
 
 from __future__ import annotations
@@ -32,13 +32,16 @@ FRAME_TO_MNI = np.array(
         [0.0, 0.0, 0.0, 1.0],
     ]
 )
-"""World of the BraTS frame to world of MNI152, RAS millimetres: the affine map under which the MNI152 T1 correlates best (r2 = 0.92) with the mean T1 of 65
-patients of BraTS. The average patient is 10 % smaller than MNI152 along each axis and is pitched by 12 degrees."""
+"""World of the BraTS frame to world of MNI152, RAS millimetres: the affine map under which the MNI152 T1 correlates
+best (r2 = 0.92) with the mean T1 of 65 patients of BraTS. The average patient is 10 % smaller than MNI152 along each
+axis and is pitched by 12 degrees."""
 
 ATLAS_SPACING_MM = 2.0
 ATLAS_SHAPE = (100, 116, 104)
 ATLAS_CORNER = (18.0, 8.0, -36.0)
-"""The atlas's grid: as the BraTS frame's, coarser, and reaching 36 mm further down, where the frame cuts the cerebellum of some."""
+"""The atlas's grid: as the BraTS frame's, coarser, and reaching 36 mm further down, where the frame cuts the cerebellum
+of some.
+"""
 
 FILE_NAME = "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
 INSIDE = 5.0
@@ -104,8 +107,13 @@ def template_file() -> Path:
     """
     spec = find_spec("nilearn")
     if spec is None or not spec.submodule_search_locations:
-        raise EngineUnavailableError("nilearn is not installed; raw scans are registered to its MNI152 brain. Install it with: pip install 'gliomask[raw]'.")
+        raise EngineUnavailableError(
+            "nilearn is not installed; raw scans are registered to its MNI152 brain. Install it with: pip install "
+            "'gliomask[raw]'."
+        )
     path = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / FILE_NAME
     if not path.is_file():
-        raise EngineUnavailableError(f"The installed nilearn lacks {FILE_NAME}. Install a version that has it: pip install 'gliomask[raw]'.")
+        raise EngineUnavailableError(
+            f"The installed nilearn lacks {FILE_NAME}. Install a version that has it: pip install 'gliomask[raw]'."
+        )
     return path

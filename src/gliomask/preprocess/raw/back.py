@@ -33,7 +33,9 @@ def labels_on(label_map: LabelMap, source: Geometry, target: Geometry, matrix: A
 
 
 def filled(inside: Mask, source: Geometry, target: Geometry, matrix: Affine) -> Volume:
-    """Returns which share of each voxel of a target grid a mask fills: (I, J, K). Sampled at several places along thick axes, linearly, and averaged.
+    """Returns which share of each voxel of a target grid a mask fills: (I, J, K).
+
+    Sampled at several places along thick axes, linearly, and averaged.
 
     Args:
         inside: (I, J, K) on `source`.

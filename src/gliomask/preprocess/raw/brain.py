@@ -1,7 +1,9 @@
-"""The brain mask: the surface of the average brain, laid on the patient's, then moved in or out to where the skull begins.
+"""The brain mask: the surface of the average brain, laid on the patient's, then moved in or out to where the skull
+begins.
 
-Outward from the surface of a brain the signal falls where the inner table of the skull begins: bone is dark in every sequence, fluid is bright in T2. How far
-that is from the average surface is measured along its normals, agreed on among neighbours, and left at 0 where nothing dark is met, as at the brain stem.
+Outward from the surface of a brain the signal falls where the inner table of the skull begins: bone is dark in every
+sequence, fluid is bright in T2. How far that is from the average surface is measured along its normals, agreed on among
+neighbours, and left at 0 where nothing dark is met, as at the brain stem.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ DEEP_MM = -12.0
 """Tissue deeper than this in the average brain tells how bright brain is."""
 
 RISE = 0.1
-"""A valley ends where the signal, 1 in brain, has risen by this: beyond the inner table comes marrow or scalp, beyond the scalp nothing."""
+"""A valley ends where the signal, 1 in brain, has risen by this: beyond the inner table comes marrow or scalp, beyond
+the scalp nothing.
+"""
 SHALLOW, DEEP = 0.15, 0.45
 """Fall of the signal into the valley below which it does not count, and from which on it counts in full."""
 
@@ -46,10 +50,14 @@ TRUST = 0.05
 """Weight of the average surface itself, where a ray that is sure of its skull has 1."""
 
 DURA_MM = 1.0
-"""Between the inner table of the skull and the brain with its fluid lies the dura, about this thick with what partial volume adds."""
+"""Between the inner table of the skull and the brain with its fluid lies the dura, about this thick with what partial
+volume adds.
+"""
 
 FAT = 1.5
-"""Fat in marrow and scalp is brighter on T1 than the brain near it by more than this factor; nothing at the surface of a brain is, before contrast."""
+"""Fat in marrow and scalp is brighter on T1 than the brain near it by more than this factor; nothing at the surface of
+a brain is, before contrast.
+"""
 RIND_MM = 7.0
 """Fat is taken off within this much of the surface found."""
 LOCAL_MM = 8.0
@@ -118,7 +126,9 @@ def _fat(t1: Volume, level: Volume, atlas: Atlas) -> Mask:
 
 
 def _signal(examination: Examination, matrices: dict[Sequence, Affine], atlas: Atlas) -> Volume:
-    """How bright each voxel is in the sequence that shows it brightest, at most 1: brain and fluid are 1, bone is near 0. (I, J, K)."""
+    """How bright each voxel is in the sequence that shows it brightest, at most 1: brain and fluid are 1, bone is
+    near 0. (I, J, K).
+    """
     deep = atlas.depth_mm < DEEP_MM
     bright: list[Volume] = []
     for sequence, scan in examination.scans.items():
@@ -130,19 +140,26 @@ def _signal(examination: Examination, matrices: dict[Sequence, Affine], atlas: A
 
 
 def _skull_distance(signal: Volume) -> npt.NDArray[np.float64]:
-    """Distance of the skull from each point of the atlas's surface, agreed on among neighbours; negative inwards: (N,) millimetres."""
+    """Distance of the skull from each point of the atlas's surface, agreed on among neighbours; negative inwards: (N,)
+    millimetres.
+    """
     surface = _surface()
     steps = np.arange(-INWARDS_MM, OUTWARDS_MM + STEP_MM / 2, STEP_MM)
     places = surface.index[:, None] + steps[None, :, None] * surface.normal[:, None]
-    profile = ndi.map_coordinates(signal, places.reshape(-1, 3).T, order=1, mode="nearest").reshape(len(surface.index), len(steps))
+    profile = ndi.map_coordinates(signal, places.reshape(-1, 3).T, order=1, mode="nearest").reshape(
+        len(surface.index), len(steps)
+    )
     distance, weight = first_valley(profile, steps)
     distance = distance - DURA_MM
     wide = _agreed(distance, weight, NEIGHBOURS_MM[0])
     return _agreed(distance, weight * (np.abs(distance - wide) < STRAY_MM), NEIGHBOURS_MM[1])
 
 
-def first_valley(profile: npt.NDArray[np.floating], steps: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Returns where each ray has fallen halfway into its first valley, (N,), and how far that is to be trusted, 0 to 1, (N,).
+def first_valley(
+    profile: npt.NDArray[np.floating], steps: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Returns where each ray has fallen halfway into its first valley, (N,), and how far that is to be trusted, 0 to 1,
+    (N,).
 
     Args:
         profile: signal along each ray, (N, T), about 1 in brain.
@@ -163,7 +180,9 @@ def first_valley(profile: npt.NDArray[np.floating], steps: npt.NDArray[np.float6
     return position, weight
 
 
-def _agreed(distance: npt.NDArray[np.float64], weight: npt.NDArray[np.float64], within_mm: float) -> npt.NDArray[np.float64]:
+def _agreed(
+    distance: npt.NDArray[np.float64], weight: npt.NDArray[np.float64], within_mm: float
+) -> npt.NDArray[np.float64]:
     surface = _surface()
     near = np.exp(-0.5 * (surface.distance_mm / (within_mm / 2)) ** 2)
     near /= near.sum(axis=1, keepdims=True)
@@ -184,7 +203,9 @@ def _spread(moved_mm: npt.NDArray[np.float64], atlas: Atlas) -> Volume:
 
 
 def _one_piece(inside: Mask, geometry: Geometry) -> Mask:
-    """The largest piece that holds together by more than a few millimetres, without holes: optic nerves and vessels come off."""
+    """The largest piece that holds together by more than a few millimetres, without holes: optic nerves and vessels
+    come off.
+    """
     ball = max(1, round(2 / min(geometry.spacing_mm)))
     opened = ndi.binary_opening(inside, iterations=ball)
     labelled, _ = ndi.label(opened)

@@ -16,7 +16,8 @@ FEWEST_MM = 80.0
 
 
 def refuse_unfit(examination: Examination, without: frozenset[Sequence] = frozenset()) -> None:
-    """Checks that all sequences but those `without` are there, that each may be an MR scan of a head, and that no two are one.
+    """Checks that all sequences but those `without` are there, that each may be an MR scan of a head, and that no two
+    are one.
 
     Raises:
         CaseError: one of them is not so; the message says which.
@@ -25,7 +26,10 @@ def refuse_unfit(examination: Examination, without: frozenset[Sequence] = frozen
     missing = [sequence.value for sequence in PAPER_ORDER if sequence not in scans and sequence not in without]
     if missing:
         found = ", ".join(sequence.value for sequence in scans)
-        raise CaseError(f"Case {case_id}: missing {', '.join(missing)}; found {found}. Name what the patient does not have by --without.")
+        raise CaseError(
+            f"Case {case_id}: missing {', '.join(missing)}; found {found}. Name what the patient does not have "
+            "by --without."
+        )
     for sequence, scan in scans.items():
         problem = _problem(scan)
         if problem:
@@ -35,12 +39,20 @@ def refuse_unfit(examination: Examination, without: frozenset[Sequence] = frozen
 
 
 def _problem(scan: Scan) -> str | None:
-    shape, extent_mm = scan.geometry.shape, [n * mm for n, mm in zip(scan.geometry.shape, scan.geometry.spacing_mm, strict=True)]
+    shape, extent_mm = (
+        scan.geometry.shape,
+        [n * mm for n, mm in zip(scan.geometry.shape, scan.geometry.spacing_mm, strict=True)],
+    )
     if min(shape) < FEWEST_SLICES or min(extent_mm) < FEWEST_MM:
-        return f"is no whole head: {scan.geometry}. At least {FEWEST_SLICES} slices over {FEWEST_MM:g} mm are needed; give the whole series."
+        return (
+            f"is no whole head: {scan.geometry}. At least {FEWEST_SLICES} slices over {FEWEST_MM:g} mm are needed; "
+            "give the whole series."
+        )
     return None
 
 
 def has_skull(volume: Volume, geometry: Geometry) -> bool:
-    """True where more is not air than a bare brain can fill, of the field of view or in millilitres: as the flag `skull_on` has it."""
+    """True where more is not air than a bare brain can fill, of the field of view or in millilitres: as the flag
+    `skull_on` has it.
+    """
     return more_than_brain(volume, geometry.voxel_ml)

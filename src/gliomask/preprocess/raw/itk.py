@@ -26,7 +26,9 @@ def simpleitk() -> Any:
     try:
         import SimpleITK
     except ImportError as error:
-        raise EngineUnavailableError("SimpleITK is not installed (needed for raw scans). Install it with: pip install 'gliomask[raw]'.") from error
+        raise EngineUnavailableError(
+            "SimpleITK is not installed (needed for raw scans). Install it with: pip install 'gliomask[raw]'."
+        ) from error
     return SimpleITK
 
 
@@ -52,7 +54,8 @@ def to_transform(matrix: Affine) -> Any:
 
 
 def resample(volume: Volume, geometry: Geometry, target: Geometry, matrix: Affine) -> Volume:
-    """Returns a volume on another grid, linear between voxels, 0 outside: one interpolation, whatever the matrix is composed of.
+    """Returns a volume on another grid, linear between voxels, 0 outside: one interpolation, whatever the matrix is
+    composed of.
 
     Args:
         volume: (I, J, K) on `geometry`.
@@ -71,12 +74,14 @@ def resample(volume: Volume, geometry: Geometry, target: Geometry, matrix: Affin
     resampler.SetOutputSpacing(spacing.tolist())
     resampler.SetOutputOrigin(affine[:3, 3].tolist())
     resampler.SetOutputDirection((affine[:3, :3] / spacing).ravel().tolist())
-    moved: Volume = sitk.GetArrayFromImage(resampler.Execute(to_image(volume.astype(np.float32, copy=False), geometry))).transpose(2, 1, 0)
+    moved: Volume = sitk.GetArrayFromImage(
+        resampler.Execute(to_image(volume.astype(np.float32, copy=False), geometry))
+    ).transpose(2, 1, 0)
     return np.ascontiguousarray(moved)
 
 
 def read(path: Path) -> tuple[Volume, Geometry]:
-    """Reads a file that comes with an installed package; the user's own go through `io.nifti`, which trusts no header."""
+    """Reads a file that comes with an installed package; the user's own go through `io.nifti`, which trusts no header."""  # noqa: E501
     image = simpleitk().ReadImage(str(path), simpleitk().sitkFloat32)
     volume = np.ascontiguousarray(simpleitk().GetArrayFromImage(image).transpose(2, 1, 0))
     affine = np.eye(4)

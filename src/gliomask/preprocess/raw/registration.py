@@ -1,7 +1,8 @@
 """Rigid and affine registration by mutual information, coarse to fine, with the same answer every time.
 
-Viola and Wells, IJCV 1997, doi:10.1023/A:1007958904918, on points drawn once with a fixed seed, maximised by Powell's method, which needs no derivative: along
-ITK's derivative of the same measure a head walks away from a template without skull (tried with SimpleITK 2.5.7). One thread sums, so the last digit stays.
+Viola and Wells, IJCV 1997, doi:10.1023/A:1007958904918, on points drawn once with a fixed seed, maximised by Powell's
+method, which needs no derivative: along ITK's derivative of the same measure a head walks away from a template without
+skull (tried with SimpleITK 2.5.7). One thread sums, so the last digit stays.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ CLIP_PERCENTILES = (0.5, 99.5)
 """A few bright voxels (vessels, fat near the coil) would leave the rest of the histogram to a few bins."""
 
 RADIUS_MM = 70.0
-"""Angles, scales and shears are counted by what they move at this distance from the centre, so that a millimetre is a millimetre in every parameter."""
+"""Angles, scales and shears are counted by what they move at this distance from the centre, so that a millimetre is a
+millimetre in every parameter.
+"""
 
 PARAMETERS: dict[Kind, int] = {"rigid": 6, "affine": 12}
 
@@ -100,13 +103,16 @@ class Comparison:
         index = _draw_points(thinned, level.points)
         self._points = move(thinned.geometry.affine, index)
         self.centre = self._points.mean(axis=0)
-        self._rows = np.rint(_bins(ndi.map_coordinates(thinned.volume, index.T, order=1, mode="nearest"))).astype(np.intp) * BINS
+        self._rows = (
+            np.rint(_bins(ndi.map_coordinates(thinned.volume, index.T, order=1, mode="nearest"))).astype(np.intp) * BINS
+        )
         self._moving = thin(moving, level.spacing_mm)
         self._binned = _bins(self._moving.volume)
         self._inverse = inverse(self._moving.geometry.affine)
 
     def information(self, matrix: Affine) -> float:
-        """Returns the mutual information under a map, in nats, times the share of points within the moving image, less what its stretches cost.
+        """Returns the mutual information under a map, in nats, times the share of points within the moving image, less
+        what its stretches cost.
 
         0 where too few points lie within to say anything.
         """
@@ -117,15 +123,20 @@ class Comparison:
         return share * _information(counts) - cost
 
     def excess(self, matrix: Affine) -> float:
-        """Returns by how much the mutual information within the moving image exceeds what chance alone shows, in nats; 0 where that says nothing.
+        """Returns by how much the mutual information within the moving image exceeds what chance alone shows, in nats;
+        0 where that says nothing.
 
-        The chance part is that of Miller, 1955: of two images that share nothing, N points in B x B bins show (B - 1)^2 / 2N.
+        The chance part is that of Miller, 1955: of two images that share nothing, N points in B x B bins show (B - 1)^2
+        / 2N.
         """
         counts, share = self._counts(matrix)
         return _information(counts) - (BINS - 1) ** 2 / (2 * float(counts.sum())) if share >= FEWEST_INSIDE else 0.0
 
     def _counts(self, matrix: Affine) -> tuple[npt.NDArray[np.float64], float]:
-        """Joint histogram of the points within the moving image, and their share. Registration spends most of its time here, so it is written for speed."""
+        """Joint histogram of the points within the moving image, and their share.
+
+        Registration spends most of its time here, so it is written for speed.
+        """
         index = move(self._inverse @ matrix, self._points)
         inside = np.ones(len(index), bool)
         for along, size in zip(index.T, self._binned.shape, strict=True):
@@ -158,13 +169,24 @@ class Comparison:
         # Imported here: it takes a sixth of a second, and scans that are prepared already need no registration.
         from scipy.optimize import minimize
 
-        found = minimize(lost, np.zeros(PARAMETERS[kind]), method="Powell", options={"xtol": tolerance, "ftol": 1e-4, "maxiter": self.level.rounds})
+        found = minimize(
+            lost,
+            np.zeros(PARAMETERS[kind]),
+            method="Powell",
+            options={"xtol": tolerance, "ftol": 1e-4, "maxiter": self.level.rounds},
+        )
         # Powell's method may end a hair below where it began.
-        return Match(start @ small_map(found.x, self.centre), -float(found.fun)) if -found.fun > first else Match(start, first)
+        return (
+            Match(start @ small_map(found.x, self.centre), -float(found.fun))
+            if -found.fun > first
+            else Match(start, first)
+        )
 
 
 def small_map(parameters: npt.NDArray[np.float64], centre: npt.ArrayLike) -> Affine:
-    """Returns the map with six parameters (shifts and turns) or twelve (stretches and shears too), all in millimetres, at `RADIUS_MM` from the centre."""
+    """Returns the map with six parameters (shifts and turns) or twelve (stretches and shears too), all in millimetres,
+    at `RADIUS_MM` from the centre.
+    """
     linear = turn(np.degrees(parameters[3:6] / RADIUS_MM))
     if len(parameters) > PARAMETERS["rigid"]:
         x, y, z, yz, xz, xy = parameters[6:] / RADIUS_MM
@@ -179,12 +201,22 @@ def best_start(comparison: Comparison, starts: Iterable[Affine], keep: int = 1) 
 
 
 def thin(image: Image, spacing_mm: float) -> Image:
-    """Returns an image clipped, smoothed and with voxels left out, so that its spacing is about `spacing_mm` or what it was, if that is coarser."""
+    """Returns an image clipped, smoothed and with voxels left out, so that its spacing is about `spacing_mm` or what it
+    was, if that is coarser.
+    """
     low, high = np.percentile(image.volume, CLIP_PERCENTILES)
     clipped = np.clip(image.volume, low, high) if low < high else image.volume
-    steps = [max(1, min(round(spacing_mm / mm), n // 4)) for mm, n in zip(image.geometry.spacing_mm, image.geometry.shape, strict=True)]
+    steps = [
+        max(1, min(round(spacing_mm / mm), n // 4))
+        for mm, n in zip(image.geometry.spacing_mm, image.geometry.shape, strict=True)
+    ]
     # A Gaussian of 0.4 steps leaves little above the thinned grid's limit and blurs no axis that is not thinned.
-    smooth = ndi.gaussian_filter(clipped.astype(np.float32, copy=False), [0.4 * step if step > 1 else 0 for step in steps], mode="nearest", truncate=3)
+    smooth = ndi.gaussian_filter(
+        clipped.astype(np.float32, copy=False),
+        [0.4 * step if step > 1 else 0 for step in steps],
+        mode="nearest",
+        truncate=3,
+    )
     cut = tuple(slice((step - 1) // 2, None, step) for step in steps)
     affine = image.geometry.affine @ np.diag([*steps, 1.0])
     affine[:, 3] = image.geometry.affine @ [*((step - 1) // 2 for step in steps), 1.0]
@@ -194,8 +226,15 @@ def thin(image: Image, spacing_mm: float) -> Image:
 
 
 def _draw_points(image: Image, count: int) -> npt.NDArray[np.float64]:
-    """Draws voxels, and a place within each: without that, grids that lie on each other would prefer to stay so. (N, 3) in voxels."""
-    where = np.argwhere(image.mask) if image.mask is not None and image.mask.any() else np.argwhere(np.ones(image.volume.shape, bool))
+    """Draws voxels, and a place within each: without that, grids that lie on each other would prefer to stay so.
+
+    (N, 3) in voxels.
+    """
+    where = (
+        np.argwhere(image.mask)
+        if image.mask is not None and image.mask.any()
+        else np.argwhere(np.ones(image.volume.shape, bool))
+    )
     generator = np.random.default_rng(SEED)
     drawn = where[generator.integers(len(where), size=count)]
     return np.asarray(drawn + generator.uniform(-0.5, 0.5, drawn.shape))

@@ -1,7 +1,9 @@
-"""Native-space preprocessing: an examination as the scanner gave it, into a `Case` in BraTS space; and label maps back to the scanner's grids.
+"""Native-space preprocessing: an examination as the scanner gave it, into a `Case` in BraTS space; and label maps back
+to the scanner's grids.
 
-Steps: choose the reference; bring the others to it (rigid); bring it to the frame (rigid, by way of the average brain); find the brain; lay every sequence into
-the frame in one interpolation. Each step can be left out, and each says what it measured.
+Steps: choose the reference; bring the others to it (rigid); bring it to the frame (rigid, by way of the average brain);
+find the brain; lay every sequence into the frame in one interpolation. Each step can be left out, and each says what it
+measured.
 """
 
 from __future__ import annotations
@@ -55,7 +57,8 @@ class Settings:
 
     Args:
         skip: names of `STEPS` to leave out: their work was done before.
-        brain_mask: a mask, (I, J, K), and its grid, which must be that of a scan or of the frame; None to find the brain.
+        brain_mask: a mask, (I, J, K), and its grid, which must be that of a scan or of the frame; None to find the
+            brain.
         without: sequences that the patient does not have.
         threads: how many sequences are registered at a time; None for as many as there are processors.
     """
@@ -120,7 +123,8 @@ class RawCase:
     def label_map_in(self, sequence: Sequence, label_map: LabelMap) -> LabelMap:
         """Returns a label map of the frame on a scan's own grid: (I, J, K).
 
-        A voxel of the scan takes the label that fills most of it: labels are sampled at several places along thick axes, linearly, and averaged.
+        A voxel of the scan takes the label that fills most of it: labels are sampled at several places along thick
+        axes, linearly, and averaged.
         """
         grid = self.examination.scans[sequence].geometry
         return labels_on(label_map, self.case.geometry, grid, inverse(self.matrices[sequence]))
@@ -131,7 +135,9 @@ class RawCase:
         return filled(self.case.brain_mask, self.case.geometry, grid, inverse(self.matrices[sequence])) > 0.5
 
 
-def prepare_examination(examination: Examination, settings: Settings = DEFAULT_SETTINGS, progress: Progress = lambda done, total: None) -> RawCase:
+def prepare_examination(
+    examination: Examination, settings: Settings = DEFAULT_SETTINGS, progress: Progress = lambda done, total: None
+) -> RawCase:
     """Brings an examination into BraTS space.
 
     Args:
@@ -142,7 +148,8 @@ def prepare_examination(examination: Examination, settings: Settings = DEFAULT_S
     Raises:
         CaseError: a sequence is missing, given twice, or no MR scan of a head.
         GeometryError: the brain mask that was given lies on no grid of the examination.
-        QualityError: a registration or the brain mask cannot be believed; the message says which, what was found and what to do.
+        QualityError: a registration or the brain mask cannot be believed; the message says which, what was found and
+            what to do.
         EngineUnavailableError: the extra `raw` is not installed.
     """
     refuse_unfit(examination, settings.without)
@@ -160,9 +167,18 @@ def prepare_examination(examination: Examination, settings: Settings = DEFAULT_S
     reference = choose_reference(examination)
     stripped = [sequence for sequence, scan in examination.scans.items() if not has_skull(scan.volume, scan.geometry)]
     grid = examination.scans[reference].geometry
-    done(Step("reference", reference.value, f"the others are brought to it; {grid}", {"skull_off": [sequence.value for sequence in stripped]}))
+    done(
+        Step(
+            "reference",
+            reference.value,
+            f"the others are brought to it; {grid}",
+            {"skull_off": [sequence.value for sequence in stripped]},
+        )
+    )
     # What is looked at; what is laid into the frame in the end are the scans themselves.
-    light = Examination(examination.case_id, {sequence: downsampled(scan) for sequence, scan in examination.scans.items()})
+    light = Examination(
+        examination.case_id, {sequence: downsampled(scan) for sequence, scan in examination.scans.items()}
+    )
     affine, to_reference = _frame(light.case_id, light.scans[reference], reference, settings, done)
     between = _between(light, reference, move(affine.matrix, load_atlas().brain_points), settings, done)
     matrices = {sequence: between[sequence] @ to_reference for sequence in examination.scans}
@@ -171,13 +187,19 @@ def prepare_examination(examination: Examination, settings: Settings = DEFAULT_S
         mask, what = _given_mask(examination, *settings.brain_mask, matrices), "as given"
     elif stripped or "mask" in settings.skip:
         # Where only some are stripped, what is left of them is the brain for all.
-        mask, what = _bare(examination, stripped or list(examination.scans), matrices), "what is not 0: the skull is off"
+        mask, what = (
+            _bare(examination, stripped or list(examination.scans), matrices),
+            "what is not 0: the skull is off",
+        )
     else:
         from_atlas = {sequence: between[sequence] @ affine.matrix for sequence in examination.scans}
         mask = find_brain(light, from_atlas, BRATS_FRAME, inverse(affine.matrix) @ to_reference)
         what = "found: the average brain's surface moved to the skull"
     done(Step("mask", "", what, {"volume_ml": _believed_ml(examination.case_id, mask)}))
-    volumes = {sequence: itk.resample(one.volume, one.geometry, BRATS_FRAME, matrices[sequence]) for sequence, one in examination.scans.items()}
+    volumes = {
+        sequence: itk.resample(one.volume, one.geometry, BRATS_FRAME, matrices[sequence])
+        for sequence, one in examination.scans.items()
+    }
     for volume in volumes.values():
         volume[~mask] = 0
     case = Case(examination.case_id, volumes, BRATS_FRAME, without=settings.without)
@@ -189,7 +211,8 @@ def _uncertain(affine: Alignment) -> tuple[Flag, ...]:
     if affine.gain >= CERTAIN_GAIN:
         return ()
     message = (
-        f"The average brain fits the head hardly better ({affine.gain:.2f} times) than displaced; {CERTAIN_GAIN:g} times is usual. "
+        f"The average brain fits the head hardly better ({affine.gain:.2f} times) than displaced; {CERTAIN_GAIN:g} "
+        "times is usual. "
         "The brain mask may reach beyond the brain. Look at it, or give one by --brain-mask."
     )
     return (Flag("mask_uncertain", message, affine.gain, CERTAIN_GAIN),)
@@ -197,7 +220,11 @@ def _uncertain(affine: Alignment) -> tuple[Flag, ...]:
 
 def describe(step: Step) -> str:
     """Returns what a step did, and whether it can be believed, as a line of text."""
-    subject = parse_sequence(step.sequence).title if step.sequence else {"mask": "Brain", "coregister": "Sequences"}.get(step.name, step.name)
+    subject = (
+        parse_sequence(step.sequence).title
+        if step.sequence
+        else {"mask": "Brain", "coregister": "Sequences"}.get(step.name, step.name)
+    )
     volume_ml, gain = step.measured.get("volume_ml"), step.measured.get("gain_over_displaced")
     words = f"  {subject}: {step.what}"
     if isinstance(volume_ml, float):
@@ -210,15 +237,21 @@ def describe(step: Step) -> str:
 
 def measures(step: Step) -> str:
     """Returns the measures of a step as a line of text."""
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in step.measured.items() if value not in ([], None))
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value}" for name, value in step.measured.items() if value not in ([], None)
+    )
 
 
-def _frame(case_id: str, scan: Scan, reference: Sequence, settings: Settings, done: Callable[[Step], None]) -> tuple[Alignment, Affine]:
+def _frame(
+    case_id: str, scan: Scan, reference: Sequence, settings: Settings, done: Callable[[Step], None]
+) -> tuple[Alignment, Affine]:
     try:
         affine = align_to_frame(scan, load_atlas())
         refuse_unbelievable(affine, "affine")
     except QualityError as error:
-        raise _refused(case_id, reference.value, "the average brain", error, "Check that it is a whole head with a right header") from error
+        raise _refused(
+            case_id, reference.value, "the average brain", error, "Check that it is a whole head with a right header"
+        ) from error
     if "frame" in settings.skip:
         done(Step("frame", reference.value, "left out: its world is taken for the frame's"))
         return affine, np.eye(4)
@@ -227,7 +260,9 @@ def _frame(case_id: str, scan: Scan, reference: Sequence, settings: Settings, do
     return affine, rigid
 
 
-def _between(examination: Examination, reference: Sequence, brain: Points, settings: Settings, done: Callable[[Step], None]) -> dict[Sequence, Affine]:
+def _between(
+    examination: Examination, reference: Sequence, brain: Points, settings: Settings, done: Callable[[Step], None]
+) -> dict[Sequence, Affine]:
     """For each sequence, the reference's world to the scan's."""
     found: dict[Sequence, Affine] = {reference: np.eye(4)}
     others = [sequence for sequence in examination.scans if sequence != reference]
@@ -240,7 +275,10 @@ def _between(examination: Examination, reference: Sequence, brain: Points, setti
             alignment = align_sequences(examination.scans[reference], examination.scans[sequence], brain)
             refuse_unbelievable(alignment, "rigid")
         except QualityError as error:
-            remedy = f"Check that it shows the same patient's whole head, or bring it to {reference.value} first and give --skip coregister"
+            remedy = (
+                f"Check that it shows the same patient's whole head, or bring it to {reference.value} first and give "
+                "--skip coregister"
+            )
             raise _refused(examination.case_id, sequence.value, reference.value, error, remedy) from error
         return alignment
 
@@ -263,7 +301,8 @@ def _refuse_cut(examination: Examination, matrices: Mapping[Sequence, Affine]) -
         seen = coverage(matrices[sequence], points, scan.geometry)
         if seen < MIN_COVERAGE:
             raise QualityError(
-                f"Case {examination.case_id}: {sequence.value} ({scan.source}): {1 - seen:.0%} of the brain lies outside the field of view; "
+                f"Case {examination.case_id}: {sequence.value} ({scan.source}): {1 - seen:.0%} of the brain lies "
+                "outside the field of view; "
                 f"up to {1 - MIN_COVERAGE:.0%} is accepted. Give a scan of the whole brain."
             )
 
@@ -275,7 +314,10 @@ def _given_mask(examination: Examination, mask: Mask, geometry: Geometry, matric
         if geometry.same_grid(scan.geometry):
             return itk.resample(mask.astype(np.float32), geometry, BRATS_FRAME, matrices[sequence]) > 0.5
     grids = "; ".join(f"{sequence.value}: {scan.geometry}" for sequence, scan in examination.scans.items())
-    raise GeometryError(f"Case {examination.case_id}: the brain mask lies on no sequence's grid: {geometry} (there are {grids}). Draw it on one of them.")
+    raise GeometryError(
+        f"Case {examination.case_id}: the brain mask lies on no sequence's grid: {geometry} (there are {grids}). "
+        "Draw it on one of them."
+    )
 
 
 def _bare(examination: Examination, stripped: list[Sequence], matrices: Mapping[Sequence, Affine]) -> Mask:
@@ -291,5 +333,8 @@ def _believed_ml(case_id: str, mask: Mask) -> float:
     volume_ml = round(float(np.count_nonzero(mask)) * BRATS_FRAME.voxel_ml, 1)
     low, high = BRAIN_LIMITS_ML
     if not low <= volume_ml <= high:
-        raise QualityError(f"Case {case_id}: the brain mask has {volume_ml:,.0f} ml; {low:,.0f} to {high:,.0f} ml is believed. Give one by --brain-mask.")
+        raise QualityError(
+            f"Case {case_id}: the brain mask has {volume_ml:,.0f} ml; {low:,.0f} to {high:,.0f} ml is believed. Give "
+            "one by --brain-mask."
+        )
     return volume_ml

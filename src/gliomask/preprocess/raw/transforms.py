@@ -1,7 +1,7 @@
 """Linear maps of the world onto itself: (4, 4) matrices on RAS millimetres.
 
-A registration's matrix takes a point of the fixed image's world to the point of the moving image's world that shows the same anatomy: the direction
-in which resampling needs it, and ITK keeps it.
+A registration's matrix takes a point of the fixed image's world to the point of the moving image's world that shows the
+same anatomy: the direction in which resampling needs it, and ITK keeps it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ def angle_degrees(matrix: Affine) -> float:
 
 
 def stretches(matrix: Affine) -> tuple[float, float, float]:
-    """The factors by which a matrix stretches along its three principal directions, largest first; 1 each for a rigid one."""
+    """The factors by which a matrix stretches along its three principal directions, largest first; 1 each for a rigid
+    one.
+    """
     first, second, third = np.linalg.svd(matrix[:3, :3], compute_uv=False)
     return float(first), float(second), float(third)
 
@@ -77,7 +79,10 @@ def distance_mm(first: Affine, second: Affine, points: Points) -> npt.NDArray[np
 
 
 def to_itk_text(matrix: Affine) -> str:
-    """Returns the map as an ITK transform file (`.tfm`), which SimpleITK, ANTs and 3D Slicer read; ITK's world is LPS."""
+    """Returns the map as an ITK transform file (`.tfm`), which SimpleITK, ANTs and 3D Slicer read; ITK's world is LPS."""  # noqa: E501
     lps = LPS @ matrix @ LPS
     numbers = " ".join(f"{value:.12g}" for value in (*lps[:3, :3].ravel(), *lps[:3, 3]))
-    return f"#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\nParameters: {numbers}\nFixedParameters: 0 0 0\n"
+    return (
+        "#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\nParameters: "
+        f"{numbers}\nFixedParameters: 0 0 0\n"
+    )
