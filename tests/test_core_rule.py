@@ -150,7 +150,7 @@ def test_its_numbers_are_shares():
 
 @pytest.fixture(scope="module")
 def script():
-    return load("core_rule")
+    return load("case_rules")
 
 
 @pytest.fixture
@@ -181,7 +181,8 @@ def folders(script, tmp_path, monkeypatch):
         folds.append(f"{case.case_id},{n // 3}")
     (tmp_path / "folds.csv").write_text("\n".join(folds) + "\n")
     words = [
-        "core_rule",
+        "case_rules",
+        "core",
         "3d",
         "references",
         "--probabilities",
@@ -220,7 +221,8 @@ def test_a_rule_that_helps_is_found_and_the_label_maps_under_it_are_written(scri
 
 def test_no_fold_takes_part_in_its_own_choice(script):
     """Fold 0 alone has tumours that gain by a rule; the other folds would not choose it, so it goes without."""
-    helped = tuple(1.0 if rule.core_probability == 0.05 else 0.5 for rule in script.RULES)
-    cases = [script.Example(f"a{n}", n % 3, helped if n % 3 == 0 else (0.8,) * len(script.RULES)) for n in range(6)]
-    assert script.RULES[script.choose(cases)].core_probability == 0.05
-    assert script.RULES[script.choose([case for case in cases if case.fold != 0])] == script.NO_RULE
+    rules = script.KINDS["core"].rules
+    helped = tuple(1.0 if rule is not None and rule.core_probability == 0.05 else 0.5 for rule in rules)
+    cases = [script.Example(f"a{n}", n % 3, helped if n % 3 == 0 else (0.8,) * len(rules)) for n in range(6)]
+    assert rules[script.choose(cases)].core_probability == 0.05
+    assert rules[script.choose([case for case in cases if case.fold != 0])] is None

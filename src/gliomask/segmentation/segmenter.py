@@ -160,6 +160,25 @@ class Member:
         return sorted(set(missing).intersection(self.model.spec.inputs).difference(self.model.spec.may_miss))
 
 
+@dataclass(frozen=True, eq=False)
+class _Labelled:
+    """A label map with what was done to it.
+
+    Args:
+        label_map: (I, J, K), axes as the network's.
+        removed: see `Prediction`.
+        removed_enhancement: see `Prediction`.
+        core_rule: see `Prediction`.
+        known: True if the label map was made as those of the model's calibration.
+    """
+
+    label_map: LabelMap
+    removed: tuple[RemovedPart, ...]
+    removed_enhancement: Removed | None
+    core_rule: CoreRule | None
+    known: bool
+
+
 @dataclass(eq=False)
 class Segmenter:
     """A model that has been loaded and proved once, for as many cases as come, with its second opinion.
@@ -226,70 +245,84 @@ class Segmenter:
         refuse_no_brain(case)
         flags = tuple(check_case(case))
         watch.lap("check")
-        corrected = self._corrected(case)
-        prepared = prepare_on_demand(corrected, self.model.spec.inputs, self.model.spec.normalisation.method)
+        prepared = prepare_on_demand(
+            self._corrected(case), self.model.spec.inputs, self.model.spec.normalisation.method
+        )
         watch.lap("normalise")
         doubts = np.zeros(prepared.brain.shape, np.float32) if self.options.flips else None
         second = None if self.second is None or self.second.cannot_do_without(case.without) else self.second
-        first, *asked = parts(progress, (1.0, 0.0 if second is None else SECOND_SHARE))
-        probabilities, looked = self._ask_first(prepared, doubts, watch, first)
+        first_share, second_share = parts(progress, (1.0, 0.0 if second is None else SECOND_SHARE))
+        probabilities, asked_over = self._ask_first(prepared, doubts, watch, first_share)
         apart = None if doubts is None else disagreement(probabilities, doubts)
         if second is not None:
-            plan = self._within_memory(second, prepared)
-            consult(
-                prepared, probabilities, second.network, plan, self._predict(second), second.engine.in_flight, asked[0]
-            )
+            self._ask_second(second, prepared, probabilities, second_share)
             watch.lap("second opinion")
-        # In a mean of two, what is tumour to both may be split between labels, each below background: so it is asked
-        # region by region.
-        raw = decide(
-            probabilities, self.model.spec.outputs if second is None and len(self._planes) == 1 else REGION_NAMES
+        # In a mean, what is tumour to all may be split between labels, each below background: so it is asked by region.
+        averaged = second is not None or len(self._planes) > 1
+        outputs = REGION_NAMES if averaged else self.model.spec.outputs
+        labelled = self._label(probabilities, prepared, outputs, known=self._as_known(second, case))
+        watch.lap("postprocess")
+        expected = expected_dice(probabilities, labelled.label_map)
+        calibration, cost = self._worth(labelled.known, second, case)
+        estimates = {} if calibration is None or not expectation_holds(flags) else calibration.estimates(expected)
+        watch.lap("quality")
+        undo = prepared.reorientation.undo
+        result = Prediction(
+            case,
+            undo(labelled.label_map),
+            undo(probabilities),
+            flags + self._judged(labelled, flags, estimates, expected),
+            watch.seconds,
+            self.chain,
+            expected,
+            estimates,
+            cost,
+            disagreement=None if apart is None else undo(apart),
+            models=tuple(member.model.spec.name for member in (self.first, second) if member is not None),
+            core_rule=labelled.core_rule,
+            removed_enhancement=labelled.removed_enhancement,
+            removed=labelled.removed,
+            asked_over=asked_over,
         )
-        label_map = postprocess(raw, self.chain, prepared.reorientation.target.spacing_mm)
+        watch.lap("to input grid")
+        progress(ALL, ALL)
+        return result
+
+    def _label(
+        self, probabilities: Probabilities, prepared: Prepared, outputs: tuple[str, ...], *, known: bool
+    ) -> _Labelled:
+        """Decides, post-processes, and applies the model's rules for core and enhancement."""
+        spacing_mm = prepared.reorientation.target.spacing_mm
+        raw = decide(probabilities, outputs)
+        label_map = postprocess(raw, self.chain, spacing_mm)
         # Morphology may close a gap across air: what lies outside the brain is background whatever a chain does.
         label_map[~prepared.brain] = Label.BACKGROUND
-        removed_parts = _removed_parts(raw, label_map, prepared)
-        known = self._as_known(second, case)
+        removed = _removed_parts(raw, label_map, prepared)
         rule = self._core_rule(label_map) if known else None
         if rule is not None and not self.options.core_rule:
             # Then the core is not found as in the cases of the calibration.
             known, rule = False, None
         if rule is not None:
             label_map = rule.widen(label_map, region_share(probabilities, Region.TC))
-        label_map, removed = self._confirm_enhancement(label_map, probabilities, prepared)
-        watch.lap("postprocess")
-        expected = expected_dice(probabilities, label_map)
-        calibration, cost = self._worth(known, second, case)
-        estimates = {} if calibration is None or not expectation_holds(flags) else calibration.estimates(expected)
-        watch.lap("quality")
-        undo = prepared.reorientation.undo
-        flags += (
-            nothing_found(label_map)
-            + part_removed(removed_parts, self.chain)
-            + (unpromised(flags) or (doubtful(estimates) if estimates else self_doubt(expected)))
-        )
-        apart = None if apart is None else undo(apart)
-        models = tuple(member.model.spec.name for member in (self.first, second) if member is not None)
-        result = Prediction(
-            case,
-            undo(label_map),
-            undo(probabilities),
-            flags,
-            watch.seconds,
-            self.chain,
-            expected,
-            estimates,
-            cost,
-            apart,
-            models,
-            rule,
-            removed,
-            removed_parts,
-            looked,
-        )
-        watch.lap("to input grid")
-        progress(ALL, ALL)
-        return result
+        label_map, enhancement = self._confirm_enhancement(label_map, probabilities, prepared)
+        return _Labelled(label_map, removed, enhancement, rule, known)
+
+    def _judged(
+        self,
+        labelled: _Labelled,
+        flags: tuple[Flag, ...],
+        estimates: Mapping[Region, Estimate],
+        expected: Mapping[Region, float],
+    ) -> tuple[Flag, ...]:
+        """Returns the flags of a result, given those of its scans."""
+        doubts = unpromised(flags) or (doubtful(estimates) if estimates else self_doubt(expected))
+        return nothing_found(labelled.label_map) + part_removed(labelled.removed, self.chain) + doubts
+
+    def _ask_second(self, second: Member, prepared: Prepared, probabilities: Probabilities, progress: Progress) -> None:
+        """Averages the second opinion into the probabilities, in place."""
+        plan = self._within_memory(second, prepared)
+        predict, in_flight = self._predict(second), second.engine.in_flight
+        consult(prepared, probabilities, second.network, plan, predict, in_flight, progress)
 
     def _within_memory(self, member: Member, prepared: Prepared) -> PatchPlan:
         """Returns the member's plan, with slabs as thin as the limit of memory asks for."""
