@@ -7,6 +7,7 @@ killed at a random moment.
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -77,7 +78,7 @@ def main() -> None:
             # Forget some cases, so that there is something left to kill.
             for entry in generator.sample(cohort.entries, total // 2):
                 RowStore(cohort.place.rows).path(entry.case).unlink()
-                (out / entry.case / f"{entry.case}_run.json").unlink()
+                shutil.rmtree(out / entry.case)
     do_all(cohort)
     sys.stdout.write(json.dumps({"killed": killed, "wrong": wrong}) + "\n")
 

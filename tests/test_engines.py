@@ -329,9 +329,10 @@ def test_closing_leaves_no_threads_behind(name):
     for _ in range(2):  # pools that belong to the process start with the first
         open_use_close()
     before = len(list(TASKS.iterdir()))
-    for _ in range(5):
+    for _ in range(8):
         open_use_close()
-    assert len(list(TASKS.iterdir())) <= before
+    # Such a pool may still grow by a thread or two; engines that leaked would leave eight and more.
+    assert len(list(TASKS.iterdir())) <= before + 2
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])

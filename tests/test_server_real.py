@@ -52,7 +52,7 @@ def test_a_raw_examination_in_dicom_comes_back_as_objects_that_refer_to_its_cont
         job = client.wait(job_id, lambda job: stages.append((job["progress"] or {}).get("stage")))
         assert job["state"] == "done", job["failure"]
         client.fetch(job, tmp_path / "out")
-    assert any("the others are brought to it" in (stage or "") for stage in stages), stages
+    assert any("registered to BraTS space first" in (stage or "") for stage in stages), stages
     segmentation = pydicom.dcmread(tmp_path / "out" / "case_seg_seg.dcm")
     contrast = {pydicom.dcmread(path).SOPInstanceUID for path in (tmp_path / "dicom" / "t1ce").iterdir()}
     referred = segmentation.ReferencedSeriesSequence[0].ReferencedInstanceSequence

@@ -143,10 +143,11 @@ def record_fields(outcome: Outcome, delivery: Delivery) -> dict[str, Any]:
     sources = {sequence: str(path) for sequence, path in outcome.case.sources.items()}
     if registered is not None or outcome.scans.dicom is not None:
         sources = {sequence: scan.source for sequence, scan in outcome.scans.examination().scans.items()}
+    named = _absolute if delivery.absolute_paths else str
     return {
         "case": outcome.case_id,
-        "inputs": {_absolute(name): digest for name, digest in outcome.scans.hashes.items()},
-        "sequences": {sequence.value: _absolute(source) for sequence, source in sources.items()},
+        "inputs": {named(name): digest for name, digest in outcome.scans.hashes.items()},
+        "sequences": {sequence.value: named(source) for sequence, source in sources.items()},
         **exceptions(outcome),
         "grid": str(outcome.case.geometry),
         "model": {"name": asked.model[0], "sha256": asked.model[1]},

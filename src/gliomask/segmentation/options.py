@@ -292,6 +292,9 @@ class Delivery:
         kind="flag",
     )
     overwrite: bool = option(False, "--overwrite", help="Replace results that exist.", group="running", kind="flag")
+    absolute_paths: bool = True
+    """Whether the run record names scans by absolute paths, as it does but for the server, which tells nobody where it
+    keeps them."""
 
     def __post_init__(self) -> None:
         from gliomask.results.layout import report_formats

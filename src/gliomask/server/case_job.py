@@ -111,6 +111,7 @@ def segment_job(kind: Kind, options: JobOptions, threads: int, report: Report) -
             report=("html", "json"),
             strict=options.strict,
             overwrite=True,
+            absolute_paths=False,
         )
         how = Options(model=options.model or DEFAULT_MODEL, threads=threads, flips=options.flips, raw=options.raw)
         report("loading the model", 0, 0)

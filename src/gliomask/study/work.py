@@ -153,8 +153,8 @@ def predict_missing(
     delivery = Delivery(LABELS, preview=False, overwrite=True)
     with Segmenter(options) as segmenter:
         for case in missing:
-            for leftover in output.glob(f".{case.case_id}_*.part"):
-                leftover.unlink()
+            for leftover in (*output.glob(f".{case.case_id}_*.part"), *CaseLayout.of(output, case.case_id).all()):
+                leftover.unlink(missing_ok=True)
             keep(segment_to_files(segmenter, FileSource(case), output, delivery))
             tell(f"segmented {case.case_id}")
 
