@@ -178,6 +178,8 @@ class _Labelled:
     core_rule: CoreRule | None
     known: bool
 
+    __repr__ = short_repr
+
 
 @dataclass(eq=False)
 class Segmenter:
