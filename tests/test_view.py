@@ -237,6 +237,25 @@ def test_the_same_session_may_save_again_and_another_only_with_leave(case, resul
     assert json.loads((folder / "P01" / "P01_correction.json").read_text())["who"] == "C. D."
 
 
+def test_an_earlier_correction_stays_where_the_new_one_cannot_take_its_place(case, result, tmp_path, monkeypatch):
+    labels, exam, folder = corrected(case, result), exam_of(case, result), tmp_path / "corrections"
+    place = Corrections(folder).keep(exam, labels, "A. B.")
+    before = {path.name: path.read_bytes() for path in place.iterdir()}
+    rename = Path.rename
+
+    def fail(path, target):
+        if path.name.endswith(".part"):
+            raise PermissionError(13, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    labels[0, 0, 1] = 1
+    with pytest.raises(UsageError):
+        Corrections(folder, overwrite=True).keep(exam, labels, "C. D.")
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == before
+    assert [path.name for path in folder.iterdir()] == [place.name]
+
+
 # The server
 
 

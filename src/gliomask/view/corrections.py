@@ -122,7 +122,13 @@ class Corrections:
             flush_folder(part)
             if place.exists():
                 place.rename(old)
-            part.rename(place)
+            try:
+                part.rename(place)
+            except OSError:
+                # What an earlier correction says must not go with `old`.
+                if old.exists():
+                    old.rename(place)
+                raise
             flush_folder(self.folder)
         except OSError as error:
             if error.errno in NO_ROOM:
