@@ -136,7 +136,7 @@ def kept_row(record: SessionRecord, request: Mapping[str, Any], session: Session
     changed = [name for name, value in request.items() if record.request.get(name) != value]
     gone = damaged(record.outputs or {}, output)
     if gone and not changed:
-        refuse_corrected(record.outputs or {}, output)
+        refuse_corrected(gone, output)
     if changed or gone:
         why = f"with other {', '.join(changed)}" if changed else f"but {gone[0]} is gone or changed"
         raise UsageError(

@@ -20,7 +20,7 @@ from gliomask.labels import convention
 from gliomask.models.registry import load_model
 from gliomask.results.layout import CaseLayout, report_formats
 from gliomask.results.record import RECORD_VERSION, RunRecord, read_record
-from gliomask.results.resume import is_whole, refuse_corrected, same_inputs
+from gliomask.results.resume import damaged, refuse_corrected, same_inputs
 from gliomask.results.write import recover
 from gliomask.segmentation.cases import segment_or_keep, wanted
 from gliomask.segmentation.deliver import refuse_formats
@@ -147,7 +147,8 @@ class Job:
             return None, "done again: its run record was damaged"
         if record is None:
             return None, ""
-        refuse_corrected(record.outputs or {}, place.folder, "Move it away and give the same command.")
+        changed = damaged(record.outputs or {}, place.folder)
+        refuse_corrected(changed, place.folder, "Move it away and give the same command.")
         other = (
             ["version"]
             if record.record_version < RECORD_VERSION
@@ -155,7 +156,7 @@ class Job:
         )
         if other:
             return None, f"done again: earlier with other {', '.join(other)}"
-        if not is_whole(record, place.folder):
+        if changed:
             return None, "done again: a result was gone or changed"
         if not same_inputs(record, source.hashes()):
             return None, "done again: its scans have changed"

@@ -16,7 +16,7 @@ from gliomask.arrays import Mask, Probabilities
 from gliomask.labels import Label
 from gliomask.planes import VOLUME_AXES, Plane
 from gliomask.predict.brain import NetworkShape, PatchPlan, answers, predict_brain
-from gliomask.predict.ensemble import SUSPICION
+from gliomask.predict.ensemble import suspects
 from gliomask.predict.sizes import Sizes
 from gliomask.predict.tiles import Predict, box_with_halo
 from gliomask.preprocess.channels import Prepared
@@ -24,7 +24,8 @@ from gliomask.progress import Progress, parts
 from gliomask.quality import dice_to_expect
 
 LOOK_MM = 3.0
-"""Largest distance of the axial slices that are looked at first. Every slice where slices are thicker than half of it."""  # noqa: E501
+"""Largest distance of the axial slices that are looked at first; every slice where slices are thicker than half of it.
+"""
 
 MARGIN_MM = 6.0
 """So far round a suspected voxel tumour can be, along each axis. On the 65 cross-validated patients the mean of three
@@ -65,7 +66,7 @@ def suspected_region(
     # A slab holds neighbouring slices, so slices apart go one by one.
     alone = plan if step == 1 else replace(plan, slices=1)
     for region, found in answers(replace(prepared, brain=looked), network, alone, predict, progress, in_flight, sizes):
-        suspected[region] = looked[region] & (found[..., Label.BACKGROUND] < 1 - SUSPICION)
+        suspected[region] = looked[region] & suspects(found)
     return _widened(suspected, spacing_mm) & prepared.brain
 
 

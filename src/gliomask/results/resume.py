@@ -4,7 +4,7 @@ options are equal.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,13 +88,8 @@ def earlier_record(place: Place, wanted: Wanted) -> RunRecord | None:
     return record
 
 
-def is_whole(record: RunRecord, folder: Path) -> bool:
-    """True where every file that a record names is there, byte for byte."""
-    return not damaged(record.outputs or {}, folder)
-
-
 def damaged(outputs: Mapping[str, str], folder: Path) -> list[str]:
-    """Returns the outputs that are gone or changed.
+    """Returns the outputs that are gone or changed; none where every file that a record names is there, byte for byte.
 
     Args:
         outputs: SHA-256 by path from the folder.
@@ -106,7 +101,7 @@ def damaged(outputs: Mapping[str, str], folder: Path) -> list[str]:
 
 
 def refuse_corrected(
-    outputs: Mapping[str, str], folder: Path, remedy: str = "Move it away, or give --overwrite in place of --resume."
+    names: Iterable[str], folder: Path, remedy: str = "Move it away, or give --overwrite in place of --resume."
 ) -> None:
     """Refuses to replace a label map or mask that somebody corrected by hand.
 
@@ -114,15 +109,14 @@ def refuse_corrected(
     made anew.
 
     Args:
-        outputs: SHA-256 by path from the folder, as the record lists them.
+        names: what `damaged` found.
         folder: the output folder.
         remedy: what the user can do.
 
     Raises:
         UsageError: a label map or mask can be read, and is not the one that the record lists.
     """
-    images = {name: digest for name, digest in outputs.items() if name.endswith(MADE_BY_HAND)}
-    changed = [name for name in damaged(images, folder) if _readable(folder / name)]
+    changed = [name for name in names if name.endswith(MADE_BY_HAND) and _readable(folder / name)]
     if changed:
         raise UsageError(
             f"{folder / changed[0]}: was changed after gliomask wrote it, and may be a correction, so it is not "

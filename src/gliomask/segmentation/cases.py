@@ -14,7 +14,7 @@ from gliomask.progress import Progress
 from gliomask.report.run_record import input_hashes
 from gliomask.results.layout import CaseLayout
 from gliomask.results.record import RunRecord
-from gliomask.results.resume import Wanted, earlier_record, is_whole, refuse_corrected, refuse_other_inputs
+from gliomask.results.resume import Wanted, damaged, earlier_record, refuse_corrected, refuse_other_inputs
 from gliomask.results.write import held, recover, refuse_existing, refuse_inputs, refuse_unknown
 from gliomask.segmentation.deliver import asked_options, deliver, refuse_formats
 from gliomask.segmentation.options import Delivery
@@ -174,8 +174,9 @@ def kept_record(
     record = earlier_record(place, wanted(segmenter, delivery, source.without, source.asked))
     if record is None:
         return None
-    if not is_whole(record, place.folder):
-        refuse_corrected(record.outputs or {}, place.folder)
+    changed = damaged(record.outputs or {}, place.folder)
+    if changed:
+        refuse_corrected(changed, place.folder)
         return None
     mask, hashes = segmenter.options.brain_mask, source.hashes()
     if not hashes:

@@ -274,9 +274,15 @@ def preview_title(outcome: Outcome) -> str:
 
 def _write_preview(outcome: Outcome, targets: CaseLayout, delivery: Delivery) -> None:
     if delivery.preview:
-        more: Any = {"title": preview_title(outcome), "flags": outcome.flags, "estimates": outcome.estimates}
         with stage("picture"):
-            draw_preview(outcome.case, outcome.prediction.label_map, targets.preview, **more)
+            draw_preview(
+                outcome.case,
+                outcome.prediction.label_map,
+                targets.preview,
+                title=preview_title(outcome),
+                flags=outcome.flags,
+                estimates=outcome.estimates,
+            )
 
 
 def report_of(outcome: Outcome, fields: Mapping[str, Any], label_map: InputFile, *, uncertainty: bool) -> Rendered:
