@@ -14,7 +14,9 @@ from gliomask.case import Case
 from gliomask.engines.base import EngineSource
 from gliomask.engines.fake import FakeEngine
 from gliomask.geometry import Geometry
+from gliomask.io.brats import find_cases
 from gliomask.models.spec import ModelSpec
+from gliomask.segmentation import Segmenter
 from gliomask.sequences import Sequence
 
 # A loaded machine is no reason for a property to fail, and a test's outcome no matter of the day.
@@ -141,3 +143,16 @@ def fake_model(monkeypatch):
     model = model_by_hand()
     monkeypatch.setattr("gliomask.segmentation.segmenter.load_model", lambda name: model)
     return model
+
+
+@pytest.fixture
+def segmenter(fake_model):
+    """A segmenter of the network made by hand."""
+    with Segmenter() as opened:
+        yield opened
+
+
+@pytest.fixture
+def case_files(tiny_brats_folder):
+    """The files of the case `tiny`."""
+    return find_cases(tiny_brats_folder)[0]

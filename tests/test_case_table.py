@@ -3,11 +3,9 @@
 import html
 import json
 import re
-import shutil
-import subprocess
 
 import html5lib
-import pytest
+from browser import dom_of, needs_chromium
 
 from gliomask.labels import Region
 from gliomask.report.case_table import CaseLine, case_table
@@ -55,7 +53,7 @@ def test_links_lead_to_reports_and_no_name_leads_elsewhere():
     assert hostile.count("<script") == 1
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+@needs_chromium
 def test_a_heading_sorts_by_its_column_and_what_is_missing_stays_last(tmp_path):
     clicks = """
       const found = [];
@@ -66,17 +64,7 @@ def test_a_heading_sorts_by_its_column_and_what_is_missing_stays_last(tmp_path):
     # The page's policy is left out here: it would stop the test's own script, as it should.
     text = re.sub('<meta http-equiv="Content-Security-Policy"[^>]*>', "", page())
     (tmp_path / "page.html").write_text(text.replace("</body>", f"<script>{clicks}</script></body>"), encoding="utf-8")
-    command = [
-        "chromium",
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--dump-dom",
-    ]
-    dom = subprocess.run(
-        [*command, (tmp_path / "page.html").as_uri()], capture_output=True, text=True, check=True, timeout=60
-    ).stdout
+    dom = dom_of(tmp_path / "page.html", tmp_path / "profile")
     assert json.loads(html.unescape(re.search(r'data-found="([^"]*)"', dom).group(1))) == [
         "dbac",
         "abdc",

@@ -28,17 +28,6 @@ from gliomask.segmentation.source import FileSource
 PLAIN = Delivery(preview=False)
 
 
-@pytest.fixture
-def segmenter(fake_model):
-    with Segmenter() as opened:
-        yield opened
-
-
-@pytest.fixture
-def case_files(tiny_brats_folder):
-    return find_cases(tiny_brats_folder)[0]
-
-
 def segment_all(segmenter, cases, output, delivery, **more):
     """The rows of cases, as they ended."""
     rows = []

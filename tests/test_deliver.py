@@ -13,25 +13,13 @@ import pytest
 
 from gliomask.errors import QualityError, UsageError
 from gliomask.flag import Flag
-from gliomask.io.brats import find_cases
 from gliomask.results.layout import CaseLayout
 from gliomask.results.record import parse_record
-from gliomask.segmentation import Delivery, Segmenter, deliver
+from gliomask.segmentation import Delivery, deliver
 from gliomask.segmentation.cases import segment_or_keep, segment_to_files
 from gliomask.segmentation.source import FileSource
 
 WRITING = Delivery(probabilities=True)
-
-
-@pytest.fixture
-def segmenter(fake_model):
-    with Segmenter() as opened:
-        yield opened
-
-
-@pytest.fixture
-def case_files(tiny_brats_folder):
-    return find_cases(tiny_brats_folder)[0]
 
 
 def names(folder):

@@ -6,9 +6,7 @@ import base64
 import hashlib
 import io
 import re
-import shutil
 import struct
-import subprocess
 import sys
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -17,6 +15,7 @@ import html5lib
 import numpy as np
 import pypdfium2
 import pytest
+from browser import dom_of, needs_chromium
 from conftest import TINY_SHAPE, make_tiny_case, tiny_labels
 from PIL import Image
 
@@ -234,19 +233,10 @@ def test_the_viewer_holds_every_slice_of_the_shown_part_with_its_labels(report):
         assert Image.open(io.BytesIO(jpeg)).size == sheet.shape[1::-1], "labels lie on the scans"
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+@needs_chromium
 def test_the_slices_are_shown_from_disk_under_the_pages_own_policy(report, page, tmp_path):
     (tmp_path / "report.html").write_text(page, encoding="utf-8")
-    command = [
-        "chromium",
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--dump-dom",
-    ]
-    address = (tmp_path / "report.html").as_uri()
-    dom = subprocess.run([*command, address], capture_output=True, text=True, check=True, timeout=60).stdout
+    dom = dom_of(tmp_path / "report.html", tmp_path / "profile")
     viewer = next(attributes for tag, attributes in parsed(page).tags if attributes.get("id") == "viewer")
     shown = Collector()
     shown.feed(dom)

@@ -15,6 +15,7 @@ import subprocess
 import nibabel as nib
 import numpy as np
 import pytest
+from browser import dom_of, needs_chromium
 from conftest import make_tiny_case, tiny_labels, write_brats_case
 from stub_cohort import HERE
 from test_cohort import ASKED, write_cases
@@ -230,7 +231,7 @@ def test_the_page_is_html_that_a_parser_accepts():
     html5lib.HTMLParser(strict=True).parse(page)
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+@needs_chromium
 def test_cases_are_decided_by_keyboard_and_saved_as_a_table(tmp_path):
     cases = tuple(PageCase(name, "done", (), (), None) for name in ("=a", "b", "c"))
     page = StudyPage("t", (), (), (), cases, TABLE).html().decode()
@@ -243,17 +244,7 @@ def test_cases_are_decided_by_keyboard_and_saved_as_a_table(tmp_path):
       document.body.dataset.found = JSON.stringify([window.gliomaskDecisions(), document.querySelector("#case h3").textContent]);
     """  # noqa: E501
     (tmp_path / "page.html").write_text(page.replace("</body>", f"<script>{keys}</script></body>"), encoding="utf-8")
-    command = [
-        "chromium",
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--dump-dom",
-    ]
-    dom = subprocess.run(
-        [*command, (tmp_path / "page.html").as_uri()], capture_output=True, text=True, check=True, timeout=60
-    ).stdout
+    dom = dom_of(tmp_path / "page.html", tmp_path / "profile")
     found = json.loads(html.unescape(re.search(r'data-found="([^"]*)"', dom).group(1)))
     assert found == ["case\tdecision\tnote\n'=a\taccepted\t\nb\t\tblurred scan\nc\trejected\t\n", "b"]
 
