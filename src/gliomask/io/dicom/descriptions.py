@@ -37,20 +37,32 @@ class Description:
     agent: Agent
 
 
-WITHOUT_WORDS = frozenset(("without", "ohne", "sans", "senza", "zonder", "bez", "uden", "utan"))
+WITH_WORDS = frozenset(("with", "mit", "avec", "con", "met", "med", "com"))
+"""They speak of contrast agent where no other word follows: `AX T1 WITH`. `T1 W` is T1-weighted."""
+
+WITHOUT_WORDS = frozenset(("without", "ohne", "sans", "senza", "zonder", "bez", "uden", "utan", "без"))
 """Negations that speak of contrast agent where no other word follows: `AX T1 W/O`."""
 
 NO_WORDS = frozenset(("no", "non", "not", "sin", "sem", "kein", "keine"))
 """Negations that mean nothing alone."""
 
-BEFORE = frozenset(("pre", "vor", "avant", "antes", "before", "prima", "voor", "przed"))
-AFTER = frozenset(("post", "after"))
-NATIVE = re.compile(r"nativ\w*|plain|unenhanced|noncontrast|uncontrasted")
+BEFORE = frozenset(("pre", "vor", "avant", "antes", "before", "prima", "voor", "przed", "fore", "innan", "inden", "до"))
+AFTER = frozenset(("post", "after", "nach", "apres", "dopo", "despues", "после"))
+NATIVE = re.compile(r"nativ\w*|plain|unenhanced|noncontrast|uncontrasted|нативн\w*")
 AGENT = re.compile(
-    r"gd|gad\w*|gd\w*dtpa|km|kmiv|kontrast\w*|contrast\w*|ce|mdc|enh|enhanced|enhancement|inj\w*|dotarem|magnevist|prohance|multihance|clariscan|"
+    r"gd|gad\w*|gd\w*dtpa|km|kmiv|kontras\w*|contrast\w*|контраст\w*|con|ce|mdc|enh|enhanced|enhancement|inj\w*|dotarem|magnevist|prohance|multihance|clariscan|"
     r"omniscan|primovist|elucirem|vueway"
 )
-"""Words for a contrast agent in English, German, French, Italian and Spanish, and names of products."""
+"""Words for a contrast agent in European languages, and names of products; `con` is short for it in English."""
+
+EAST_ASIAN = {
+    # Chinese, Japanese, Korean; words are not parted there.
+    r"(?:非|无|無|不|未|没)(?:增强|增強|强化|強化|造影|조영)": " without gd ",
+    r"(?:增强|增強|强化|強化|造影|조영)\s*(?:前|전)": " without gd ",
+    r"平扫|平掃|单纯|単純|비조영": " without gd ",
+    r"增强|增強|强化|強化|造影|조영": " gd ",
+}
+"""What is written without and with contrast agent there. `T1強調` is T1-weighted."""
 
 VISIT = re.compile(
     r"op|oper\w*|surg\w*|rad\w*|rt|xrt|treat\w*|tx|therap\w*|resect\w*|biops\w*|bx|chemo\w*|crani\w*|stealth|nav\w*|embol\w*|proc\w*|ictal|stim\w*|fall"
@@ -64,6 +76,20 @@ SATURATION = re.compile(r"sat\w*|supp\w*|fs")
 FILLER = frozenset(("iv", "any", "the"))
 
 REWRITTEN = (
+    *((unicodedata.normalize("NFKD", pattern), words) for pattern, words in EAST_ASIAN.items()),
+    # Before and after together is no one series; `pre op post` is one.
+    (
+        r"(?<![a-z])(?:pre|vor|avant|antes|before|prima|voor) ?(?:/|&|\+|,|-|and|und|et|y|e|en)? ?"
+        r"(?:post|nach|apres|dopo|despues|after|na)(?![a-z])",
+        " bothways ",
+    ),
+    (
+        r"(?<![a-z])(?:post|nach|apres|dopo|despues|after) ?(?:/|&|\+|,|and|und|et|y|e) ?"
+        r"(?:pre|vor|avant|antes|before|prima|voor)(?! ?(?:op|surg|rad|treat|rt))(?![a-z])",
+        " bothways ",
+    ),
+    # Spanish and Italian `with`, of fat saturation.
+    (r"(?<![a-z0-9])con (?=(?:fs|fat|sat|supr|sopp|grasa)[a-z]*)", " "),
     # Each way of writing is brought to the words above. Underscores and carets are blanks by now.
     (
         r"(?<![a-z0-9])w ?/? ?(?:/|&|\+|and) ?w ?/? ?o(?![a-z0-9])|(?<![a-z0-9])w ?/? ?o ?(?:/|&|\+|and) "
@@ -79,7 +105,7 @@ REWRITTEN = (
     (r"(?<![a-z0-9])(?:w ?/ ?o|w\.o\.?|wo)(?![a-z0-9])", " without "),
     (r"(?<![a-z0-9])w/", " with "),
     (r"(?<![a-z0-9])s/ ?c(?![a-z0-9])", " without gd "),
-    (r"(?<= )- ?c(?![a-z0-9])", " without gd "),
+    (r"(?<= )- ?c(?![a-z0-9])|(?<![a-z0-9])c ?-(?![a-z0-9])(?! ?spine)", " without gd "),
     (r"\+ ?c(?![a-z0-9])|(?<![a-z0-9])c ?\+", " gd "),
     (r"(?<![a-z0-9])(s?t1w?) ?c(?![a-z0-9])", r"\1 gd "),
     (r"(t1w?) ?\+ *$", r"\1 gd "),
@@ -144,6 +170,8 @@ def _phrases(tokens: list[str]) -> tuple[set[int], list[str]]:
             dropped |= {at, following}
             at = following + 1
             continue
+        if token in WITH_WORDS and (not word or PLACE.fullmatch(word)):
+            said.append("with")
         said += _alone(token)
         at += 1
     return dropped, said

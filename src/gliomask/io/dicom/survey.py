@@ -31,6 +31,10 @@ MAX_TOTAL_READS, READS_EACH = 20_000_000, 3_000
 STRUCK_OUT = "***"
 SHARPER_MM = 0.2
 """Slices this much thinner are reason to prefer a series."""
+HEAD_MM = 100.0
+"""A series whose shortest side is less shows a part of the head: a brain is some 120 mm high, and the last slices may
+lack.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -447,6 +451,7 @@ def _best(usable: list[Series], guesses: Mapping[str, Guess]) -> tuple[Series, s
 PREFERENCES = (
     "named, not told by timing alone,",
     "the one whose words name a contrast agent",
+    "the one that covers the head",
     "not reformatted",
     "the sharpest",
     "normalised (NORM in ImageType)",
@@ -464,9 +469,11 @@ def _rank(series: Series, guess: Guess) -> tuple[int, ...]:
     thickest = round(max(geometry.spacing_mm) / SHARPER_MM)
     corrected = 2 * ("DIS3D" in kind) or int("DIS2D" in kind)
     voxels = geometry.shape[0] * geometry.shape[1] * geometry.shape[2]
+    extent = [size * mm for size, mm in zip(geometry.shape, geometry.spacing_mm, strict=True)]
     return (
         int(guess.named),
         -int(guess.agent_by_header),
+        int(min(extent) >= HEAD_MM),
         -int(guess.reformatted),
         -thickest,
         int("NORM" in kind),
