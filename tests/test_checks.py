@@ -319,8 +319,16 @@ def shaped(inside) -> Case:
         (lambda i, j, k: (i**2 + j**2 < 70**2) & (np.abs(k) < 60), "as a phantom's is"),
         (lambda i, j, k: ((i / 78) ** 2 + (j / 98) ** 2 < 1) & (np.abs(k) < 30), "so the skull is on"),
         (lambda i, j, k: (i - 8) ** 2 + (j - 20 * np.sign(k)) ** 2 < 50**2, "as a limb is"),
+        (lambda i, j, k: (np.hypot(i, j) < 66 - 0.1 * k) & (np.abs(k) < 50), "as a limb or a joint is"),
+        (lambda i, j, k: (np.hypot(i, j) < 60) & (k < 20) | (i**2 + j**2 + (k - 20) ** 2 < 60**2), "as a limb or a"),
+        (
+            lambda i, j, k: (
+                (np.hypot(i, j - 50) < 38) & (k > -30) | ((i / 42) ** 2 + ((k + 45) / 30) ** 2 < 1) & (j > -95)
+            ),
+            "nothing of it was cut off",
+        ),
     ],
-    ids=["ball", "cylinder", "slab of a head", "limb"],
+    ids=["ball", "cylinder", "slab of a head", "limb", "calf", "heel", "foot"],
 )
 def test_what_is_no_brain_is_refused_by_name(inside, words) -> None:
     with pytest.raises(CaseError, match="Case shape: this is no bare brain: .*" + words):

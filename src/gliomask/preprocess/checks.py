@@ -22,7 +22,15 @@ from gliomask.errors import CaseError, GeometryError
 from gliomask.flag import Flag
 from gliomask.geometry import QUATERNION_THRESHOLD, Geometry
 from gliomask.preprocess.contrast import enhancement, fluid, likeness, resemblance, sample_ranks, top_share
-from gliomask.preprocess.shape import largest_section_mm2, likeness_to_brain, misfit, orientation_measures
+from gliomask.preprocess.shape import (
+    OrientationMeasures,
+    end_areas_mm2,
+    largest_section_mm2,
+    likeness_to_brain,
+    likeness_turned,
+    misfit,
+    orientation_measures,
+)
 from gliomask.sequences import PAPER_ORDER, Sequence
 
 NOT_1MM_LIMIT = 0.05
@@ -71,6 +79,18 @@ measure is further from 0.
 """
 
 
+STOUT_LIMITS = {"width": 0.96, "height": 0.6}
+"""Spreads over that from front to back, see `OrientationMeasures`. Of brains, whole or with up to half of them cut off
+at the bottom or top, those that have more than the second have at most 0.90 of the first; a knee has 1.05."""
+
+LONG_LIMIT = 1.1
+"""Largest spread from bottom to top over that from front to back of a brain not cut off in front or behind; whole ones
+have at most 0.87."""
+
+ALIEN_LIMIT = 0.62
+"""Dice with the average brain below which what has no flat end is no brain; one half of it taken out leaves 0.65."""
+
+
 def refuse_no_brain(case: Case) -> None:
     """Refuses what can be no bare brain, whole or cut: a head or a slab of one whose air is 0, a phantom, a limb.
 
@@ -87,27 +107,48 @@ def refuse_no_brain(case: Case) -> None:
         return
     if likeness >= LIKENESS_LIMIT:
         return
-    section, what = largest_section_mm2(mask, geometry), None
-    if section > SECTION_LIMIT_MM2:
-        what = (
-            f"an axial section has {section:,.0f} mm2, more than a bare brain ({SECTION_LIMIT_MM2:,.0f}), so the "
-            "skull is on, or it is no head"
-        )
-    elif (
-        max(abs(measures.mirror), abs(measures.front), abs(measures.pitch)) < SYMMETRY_LIMIT
-        and misfit(measures) is None
-    ):
-        what = (
-            "its outline is symmetric in every direction and unlike a brain (Dice with the average brain "
-            f"{likeness:.2f}), as a phantom's is"
-        )
-    elif min(_cut_areas_mm2(mask, geometry)) > CUT_LIMIT_MM2 and measures.height > 1:
-        what = "it goes on beyond the field of view at both ends and is longer than wide, as a limb is"
+    what = _no_brain(mask, geometry, measures, likeness)
     if what is not None:
         raise CaseError(
             f"Case {case.case_id}: this is no bare brain: {what}. Give scans of a head; with the skull on, give "
             "--raw always."
         )
+
+
+def _no_brain(mask: Mask, geometry: Geometry, measures: OrientationMeasures, likeness: float) -> str | None:
+    """Why what is unlike a whole brain is no part of one either, in words; None where it may be one."""
+    section = largest_section_mm2(mask, geometry)
+    if section > SECTION_LIMIT_MM2:
+        return (
+            f"an axial section has {section:,.0f} mm2, more than a bare brain ({SECTION_LIMIT_MM2:,.0f}), so the "
+            "skull is on, or it is no head"
+        )
+    if (
+        max(abs(measures.mirror), abs(measures.front), abs(measures.pitch)) < SYMMETRY_LIMIT
+        and misfit(measures) is None
+    ):
+        return (
+            "its outline is symmetric in every direction and unlike a brain (Dice with the average brain "
+            f"{likeness:.2f}), as a phantom's is"
+        )
+    if min(_cut_areas_mm2(mask, geometry)) > CUT_LIMIT_MM2 and measures.height > 1:
+        return "it goes on beyond the field of view at both ends and is longer than wide, as a limb is"
+    ends = end_areas_mm2(mask, geometry)
+    stout = measures.width > STOUT_LIMITS["width"] and measures.height > STOUT_LIMITS["height"]
+    long = measures.height > LONG_LIMIT
+    alien = max(ends) <= CUT_LIMIT_MM2 and likeness < ALIEN_LIMIT
+    # A brain that was cut off in front or behind is short from front to back.
+    if not alien and not ((stout or long) and max(ends[2:4]) <= CUT_LIMIT_MM2):
+        return None
+    if likeness_turned(mask, geometry) >= LIKENESS_LIMIT:
+        # A brain whose header is wrong: flagged as such.
+        return None
+    if alien:
+        return (
+            f"nothing of it was cut off, and it is shaped unlike a brain (Dice with the average brain {likeness:.2f})"
+        )
+    shape = "taller than deep" if long else "as wide as deep"
+    return f"it is {shape} from front to back and unlike a brain (Dice {likeness:.2f}), as a limb or a joint is"
 
 
 _likeness: WeakKeyDictionary[Case, float | None] = WeakKeyDictionary()

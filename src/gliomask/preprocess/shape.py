@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from itertools import permutations, product
 
 import numpy as np
 import numpy.typing as npt
@@ -162,3 +163,34 @@ def largest_section_mm2(mask: Mask, geometry: Geometry) -> float:
     turn_to = geometry.reorientation_to(LPS)
     width, length, _ = turn_to.target.spacing_mm
     return float(turn_to.apply(mask).sum(axis=(0, 1)).max() * width * length)
+
+
+def end_areas_mm2(mask: Mask, geometry: Geometry) -> tuple[float, ...]:
+    """Returns the areas of the outermost sections of a mask: right, left, front, back, bottom, top.
+
+    A flat end, where something was cut off, has a large one, whether or not the field of view ends there.
+    """
+    turn = geometry.reorientation_to(LPS)
+    spacing, laid = turn.target.spacing_mm, turn.apply(mask)
+    areas: list[float] = []
+    for axis in range(3):
+        others = tuple({0, 1, 2} - {axis})
+        counts = laid.sum(axis=others)
+        within = counts[np.flatnonzero(counts)]
+        area = spacing[others[0]] * spacing[others[1]]
+        areas += [float(within[0] * area), float(within[-1] * area)] if len(within) else [0.0, 0.0]
+    return tuple(areas)
+
+
+def likeness_turned(mask: Mask, geometry: Geometry) -> float:
+    """Returns the largest `likeness_to_brain` over all ways in which a wrong header may lay a mask; 0 where there is
+    too little of it. Takes some seconds.
+    """
+    coarse, spacing = _thinned(mask, geometry, OUTLINE_MM)
+    best = 0.0
+    for order in permutations(range(3)):
+        for back, up in product((1, -1), repeat=2):
+            laid = np.transpose(coarse, order)[:, ::back, ::up]
+            affine = np.diag([*(np.array([-1, -1, 1]) * spacing[list(order)]), 1.0])
+            best = max(best, likeness_to_brain(laid, Geometry(laid.shape, affine)) or 0.0)
+    return best
