@@ -13,6 +13,7 @@ from conftest import TINY_AFFINE, make_tiny_case, tiny_labels, write_brats_case
 
 from gliomask.case import Case
 from gliomask.cli.main import run
+from gliomask.files.tables import read_table
 from gliomask.sequences import Sequence
 
 pytestmark = pytest.mark.usefixtures("fake_model")
@@ -50,6 +51,41 @@ def test_a_cohort_goes_on_after_a_bad_case_and_exits_with_its_code(tiny_brats_fo
     assert "1 x CaseError, such as other: " in printed.err
     assert (tmp_path / "out" / "tiny_seg.nii.gz").exists()
     assert "missing t1" in (tmp_path / "out" / "cohort.tsv").read_text()
+
+
+def rows_of(folder):
+    return {row["case"]: row for row in read_table(folder / "cohort.tsv", ("case", "status"), "\t", "a table")}
+
+
+def test_a_case_by_itself_gets_its_row_where_there_is_a_table(tiny_brats_folder, tmp_path):
+    out, other = tmp_path / "out", write_brats_case(tmp_path / "more", make_tiny_case("other", seed=2), tiny_labels())
+    assert run(["segment", str(other), "-o", str(out), "--no-preview"]) == 0
+    assert not (out / "cohort.tsv").exists()
+    # A folder of cases has a table, however few there are; a case by itself is added to it.
+    assert run(["segment", str(tiny_brats_folder), "-o", str(out), "--no-preview"]) == 0
+    assert list(rows_of(out)) == ["tiny"]
+    assert run(["segment", str(other), "-o", str(out), "--no-preview", "--overwrite"]) == 0
+    found = rows_of(out)
+    assert [(row["case"], row["status"], row["label_map"]) for row in found.values()] == [
+        ("tiny", "done", "tiny_seg.nii.gz"),
+        ("other", "done", "other_seg.nii.gz"),
+    ]
+    assert float(found["other"]["wt_ml"]) > 0
+    # What makes no sense leaves the row; a case that cannot be read is a failed one.
+    assert run(["segment", str(other), "-o", str(out)]) == 2
+    assert rows_of(out) == found
+    (other / "other_t1.nii.gz").write_bytes(b"cut")
+    assert run(["segment", str(other), "-o", str(out), "--overwrite"]) == 3
+    assert rows_of(out)["other"]["status"] == "failed"
+    assert "other_t1.nii.gz" in rows_of(out)["other"]["message"]
+    assert rows_of(out)["tiny"] == found["tiny"]
+
+
+def test_a_table_of_somebody_elses_is_refused_before_any_work(tiny_brats_folder, tmp_path, capsys):
+    (tmp_path / "cohort.tsv").write_text("participant\tage\n1\t50\n")
+    assert run(["segment", str(tiny_brats_folder / "tiny"), "-o", str(tmp_path)]) == 2
+    assert "is no table of gliomask" in capsys.readouterr().err
+    assert not (tmp_path / "tiny_seg.nii.gz").exists()
 
 
 def test_an_existing_result_is_kept_without_overwrite(tiny_brats_folder, tmp_path, capsys):

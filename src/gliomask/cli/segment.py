@@ -15,6 +15,7 @@ from gliomask.cli.say import echo
 from gliomask.segmentation.options import Delivery, Options
 
 if TYPE_CHECKING:
+    from gliomask.cohort.here import OneRow
     from gliomask.cohort.progress import State
     from gliomask.cohort.rows import Result
     from gliomask.errors import InputError
@@ -133,7 +134,8 @@ def command(
         raise UsageError("--profile measures one case; give a single one, without --resume.")
     with _profiled(profile), _opened(options) as segmenter:
         if source is not None:
-            return _segment_one(segmenter, source, output, delivery, resume=resume)
+            of_many = bool(cases) and _below(case, cases[0])
+            return _segment_one(segmenter, source, output, delivery, resume=resume, of_many=of_many)
         return _segment_many(segmenter, cases, output, delivery, resume)
 
 
@@ -197,24 +199,67 @@ def _cases(
     return [*found.cases, *found.refused.items()]
 
 
+def _below(case: Path | None, files: CaseFiles | tuple[str, InputError]) -> bool:
+    """Whether the folder that was given is one of cases, of which there happens to be one."""
+    if case is None or not case.is_dir() or isinstance(files, tuple):
+        return False
+    return all(not path.parent.samefile(case) for path in files.paths() if path.parent.exists())
+
+
+def _row(output: Path, source: Source, of_many: bool) -> OneRow | None:
+    """The row to be written: where the output folder has a table, or the case is one of a folder of cases."""
+    from gliomask.cohort.place import TABLE
+    from gliomask.io.nifti import is_nifti_name
+
+    if is_nifti_name(output) or not (of_many or (output / TABLE).exists()):
+        return None
+    from gliomask.cohort.here import OneRow
+
+    row = OneRow(output, source.name)
+    row.refuse()
+    return row
+
+
 def _segment_one(
-    segmenter: Segmenter, source: Source, output: Path, delivery: Delivery, *, resume: bool = False
+    segmenter: Segmenter,
+    source: Source,
+    output: Path,
+    delivery: Delivery,
+    *,
+    resume: bool = False,
+    of_many: bool = False,
 ) -> int:
+    """Segments a case; `of_many`: it was found in a folder of cases, so there is a table of one row."""
+    import time
     from contextlib import ExitStack
 
     from gliomask.cli.dicom import headers_read
     from gliomask.cli.found import show_found, show_written
     from gliomask.cli.progress import work_progress
+    from gliomask.errors import GliomaskError, UsageError
     from gliomask.results.layout import CaseLayout
     from gliomask.results.row import KEPT
     from gliomask.segmentation.cases import Kept, segment_or_keep
+    from gliomask.segmentation.source import FileSource
 
     if source.describe():
         echo(source.describe())
-    with ExitStack() as shown:
-        headers = shown.enter_context(headers_read())
-        progress = shown.enter_context(work_progress(source.name))
-        result = segment_or_keep(segmenter, source, output, delivery, resume=resume, progress=progress, headers=headers)
+    row = _row(output, source, of_many)
+    start = time.perf_counter()
+    try:
+        with ExitStack() as shown:
+            headers = shown.enter_context(headers_read())
+            progress = shown.enter_context(work_progress(source.name))
+            result = segment_or_keep(
+                segmenter, source, output, delivery, resume=resume, progress=progress, headers=headers
+            )
+    except GliomaskError as error:
+        # A request that makes no sense says nothing of the case; the name of DICOM files may be the patient's.
+        if row is not None and isinstance(source, FileSource) and not isinstance(error, UsageError):
+            row.failed(error, time.perf_counter() - start)
+        raise
+    if row is not None:
+        row.done(result.record, kept=isinstance(result, Kept))
     if isinstance(result, Kept):
         echo(f"{result.case_id}: kept, {KEPT}")
         return 0

@@ -14,7 +14,7 @@ from typing import Any
 
 from gliomask.cohort.place import TABLE
 from gliomask.cohort.progress import Rate, State
-from gliomask.cohort.rows import Result, row_of_failure, row_of_record
+from gliomask.cohort.rows import Result, Row, row_of_failure, row_of_record
 from gliomask.cohort.runner import follow
 from gliomask.cohort.table import SharedTable, Summary
 from gliomask.cohort.worker import cannot_write
@@ -22,6 +22,7 @@ from gliomask.errors import InputError
 from gliomask.files.atomic import make_folder
 from gliomask.progress import Progress
 from gliomask.results.layout import CaseLayout
+from gliomask.results.record import RunRecord
 from gliomask.results.resume import earlier_record
 from gliomask.results.row import KEPT
 from gliomask.segmentation.cases import Kept, refuse_places, segment_or_keep, wanted
@@ -117,3 +118,33 @@ def segment_folder(
     run.refuse(cases)
     make_folder(run.output)
     return follow(SharedTable(run.output / TABLE, cases), run.results(cases), Rate(len(cases)), on_case)
+
+
+@dataclass(frozen=True)
+class OneRow:
+    """The row of a case that is segmented by itself into a folder of results that has a table, or is to have one.
+
+    Args:
+        folder: which holds, or will hold, the table.
+        case: as far as its name is known before it is read.
+    """
+
+    folder: Path
+    case: str
+
+    def refuse(self) -> None:
+        """Raises UsageError where the table that is there is none of gliomask's."""
+        SharedTable(self.folder / TABLE, ()).others()
+
+    def done(self, record: RunRecord, *, kept: bool = False) -> None:
+        """Adds the row of a case that is done, or was."""
+        label_map = CaseLayout.of(self.folder, record.case).label_map.name
+        self._put(replace(row_of_record(record, label_map, ""), attempts=1, message=KEPT if kept else ""))
+
+    def failed(self, error: Exception, seconds: float) -> None:
+        """Adds the row of a case that could not be done to a table that is there; a refusal alone leaves no file."""
+        if (self.folder / TABLE).exists():
+            self._put(row_of_failure(self.case, error, seconds=seconds))
+
+    def _put(self, row: Row) -> None:
+        SharedTable(self.folder / TABLE, (row.case,)).put(row)
