@@ -15,6 +15,7 @@ import gliomask.cli.main
 from gliomask import __version__
 from gliomask.cli import main
 from gliomask.cli.main import COMMANDS, run
+from gliomask.cli.options import GivenPath
 from gliomask.cli.say import echo
 from gliomask.errors import (
     CaseError,
@@ -227,3 +228,44 @@ def test_commands_print_by_the_one_function_that_shows_control_characters(capsys
 def test_an_empty_path_is_a_usage_error(value, capsys, tmp_path):
     assert run(["evaluate", str(tmp_path), str(tmp_path), "-o", value]) == 2
     assert "is empty. Give a path" in capsys.readouterr().err
+
+
+def commands_of(group, path=()):
+    """Every command that can be typed, with the words that lead to it."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands_of(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+def test_no_command_takes_an_empty_path_for_the_working_folder():
+    """An unset variable of a script gives one: `gliomask segment "$CASE" -o "$OUT"`."""
+    found = [
+        (words, param.name, param.type)
+        for words, command in commands_of(main.gliomask)
+        for param in command.params
+        if isinstance(param.type, click.Path) and param.name != "log_file"
+    ]
+    assert len(found) > 60
+    assert [words for words, _, kind in found if not isinstance(kind, GivenPath)] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["segment", "", "-o", "out"], "is empty. Give a path, or . for the working folder."),
+        (["segment", "case", "-o", " "], "is empty. Name a folder for the results"),
+        (["segment", "--flair", "", "-o", "out"], "is empty."),
+        (["timeline", "", "-o", "out"], "is empty."),
+        (["segment", "case", "-o", "out", "--max-memory", "1GB"], "'1GB' is not a valid integer."),
+        (["segment", "case", "-o", "out", "--threads", "0"], "0 is not in the range x>=1."),
+    ],
+)
+def test_what_is_no_path_or_no_number_is_refused_in_words(words, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(words) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert list(tmp_path.iterdir()) == []

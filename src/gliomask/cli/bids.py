@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gliomask.bids.records import Request
     from gliomask.results.row import CaseRow
 
-_PATH = click.Path(path_type=Path)
+_PATH = shared.GivenPath()
 
 NOT_FOR_DATASETS = ("engine", "patches", "patch_size", "stride", "bias_correction", "skip", "brain_mask")
 """Options of `gliomask segment` that a BIDS App does not have: they are about one patient, or about trying out

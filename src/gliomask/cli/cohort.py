@@ -34,7 +34,7 @@ _OUTPUT = click.option(
     help="Folder for the results; each case has a folder of its own in it.",
 )
 _WORKERS = click.option(
-    "--workers", type=click.IntRange(min=1), help="Cases at a time.  [default: by processors and memory]"
+    "--workers", type=shared.WholeNumber(min=1), help="Cases at a time.  [default: by processors and memory]"
 )
 _MINUTES = click.option(
     "--case-minutes",
@@ -45,7 +45,7 @@ _MINUTES = click.option(
 )
 _MEMORY = click.option(
     "--case-memory",
-    type=click.IntRange(min=1),
+    type=shared.WholeNumber(min=1),
     metavar="MB",
     help="Most memory of a worker, 10^6 bytes.  [default: no limit]",
 )
@@ -110,23 +110,30 @@ def on_slurm(function: Any) -> Any:
         ),
         click.option(
             "--pilot",
-            type=click.IntRange(min=0),
+            type=shared.WholeNumber(min=0),
             default=3,
             show_default=True,
             help="Cases done here first, to estimate time and memory.",
         ),
         click.option(
-            "--chunk-size", type=click.IntRange(min=1), help="Cases of a task.  [default: as many as take 45 minutes]"
+            "--chunk-size",
+            type=shared.WholeNumber(min=1),
+            help="Cases of a task.  [default: as many as take 45 minutes]",
         ),
-        click.option("--limit", type=click.IntRange(min=1), help="Most tasks at a time."),
-        click.option("--cpus", type=click.IntRange(min=1), default=4, show_default=True, help="Processors of a task."),
+        click.option("--limit", type=shared.WholeNumber(min=1), help="Most tasks at a time."),
         click.option(
-            "--task-minutes", "minutes", type=click.IntRange(min=1), help="Time of a task.  [default: from the pilot]"
+            "--cpus", type=shared.WholeNumber(min=1), default=4, show_default=True, help="Processors of a task."
+        ),
+        click.option(
+            "--task-minutes",
+            "minutes",
+            type=shared.WholeNumber(min=1),
+            help="Time of a task.  [default: from the pilot]",
         ),
         click.option(
             "--task-memory",
             "memory_mb",
-            type=click.IntRange(min=1),
+            type=shared.WholeNumber(min=1),
             metavar="MB",
             help="Memory of a task.  [default: from the pilot]",
         ),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gliomask.cli.options import GivenPath, WholeNumber
 from gliomask.cli.say import echo
 
 
@@ -13,12 +14,12 @@ from gliomask.cli.say import echo
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=GivenPath(),
     default=Path("gliomask-demo"),
     show_default=True,
     help="Folder for the results.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all that the process may use]")
+@click.option("--threads", type=WholeNumber(min=1), help="CPU threads.  [default: all that the process may use]")
 @click.option("--overwrite", is_flag=True, help="Replace results that exist.")
 def command(output: Path, threads: int | None, overwrite: bool) -> None:
     """Segment the synthetic patient that comes with the package; write label map, volumes and picture.

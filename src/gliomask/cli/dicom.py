@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gliomask.cli.options import GivenPath
 from gliomask.cli.say import echo
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from gliomask.sequences import Sequence
 
-_PLACE = click.argument("place", type=click.Path(path_type=Path), metavar="FOLDER|ZIP")
+_PLACE = click.argument("place", type=GivenPath(), metavar="FOLDER|ZIP")
 _SERIES = click.option(
     "--series",
     "series",
@@ -75,7 +76,7 @@ def inspect_command(place: Path, series: tuple[str, ...], as_json: bool, include
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=GivenPath(),
     required=True,
     help="Folder for the NIfTI files and the run record.",
 )
@@ -164,11 +165,11 @@ def headers_read() -> Iterator[Callable[[int, int], None]]:
 
 
 @command.command("export", short_help="Write a label map as DICOM segmentation, structure set and report.")
-@click.argument("label_map", type=click.Path(path_type=Path))
+@click.argument("label_map", type=GivenPath())
 @click.option(
     "--series",
     "place",
-    type=click.Path(path_type=Path),
+    type=GivenPath(),
     required=True,
     help="Folder or zip of the series in whose grid the label map is.",
 )
@@ -179,7 +180,7 @@ def headers_read() -> Iterator[Callable[[int, int], None]]:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=GivenPath(),
     required=True,
     help="Folder for the DICOM objects and the run record.",
 )

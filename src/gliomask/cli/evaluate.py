@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gliomask.cli.options import GivenPath
+from gliomask.cli.options import GivenPath, WholeNumber
 from gliomask.cli.say import echo
 
 
@@ -40,7 +40,7 @@ from gliomask.cli.say import echo
 )
 @click.option(
     "--panel-count",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     default=4,
     show_default=True,
     help="Cases in the panel, from the lowest to the highest WT Dice.",

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from gliomask.cli.options import GivenPath
 from gliomask.cli.say import echo
 
 
 @click.command(short_help="Turn a finished training into a model folder.")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="Model folder to write.")
+@click.argument("run", type=GivenPath())
+@click.option("-o", "--output", "folder", type=GivenPath(), required=True, help="Model folder to write.")
 @click.option("--name", help="The model's name.  [default: the model folder's]")
 @click.option("--licence", default="not stated", show_default=True, help="Licence of the weights.")
 @click.option(

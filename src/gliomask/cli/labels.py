@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gliomask.cli.options import GivenPath
 from gliomask.cli.say import echo
 
 
@@ -27,7 +28,7 @@ from gliomask.cli.say import echo
 @click.option(
     "--colours", default="okabe-ito", show_default=True, help="Palette: okabe-ito (colour-blind safe) or paper."
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write.  [default: the screen]")
+@click.option("-o", "--output", type=GivenPath(), help="File to write.  [default: the screen]")
 @click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
 def command(form: str, labels: str, colours: str, output: Path | None, overwrite: bool) -> None:
     """Write what the numbers of a label map mean and which colours they have.

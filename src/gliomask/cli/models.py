@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
+from gliomask.cli.options import GivenPath
 from gliomask.cli.say import echo
 
-_PATH = click.Path(path_type=Path)
+_PATH = GivenPath()
 _MODEL = click.argument("model")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 

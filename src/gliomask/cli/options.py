@@ -109,8 +109,14 @@ def _type(spec: Spec) -> Any:
     if spec.choices:
         return click.Choice(spec.choices)
     if spec.kind == "number":
-        return int if spec.least is None else click.IntRange(min=spec.least)
-    return click.Path(path_type=Path) if spec.kind == "path" else str
+        return int if spec.least is None else WholeNumber(min=spec.least)
+    return GivenPath() if spec.kind == "path" else str
+
+
+class WholeNumber(click.IntRange):
+    """A whole number within limits; of what is none click would say that it is no `integer range`."""
+
+    name = "integer"
 
 
 class GivenPath(click.Path):
@@ -134,5 +140,5 @@ overwrite: Decorator = click.option("--overwrite", is_flag=True, help="Replace r
 def threads(*names: str) -> Decorator:
     """The option for the number of threads, under one name or several."""
     return click.option(
-        *names, "threads", type=click.IntRange(min=1), help="CPU threads.  [default: all that the process may use]"
+        *names, "threads", type=WholeNumber(min=1), help="CPU threads.  [default: all that the process may use]"
     )

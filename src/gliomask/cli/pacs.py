@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gliomask.cli.options import GivenPath
+from gliomask.cli.options import GivenPath, WholeNumber
 from gliomask.cli.say import echo
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def command() -> None:
     metavar="KEYWORD=VALUE",
     help="Only such studies, as in PatientID=4711; may be repeated.",
 )
-@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Most studies listed.")
+@click.option("--limit", type=WholeNumber(1, 10_000), default=100, show_default=True, help="Most studies listed.")
 def find_command(url: str, login_file: Path | None, matches: tuple[str, ...], limit: int) -> None:
     """List studies of the archive, one a line, with what identifies their patients."""
     from gliomask.errors import UsageError

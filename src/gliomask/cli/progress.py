@@ -42,9 +42,15 @@ class Described(TextColumn):
 
 
 def progress_bar(console: Console) -> Progress:
-    """A bar with counts, elapsed and remaining time."""
+    """A bar with counts, elapsed and remaining time; nothing where there is no terminal."""
     return Progress(
-        Described(), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=console
+        Described(),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
     )
 
 

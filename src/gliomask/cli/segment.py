@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from gliomask.segmentation.source import Source
     from gliomask.sequences import Sequence
 
-_FILE = click.Path(path_type=Path)
+_FILE = shared.GivenPath()
 
 
-class OutputPath(click.Path):
+class OutputPath(shared.GivenPath):
     """A place for results; an empty one is refused, since it would be the working folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -43,7 +43,7 @@ class OutputPath(click.Path):
     "-o",
     "--output",
     group="output",
-    type=OutputPath(path_type=Path),
+    type=OutputPath(),
     required=True,
     help="Folder for the results; for one case also the label map's own name (.nii.gz).",
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gliomask.cli.options import GivenPath, threads
+from gliomask.cli.options import GivenPath, WholeNumber, threads
 from gliomask.cli.say import echo
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ MAX_TOKEN_FILE_BYTES = 4096
     help="Address to listen on; others than this machine's own need a token.",
 )
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="Port; 0 takes any that is free."
+    "--port", type=WholeNumber(0, 65535), default=8765, show_default=True, help="Port; 0 takes any that is free."
 )
 @click.option(
     "--token-file",
@@ -42,16 +42,14 @@ MAX_TOKEN_FILE_BYTES = 4096
 )
 @click.option(
     "--workers",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     help="Jobs at a time.  [default: one for two processors, as far as memory goes]",
 )
 @threads("--threads")
 @click.option(
     "--max-upload-gb", type=click.FloatRange(min=0.001), default=4.0, show_default=True, help="Largest upload."
 )
-@click.option(
-    "--max-waiting", type=click.IntRange(min=1), default=200, show_default=True, help="Most jobs in the queue."
-)
+@click.option("--max-waiting", type=WholeNumber(min=1), default=200, show_default=True, help="Most jobs in the queue.")
 @click.option(
     "--job-memory-gb",
     type=click.FloatRange(min=1),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from gliomask.cli.options import GivenPath
 from gliomask.cli.say import echo
 
 
@@ -16,7 +17,7 @@ from gliomask.cli.say import echo
     "-o",
     "--output",
     "folder",
-    type=click.Path(path_type=Path),
+    type=GivenPath(),
     required=True,
     help="Folder for the patients and the run record.",
 )

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
+from gliomask.cli.options import GivenPath, WholeNumber
 from gliomask.cli.say import echo
 
-_PATH = click.Path(path_type=Path)
+_PATH = GivenPath()
 
 
 @click.command(short_help="Cross-validate and compare a table of experiments.")
@@ -30,11 +31,9 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--only", multiple=True, metavar="NAME", help="Work on this experiment alone; may be given several times."
 )
+@click.option("--jobs", type=WholeNumber(min=1), default=1, show_default=True, help="Steps at once, each in a process.")
 @click.option(
-    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Steps at once, each in a process."
-)
-@click.option(
-    "--threads", type=click.IntRange(min=1), help="CPU threads of each step.  [default: all, or 1 with --jobs above 1]"
+    "--threads", type=WholeNumber(min=1), help="CPU threads of each step.  [default: all, or 1 with --jobs above 1]"
 )
 @click.option(
     "--backend",

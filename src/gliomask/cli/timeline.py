@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
+from gliomask.cli.options import GivenPath
 from gliomask.cli.say import echo
 
-_PATH = click.Path(path_type=Path)
+_PATH = GivenPath()
 
 
 @click.command(short_help="Report one patient over several time points.")

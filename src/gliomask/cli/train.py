@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
+from gliomask.cli.options import GivenPath, WholeNumber
 from gliomask.cli.say import echo
 
-_PATH = click.Path(path_type=Path)
+_PATH = GivenPath()
 
 
 @click.command(short_help="Train a network on labelled cases.")
@@ -44,7 +45,7 @@ _PATH = click.Path(path_type=Path)
     "--validation-share", type=float, help="Share of the training patients set aside to choose the best epoch."
 )
 @click.option("--seed", type=int, help="Seed of weights, draws and augmentation.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all]")
+@click.option("--threads", type=WholeNumber(min=1), help="CPU threads.  [default: all]")
 @click.option(
     "--backend",
     type=click.Choice(["tensorflow", "jax"]),

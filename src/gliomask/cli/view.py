@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gliomask.cli.options import GivenPath
+from gliomask.cli.options import GivenPath, WholeNumber
 from gliomask.cli.say import echo
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ CORRECTIONS = "corrections"
 )
 @click.option("--overwrite", is_flag=True, help="Replace corrections or an HTML file that exist.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="Port on this computer.  [default: any that is free]"
+    "--port", type=WholeNumber(0, 65535), default=0, help="Port on this computer.  [default: any that is free]"
 )
 @click.option("--browser/--no-browser", default=True, show_default=True, help="Open the page in the browser.")
 def command(case: Path, result: Path | None, html_file: Path | None, other_result: Path | None, visit: tuple[Path, Path] | None, labels: str | None,  # noqa: E501

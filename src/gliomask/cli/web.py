@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gliomask.cli.options import GivenPath
 from gliomask.cli.say import echo
 
 
@@ -21,7 +22,7 @@ def command() -> None:
 
 
 @command.command(short_help="Write the application into a folder.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write; new or empty.")
+@click.option("-o", "--output", type=GivenPath(), required=True, help="Folder to write; new or empty.")
 @click.option("--model", default=None, help="Model, by name or folder.  [default: the one that gliomask segment uses]")
 def build(output: Path, model: str | None) -> None:
     """Write the application as static files, which any web server can serve, also below another path.

@@ -70,8 +70,8 @@ def require_fpdf() -> None:
         import fpdf  # noqa: F401
     except ImportError:
         raise EngineUnavailableError(
-            "A PDF report needs fpdf2. Install it with: pip install 'gliomask[report]', or ask for the HTML "
-            "report alone."
+            "A PDF report needs fpdf2. Install it with: pip install 'gliomask[report]', or leave pdf out of the "
+            "formats."
         ) from None
 
 
