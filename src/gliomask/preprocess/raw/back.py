@@ -25,11 +25,36 @@ def labels_on(label_map: LabelMap, source: Geometry, target: Geometry, matrix: A
         target: the grid of the result.
         matrix: the target's world to the source's.
     """
-    found = [label for label in Label if label != Label.BACKGROUND and (label_map == label).any()]
-    shares = [filled(label_map == label, source, target, matrix) for label in found]
-    background = np.float32(1) - np.sum(shares, axis=0, dtype=np.float32)
-    numbers = np.array([Label.BACKGROUND, *found], np.uint8)
-    return np.asarray(numbers[np.argmax([np.broadcast_to(background, target.shape), *shares], axis=0)])
+    labelled = np.full(target.shape, Label.BACKGROUND, np.uint8)
+    shares: dict[Label, tuple[Box, Volume]] = {}
+    for label in Label:
+        found = None if label == Label.BACKGROUND else _share(label_map == label, source, target, matrix)
+        if found is not None:
+            shares[label] = found
+    if not shares:
+        return labelled
+    # Volumes of a fine grid are large, and tumours small: all is done in the box that holds them.
+    boxes = [box for box, _ in shares.values()]
+    i, j, k = (slice(min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes)) for axis in range(3))
+    most = np.ones((i.stop - i.start, j.stop - j.start, k.stop - k.start), np.float32)
+    in_all = np.zeros_like(most)
+    within = {
+        label: tuple(_moved(one, by.start) for one, by in zip(box, (i, j, k), strict=True))
+        for label, (box, _) in shares.items()
+    }
+    for label, (_, share) in shares.items():
+        in_all[within[label]] += share
+    most -= in_all
+    for label, (_, share) in shares.items():
+        part = within[label]
+        more = share > most[part]
+        labelled[i, j, k][part][more] = label
+        most[part][more] = share[more]
+    return labelled
+
+
+def _moved(one: slice, by: int) -> slice:
+    return slice(one.start - by, one.stop - by)
 
 
 def filled(inside: Mask, source: Geometry, target: Geometry, matrix: Affine) -> Volume:
@@ -44,19 +69,29 @@ def filled(inside: Mask, source: Geometry, target: Geometry, matrix: Affine) -> 
         matrix: the target's world to the source's.
     """
     total = np.zeros(target.shape, np.float32)
+    found = _share(inside, source, target, matrix)
+    if found is not None:
+        total[found[0]] = found[1]
+    return total
+
+
+def _share(inside: Mask, source: Geometry, target: Geometry, matrix: Affine) -> tuple[Box, Volume] | None:
+    """As `filled`, in the box of the target grid outside which there is nothing; None where there is nothing at all."""
     # Only where there is something: tumours fill a hundredth of a head.
     here = _box_round(inside)
     there = None if here is None else _box_reached(here, source, target, matrix)
     if here is None or there is None:
-        return total
+        return None
     values, values_grid, grid = inside[here].astype(np.float32), _cut(source, here), _cut(target, there)
     counts = [max(1, round(mm / SUPERSAMPLED_MM)) for mm in target.spacing_mm]
+    total = np.zeros(grid.shape, np.float32)
     for places in np.ndindex(*counts):
         shift = [(place + 0.5) / count - 0.5 for place, count in zip(places, counts, strict=True)]
         moved = np.eye(4)
         moved[:3, 3] = target.affine[:3, :3] @ shift
-        total[there] += itk.resample(values, values_grid, grid, matrix @ moved)
-    return np.asarray(total / np.float32(np.prod(counts)))
+        total += itk.resample(values, values_grid, grid, matrix @ moved)
+    total /= np.float32(np.prod(counts))
+    return there, total
 
 
 def _box_round(inside: Mask) -> Box | None:
