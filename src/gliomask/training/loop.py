@@ -1,4 +1,4 @@
-"""The training itself: epochs of steps, a checkpoint after each epoch, exact resumption, and the weights worth keeping."""  # noqa: E501
+"""The training itself: epochs of steps, a checkpoint after each, exact resumption, the weights worth keeping."""
 
 from __future__ import annotations
 
