@@ -119,7 +119,7 @@ class _Run:
         self, training: list[SliceStack], validation: list[SliceStack], config: TrainConfig, folder: Path
     ) -> None:
         self.training, self.validation, self.config = training, validation, config
-        self.twins = unenhanced_twins(training, config)
+        self.twins = unenhanced_twins(training, config, folder)
         self.steps = steps_per_epoch(training, config)
         for use, cases in (("training", training), *([("validation", validation)] if validation else [])):
             if not steps_per_epoch(cases, config):

@@ -131,7 +131,7 @@ def run_training(
         origin = _origin(start, held_out)
         refuse_held_out_twice(chosen, held_out)
         examined = _Examined(display, len(chosen))
-        stacks = [load_cases(cases, config, examined.read) for cases in (training, validation)]
+        stacks = [load_cases(cases, config, folder, examined.read) for cases in (training, validation)]
         examined.refuse(strict=strict)
         trained = _train(stacks[0], stacks[1], folder, config, display, start)
         cases = {"training": training, "validation": validation, "held_out": held_out}
