@@ -23,7 +23,7 @@ from gliomask.io.nifti import write_bytes
 from gliomask.models.files import SPEC_NAME
 from gliomask.processors import thread_count
 from gliomask.sampling import SliceStack
-from gliomask.training.backend import accelerator
+from gliomask.training.backend import accelerator, devices_in_use
 from gliomask.training.checkpoint import Checkpoint
 from gliomask.training.config import TrainConfig
 from gliomask.training.curve import draw_learning_curve
@@ -288,6 +288,7 @@ def _write_record(
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
         "device": accelerator(),
+        "devices": devices_in_use(),
         "threads": thread_count(config.threads),
         "config": config.model_dump(mode="json"),
         "fold": fold,
