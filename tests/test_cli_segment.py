@@ -14,6 +14,7 @@ from conftest import TINY_AFFINE, make_tiny_case, tiny_labels, write_brats_case
 from gliomask.case import Case
 from gliomask.cli.main import run
 from gliomask.files.tables import read_table
+from gliomask.io.brats import find_cases
 from gliomask.sequences import Sequence
 
 pytestmark = pytest.mark.usefixtures("fake_model")
@@ -51,6 +52,25 @@ def test_a_cohort_goes_on_after_a_bad_case_and_exits_with_its_code(tiny_brats_fo
     assert "1 x CaseError, such as other: " in printed.err
     assert (tmp_path / "out" / "tiny_seg.nii.gz").exists()
     assert "missing t1" in (tmp_path / "out" / "cohort.tsv").read_text()
+
+
+def test_results_in_the_folder_of_their_case_are_no_reference(tiny_brats_folder, capsys):
+    """The second run said that two files match the reference; without an expert's map the result became one."""
+    case = tiny_brats_folder / "tiny"
+    renamed, words = case.rename(case.with_name("P1")), ["--no-preview"]
+    expert = (renamed / "tiny_seg.nii.gz").read_bytes()
+    for more in ([], ["--overwrite"], ["--resume"]):
+        assert run(["segment", str(renamed), "-o", str(renamed), *words, *more]) == 0
+        assert (renamed / "tiny_seg.nii.gz").read_bytes() == expert
+    assert "labels <- tiny_seg.nii.gz" in capsys.readouterr().out
+    (renamed / "tiny_seg.nii.gz").unlink()
+    assert find_cases(renamed)[0].reference is None
+    # Once somebody has drawn in it, it is a reference.
+    image = nib.load(renamed / "P1_seg.nii.gz")
+    changed = np.asarray(image.dataobj).copy()
+    changed[0, 0, 0] = 4
+    nib.save(nib.Nifti1Image(changed, image.affine), renamed / "P1_seg.nii.gz")
+    assert find_cases(renamed)[0].reference == renamed / "P1_seg.nii.gz"
 
 
 def rows_of(folder):

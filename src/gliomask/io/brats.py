@@ -28,7 +28,7 @@ from gliomask.geometry import Geometry
 from gliomask.io import decathlon, nifti
 from gliomask.io.ahead import Ahead
 from gliomask.io.dicom.headers import is_dicom
-from gliomask.io.references import last_word, masks_of_unknown_kind, tumour_label_maps
+from gliomask.io.references import is_result, last_word, masks_of_unknown_kind, tumour_label_maps
 from gliomask.io.tree import DEPTH, Folder, case_ids, in_other_space, sequence_of_path, walk
 from gliomask.labels import LabelConvention, convention
 from gliomask.preprocess.fitness import refuse_ct_and_copies
@@ -286,7 +286,7 @@ def case_from_files(case_id: str, files: Iterable[Path], without: frozenset[Sequ
         if sequence is not None and sequence not in without:
             found[sequence].append(path)
     scans = [path for path in files if sequence_of_path(path)]
-    references = tumour_label_maps(files, scans)
+    references = [path for path in tumour_label_maps(files, scans) if not is_result(path)]
     others = [path for path in files if path not in (*scans, *references)]
     for what, paths in [
         *((sequence.value, found[sequence]) for sequence in PAPER_ORDER),

@@ -10,7 +10,11 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from gliomask.files.hashing import sha256_of
+from gliomask.files.json import UNREADABLE, read_json
 from gliomask.io import nifti
+
+RECORD_SUFFIX, MAX_RECORD_BYTES = "_run.json", 1 << 24
 
 REFERENCE_WORDS = ("seg", "label", "labels", "segm")
 """Last words of a reference label map's name. `segm` is for `W39_1998.09.19_Segm.nii`, the one misnamed file of BraTS
@@ -57,6 +61,24 @@ def tumour_label_maps(
     of_tumour = [path for path in others if not _of_other_tissue(path, scans)]
     first = [path for path in of_tumour if last_word(path) in words]
     return first or [path for path in of_tumour if last_word(path) in FURTHER_WORDS or _is_tumour_mask(path)]
+
+
+def is_result(path: Path) -> bool:
+    """Whether a label map is a result of gliomask that nobody has changed since: the run record beside it lists it with
+    its hash.
+
+    Results may lie in the folder of their case; they are no reference there.
+    """
+    stem = nifti.stem(path)
+    record = path.parent / f"{stem.removesuffix('_seg')}{RECORD_SUFFIX}"
+    if not stem.endswith("_seg") or not record.is_file():
+        return False
+    try:
+        values = read_json(record, MAX_RECORD_BYTES)
+        outputs = values.get("outputs") if isinstance(values, dict) else None
+        return isinstance(outputs, dict) and outputs.get(path.name) == sha256_of(path)
+    except UNREADABLE:
+        return False
 
 
 def masks_of_unknown_kind(files: Iterable[Path], scans: Iterable[Path]) -> list[Path]:
