@@ -129,9 +129,8 @@ def part_removed(parts: Ordered[RemovedPart], chain: str) -> tuple[Flag, ...]:
         x, y, z = part.centre_ras_mm
         places.append(f"{part.volume_ml:.1f} ml at {x:.0f}, {y:.0f}, {z:.0f} mm")
     message = (
-        f"Post-processing '{chain}' removed what may be a second focus ({'; '.join(places)}, right, "
-        "anterior, superior). "
-        "Look there; --postprocess none leaves it in the label map."
+        f"Post-processing '{chain}' removed what may be a second focus ({'; '.join(places)}, "
+        "RAS coordinates). Look there; --postprocess none leaves it in the label map."
     )
     return (Flag("part_removed", message, large[0].volume_ml, LOST_PART_ML),)
 
