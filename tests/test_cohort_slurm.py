@@ -14,9 +14,11 @@ import time
 from pathlib import Path
 
 import pytest
-from stub_cohort import HERE
+from stub_cohort import HERE, PLAIN
 from test_cohort import ASKED, results_of, table_of, write_cases
 
+from gliomask.cli.cohort import pilot_of
+from gliomask.cli.main import run
 from gliomask.cohort import slurm, supervisor
 from gliomask.cohort.index import Entry, read_index
 from gliomask.cohort.local import LocalRunner
@@ -51,6 +53,26 @@ def test_chunks_time_and_memory_come_from_the_pilot():
     given = make_plan(entries(100), pilot, SlurmOptions(chunk_size=25, minutes=7, memory_mb=8000))
     assert ([len(chunk) for chunk in given.chunks], given.minutes, given.memory_mb) == ([25] * 4, 7, 8000)
     assert make_plan(entries(3), [], SlurmOptions(chunk_size=3)).minutes == 5 + 12
+
+
+def test_a_pilot_is_spread_over_the_cohort_and_not_done_twice():
+    cases, rows = entries(9), [Row("p", "done"), Row("q", "failed")]
+    assert [entry.case for entry in pilot_of(cases, [], 3)] == ["c0", "c3", "c6"]
+    assert [entry.case for entry in pilot_of(cases, rows, 3)] == ["c0", "c4"]
+    assert pilot_of(cases, rows, 1) == []
+    assert pilot_of([], rows, 3) == []
+
+
+def test_while_tasks_are_at_work_no_further_job_is_written_and_no_pilot_is_done(tmp_path, monkeypatch, capsys):
+    cases = write_cases(tmp_path / "in", "a")
+    command = ["cohort", str(cases), "-o", str(tmp_path / "out"), "--slurm", *PLAIN]
+    assert run([*command, "--pilot", "0"]) == 0
+    assert "Submit it with: sbatch" in capsys.readouterr().out
+    monkeypatch.setattr(slurm, "tasks", lambda place: {"RUNNING": 2})
+    assert run(command) == 2
+    assert "2 SLURM tasks are at work" in capsys.readouterr().err
+    assert [path.name for path in CohortPlace(tmp_path / "out").slurm.iterdir()] == ["1"]
+    assert table_of(tmp_path / "out")["a"]["status"] == "waiting"
 
 
 def test_every_case_is_in_one_chunk_and_an_array_is_never_too_long():
@@ -99,6 +121,23 @@ def test_a_line_break_in_an_option_is_refused(tmp_path):
     plan = make_plan(entries(1), [], SlurmOptions())
     with pytest.raises(UsageError, match="line break"):
         script(CohortPlace(tmp_path), tmp_path / "1", plan, SlurmOptions(sbatch=("--account=x\nrm -rf /",)), Limits())
+
+
+def test_a_value_of_several_words_stays_one_value(tmp_path):
+    given = ("--comment=it is mine", "--comment='it is mine'", "-p long", "--qos=long")
+    text = script(
+        CohortPlace(tmp_path),
+        tmp_path / "1",
+        make_plan(entries(1), [], SlurmOptions()),
+        SlurmOptions(sbatch=given),
+        Limits(),
+    )
+    assert [line.removeprefix("#SBATCH ") for line in text.splitlines()[9:13]] == [
+        "--comment='it is mine'",
+        "--comment='it is mine'",
+        "-p long",
+        "--qos=long",
+    ]
 
 
 def test_a_container_sees_the_scans_and_the_results_alone(tmp_path):
@@ -160,11 +199,11 @@ def cluster(tmp_path_factory, monkeypatch):
 @pytest.mark.slow
 def test_an_array_whose_tasks_are_killed_and_whose_node_is_drained_does_every_case_once(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(supervisor, "WORKER", HERE)
-    cases = write_cases(tmp_path / "in", *(f"slow{number:02}" for number in range(20)))
+    cases = write_cases(tmp_path / "in", *(f"slow{number:02}" for number in range(40)))
     serial = CohortPlace(tmp_path / "serial")
     run_cohort(begin(cases, serial, ASKED), LocalRunner(2))
     cohort = begin(cases, CohortPlace(tmp_path / "out"), ASKED)
-    options = SlurmOptions(chunk_size=4, cpus=1, minutes=5, memory_mb=500, command=HERE[:2])
+    options = SlurmOptions(chunk_size=8, cpus=1, minutes=5, memory_mb=500, command=HERE[:2])
     said: list[str] = []
     runner = SlurmRunner(options, Limits(), rounds=6, tell=said.append, poll_seconds=0.3)
     stop = threading.Event()
@@ -177,8 +216,8 @@ def test_an_array_whose_tasks_are_killed_and_whose_node_is_drained_does_every_ca
     finally:
         stop.set()
         havoc.join()
-    assert (summary.done, summary.failed, summary.waiting) == (20, 0, 0), said
-    assert sorted(given) == [f"slow{number:02}" for number in range(20)]
+    assert (summary.done, summary.failed, summary.waiting) == (40, 0, 0), said
+    assert sorted(given) == [f"slow{number:02}" for number in range(40)]
     rows = table_of(tmp_path / "out")
     assert sorted(rows) == sorted(given)
     assert results_of(tmp_path / "out") == results_of(tmp_path / "serial")
@@ -190,7 +229,7 @@ def _make_havoc(place: CohortPlace, stop: threading.Event, killed: list[str]) ->
     name = slurm.job_name(place)
     while len(killed) < 3 and not stop.wait(0.2):
         running = _said("squeue", "--noheader", "--array", f"--name={name}", "--states=RUNNING", "--format=%i").split()
-        if running and len(list(place.rows.glob("??/*.json"))) > 4 * len(killed):
+        if running and len(list(place.rows.glob("??/*.json"))) > 8 * len(killed):
             time.sleep(random.random())
             killed.append(random.choice(running))
             subprocess.run(["scancel", "--full", "--signal=KILL", killed[-1]], check=False)

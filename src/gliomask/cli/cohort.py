@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Sequence as Ordered
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,11 @@ from gliomask.segmentation.options import Delivery, Options, words
 
 if TYPE_CHECKING:
     from gliomask.cohort.dask import DaskRunner
+    from gliomask.cohort.index import Entry
     from gliomask.cohort.local import LocalRunner
     from gliomask.cohort.place import CohortPlace
     from gliomask.cohort.progress import State
-    from gliomask.cohort.rows import Result
+    from gliomask.cohort.rows import Result, Row
     from gliomask.cohort.runner import Cohort
     from gliomask.cohort.supervisor import Limits
     from gliomask.cohort.table import Summary
@@ -113,7 +115,7 @@ def on_slurm(function: Any) -> Any:
             type=click.IntRange(min=0),
             default=3,
             show_default=True,
-            help="Cases done here first, to estimate time and memory.",
+            help="Cases done here first, to estimate time and memory, unless so many are done already.",
         ),
         click.option(
             "--chunk-size", type=click.IntRange(min=1), help="Cases of a task.  [default: as many as take 45 minutes]"
@@ -268,29 +270,29 @@ def submit_cohort(
     passed = [f"--{name}={cluster[name]}" for name in ("account", "partition") if cluster[name]]
     names = ("chunk_size", "limit", "cpus", "minutes", "memory_mb", "container")
     options = SlurmOptions(**{name: cluster[name] for name in names}, sbatch=(*passed, *cluster["sbatch"]))
+    following = cluster["follow"] and bool(tasks(cohort.place))
+    if not following:
+        # Before the pilot: it would do cases that a task may be doing.
+        refuse_cluster_at_work(cohort.place)
     rows = open_table(cohort).rows
     todo = left_to_do(cohort, rows, retry_failed=retry_failed, verify=False)
-    following = cluster["follow"] and bool(tasks(cohort.place))
-    count = 0 if following else min(cluster["pilot"], len(todo))
-    if count:
-        # Spread over the cohort: neighbours often come from one scanner.
-        pilot = [todo[at * len(todo) // count] for at in range(count)]
-        display.begin(f"{count} here first, as a pilot")
+    pilot = [] if following else pilot_of(todo, of_options(cohort, rows), cluster["pilot"])
+    if pilot:
+        display.begin(f"{len(pilot)} here first, as a pilot")
         run_cohort(cohort, local_runner(1, cluster["cpus"], limits), display.case, entries=pilot)
         rows = open_table(cohort).rows
         todo = [entry for entry in todo if entry not in pilot]
     if cluster["follow"]:
-        runner = SlurmRunner(options, limits, tuple(rows.values()), tell=lambda line: echo(line, err=True))
+        runner = SlurmRunner(options, limits, of_options(cohort, rows), tell=lambda line: echo(line, err=True))
         summary = run_cohort(cohort, runner, display.case, entries=todo)
         display.end(summary)
         return summary.exit_code
     if not todo:
         echo("Nothing is left to do.")
         return 0
-    refuse_cluster_at_work(cohort.place)
     plan = make_plan(
         todo,
-        rows.values(),
+        of_options(cohort, rows),
         options,
         frozenset(case for case, row in rows.items() if row.status == "waiting" and row.attempts),
     )
@@ -301,6 +303,21 @@ def submit_cohort(
     else:
         echo(f"Submit it with: sbatch {path}")
     return 0
+
+
+def of_options(cohort: Cohort, rows: Mapping[str, Row]) -> tuple[Row, ...]:
+    """The rows that were made with what is asked now: others tell nothing about the time that a case takes."""
+    return tuple(row for row in rows.values() if row.options_sha256 == cohort.settings.options_sha256)
+
+
+def pilot_of(todo: Ordered[Entry], rows: Iterable[Row], count: int) -> list[Entry]:
+    """The cases to do here first, so that `count` tell how long a case takes; those of `rows` that are done count among
+    them.
+
+    They are spread over the cohort: neighbours often come from one scanner.
+    """
+    size = min(max(count - sum(row.status == "done" for row in rows), 0), len(todo))
+    return [todo[at * len(todo) // size] for at in range(size)]
 
 
 @command.command("work", short_help="Do one chunk of a cluster's job.", hidden=True)

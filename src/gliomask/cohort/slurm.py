@@ -155,7 +155,7 @@ def script(
         f"--output={shlex.quote(log)}",
         "--open-mode=append",
         "--requeue",
-        *options.sbatch,
+        *map(_directive, options.sbatch),
     ]
     if any("\n" in line or "\r" in line for line in lines):
         raise UsageError("An option of sbatch, or the output folder, holds a line break.")
@@ -174,6 +174,18 @@ def script(
     head = "\n".join(f"#SBATCH {line}" for line in lines)
     about = f"# Written by gliomask cohort --slurm: {len(plan.chunks)} tasks. Research software, not a medical device."
     return f"#!/bin/bash\n{head}\n{about}\nexec {words} --chunk {chunk}\n"
+
+
+def _directive(option: str) -> str:
+    """An option as a line `#SBATCH` takes it, which splits at blanks as a shell does: `--comment=two words` needs
+    quotes; what is quoted already, or has its value behind a blank (`-p long`), stays.
+    """
+    name, equals, value = option.partition("=")
+    return (
+        f"{name}={shlex.quote(value)}"
+        if equals and set(value) & set(" \t#\\") and not set(value) & set("'\"")
+        else option
+    )
 
 
 def _launch(place: CohortPlace, options: SlurmOptions, binds: Iterable[Path]) -> tuple[str, ...]:
