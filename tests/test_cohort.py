@@ -226,7 +226,8 @@ def test_processors_follow_control_groups_and_slurm(tmp_path):
     assert memory_mb({"SLURM_MEM_PER_NODE": "1000"}, tmp_path) == pytest.approx(1048.576)
     assert processors({"SLURM_CPUS_PER_TASK": "1"}, tmp_path / "none") == 1
     assert default_workers(16, 7000.0) == 2
-    assert default_workers(1, None) == 1
+    assert [default_workers(count, None) for count in (1, 2, 3, 4, 9)] == [1, 2, 2, 2, 4]
+    assert default_workers(2, 4000.0) == 1
 
 
 # Running

@@ -5,6 +5,7 @@ odd clocks, lost power.
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import random
@@ -30,6 +31,7 @@ from gliomask.cohort.table import Table
 from gliomask.errors import FileFormatError, LimitError, UsageError
 from gliomask.files.lock import locked
 
+ROOT = Path(__file__).resolve().parents[1]
 HELPER = Path(__file__).with_name("stub_kills.py")
 
 
@@ -309,3 +311,17 @@ def test_a_damaged_row_or_table_is_made_again_from_the_results(stub, tmp_path):
     assert {name: after[name] for name in ("status", "wt_ml", "label_map_sha256", "inputs_sha256", "finished")} == {
         name: before[name] for name in ("status", "wt_ml", "label_map_sha256", "inputs_sha256", "finished")
     }
+
+
+def test_every_promise_names_a_test_that_exists():
+    lines = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8").splitlines()
+    first = lines.index("| promise | test |")
+    promises = list(itertools.takewhile(lambda line: line.startswith("|"), lines[first + 2 :]))
+    assert len(promises) > 15
+    for promise in promises:
+        last_cell = promise.split("|")[-2]
+        names = re.findall(r"`(test_\w+)`", last_cell)
+        file = (re.findall(r"`(test_\w+\.py)`", last_cell) or ["test_cohort_faults.py"])[0]
+        assert names, promise
+        text = (ROOT / "tests" / file).read_text(encoding="utf-8")
+        assert [name for name in names if f"\ndef {name}(" not in text] == [], promise

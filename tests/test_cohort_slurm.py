@@ -46,13 +46,17 @@ def test_chunks_time_and_memory_come_from_the_pilot():
         Row("q", "done", 30.0, peak_memory_mb=1000.0),
         Row("r", "failed", 900.0),
     ]
-    plan = make_plan(entries(100), pilot, SlurmOptions())
+    plan = make_plan(entries(100), pilot, SlurmOptions(cpus=1))
     assert [len(chunk) for chunk in plan.chunks] == [90, 10]
     assert plan.minutes == 5 + 2 * 30 * 90 / 60
     assert plan.memory_mb == 1.3 * 2000 + 500
+    # Two cases at a time on four processors.
+    plan = make_plan(entries(200), pilot, SlurmOptions(cpus=4))
+    assert ([len(chunk) for chunk in plan.chunks], plan.minutes) == ([180, 20], 5 + 2 * 30 * 90 / 60)
+    assert plan.memory_mb == 1.3 * 2 * 2000 + 500
     given = make_plan(entries(100), pilot, SlurmOptions(chunk_size=25, minutes=7, memory_mb=8000))
     assert ([len(chunk) for chunk in given.chunks], given.minutes, given.memory_mb) == ([25] * 4, 7, 8000)
-    assert make_plan(entries(3), [], SlurmOptions(chunk_size=3)).minutes == 5 + 12
+    assert make_plan(entries(3), [], SlurmOptions(chunk_size=3, cpus=1)).minutes == 5 + 12
 
 
 def test_a_pilot_is_spread_over_the_cohort_and_not_done_twice():
@@ -101,7 +105,7 @@ def test_the_script_quotes_paths_and_passes_options_through(tmp_path):
     assert "#SBATCH --array=1-1%50\n" in text
     assert "#SBATCH --account=neuro\n#SBATCH --qos=long\n" in text
     assert "100%%" in text.partition("--output=")[2].partition("\n")[0]
-    assert f"'{place.folder}' --threads 4 --case-minutes 10 --case-memory 5000" in text
+    assert f"'{place.folder}' --workers 2 --threads 2 --case-minutes 10 --case-memory 5000" in text
     assert subprocess.run(["bash", "-n", str(path)], check=False).returncode == 0
     assert [entry.case for entry in read_index(path.parent / "chunks" / "1.tsv")] == ["c0", "c1", "c2"]
     # The shell splits the command as it is meant, whatever the folder is called.

@@ -279,7 +279,7 @@ def submit_cohort(
     pilot = [] if following else pilot_of(todo, of_options(cohort, rows), cluster["pilot"])
     if pilot:
         display.begin(f"{len(pilot)} here first, as a pilot")
-        run_cohort(cohort, local_runner(1, cluster["cpus"], limits), display.case, entries=pilot)
+        run_cohort(cohort, local_runner(options.workers, options.threads, limits), display.case, entries=pilot)
         rows = open_table(cohort).rows
         todo = [entry for entry in todo if entry not in pilot]
     if cluster["follow"]:

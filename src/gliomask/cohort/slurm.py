@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+from gliomask.cohort.allowance import workers_for
 from gliomask.cohort.index import Entry, write_index
 from gliomask.cohort.place import CohortPlace
 from gliomask.cohort.rows import Result, Row, RowStore
@@ -79,6 +80,16 @@ class SlurmOptions:
     container: Path | None = None
     command: tuple[str, ...] | None = None
 
+    @property
+    def workers(self) -> int:
+        """Cases of a task at a time."""
+        return workers_for(self.cpus)
+
+    @property
+    def threads(self) -> int:
+        """Processors of each."""
+        return max(1, self.cpus // self.workers)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -113,14 +124,15 @@ def make_plan(
     plain = [entry for entry in entries if entry.case not in begun]
     alone = [(entry,) for entry in entries if entry.case in begun]
     room = max(MAX_TASKS - len(alone), 1)
-    size = options.chunk_size or max(1, int(TASK_MINUTES * 60 / seconds))
+    size = options.chunk_size or max(1, int(TASK_MINUTES * 60 / seconds)) * options.workers
     size = max(size, math.ceil(len(plain) / room))
     chunks = [tuple(plain[at : at + size]) for at in range(0, len(plain), size)] + alone
     if len(chunks) > MAX_TASKS:
         chunks = [*chunks[: MAX_TASKS - 1], tuple(entry for chunk in chunks[MAX_TASKS - 1 :] for entry in chunk)]
-    longest = max(map(len, chunks), default=1)
+    longest = math.ceil(max(map(len, chunks), default=1) / options.workers)
     minutes = options.minutes or START_MINUTES + math.ceil(TIME_MARGIN * seconds * longest / 60)
-    return Plan(tuple(chunks), minutes, options.memory_mb or math.ceil(MEMORY_MARGIN * memory + TASK_MEMORY_MB))
+    memory_mb = options.memory_mb or math.ceil(MEMORY_MARGIN * memory * options.workers + TASK_MEMORY_MB)
+    return Plan(tuple(chunks), minutes, memory_mb)
 
 
 def job_name(place: CohortPlace) -> str:
@@ -163,8 +175,10 @@ def script(
         "cohort",
         "work",
         str(as_given(place.folder)),
+        "--workers",
+        str(options.workers),
         "--threads",
-        str(options.cpus),
+        str(options.threads),
         "--case-minutes",
         f"{(limits.seconds or 86_400 * 7) / 60:g}",
     ]
