@@ -21,7 +21,7 @@ from gliomask.cohort.job import complete, settled
 from gliomask.cohort.local import LocalRunner
 from gliomask.cohort.place import CohortPlace
 from gliomask.cohort.progress import Rate
-from gliomask.cohort.rows import COLUMNS, Row, RowStore, failed
+from gliomask.cohort.rows import COLUMNS, Row, RowStore, failed, row_of_failure
 from gliomask.cohort.runner import begin, open_table, run_cohort
 from gliomask.cohort.supervisor import Limits
 from gliomask.cohort.table import Summary, Table
@@ -199,6 +199,22 @@ def test_a_summary_counts_by_reason_and_its_code_is_that_of_the_commonest():
     ]
     assert Summary.of(rows[:1]).exit_code == 0
     assert Summary.of(rows[4:]).exit_code == 1
+
+
+def test_a_row_says_what_ended_its_case():
+    said = {
+        "memory": row_of_failure("a", MemoryError()),
+        "ours": row_of_failure("a", CaseError("Case a: no t1.")),
+        "unforeseen": row_of_failure("a", ValueError("x"), seconds=2.345),
+    }
+    assert {name: (row.reason, row.exit_code) for name, row in said.items()} == {
+        "memory": ("memory limit", 5),
+        "ours": ("CaseError", 3),
+        "unforeseen": ("unexpected ValueError", 1),
+    }
+    assert said["memory"].message.startswith("Case a: Memory ran out.")
+    assert (said["ours"].message, said["unforeseen"].message) == ("Case a: no t1.", "ValueError: x")
+    assert said["unforeseen"].seconds == 2.35
 
 
 def test_the_rate_counts_work_and_not_what_is_kept():

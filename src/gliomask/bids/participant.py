@@ -29,7 +29,7 @@ from gliomask.bids.records import (
     write_failure,
 )
 from gliomask.bids.thumbnail import thumbnail
-from gliomask.errors import GliomaskError, UsageError
+from gliomask.errors import UsageError, message_of
 from gliomask.files.atomic import temporary_folder
 from gliomask.io.brats import CaseFiles
 from gliomask.progress import Progress
@@ -141,8 +141,7 @@ def _one(plan: Plan, segmenter: Segmenter, session: Session, progress: Progress)
             row = _segment(plan, segmenter, session, files, work, progress)
         return replace(row, seconds=round(time.perf_counter() - start, 2)), None
     except Exception as error:
-        message = str(error) if isinstance(error, GliomaskError) else f"{type(error).__name__}: {error}"
-        failed = CaseRow(session.case_id, "failed", round(time.perf_counter() - start, 2), "", message)
+        failed = CaseRow(session.case_id, "failed", round(time.perf_counter() - start, 2), "", message_of(error))
         # As elsewhere in the derivative dataset, no folder of this machine is named.
         write_failure(
             plan.output,

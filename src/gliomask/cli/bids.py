@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from gliomask.bids.records import Request
     from gliomask.results.row import CaseRow
 
-_PATH = click.Path(path_type=Path)
-
 NOT_FOR_DATASETS = ("engine", "patches", "patch_size", "stride", "bias_correction", "skip", "brain_mask")
 """Options of `gliomask segment` that a BIDS App does not have: they are about one patient, or about trying out
 networks.
@@ -71,8 +69,8 @@ def spread(args: list[str]) -> list[str]:
     short_help="Segment a BIDS dataset, as a BIDS App.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.argument("bids_dir", type=_PATH)
-@click.argument("output_dir", type=_PATH)
+@click.argument("bids_dir", type=shared.GivenPath())
+@click.argument("output_dir", type=shared.GivenPath())
 @click.argument("analysis_level", type=click.Choice(["participant", "group"]))
 @click.option(
     "--participant-label",
@@ -91,11 +89,13 @@ def spread(args: list[str]) -> list[str]:
 @click.option(
     "-w",
     "--work-dir",
-    type=_PATH,
+    type=shared.GivenPath(),
     help="Folder for intermediate results, which stay there.  [default: a temporary one]",
 )
 @click.option(
-    "--bids-filter-file", type=_PATH, help="JSON that says which image is which sequence where a session holds several."
+    "--bids-filter-file",
+    type=shared.GivenPath(),
+    help="JSON that says which image is which sequence where a session holds several.",
 )
 @click.option("--skip-bids-validator", is_flag=True, help="Do not check the dataset with the BIDS validator first.")
 @click.option(
@@ -169,27 +169,32 @@ def command(
     chosen = find_sessions(dataset, participants, sessions)
     if analysis_level == "group":
         return _group(dataset, output_dir, chosen, overwrite=overwrite or resume)
+    plan = _plan(
+        dataset, output_dir, chosen, work_dir, bids_filter_file, without, _request(values, report, probseg=probseg)
+    )
+    plan = replace(plan, overwrite=overwrite, resume=resume)
+    plan.refuse_existing()
+    asked = {session.subject for session in chosen} if participants else None
+    _validate(dataset, asked, skip=skip_bids_validator)
+    return _participants(plan, shared.chosen(Options, values))
+
+
+def _plan(
+    dataset: Dataset,
+    output: Path,
+    sessions: list[Session],
+    work: Path | None,
+    filters: Path | None,
+    without: tuple[str, ...],
+    request: Request,
+) -> Plan:
+    """What the participant level is to do."""
     from gliomask.bids.filters import read_filters
     from gliomask.bids.participant import Plan
     from gliomask.sequences import parse_sequence
 
-    request = _request(values, report, probseg=probseg)
-    options = shared.chosen(Options, values)
-    plan = Plan(
-        dataset,
-        output_dir,
-        work_dir,
-        chosen,
-        read_filters(bids_filter_file),
-        frozenset(map(parse_sequence, without)),
-        request,
-        overwrite,
-        resume,
-    )
-    plan.refuse_existing()
-    asked = {session.subject for session in chosen} if participants else None
-    _validate(dataset, asked, skip=skip_bids_validator)
-    return _participants(plan, options)
+    absent = frozenset(map(parse_sequence, without))
+    return Plan(dataset, output, work, sessions, read_filters(filters), absent, request)
 
 
 def _request(values: dict[str, Any], report: str, *, probseg: bool) -> Request:
@@ -215,9 +220,10 @@ def _validate(dataset: Dataset, participants: set[str] | None, *, skip: bool) ->
     if skip:
         echo("The dataset was not validated, as asked.")
         return
-    found = refuse_invalid(dataset.root, participants)
-    aside = f"; {len(found.elsewhere)} errors below participants that were not asked for" if found.elsewhere else ""
-    echo(f"The BIDS validator found no error in {dataset.root} ({len(found.warnings)} warnings{aside}).")
+    findings = refuse_invalid(dataset.root, participants)
+    others = len(findings.elsewhere)
+    aside = f"; {others} errors below participants that were not asked for" if others else ""
+    echo(f"The BIDS validator found no error in {dataset.root} ({len(findings.warnings)} warnings{aside}).")
 
 
 def _group(dataset: Dataset, output: Path, sessions: list[Session], *, overwrite: bool) -> int:

@@ -18,7 +18,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from gliomask.errors import FileFormatError, GliomaskError, LimitError
+from gliomask.errors import FileFormatError, GliomaskError, LimitError, message_of, ran_out_of_memory
 from gliomask.files.atomic import make_folder, write_bytes
 from gliomask.files.json import UNREADABLE, read_json
 from gliomask.results.record import RunRecord
@@ -102,14 +102,12 @@ def failed(case: str, reason: str, message: str, exit_code: int, options_sha256:
 
 def row_of_failure(case: str, error: Exception, options_sha256: str = "", seconds: float = 0.0) -> Row:
     """Returns the row of a case that ended in an error."""
-    if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
-        message = f"Case {case}: memory ran out. Give it more memory, or work on fewer cases at a time."
+    if ran_out_of_memory(error):
+        message = f"Case {case}: {message_of(error)}"
         return failed(case, "memory limit", message, LimitError.exit_code, options_sha256, seconds)
-    if isinstance(error, GliomaskError):
-        return failed(case, type(error).__name__, str(error), error.exit_code, options_sha256, seconds)
-    return failed(
-        case, f"unexpected {type(error).__name__}", f"{type(error).__name__}: {error}", 1, options_sha256, seconds
-    )
+    foreseen = isinstance(error, GliomaskError)
+    reason = type(error).__name__ if foreseen else f"unexpected {type(error).__name__}"
+    return failed(case, reason, message_of(error), getattr(error, "exit_code", 1), options_sha256, seconds)
 
 
 def row_of_record(record: RunRecord, label_map: str, options_sha256: str) -> Row:
