@@ -36,8 +36,8 @@ EVENTS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.scandir"
 systems.
 """
 
-CASE_SECONDS = 25.0
-"""Of a case on two processors, for the simulation; docs/clusters.md says where it comes from."""
+CASE_SECONDS = 6.0
+"""Of a case on one processor, for the simulation; docs/tables/cohort-scaling.md says where it comes from."""
 
 
 def main() -> None:
@@ -229,7 +229,7 @@ def simulate(folder: Path, sizes: list[int]) -> None:
         shutil.rmtree(place.folder)
 
 
-OPERATIONS = (25, 45)
+OPERATIONS = (14, 43)
 """On the metadata of files, as a case begins and as it ends: `count` gives their sum."""
 
 SERVER_RATES = (1_000, 3_000, 10_000)

@@ -191,13 +191,14 @@ def _finish(place: Place) -> bool:
             flush_folder(place.folder)
             for name in stale:
                 (place.folder / name).unlink(missing_ok=True)
-        for name in names:
-            staged, target = place.ready / FILES / name, place.folder / name
-            # Those that are gone were moved before the process was killed; the record is the last of them.
-            if staged.is_file():
-                make_folder(target.parent)
-                staged.replace(target)
-                flush_folder(target.parent)
+        *results, record = names
+        for name in results:
+            _move(place, name)
+        # Each folder once, and before the record: where that is found after a loss of power, so are the others.
+        for folder in {(place.folder / name).parent for name in results}:
+            flush_folder(folder)
+        _move(place, record)
+        flush_folder(place.record_path.parent)
         # Half of a ready folder would look like results, so it is given up in one step.
         done = place.ready.rename(place.folder / f"{place.ready.stem}.{token_hex(4)}.part")
     except OSError as error:
@@ -207,6 +208,14 @@ def _finish(place: Place) -> bool:
         ) from error
     shutil.rmtree(done, ignore_errors=True)
     return True
+
+
+def _move(place: Place, name: PurePosixPath) -> None:
+    """Moves a result to its place, unless that was done before the process was killed."""
+    staged, target = place.ready / FILES / name, place.folder / name
+    if staged.is_file():
+        make_folder(target.parent)
+        staged.replace(target)
 
 
 def _manifest(place: Place) -> tuple[list[PurePosixPath], list[PurePosixPath]]:
