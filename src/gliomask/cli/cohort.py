@@ -297,7 +297,7 @@ def submit_cohort(
         frozenset(case for case, row in rows.items() if row.status == "waiting" and row.attempts),
     )
     path = write_job(cohort.place, plan, options, limits)
-    echo(f"{len(todo)} cases in {len(plan.chunks)} tasks of {plan.minutes} min and {plan.memory_mb} MB: {path}")
+    echo(f"{len(todo)} cases in {plan}: {path}")
     if cluster["submit"]:
         echo(f"Submitted job {submit(path)}. Then: gliomask cohort status {cohort.place.folder}")
     else:

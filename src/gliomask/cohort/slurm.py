@@ -105,6 +105,9 @@ class Plan:
     minutes: int
     memory_mb: int
 
+    def __str__(self) -> str:
+        return f"{len(self.chunks)} tasks of {self.minutes} min and {self.memory_mb} MB"
+
 
 def make_plan(
     entries: Ordered[Entry], pilot: Iterable[Row], options: SlurmOptions, begun: frozenset[str] = frozenset()
@@ -337,10 +340,10 @@ class SlurmRunner:
                     for case in left
                     if (row := store.read(case)) is not None and row.status == "waiting" and row.attempts
                 )
-                path = write_job(
-                    place, make_plan(list(left.values()), self.pilot, self.options, begun), self.options, self.limits
-                )
-                self.tell(f"Submitted job {submit(path)}: {path}")
+                plan = make_plan(list(left.values()), self.pilot, self.options, begun)
+                path = write_job(place, plan, self.options, self.limits)
+                self.tell(f"{len(left)} cases in {plan}: {path}")
+                self.tell(f"Submitted job {submit(path)}.")
             yield from self._follow(place, store, left, seen)
         if left:
             self.tell(f"{len(left)} cases were not done in {self.rounds} jobs. The logs say why: {place.slurm}")
