@@ -114,9 +114,9 @@ def count(folder: Path) -> None:
     from stub_cohort import install
 
     install()
-    from gliomask.cohort.job import Job
+    from gliomask.cohort.job import CohortJob
     from gliomask.cohort.place import CohortPlace
-    from gliomask.cohort.rows import Row, RowStore
+    from gliomask.cohort.rows import CohortRow, RowStore
     from gliomask.cohort.runner import begin
 
     make_cases(folder / "in", 3)
@@ -130,10 +130,10 @@ def count(folder: Path) -> None:
 
     sys.addaudithook(hook)
     store = RowStore(cohort.place.rows)
-    with Job(cohort.settings.asked, cohort.place.folder, 1) as job:
+    with CohortJob(cohort.settings.asked, cohort.place.folder, 1) as job:
         for number, entry in enumerate(cohort.entries):
             counting = number == 2
-            store.write(Row(entry.case, "waiting"))
+            store.write(CohortRow(entry.case, "waiting"))
             store.write(job.do(entry).row)
             counting = False
     last = cohort.entries[-1].case
@@ -151,9 +151,9 @@ def count(folder: Path) -> None:
 def simulate(folder: Path, sizes: list[int]) -> None:
     from gliomask.cohort.index import Entry, read_index, write_index
     from gliomask.cohort.place import CohortPlace
-    from gliomask.cohort.rows import Row, RowStore, to_bytes
+    from gliomask.cohort.rows import CohortRow, RowStore, to_bytes
     from gliomask.cohort.runner import Cohort, left_to_do, open_table
-    from gliomask.cohort.settings import Settings
+    from gliomask.cohort.settings import CohortSettings
     from gliomask.cohort.slurm import SlurmOptions, make_plan
     from gliomask.sequences import PAPER_ORDER
 
@@ -183,7 +183,7 @@ def simulate(folder: Path, sizes: list[int]) -> None:
         read_index(place.index)
         laps.append(time.process_time())
         store = RowStore(place.rows)
-        row = Row(
+        row = CohortRow(
             "",
             "done",
             25.3,
@@ -209,10 +209,10 @@ def simulate(folder: Path, sizes: list[int]) -> None:
             # Written plainly: the time of flushing is the disk's, and `run` has it.
             path = store.path(entry.case)
             path.parent.mkdir(exist_ok=True)
-            value = to_bytes(Row(**{**row.__dict__, "case": entry.case}))
+            value = to_bytes(CohortRow(**{**row.__dict__, "case": entry.case}))
             row_bytes = len(value)
             path.write_bytes(value)
-        cohort = Cohort(place, Settings("/data", size, "", {}), tuple(entries))
+        cohort = Cohort(place, CohortSettings("/data", size, "", {}), tuple(entries))
         laps.append(time.process_time())
         table = open_table(cohort)
         laps.append(time.process_time())

@@ -34,7 +34,7 @@ def misbehave(case: str) -> None:
         time.sleep(0.15)
 
 
-class OddJob(job.Job):
+class OddJob(job.CohortJob):
     def do(self, entry):
         misbehave(entry.case)
         return super().do(entry)
@@ -43,7 +43,7 @@ class OddJob(job.Job):
 def install() -> None:
     model = model_by_hand()
     gliomask.segmentation.segmenter.load_model = lambda name: model
-    job.Job = OddJob
+    job.CohortJob = OddJob
     supervisor.WORKER = HERE
 
 

@@ -23,10 +23,10 @@ from gliomask.cohort import slurm, supervisor
 from gliomask.cohort.index import Entry, read_index
 from gliomask.cohort.local import LocalRunner
 from gliomask.cohort.place import CohortPlace
-from gliomask.cohort.rows import Row
+from gliomask.cohort.rows import CohortRow
 from gliomask.cohort.runner import begin, run_cohort
 from gliomask.cohort.slurm import SlurmOptions, SlurmRunner, folders_of, make_plan, script, write_job
-from gliomask.cohort.supervisor import Limits
+from gliomask.cohort.supervisor import CaseLimits
 from gliomask.errors import EngineUnavailableError, GliomaskError, UsageError
 from gliomask.sequences import Sequence
 
@@ -42,9 +42,9 @@ def entries(count: int) -> list[Entry]:
 
 def test_chunks_time_and_memory_come_from_the_pilot():
     pilot = [
-        Row("p", "done", 20.0, peak_memory_mb=2000.0),
-        Row("q", "done", 30.0, peak_memory_mb=1000.0),
-        Row("r", "failed", 900.0),
+        CohortRow("p", "done", 20.0, peak_memory_mb=2000.0),
+        CohortRow("q", "done", 30.0, peak_memory_mb=1000.0),
+        CohortRow("r", "failed", 900.0),
     ]
     plan = make_plan(entries(100), pilot, SlurmOptions(cpus=1))
     assert [len(chunk) for chunk in plan.chunks] == [90, 10]
@@ -60,7 +60,7 @@ def test_chunks_time_and_memory_come_from_the_pilot():
 
 
 def test_a_pilot_is_spread_over_the_cohort_and_not_done_twice():
-    cases, rows = entries(9), [Row("p", "done"), Row("q", "failed")]
+    cases, rows = entries(9), [CohortRow("p", "done"), CohortRow("q", "failed")]
     assert [entry.case for entry in pilot_of(cases, [], 3)] == ["c0", "c3", "c6"]
     assert [entry.case for entry in pilot_of(cases, rows, 3)] == ["c0", "c4"]
     assert pilot_of(cases, rows, 1) == []
@@ -83,7 +83,7 @@ def test_every_case_is_in_one_chunk_and_an_array_is_never_too_long():
     many = entries(25_000)
     begun = frozenset(entry.case for entry in many[:1500])
     for options, alone in ((SlurmOptions(chunk_size=1), frozenset()), (SlurmOptions(), begun)):
-        plan = make_plan(many, [Row("p", "done", 60.0)], options, alone)
+        plan = make_plan(many, [CohortRow("p", "done", 60.0)], options, alone)
         assert len(plan.chunks) <= slurm.MAX_TASKS
         assert sorted(entry.case for chunk in plan.chunks for entry in chunk) == sorted(entry.case for entry in many)
 
@@ -100,7 +100,7 @@ def test_a_case_at_which_a_task_ended_gets_a_task_of_its_own():
 def test_the_script_quotes_paths_and_passes_options_through(tmp_path):
     place = CohortPlace(tmp_path / "my results; rm -rf 100%")
     options = SlurmOptions(limit=50, cpus=4, sbatch=("--account=neuro", "--qos=long"))
-    path = write_job(place, make_plan(entries(3), [], options), options, Limits(600, 5000))
+    path = write_job(place, make_plan(entries(3), [], options), options, CaseLimits(600, 5000))
     text = path.read_text()
     assert "#SBATCH --array=1-1%50\n" in text
     assert "#SBATCH --account=neuro\n#SBATCH --qos=long\n" in text
@@ -124,7 +124,9 @@ def test_the_script_quotes_paths_and_passes_options_through(tmp_path):
 def test_a_line_break_in_an_option_is_refused(tmp_path):
     plan = make_plan(entries(1), [], SlurmOptions())
     with pytest.raises(UsageError, match="line break"):
-        script(CohortPlace(tmp_path), tmp_path / "1", plan, SlurmOptions(sbatch=("--account=x\nrm -rf /",)), Limits())
+        script(
+            CohortPlace(tmp_path), tmp_path / "1", plan, SlurmOptions(sbatch=("--account=x\nrm -rf /",)), CaseLimits()
+        )
 
 
 def test_a_value_of_several_words_stays_one_value(tmp_path):
@@ -134,7 +136,7 @@ def test_a_value_of_several_words_stays_one_value(tmp_path):
         tmp_path / "1",
         make_plan(entries(1), [], SlurmOptions()),
         SlurmOptions(sbatch=given),
-        Limits(),
+        CaseLimits(),
     )
     assert [line.removeprefix("#SBATCH ") for line in text.splitlines()[9:13]] == [
         "--comment='it is mine'",
@@ -151,7 +153,7 @@ def test_a_container_sees_the_scans_and_the_results_alone(tmp_path):
         tmp_path / "1",
         plan,
         SlurmOptions(container=tmp_path / "g.sif"),
-        Limits(),
+        CaseLimits(),
         [Path("/data")],
     )
     assert (
@@ -209,7 +211,7 @@ def test_an_array_whose_tasks_are_killed_and_whose_node_is_drained_does_every_ca
     cohort = begin(cases, CohortPlace(tmp_path / "out"), ASKED)
     options = SlurmOptions(chunk_size=8, cpus=1, minutes=5, memory_mb=500, command=HERE[:2])
     said: list[str] = []
-    runner = SlurmRunner(options, Limits(), rounds=6, tell=said.append, poll_seconds=0.3)
+    runner = SlurmRunner(options, CaseLimits(), rounds=6, tell=said.append, poll_seconds=0.3)
     stop = threading.Event()
     killed: list[str] = []
     havoc = threading.Thread(target=_make_havoc, args=(cohort.place, stop, killed))

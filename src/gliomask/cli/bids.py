@@ -20,7 +20,7 @@ from gliomask.segmentation.options import Delivery, Options
 
 if TYPE_CHECKING:
     from gliomask.bids.layout import Dataset, Session
-    from gliomask.bids.participant import Plan
+    from gliomask.bids.participant import ParticipantPlan
     from gliomask.bids.records import Request
     from gliomask.results.row import CaseRow
 
@@ -47,20 +47,20 @@ def spread(args: list[str]) -> list[str]:
     """Returns arguments with underscores in the names of options as hyphens, and each value of an option of `MANY` with
     the option before it.
     """
-    found: list[str] = []
+    words: list[str] = []
     many, first = "", False
     for arg in args:
         if arg.startswith("-"):
             name, equals, value = arg.partition("=")
             name = name.replace("_", "-") if name.startswith("--") else name
             many, first = (name, True) if name in MANY and not equals else ("", False)
-            found.append(name + equals + value)
+            words.append(name + equals + value)
         elif many and not first:
-            found += [many, arg]
+            words += [many, arg]
         else:
-            found.append(arg)
+            words.append(arg)
             first = False
-    return found
+    return words
 
 
 @click.command(
@@ -187,14 +187,14 @@ def _plan(
     filters: Path | None,
     without: tuple[str, ...],
     request: Request,
-) -> Plan:
+) -> ParticipantPlan:
     """What the participant level is to do."""
     from gliomask.bids.filters import read_filters
-    from gliomask.bids.participant import Plan
+    from gliomask.bids.participant import ParticipantPlan
     from gliomask.sequences import parse_sequence
 
     absent = frozenset(map(parse_sequence, without))
-    return Plan(dataset, output, work, sessions, read_filters(filters), absent, request)
+    return ParticipantPlan(dataset, output, work, sessions, read_filters(filters), absent, request)
 
 
 def _request(values: dict[str, Any], report: str, *, probseg: bool) -> Request:
@@ -243,7 +243,7 @@ def _group(dataset: Dataset, output: Path, sessions: list[Session], *, overwrite
     return 0
 
 
-def _participants(plan: Plan, options: Options) -> int:
+def _participants(plan: ParticipantPlan, options: Options) -> int:
     from gliomask.bids.participant import run_participants
     from gliomask.cli.account import show_row
     from gliomask.cli.progress import cohort_progress

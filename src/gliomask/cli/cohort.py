@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from gliomask.cohort.index import Entry
     from gliomask.cohort.local import LocalRunner
     from gliomask.cohort.place import CohortPlace
-    from gliomask.cohort.progress import State
-    from gliomask.cohort.rows import Result, Row
+    from gliomask.cohort.progress import RunState
+    from gliomask.cohort.rows import CohortRow, Result
     from gliomask.cohort.runner import Cohort
-    from gliomask.cohort.supervisor import Limits
-    from gliomask.cohort.table import Summary
+    from gliomask.cohort.supervisor import CaseLimits
+    from gliomask.cohort.table import CohortSummary
 
 _OUTPUT = click.option(
     "-o",
@@ -204,15 +204,15 @@ def run_command(
     """
     from gliomask.cohort.place import CohortPlace
     from gliomask.cohort.runner import begin, run_cohort
-    from gliomask.cohort.supervisor import Limits
+    from gliomask.cohort.supervisor import CaseLimits
     from gliomask.sequences import parse_sequence
 
     cluster = {name: options.pop(name) for name in SLURM_OPTIONS}
-    limits = Limits(case_minutes * 60, case_memory)
+    limits = CaseLimits(case_minutes * 60, case_memory)
     place = CohortPlace(output)
     with place.held():
         cohort = begin(source, place, asked_of(options), map(parse_sequence, without), refresh=refresh)
-        display = Display(progress, cohort)
+        display = CohortDisplay(progress, cohort)
         if cluster["slurm"]:
             return submit_cohort(cohort, cluster, limits, display, retry_failed=retry_failed)
         refuse_cluster_at_work(place)
@@ -224,7 +224,7 @@ def run_command(
     return summary.exit_code
 
 
-def local_runner(workers: int | None, threads: int | None, limits: Limits) -> LocalRunner:
+def local_runner(workers: int | None, threads: int | None, limits: CaseLimits) -> LocalRunner:
     """The runner of this machine, with as many workers and threads as it has room for."""
     from gliomask.cohort.allowance import default_workers, memory_mb
     from gliomask.cohort.local import LocalRunner
@@ -261,7 +261,7 @@ def refuse_cluster_at_work(place: CohortPlace) -> None:
 
 
 def submit_cohort(
-    cohort: Cohort, cluster: dict[str, Any], limits: Limits, display: Display, *, retry_failed: bool
+    cohort: Cohort, cluster: dict[str, Any], limits: CaseLimits, display: CohortDisplay, *, retry_failed: bool
 ) -> int:
     """Writes a job for what is left of a cohort, and submits and follows it where that was asked for."""
     from gliomask.cohort.runner import left_to_do, open_table, run_cohort
@@ -305,12 +305,12 @@ def submit_cohort(
     return 0
 
 
-def of_options(cohort: Cohort, rows: Mapping[str, Row]) -> tuple[Row, ...]:
+def of_options(cohort: Cohort, rows: Mapping[str, CohortRow]) -> tuple[CohortRow, ...]:
     """The rows that were made with what is asked now: others tell nothing about the time that a case takes."""
     return tuple(row for row in rows.values() if row.options_sha256 == cohort.settings.options_sha256)
 
 
-def pilot_of(todo: Ordered[Entry], rows: Iterable[Row], count: int) -> list[Entry]:
+def pilot_of(todo: Ordered[Entry], rows: Iterable[CohortRow], count: int) -> list[Entry]:
     """The cases to do here first, so that `count` tell how long a case takes; those of `rows` that are done count among
     them.
 
@@ -340,11 +340,11 @@ def work_command(
     from gliomask.cohort.index import read_index
     from gliomask.cohort.place import CohortPlace
     from gliomask.cohort.settings import read_settings
-    from gliomask.cohort.supervisor import Limits
+    from gliomask.cohort.supervisor import CaseLimits
 
     place = CohortPlace(output)
     settings, entries = read_settings(place), read_index(chunk)
-    runner = replace(local_runner(workers or 1, threads, Limits(case_minutes * 60, case_memory)), hold_name=None)
+    runner = replace(local_runner(workers or 1, threads, CaseLimits(case_minutes * 60, case_memory)), hold_name=None)
     with closing(runner.run(place, settings.asked, entries)) as results:
         for result in results:
             echo(f"{result.row.case}: {'kept' if result.kept else result.row.status} {result.row.message}")
@@ -357,7 +357,7 @@ def asked_of(options: dict[str, Any]) -> dict[str, Any]:
     return values | {"spaces": list(options["spaces"]), "skip": list(words(options["skip"] or ""))}
 
 
-class Display:
+class CohortDisplay:
     """What a run shows: lines for people, or lines of JSON for programs.
 
     Args:
@@ -386,7 +386,7 @@ class Display:
         aside = f", of which {refused} cannot be used" if refused else ""
         echo(f"{len(self._cohort.entries)} cases{aside}; {how}. Index: {self._cohort.place.index}")
 
-    def case(self, result: Result, state: State) -> None:
+    def case(self, result: Result, state: RunState) -> None:
         """Says how a case ended."""
         row = result.row
         if self._json:
@@ -402,7 +402,7 @@ class Display:
             return
         show_row(row, state, kept=result.kept)
 
-    def end(self, summary: Summary) -> None:
+    def end(self, summary: CohortSummary) -> None:
         """Says what became of all."""
         if self._json:
             failures = [
@@ -424,7 +424,7 @@ class Display:
         echo(json.dumps({"time": round(time.time(), 3), **values}))
 
 
-def hints(summary: Summary) -> Iterator[str]:
+def hints(summary: CohortSummary) -> Iterator[str]:
     """What may be done about the failures of a cohort."""
     if any(failure.example.attempts for failure in summary.failures):
         yield "--retry-failed tries them again."
@@ -456,7 +456,7 @@ def status_command(output: Path, as_json: bool) -> int:
     """
     from gliomask.cohort.place import CohortPlace
     from gliomask.cohort.runner import open_table, reopen
-    from gliomask.cohort.table import Summary
+    from gliomask.cohort.table import CohortSummary
     from gliomask.errors import UsageError
     from gliomask.files.lock import locked
 
@@ -468,7 +468,7 @@ def status_command(output: Path, as_json: bool) -> int:
     except UsageError:
         # A run is at work, and it writes the table itself.
         table = open_table(cohort, write=False)
-    summary = Summary.of(table.rows.values())
+    summary = CohortSummary.of(table.rows.values())
     running = cluster_tasks(place)
     if as_json:
         failures = {failure.reason: failure.count for failure in summary.failures}

@@ -21,7 +21,7 @@ from gliomask.cohort.index import Entry, entry_of_cells
 from gliomask.cohort.place import CohortPlace
 from gliomask.cohort.rows import Result, RowStore, failed, parse_row
 from gliomask.cohort.settings import Asked, asked_sha256
-from gliomask.cohort.supervisor import Limits, Supervisor
+from gliomask.cohort.supervisor import CaseLimits, Supervisor
 from gliomask.errors import EngineUnavailableError, UsageError
 
 LOCAL = "local"
@@ -67,7 +67,7 @@ class DaskRunner:
     address: str = LOCAL
     workers: int = 1
     threads: int = 1
-    limits: Limits = field(default_factory=Limits)
+    limits: CaseLimits = field(default_factory=CaseLimits)
 
     def run(self, place: CohortPlace, asked: Asked, entries: Iterable[Entry]) -> Generator[Result]:
         """See `runner.Runner`.
@@ -173,7 +173,7 @@ def do_one(cells: dict[str, str], settings: Mapping[str, Any]) -> dict[str, Any]
     if warm is None or warm.key != key:
         if warm is not None:
             warm.supervisor.close()
-        place, limits, stop = CohortPlace(Path(settings["folder"])), Limits(**settings["limits"]), threading.Event()
+        place, limits, stop = CohortPlace(Path(settings["folder"])), CaseLimits(**settings["limits"]), threading.Event()
         command = None if settings["command"] is None else tuple(settings["command"])
         watched = Supervisor(place, settings["asked"], limits, settings["threads"], stop, command=command)
         warm = _warm[thread] = _Warm(key, watched, stop)

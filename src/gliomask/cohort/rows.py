@@ -32,7 +32,7 @@ MESSAGE_LETTERS = 2000
 
 
 @dataclass(frozen=True)
-class Row(CaseRow):
+class CohortRow(CaseRow):
     """What became of a case: a row of `cohort.tsv`, whether `gliomask cohort` or `gliomask segment FOLDER` wrote it.
 
     Args:
@@ -79,17 +79,19 @@ class Result:
     options.
     """
 
-    row: Row
+    row: CohortRow
     kept: bool = False
 
 
-COLUMNS = tuple(field.name for field in fields(Row))
+COLUMNS = tuple(field.name for field in fields(CohortRow))
 
 
-def failed(case: str, reason: str, message: str, exit_code: int, options_sha256: str = "", seconds: float = 0.0) -> Row:
+def failed(
+    case: str, reason: str, message: str, exit_code: int, options_sha256: str = "", seconds: float = 0.0
+) -> CohortRow:
     """Returns the row of a case that could not be done."""
     text = message if len(message) <= MESSAGE_LETTERS else f"{message[:MESSAGE_LETTERS]} ..."
-    return Row(
+    return CohortRow(
         case,
         "failed",
         round(seconds, 2),
@@ -100,7 +102,7 @@ def failed(case: str, reason: str, message: str, exit_code: int, options_sha256:
     )
 
 
-def row_of_failure(case: str, error: Exception, options_sha256: str = "", seconds: float = 0.0) -> Row:
+def row_of_failure(case: str, error: Exception, options_sha256: str = "", seconds: float = 0.0) -> CohortRow:
     """Returns the row of a case that ended in an error."""
     if ran_out_of_memory(error):
         message = f"Case {case}: {message_of(error)}"
@@ -110,7 +112,7 @@ def row_of_failure(case: str, error: Exception, options_sha256: str = "", second
     return failed(case, reason, message_of(error), getattr(error, "exit_code", 1), options_sha256, seconds)
 
 
-def row_of_record(record: RunRecord, label_map: str, options_sha256: str) -> Row:
+def row_of_record(record: RunRecord, label_map: str, options_sha256: str) -> CohortRow:
     """Returns the row of a case whose results are complete, from its run record.
 
     Args:
@@ -118,7 +120,7 @@ def row_of_record(record: RunRecord, label_map: str, options_sha256: str) -> Row
         label_map: path of the label map from the output folder.
         options_sha256: of what was asked.
     """
-    return Row(
+    return CohortRow(
         record.case,
         "done",
         round(record.seconds.get("total", 0.0), 2),
@@ -151,7 +153,7 @@ class RowStore:
         digest = sha256(case.encode()).hexdigest()
         return self.folder / digest[:2] / f"{digest[2:26]}.json"
 
-    def write(self, row: Row) -> None:
+    def write(self, row: CohortRow) -> None:
         """Writes a row whole or not at all, and flushes it to disk.
 
         Raises:
@@ -162,7 +164,7 @@ class RowStore:
         make_folder(path.parent)
         write_bytes(path, to_bytes(row))
 
-    def read(self, case: str) -> Row | None:
+    def read(self, case: str) -> CohortRow | None:
         """Returns the row of a case; None where there is none, or where the file is damaged: then the case is asked for
         again, from its results.
         """
@@ -175,7 +177,7 @@ class RowStore:
             return None
         return row if row.case == case else None
 
-    def put_back(self, case: str, row: Row | None) -> None:
+    def put_back(self, case: str, row: CohortRow | None) -> None:
         """Gives a case the row that it had before it was begun; where that cannot be written, it stays begun."""
         with suppress(GliomaskError, OSError):
             if row is None:
@@ -183,7 +185,7 @@ class RowStore:
             else:
                 self.write(row)
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[CohortRow]:
         for path in sorted(self.folder.glob("??/*.json")):
             try:
                 yield parse_row(read_json(path, MAX_ROW_BYTES), str(path))
@@ -191,15 +193,15 @@ class RowStore:
                 continue
 
 
-def to_bytes(row: Row) -> bytes:
+def to_bytes(row: CohortRow) -> bytes:
     """Returns a row as a line of JSON."""
     return (json.dumps(asdict(row), allow_nan=False) + "\n").encode()
 
 
-_ROW: TypeAdapter[Row] = TypeAdapter(Row)
+_ROW: TypeAdapter[CohortRow] = TypeAdapter(CohortRow)
 
 
-def parse_row(values: object, name: str) -> Row:
+def parse_row(values: object, name: str) -> CohortRow:
     """Returns the row that JSON values hold.
 
     Raises:

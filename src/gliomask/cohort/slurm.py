@@ -26,9 +26,9 @@ from pathlib import Path
 from gliomask.cohort.allowance import workers_for
 from gliomask.cohort.index import Entry, write_index
 from gliomask.cohort.place import CohortPlace
-from gliomask.cohort.rows import Result, Row, RowStore
+from gliomask.cohort.rows import CohortRow, Result, RowStore
 from gliomask.cohort.settings import Asked
-from gliomask.cohort.supervisor import Limits
+from gliomask.cohort.supervisor import CaseLimits
 from gliomask.errors import EngineUnavailableError, GliomaskError, UsageError
 from gliomask.files.atomic import make_folder, write_bytes
 from gliomask.files.paths import as_given
@@ -92,7 +92,7 @@ class SlurmOptions:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ArrayPlan:
     """What is asked of the cluster.
 
     Args:
@@ -110,8 +110,8 @@ class Plan:
 
 
 def make_plan(
-    entries: Ordered[Entry], pilot: Iterable[Row], options: SlurmOptions, begun: frozenset[str] = frozenset()
-) -> Plan:
+    entries: Ordered[Entry], pilot: Iterable[CohortRow], options: SlurmOptions, begun: frozenset[str] = frozenset()
+) -> ArrayPlan:
     """Cuts cases into chunks and estimates what each takes.
 
     Args:
@@ -135,7 +135,7 @@ def make_plan(
     longest = math.ceil(max(map(len, chunks), default=1) / options.workers)
     minutes = options.minutes or START_MINUTES + math.ceil(TIME_MARGIN * seconds * longest / 60)
     memory_mb = options.memory_mb or math.ceil(MEMORY_MARGIN * memory * options.workers + TASK_MEMORY_MB)
-    return Plan(tuple(chunks), minutes, memory_mb)
+    return ArrayPlan(tuple(chunks), minutes, memory_mb)
 
 
 def job_name(place: CohortPlace) -> str:
@@ -144,7 +144,12 @@ def job_name(place: CohortPlace) -> str:
 
 
 def script(
-    place: CohortPlace, folder: Path, plan: Plan, options: SlurmOptions, limits: Limits, binds: Iterable[Path] = ()
+    place: CohortPlace,
+    folder: Path,
+    plan: ArrayPlan,
+    options: SlurmOptions,
+    limits: CaseLimits,
+    binds: Iterable[Path] = (),
 ) -> str:
     """Returns the batch script of a job.
 
@@ -239,7 +244,7 @@ def folders_of(entries: Iterable[Entry]) -> list[Path]:
     return sorted(top for top in tops if not any(other in top.parents for other in tops))
 
 
-def write_job(place: CohortPlace, plan: Plan, options: SlurmOptions, limits: Limits) -> Path:
+def write_job(place: CohortPlace, plan: ArrayPlan, options: SlurmOptions, limits: CaseLimits) -> Path:
     """Writes the chunks and the script of a job; returns the script.
 
     Raises:
@@ -277,10 +282,10 @@ def tasks(place: CohortPlace) -> dict[str, int]:
         EngineUnavailableError: there is no squeue.
         GliomaskError: SLURM does not answer.
     """
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for line in _ask("squeue", "--noheader", "--array", f"--name={job_name(place)}", "--format=%T").split():
-        found[line] = found.get(line, 0) + 1
-    return found
+        counts[line] = counts.get(line, 0) + 1
+    return counts
 
 
 def _ask(program: str, *arguments: str) -> str:
@@ -317,8 +322,8 @@ class SlurmRunner:
     """
 
     options: SlurmOptions = field(default_factory=SlurmOptions)
-    limits: Limits = field(default_factory=Limits)
-    pilot: tuple[Row, ...] = ()
+    limits: CaseLimits = field(default_factory=CaseLimits)
+    pilot: tuple[CohortRow, ...] = ()
     rounds: int = 3
     tell: Callable[[str], None] = lambda line: None
     poll_seconds: float = POLL_SECONDS

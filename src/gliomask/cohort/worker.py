@@ -44,9 +44,9 @@ def main() -> int:
     threading.Thread(target=_read, args=(sys.stdin, lines), daemon=True).start()
     request = json.loads(lines.get())
     try:
-        from gliomask.cohort.job import Job
+        from gliomask.cohort.job import CohortJob
 
-        job = Job(request["asked"], Path(request["output"]), request["threads"])
+        job = CohortJob(request["asked"], Path(request["output"]), request["threads"])
     except GliomaskError as error:
         _answer(answers, {"refused": str(error), "exit_code": error.exit_code})
         return error.exit_code

@@ -19,7 +19,7 @@ from PIL import Image
 
 from gliomask.colours import PALETTE
 from gliomask.labels import Region
-from gliomask.summary.compare import Comparison
+from gliomask.summary.compare import RunComparison
 from gliomask.summary.frequency import FrequencyMap
 
 THUMBNAIL_WIDTH = 900
@@ -62,7 +62,7 @@ def volumes_picture(volumes_ml: Mapping[Region, Ordered[float]]) -> bytes:
     return _png(figure)
 
 
-def comparison_picture(comparison: Comparison) -> bytes:
+def comparison_picture(comparison: RunComparison) -> bytes:
     """Returns a Bland-Altman plot for each region, as PNG."""
     figure = Figure((10, 3), dpi=110, layout="constrained")
     for axes, (region, agreement) in zip(

@@ -10,21 +10,21 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
-from gliomask.cohort.table import Summary
+from gliomask.cohort.table import CohortSummary
 from gliomask.evaluate.scoring import Evaluation
 from gliomask.in_words import dice
 from gliomask.labels import Region
 from gliomask.report.case_table import CaseLine, case_table
 from gliomask.report.document import Table
 from gliomask.summary.cases import StudyCase
-from gliomask.summary.compare import Comparison
+from gliomask.summary.compare import RunComparison
 from gliomask.summary.frequency import FrequencyMap
 from gliomask.summary.page import EMBEDDED_BYTES, PageCase, StudyPage
 from gliomask.summary.pictures import comparison_picture, frequency_picture, thumbnail, volumes_picture
 
 
 @dataclass(frozen=True)
-class Study:
+class CohortStudy:
     """A cohort and what was found out about it.
 
     Args:
@@ -39,14 +39,14 @@ class Study:
     place: Path
     cases: tuple[StudyCase, ...]
     outlying: dict[str, list[str]]
-    comparison: Comparison | None = None
+    comparison: RunComparison | None = None
     frequency: FrequencyMap | None = None
     evaluation: Evaluation | None = None
 
     @cached_property
-    def summary(self) -> Summary:
+    def summary(self) -> CohortSummary:
         """What became of the cases."""
-        return Summary.of(case.row for case in self.cases)
+        return CohortSummary.of(case.row for case in self.cases)
 
     @cached_property
     def dice(self) -> dict[str, dict[Region, float]]:
@@ -55,7 +55,7 @@ class Study:
         return {row.case_id: {region: row.scores[region].dice for region in Region} for row in rows if row.scores}
 
 
-def page_of(study: Study, folder: Path) -> StudyPage:
+def page_of(study: CohortStudy, folder: Path) -> StudyPage:
     """Returns the page of a study, as it lies in `folder`; cases that ask for attention come first."""
     summary = study.summary
     failures = tuple(
@@ -82,7 +82,7 @@ def page_of(study: Study, folder: Path) -> StudyPage:
     )
 
 
-def _pictures(study: Study) -> Iterator[tuple[str, bytes]]:
+def _pictures(study: CohortStudy) -> Iterator[tuple[str, bytes]]:
     """Caption and PNG of each figure."""
     volumes = {region: [case.volume_ml(region) or 0.0 for case in study.cases if case.done] for region in Region}
     yield "Volumes of the regions over all cases that are done; the axis is logarithmic.", volumes_picture(volumes)
@@ -101,7 +101,7 @@ def _pictures(study: Study) -> Iterator[tuple[str, bytes]]:
         )
 
 
-def _page_cases(study: Study, folder: Path) -> Iterator[PageCase]:
+def _page_cases(study: CohortStudy, folder: Path) -> Iterator[PageCase]:
     """Cases that ask for attention first, and so the first whose pictures the page holds itself."""
     changed = {} if study.comparison is None else {pair.case: pair.status for pair in study.comparison.pairs}
     left = EMBEDDED_BYTES
@@ -115,7 +115,7 @@ def _page_cases(study: Study, folder: Path) -> Iterator[PageCase]:
         yield PageCase(case.case, case.row.status, facts, attention, picture, case.row.label_map_sha256)
 
 
-def _attention(study: Study, case: StudyCase, compared: str | None) -> tuple[str, ...]:
+def _attention(study: CohortStudy, case: StudyCase, compared: str | None) -> tuple[str, ...]:
     row = case.row
     failure = [f"{row.reason}: {row.message}"] if row.status == "failed" else []
     flags = [] if case.record is None else [flag.message for flag in case.record.quality_flags]
@@ -139,7 +139,7 @@ def _facts(case: StudyCase, scores: dict[Region, float]) -> tuple[str, ...]:
     return tuple(facts)
 
 
-def _table(study: Study, folder: Path) -> Table:
+def _table(study: CohortStudy, folder: Path) -> Table:
     caption = (
         "A heading sorts by its column; a case's name leads to its report, where it has one (segment --report html)."
     )
@@ -148,7 +148,7 @@ def _table(study: Study, folder: Path) -> Table:
     return case_table([_line(study, case, folder) for case in study.cases], "Case", more, caption, widths)
 
 
-def _line(study: Study, case: StudyCase, folder: Path) -> CaseLine:
+def _line(study: CohortStudy, case: StudyCase, folder: Path) -> CaseLine:
     row = case.row
     expected = {Region.WT: row.expected_dice_wt, Region.TC: row.expected_dice_tc, Region.ET: row.expected_dice_et}
     volumes_ml = {region: case.volume_ml(region) for region in Region} if case.done else {}

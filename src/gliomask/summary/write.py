@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gliomask.cohort.rows import COLUMNS
-from gliomask.cohort.table import Summary
+from gliomask.cohort.table import CohortSummary
 from gliomask.errors import InputError
 from gliomask.evaluate.results import refuse_existing as refuse_existing_scores
 from gliomask.evaluate.results import write_evaluation
@@ -19,12 +19,12 @@ from gliomask.io import nifti
 from gliomask.labels import Region
 from gliomask.report.run_record import write_record
 from gliomask.summary.cases import StudyCase, conventions_of, read_cases
-from gliomask.summary.compare import Comparison, compare
+from gliomask.summary.compare import RunComparison, compare
 from gliomask.summary.frequency import FrequencyMap, frequency_map
 from gliomask.summary.page import template
 from gliomask.summary.pictures import frequency_picture
 from gliomask.summary.statistics import outliers
-from gliomask.summary.study import Study, page_of
+from gliomask.summary.study import CohortStudy, page_of
 from gliomask.summary.tables import FEATURE_COLUMNS, case_rows, comparison_rows, feature_rows, write_table
 
 Progress = Callable[[str, int, int], None]
@@ -69,9 +69,9 @@ class Summarised:
     """
 
     files: tuple[Path, ...]
-    summary: Summary
+    summary: CohortSummary
     outliers: dict[str, list[str]]
-    comparison: Comparison | None
+    comparison: RunComparison | None
     evaluation: Evaluation | None
     left_out: dict[str, str]
 
@@ -120,7 +120,7 @@ def summarise(
         written += write_table(folder / "comparison.tsv", rows, list(rows[0]), parquet=choices.parquet)
     if evaluation is not None:
         write_evaluation(evaluation, folder / SCORES, overwrite=choices.overwrite)
-    study = Study(place, tuple(cases), outlying, comparison, frequency, evaluation)
+    study = CohortStudy(place, tuple(cases), outlying, comparison, frequency, evaluation)
     write_bytes(folder / PAGE, page_of(study, folder).html())
     write_record(folder / RECORD, "summarise", _record(study, choices, left_out))
     paths = (*written, folder / PAGE, folder / RECORD)
@@ -133,7 +133,7 @@ def _evaluation(place: Path, choices: Choices) -> Evaluation | None:
     return evaluate(place, choices.references, policy=choices.policy, labels=conventions_of(place))
 
 
-def _record(study: Study, choices: Choices, left_out: dict[str, str]) -> dict[str, Any]:
+def _record(study: CohortStudy, choices: Choices, left_out: dict[str, str]) -> dict[str, Any]:
     options = {
         "features": choices.features,
         "parquet": choices.parquet,
