@@ -79,6 +79,13 @@ def test_while_tasks_are_at_work_no_further_job_is_written_and_no_pilot_is_done(
     assert table_of(tmp_path / "out")["a"]["status"] == "waiting"
 
 
+def test_where_nothing_is_left_the_exit_code_is_that_of_the_failures(tmp_path, capsys):
+    (tmp_path / "table.tsv").write_text("case\tflair\na\tx.nii.gz\n")
+    assert run(["cohort", str(tmp_path / "table.tsv"), "-o", str(tmp_path / "out"), "--slurm", *PLAIN]) == 3
+    assert "0 of 1 cases done, 1 failed" in capsys.readouterr().out
+    assert not CohortPlace(tmp_path / "out").slurm.exists()
+
+
 def test_every_case_is_in_one_chunk_and_an_array_is_never_too_long():
     many = entries(25_000)
     begun = frozenset(entry.case for entry in many[:1500])

@@ -268,6 +268,7 @@ def submit_cohort(
     """Writes a job for what is left of a cohort, and submits and follows it where that was asked for."""
     from gliomask.cohort.runner import left_to_do, open_table, run_cohort
     from gliomask.cohort.slurm import SlurmOptions, SlurmRunner, make_plan, submit, tasks, write_job
+    from gliomask.cohort.table import CohortSummary
 
     passed = [f"--{name}={cluster[name]}" for name in ("account", "partition") if cluster[name]]
     names = ("chunk_size", "limit", "cpus", "minutes", "memory_mb", "container")
@@ -290,8 +291,9 @@ def submit_cohort(
         display.end(summary)
         return summary.exit_code
     if not todo:
-        echo("Nothing is left to do.")
-        return 0
+        summary = CohortSummary.of(rows.values())
+        display.end(summary)
+        return summary.exit_code
     plan = make_plan(
         todo,
         of_options(cohort, rows),
