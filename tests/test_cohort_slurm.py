@@ -173,6 +173,22 @@ def test_folders_of_scans_are_few():
     tree = [Entry(f"c{n}", {Sequence.T1: Path(f"/data/site/c{n}/t1.nii.gz")}) for n in range(50)]
     assert folders_of(tree) == [Path("/data/site")]
     assert folders_of([*tree, Entry("d", dicom=Path("/data/site/more/x"))]) == [Path("/data/site")]
+    bids = [Entry(f"sub-{n}", {Sequence.T1: Path(f"/data/ds/sub-{n}/anat/t1.nii.gz")}) for n in range(5000)]
+    assert folders_of(bids) == [Path("/data/ds")]
+    assert folders_of([*tree, *bids[:3]]) == [
+        Path("/data/ds/sub-0"),
+        Path("/data/ds/sub-1"),
+        Path("/data/ds/sub-2"),
+        Path("/data/site"),
+    ]
+
+
+def test_what_scans_that_are_links_lead_to_is_seen_as_well(tmp_path):
+    for folder in ("ds/sub-1/anat", "annex/objects/a"):
+        (tmp_path / folder).mkdir(parents=True)
+    link = tmp_path / "ds/sub-1/anat/t1.nii.gz"
+    link.symlink_to(tmp_path / "annex/objects/a/t1.nii.gz")
+    assert folders_of([Entry("a", {Sequence.T1: link})]) == [tmp_path / "annex/objects", tmp_path / "ds/sub-1"]
 
 
 def test_without_slurm_it_is_said_where_to_go(monkeypatch, tmp_path):

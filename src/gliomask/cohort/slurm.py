@@ -47,6 +47,9 @@ START_MINUTES, TASK_MEMORY_MB = 5, 500
 its own process's memory.
 """
 
+MAX_BINDS = 8
+"""Folders of scans that a container is given one by one; where there are more, those above them."""
+
 GUESS = (120.0, 3000.0)
 """Seconds and 10^6 bytes of a case where there was no pilot."""
 
@@ -232,16 +235,21 @@ def _launch(place: CohortPlace, options: SlurmOptions, binds: Iterable[Path]) ->
 
 
 def folders_of(entries: Iterable[Entry]) -> list[Path]:
-    """Returns the folders that hold the scans, none inside another of them."""
-    parents = {
-        path.parent
-        for entry in entries
-        for path in (*entry.files.values(), entry.channels, entry.dicom)
-        if path is not None
-    }
-    # One mount a case is too many: cases of one tree lie in folders beside each other.
-    tops = {parent.parent if len(parent.parts) > 2 else parent for parent in parents}
-    return sorted(top for top in tops if not any(other in top.parents for other in tops))
+    """Returns the folders that a container must see to read the scans, at most `MAX_BINDS` where that is possible, and
+    none inside another of them. Where scans are links (DataLad), what they lead to is among them.
+    """
+    scans = [path for entry in entries for path in (*entry.files.values(), entry.channels, entry.dicom) if path]
+    parents = {parent for scan in scans for parent in (scan.parent, scan.resolve().parent)}
+    # Cases of one tree lie in folders beside each other: one mount a case is too many.
+    folders = _outermost(parent.parent if len(parent.parts) > 2 else parent for parent in parents)
+    while len(folders) > MAX_BINDS and (deepest := max(len(folder.parts) for folder in folders)) > 2:
+        folders = _outermost(folder.parent if len(folder.parts) == deepest else folder for folder in folders)
+    return sorted(folders)
+
+
+def _outermost(folders: Iterable[Path]) -> set[Path]:
+    every = set(folders)
+    return {folder for folder in every if every.isdisjoint(folder.parents)}
 
 
 def write_job(place: CohortPlace, plan: ArrayPlan, options: SlurmOptions, limits: CaseLimits) -> Path:
