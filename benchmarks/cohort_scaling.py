@@ -229,7 +229,7 @@ def simulate(folder: Path, sizes: list[int]) -> None:
         shutil.rmtree(place.folder)
 
 
-OPERATIONS = (14, 43)
+OPERATIONS = (14, 44)
 """On the metadata of files, as a case begins and as it ends: `count` gives their sum."""
 
 SERVER_RATES = (1_000, 3_000, 10_000)

@@ -125,7 +125,9 @@ def write_case(
         names = [*hashes, str(place.record)]
         write_plain(folder / MANIFEST, json.dumps({"files": names, "stale": stale}).encode())
         _refuse_other_kinds(place, names)
-        flush_folder(folder)
+        # Every name in it, before it counts: without the record's it would be taken for half moved.
+        for inner in {inner for path in (*found.values(), staged) for inner in path.relative_to(folder).parents}:
+            flush_folder(folder / inner)
         folder.rename(place.ready)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
