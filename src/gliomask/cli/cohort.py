@@ -214,7 +214,7 @@ def run_command(
     place = CohortPlace(output)
     with place.held():
         cohort = begin(source, place, asked_of(options), map(parse_sequence, without), refresh=refresh)
-        display = CohortDisplay(progress, cohort)
+        display = AccountDisplay(progress, cohort)
         if cluster["slurm"]:
             return submit_cohort(cohort, cluster, limits, display, retry_failed=retry_failed)
         refuse_cluster_at_work(place)
@@ -263,7 +263,7 @@ def refuse_cluster_at_work(place: CohortPlace) -> None:
 
 
 def submit_cohort(
-    cohort: Cohort, cluster: dict[str, Any], limits: CaseLimits, display: CohortDisplay, *, retry_failed: bool
+    cohort: Cohort, cluster: dict[str, Any], limits: CaseLimits, display: AccountDisplay, *, retry_failed: bool
 ) -> int:
     """Writes a job for what is left of a cohort, and submits and follows it where that was asked for."""
     from gliomask.cohort.runner import left_to_do, open_table, run_cohort
@@ -361,7 +361,7 @@ def asked_of(options: dict[str, Any]) -> dict[str, Any]:
     return values | {"spaces": list(options["spaces"]), "skip": list(words(options["skip"] or ""))}
 
 
-class CohortDisplay:
+class AccountDisplay:
     """What a run shows: lines for people, or lines of JSON for programs.
 
     Args:

@@ -16,7 +16,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from gliomask.errors import EngineUnavailableError
-from gliomask.report.document import Table
+from gliomask.report.document import TableBlock
 from gliomask.report.html import piece, script_source, table_html
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class StudyPage:
     failures: tuple[tuple[str, str, str, str], ...]
     pictures: tuple[tuple[str, bytes], ...]
     cases: tuple[PageCase, ...]
-    table: Table
+    table: TableBlock
     study: str = ""
 
     def html(self) -> bytes:

@@ -15,7 +15,7 @@ from gliomask.evaluate.scoring import Evaluation
 from gliomask.in_words import dice
 from gliomask.labels import Region
 from gliomask.report.case_table import CaseLine, case_table
-from gliomask.report.document import Table
+from gliomask.report.document import TableBlock
 from gliomask.summary.cases import StudyCase
 from gliomask.summary.compare import RunComparison
 from gliomask.summary.frequency import FrequencyMap
@@ -139,7 +139,7 @@ def _facts(case: StudyCase, scores: dict[Region, float]) -> tuple[str, ...]:
     return tuple(facts)
 
 
-def _table(study: CohortStudy, folder: Path) -> Table:
+def _table(study: CohortStudy, folder: Path) -> TableBlock:
     caption = (
         "A heading sorts by its column; a case's name leads to its report, where it has one (segment --report html)."
     )
