@@ -91,3 +91,8 @@ def message_of(error: BaseException) -> str:
     if ran_out_of_memory(error):
         return "Memory ran out. Give it more memory, or work on fewer cases at a time."
     return str(error) if isinstance(error, GliomaskError) else f"{type(error).__name__}: {error}"
+
+
+def exit_code_of(error: BaseException) -> int:
+    """Returns the exit code that an error stands for, also where nobody foresaw it."""
+    return LimitError.exit_code if ran_out_of_memory(error) else int(getattr(error, "exit_code", 1))

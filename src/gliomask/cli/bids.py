@@ -248,6 +248,7 @@ def _participants(plan: ParticipantPlan, options: Options) -> int:
     from gliomask.cli.account import show_row
     from gliomask.cli.progress import cohort_progress
     from gliomask.cohort.progress import Rate
+    from gliomask.errors import exit_code_of
     from gliomask.results.row import KEPT
     from gliomask.segmentation import Segmenter
 
@@ -267,7 +268,7 @@ def _participants(plan: ParticipantPlan, options: Options) -> int:
     )
     if failed:
         echo(f"Failed: {', '.join(failed)}. Their records in {plan.output / 'logs'} say why.", err=True)
-        return int(getattr(result.first_error, "exit_code", 1))
+        return 1 if result.first_error is None else exit_code_of(result.first_error)
     return 0
 
 

@@ -18,7 +18,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from gliomask.errors import FileFormatError, GliomaskError, LimitError, message_of, ran_out_of_memory
+from gliomask.errors import FileFormatError, GliomaskError, exit_code_of, message_of, ran_out_of_memory
 from gliomask.files.atomic import make_folder, write_bytes
 from gliomask.files.json import UNREADABLE, read_json
 from gliomask.results.record import RunRecord
@@ -104,12 +104,11 @@ def failed(
 
 def row_of_failure(case: str, error: Exception, options_sha256: str = "", seconds: float = 0.0) -> CohortRow:
     """Returns the row of a case that ended in an error."""
+    message = message_of(error)
+    reason = type(error).__name__ if isinstance(error, GliomaskError) else f"unexpected {type(error).__name__}"
     if ran_out_of_memory(error):
-        message = f"Case {case}: {message_of(error)}"
-        return failed(case, "memory limit", message, LimitError.exit_code, options_sha256, seconds)
-    foreseen = isinstance(error, GliomaskError)
-    reason = type(error).__name__ if foreseen else f"unexpected {type(error).__name__}"
-    return failed(case, reason, message_of(error), getattr(error, "exit_code", 1), options_sha256, seconds)
+        reason, message = "memory limit", f"Case {case}: {message}"
+    return failed(case, reason, message, exit_code_of(error), options_sha256, seconds)
 
 
 def row_of_record(record: RunRecord, label_map: str, options_sha256: str) -> CohortRow:
