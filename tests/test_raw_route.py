@@ -33,7 +33,7 @@ from gliomask.preprocess.raw.align import (
     refuse_unbelievable,
 )
 from gliomask.preprocess.raw.atlas import BRATS_FRAME, load_atlas
-from gliomask.preprocess.raw.deface import face_in
+from gliomask.preprocess.raw.deface import FacePlane, face_in
 from gliomask.preprocess.raw.interface import GivenMask, GivenTransforms, Transform
 from gliomask.preprocess.raw.registration import Image as Compared
 from gliomask.preprocess.raw.registration import Level, thin
@@ -352,7 +352,10 @@ def test_other_tools_take_the_place_of_registration_and_brain_extraction(stub_al
     }
     assert found.brain_by == "scanner 1.0"
     assert found.steps[-1].what == "found by scanner 1.0"
-    assert dice(found.mask_in(reference), tool.extract(moved[0], reference)[0]) > 0.97
+    mask, truth = found.mask_in(reference), tool.extract(moved[0], reference)[0]
+    # The frame cuts the lower end of this brain off.
+    assert (mask & truth).sum() / mask.sum() > 0.97
+    assert mask.sum() > 0.8 * truth.sum()
     with pytest.raises(QualityError, match=r"transform that was given for t1 \(x.mat\) does not lay it on t1ce"):
         wrong = {Sequence.T1: Transform(reference, about((0, 0, 0), turn((0, 0, 40)), (20, 0, 0)), "x.mat")}
         prepare_examination(
@@ -569,7 +572,11 @@ def test_transforms_of_a_prepared_case_are_refused(segmenter, tiny_brats_folder,
         segment_to_files(asking, FileSource(files), CaseLayout.of(tmp_path / "out", "tiny"), WRITING)
 
 
-def test_faces_are_taken_off_where_there_are_some(segmenter, raw_files, tiny_brats_folder, tmp_path, small, caplog):
+def test_faces_are_taken_off_where_there_are_some(
+    segmenter, raw_files, tiny_brats_folder, tmp_path, small, caplog, monkeypatch
+):
+    # These grids are too small for a margin of a centimetre: the plane runs through their middle.
+    monkeypatch.setitem(small.__dict__, "face", FacePlane(np.array([0.0, 0.6, -0.8]), 0.6))
     caplog.set_level(logging.INFO, "gliomask")
     results, delivery = CaseLayout.of(tmp_path / "out", "tiny"), replace(WRITING, deface=True)
     segment_to_files(segmenter, FileSource(raw_files), results, delivery)
