@@ -142,7 +142,7 @@ def _through_brats_space(
     skip = frozenset(options.skip)
     settings = Settings(skip, tools.registration, tools.brain_extraction, scans.without, options.threads)
     prepared, segmented = parts(progress, (PREPARING_SHARE, 1 - PREPARING_SHARE))
-    with stage("prepare"):
+    with segmenter.preparing, stage("prepare"):
         registered = prepare_examination(examination, settings, prepared)
     seconds["prepare"] = round(time.perf_counter() - start, 3)
     prediction = segmenter.run(registered.case, segmented)

@@ -208,7 +208,7 @@ def _in_larger_head(scan: Scan, atlas: Atlas, best: Alignment, threads: int) -> 
 
 
 def _align_sized(scan: Scan, atlas: Atlas, size: float, threads: int, near: Affine | None = None) -> Alignment:
-    """As if the average head were of a size, as a share of the adult's: stretches cost what they differ from it."""
+    """As if the average head were of a size, as a share of the adult's: stretches cost how far they are from it."""
     scaled = np.diag([size, size, size, 1.0])
     grown = Image(scan.volume, Geometry(scan.geometry.shape, inverse(scaled) @ scan.geometry.affine))
     found = _align_adult(grown, atlas, threads, None if near is None else inverse(scaled) @ near)

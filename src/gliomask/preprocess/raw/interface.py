@@ -88,6 +88,9 @@ class BrainExtraction(Protocol):
     def extract(self, examination: Examination, reference: Sequence) -> tuple[Mask, Geometry]:
         """Returns the brain mask, (I, J, K), True inside, and its grid: that of a scan, or of BraTS space.
 
+        Where several scans have that grid, the reference is meant if it is one of them, otherwise the first in the
+        order of the examination.
+
         Args:
             examination: the scans as they were given, skull on.
             reference: the sequence that the others are brought to.

@@ -96,8 +96,9 @@ def _extracted(
         )
     if geometry.same_grid(BRATS_FRAME):
         return mask
-    for sequence, scan in examination.scans.items():
-        if geometry.same_grid(scan.geometry):
+    # T1 and T1ce often share a grid though the head moved between them: then the reference is meant.
+    for sequence in sorted(examination.scans, key=lambda sequence: sequence != reference):
+        if geometry.same_grid(examination.scans[sequence].geometry):
             return itk.resample(mask.astype(np.float32), geometry, BRATS_FRAME, matrices[sequence]) > 0.5
     grids = "; ".join(f"{sequence.value}: {scan.geometry}" for sequence, scan in examination.scans.items())
     raise GeometryError(
