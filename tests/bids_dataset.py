@@ -8,7 +8,8 @@ from conftest import make_tiny_case
 from gliomask.examination import Examination, Scan
 from gliomask.geometry import Geometry
 from gliomask.io.nifti import write_volume
-from gliomask.preprocess.raw.route import RawCase, Step
+from gliomask.preprocess.raw.route import RawCase
+from gliomask.preprocess.raw.settings import Step
 from gliomask.preprocess.raw.transforms import about, turn
 from gliomask.sequences import PAPER_ORDER, Sequence
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from conftest import make_tiny_case, write_brats_case
 
-from gliomask.carry import MNI_GRID, CaseSpaces, carry, read_spaces, read_transform
+from gliomask.carry import MNI_GRID, CaseSpaces, carry, read_face, read_spaces, read_transform
 from gliomask.cli.main import run
 from gliomask.errors import CaseError, FileFormatError, UsageError
 from gliomask.geometry import Geometry
 from gliomask.io.nifti import read_volume, write_volume
 from gliomask.preprocess.raw.atlas import BRATS_FRAME, FRAME_TO_MNI
+from gliomask.preprocess.raw.deface import face_in
 from gliomask.preprocess.raw.transforms import about, to_itk_text, turn
 
 pytest.importorskip("SimpleITK")
@@ -103,6 +104,8 @@ def test_the_command_carries_and_replaces_nothing(fake_model, tmp_path, capsys):
         run(["segment", str(tmp_path / "in" / "a"), "-o", str(tmp_path / "out"), "--raw", "never", "--no-preview"]) == 0
     )
     record = tmp_path / "out" / "a_run.json"
+    with pytest.raises(UsageError, match="no face to take off"):
+        read_face(record)
     label_map = tmp_path / "out" / "a_seg.nii.gz"
     base = ["transform", str(label_map), "--case", str(record), "--from", "t1ce", "--labels"]
     assert run([*base, "--to", "flair", "-o", str(tmp_path / "same.nii.gz")]) == 0
@@ -155,3 +158,21 @@ def test_the_spaces_of_a_raw_case_are_read_from_its_results(fake_model, tmp_path
     assert "t2" not in read_spaces(record).grids
     write_volume(tmp_path / "out" / "a_space-t2_mask.nii.gz", np.zeros(GRID.shape, np.uint8), GRID)
     assert read_spaces(record).grids["t2"].same_grid(GRID)
+    deface(record, tmp_path)
+
+
+def deface(record, folder):
+    """`--deface` takes off what lies beyond the plane, in whatever space the image goes to."""
+    image, out = folder / "image.nii.gz", folder / "defaced.nii.gz"
+    write_volume(image, np.random.default_rng(0).uniform(1, 9, GRID.shape).astype(np.float32), GRID)
+    command = ["transform", str(image), "--deface", "--case", str(record), "--from", "t2", "--to", "t2"]
+    assert run([*command, "-o", str(out)]) == 2
+    brain = np.zeros(BRATS_FRAME.shape, np.uint8)
+    brain[60:180, 60:200, 60:140] = 1
+    write_volume(record.with_name("a_space-brats_mask.nii.gz"), brain, BRATS_FRAME)
+    assert run([*command, "-o", str(out)]) == 0
+    face = face_in(read_face(record), GRID, TO_SCAN)
+    assert face.any()
+    found, before = read_volume(out).values, read_volume(image).values
+    np.testing.assert_array_equal(found[~face], before[~face])
+    assert (found[face] == before.min()).all()

@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from heads import make_head, moved_examination, posed, scan_head, scanner_grid, true_mask
+from PIL import Image
 from test_cohort_here import segment_all
 
 from gliomask.cli.main import run
@@ -28,12 +29,17 @@ from gliomask.preprocess.raw.align import (
     choose_reference,
     downsampled,
     head_mask,
+    near_brain,
     refuse_unbelievable,
 )
 from gliomask.preprocess.raw.atlas import BRATS_FRAME, load_atlas
-from gliomask.preprocess.raw.registration import Image, thin
-from gliomask.preprocess.raw.route import RawCase, Settings, Step, prepare_examination
-from gliomask.preprocess.raw.transforms import about, distance_mm, move, turn
+from gliomask.preprocess.raw.deface import FacePlane, face_in
+from gliomask.preprocess.raw.interface import GivenMask, GivenTransforms, Transform
+from gliomask.preprocess.raw.registration import Image as Compared
+from gliomask.preprocess.raw.registration import Level, thin
+from gliomask.preprocess.raw.route import RawCase, prepare_examination
+from gliomask.preprocess.raw.settings import Settings, Step
+from gliomask.preprocess.raw.transforms import about, distance_mm, move, to_itk_text, turn
 from gliomask.results.layout import CaseLayout
 from gliomask.results.reports import Reporting, write_report, write_reports
 from gliomask.results.row import KEPT
@@ -172,11 +178,12 @@ def coarse(monkeypatch):
 def test_the_same_scans_give_the_same_numbers_alone_and_beside_others(coarse, moved, head):
     scans = moved[0].scans
     brain = move(moved[1][Sequence.T1CE], brain_points(head))
-    alone = align_sequences(scans[Sequence.T1CE], scans[Sequence.T2], brain)
+    fixed = near_brain(scans[Sequence.T1CE], brain)
+    alone = align_sequences(near_brain(scans[Sequence.T1CE], brain), scans[Sequence.T2], brain)
     with ThreadPoolExecutor(2) as pool:
         beside = list(
             pool.map(
-                lambda sequence: align_sequences(scans[Sequence.T1CE], scans[sequence], brain),
+                lambda sequence: align_sequences(fixed, scans[sequence], brain),
                 (Sequence.FLAIR, Sequence.T2),
             )
         )[1]
@@ -188,10 +195,9 @@ def test_a_scan_that_shows_something_else_is_refused(coarse, moved, head):
     scans = moved[0].scans
     noise = np.random.default_rng(3).gamma(2, 50, scans[Sequence.T2].geometry.shape)
     other = Scan(noise.astype(np.float32), scans[Sequence.T2].geometry, "noise.nii.gz")
+    brain = move(moved[1][Sequence.T1CE], brain_points(head))
     with pytest.raises(QualityError, match=r"the images share \S+ nats of information"):
-        refuse_unbelievable(
-            align_sequences(scans[Sequence.T1CE], other, move(moved[1][Sequence.T1CE], brain_points(head))), "rigid"
-        )
+        refuse_unbelievable(align_sequences(near_brain(scans[Sequence.T1CE], brain), other, brain), "rigid")
 
 
 @pytest.mark.parametrize(
@@ -244,7 +250,7 @@ def noisy(scan):
 
 def test_noise_in_the_air_is_no_head(moved):
     plain = moved[0].scans[Sequence.T1CE]
-    clear, found = (head_mask(thin(Image(scan.volume, scan.geometry), 4).volume) for scan in (plain, noisy(plain)))
+    clear, found = (head_mask(thin(Compared(scan.volume, scan.geometry), 4).volume) for scan in (plain, noisy(plain)))
     assert dice(clear, found) > 0.9
 
 
@@ -267,6 +273,15 @@ def test_a_head_turned_to_its_side_is_found_in_a_noisy_scan(head):
     assert distance_mm(found.matrix, matrix, atlas.brain_points).mean() < 12
 
 
+def test_the_average_brain_lies_where_it_did_whatever_the_number_of_threads(moved, monkeypatch):
+    # Few points and rounds: it is the order of the work that is tried, not its quality.
+    monkeypatch.setattr("gliomask.preprocess.raw.align.FRAME_LEVELS", (Level(8, 300, 4, 1), Level(4, 300, 4, 1)))
+    scan, atlas = moved[0].scans[Sequence.T1CE], load_atlas()
+    alone, beside = (align_to_frame(scan, atlas, threads) for threads in (1, 3))
+    assert alone.matrix.tobytes() == beside.matrix.tobytes()
+    assert alone.measured() == beside.measured()
+
+
 def test_a_step_that_does_not_exist_cannot_be_skipped():
     with pytest.raises(UsageError, match="no step 'registration'"):
         Settings(frozenset({"registration"}))
@@ -277,20 +292,20 @@ def stub_alignment(monkeypatch, prepared):
     """No registration: the matrices found before."""
     reference = prepared.matrices[Sequence.T1CE]
     pose = Alignment(reference, 0.5, 1.5, 1.0, 5.0, (1.0, 1.0, 1.0))
-    monkeypatch.setattr("gliomask.preprocess.raw.route.align_to_frame", lambda scan, atlas: pose)
-    monkeypatch.setattr("gliomask.preprocess.raw.route.rigid_to_frame", lambda scan, atlas, affine: reference)
+    monkeypatch.setattr("gliomask.preprocess.raw.place.align_to_frame", lambda scan, atlas, threads: pose)
+    monkeypatch.setattr("gliomask.preprocess.raw.place.rigid_to_frame", lambda scan, atlas, affine: reference)
     grids = {scan.geometry: sequence for sequence, scan in prepared.examination.scans.items()}
 
     def align(fixed, moving, brain):
         return replace(pose, matrix=prepared.matrices[grids[moving.geometry]] @ np.linalg.inv(reference))
 
-    monkeypatch.setattr("gliomask.preprocess.raw.route.align_sequences", align)
+    monkeypatch.setattr("gliomask.preprocess.raw.place.align_sequences", align)
 
 
 def test_a_brain_mask_that_is_given_is_used(stub_alignment, moved, head):
     grid = moved[0].scans[Sequence.T2].geometry
     mask = true_mask(head, moved[1][Sequence.T2], grid)
-    found = prepare_examination(moved[0], Settings(brain_mask=(mask, grid)))
+    found = prepare_examination(moved[0], Settings(brain_extraction=GivenMask(mask, grid)))
     assert dice(found.mask_in(Sequence.T2), mask) > 0.97
     assert found.steps[-1].what == "as given"
 
@@ -298,7 +313,69 @@ def test_a_brain_mask_that_is_given_is_used(stub_alignment, moved, head):
 def test_a_brain_mask_on_another_grid_is_refused(stub_alignment, moved):
     grid = Geometry((50, 50, 50), np.diag([4.0, 4.0, 4.0, 1.0]))
     with pytest.raises(GeometryError, match="the brain mask lies on no sequence's grid"):
-        prepare_examination(moved[0], Settings(brain_mask=(np.ones(grid.shape, bool), grid)))
+        prepare_examination(moved[0], Settings(brain_extraction=GivenMask(np.ones(grid.shape, bool), grid)))
+
+
+class Scanner:
+    """A tool that knows how the head moved, and where its brain is."""
+
+    name = "scanner 1.0"
+
+    def __init__(self, moved, head):
+        self.moved, self.head = moved, head
+
+    def register(self, examination, reference):
+        assert examination is self.moved[0]
+        truth = self.moved[1]
+        given = {sequence: Transform("brats", truth[sequence]) for sequence in (Sequence.T1, reference)}
+        return given | {Sequence.T2: Transform(reference, truth[Sequence.T2] @ np.linalg.inv(truth[reference]))}
+
+    def extract(self, examination, reference):
+        grid = examination.scans[reference].geometry
+        return true_mask(self.head, self.moved[1][reference], grid), grid
+
+
+def test_other_tools_take_the_place_of_registration_and_brain_extraction(stub_alignment, moved, head, monkeypatch):
+    def refuse(*arguments):
+        raise QualityError("the average brain is not needed")
+
+    monkeypatch.setattr("gliomask.preprocess.raw.place.align_to_frame", refuse)
+    tool, reference = Scanner(moved, head), Sequence.T1CE
+    found = prepare_examination(moved[0], Settings(registration=tool, brain_extraction=tool))
+    for sequence in (Sequence.T1, Sequence.T1CE, Sequence.T2):
+        np.testing.assert_allclose(found.matrices[sequence], moved[1][sequence], atol=1e-6)
+    assert found.registered_by == {
+        Sequence.T1CE: "scanner 1.0",
+        Sequence.FLAIR: "gliomask",
+        Sequence.T1: "scanner 1.0",
+        Sequence.T2: "scanner 1.0",
+    }
+    assert found.brain_by == "scanner 1.0"
+    assert found.steps[-1].what == "found by scanner 1.0"
+    mask, truth = found.mask_in(reference), tool.extract(moved[0], reference)[0]
+    # T1 has the same grid, in which the head lies otherwise: the mask is taken for the reference's.
+    assert moved[0].scans[Sequence.T1].geometry.same_grid(moved[0].scans[reference].geometry)
+    assert dice(mask, truth) > 0.97
+    with pytest.raises(QualityError, match=r"transform that was given for t1 \(x.mat\) does not lay it on t1ce"):
+        wrong = {Sequence.T1: Transform(reference, about((0, 0, 0), turn((0, 0, 40)), (20, 0, 0)), "x.mat")}
+        prepare_examination(
+            moved[0],
+            Settings(
+                registration=GivenTransforms({reference: Transform("brats", moved[1][reference])} | wrong),
+                brain_extraction=tool,
+            ),
+        )
+
+
+def test_a_mask_without_the_shape_of_its_grid_is_refused(stub_alignment, moved):
+    class Broken:
+        name = "broken"
+
+        def extract(self, examination, reference):
+            return np.ones((2, 3, 4), bool), examination.scans[reference].geometry
+
+    with pytest.raises(GeometryError, match=r"brain mask of broken has the shape \(2, 3, 4\)"):
+        prepare_examination(moved[0], Settings(brain_extraction=Broken()))
 
 
 def test_a_brain_cut_off_by_the_field_of_view_is_refused(stub_alignment, moved, head, monkeypatch):
@@ -309,14 +386,14 @@ def test_a_brain_cut_off_by_the_field_of_view_is_refused(stub_alignment, moved, 
     pose = Alignment(
         moved[1][Sequence.FLAIR] @ np.linalg.inv(moved[1][Sequence.T1CE]), 0.5, 1.5, 1.0, 5.0, (1.0, 1.0, 1.0)
     )
-    monkeypatch.setattr("gliomask.preprocess.raw.route.align_sequences", lambda fixed, moving, brain: pose)
+    monkeypatch.setattr("gliomask.preprocess.raw.place.align_sequences", lambda fixed, moving, brain: pose)
     with pytest.raises(QualityError, match=r"flair \(flair.nii.gz\): \d+% of the brain lies outside the field of view"):
         prepare_examination(Examination("cut", scans))
 
 
 def test_a_registration_that_fails_names_its_sequence(stub_alignment, moved, monkeypatch):
     bad = Alignment(np.eye(4), 0.1, 1.01, 1.0, 5.0, (1.0, 1.0, 1.0))
-    monkeypatch.setattr("gliomask.preprocess.raw.route.align_sequences", lambda fixed, moving, brain: bad)
+    monkeypatch.setattr("gliomask.preprocess.raw.place.align_sequences", lambda fixed, moving, brain: bad)
     with pytest.raises(QualityError, match="Case moved: flair cannot be registered to t1ce: .*--skip coregister"):
         prepare_examination(moved[0])
 
@@ -451,6 +528,76 @@ def test_results_of_raw_scans_lie_in_the_scanners_grids(segmenter, raw_files, tm
     assert json.loads(results.volumes_json.read_text())["space"] == "t1ce"
     with pytest.raises(UsageError, match="exists"):
         segment_to_files(segmenter, FileSource(raw_files), results, delivery)
+
+
+def test_transforms_and_a_mask_from_files_reach_the_preparation_and_the_record(
+    segmenter, raw_files, tmp_path, small, monkeypatch
+):
+    matrix = about((1, 2, 3), turn((4, 5, 6)), (7, 8, 9))
+    transform, mask = tmp_path / "t1.tfm", tmp_path / "mask.nii.gz"
+    transform.write_text(to_itk_text(matrix))
+    grid = small.examination.scans[Sequence.T1].geometry
+    write_volume(mask, np.ones(grid.shape, np.uint8), grid)
+    asked_for = []
+
+    def prepare(examination, settings, progress):
+        asked_for.append(settings)
+        return replace(small, registered_by={Sequence.T1: "t1.tfm"}, brain_by="mask.nii.gz")
+
+    monkeypatch.setattr("gliomask.preprocess.raw.route.prepare_examination", prepare)
+    results = CaseLayout.of(tmp_path / "out", "tiny")
+    asking = asked(segmenter, transforms=(f"t1-to-t1ce={transform}",), brain_mask=mask)
+    segment_to_files(asking, FileSource(raw_files), results, WRITING)
+    (settings,) = asked_for
+    given = settings.registration.transforms[Sequence.T1]
+    assert given.target == Sequence.T1CE
+    np.testing.assert_allclose(given.matrix, matrix, atol=1e-9)
+    assert settings.brain_extraction.geometry.same_grid(grid)
+    record = json.loads(results.record.read_text())
+    assert record["inputs"][str(transform)] == hashlib.sha256(transform.read_bytes()).hexdigest()
+    assert str(mask) in record["inputs"]
+    assert record["raw_route"]["registered_by"] == {"t1": "t1.tfm"}
+    assert record["raw_route"]["brain_by"] == "mask.nii.gz"
+    assert "transforms" not in record["options"]
+    with pytest.raises(UsageError, match="is an input"):
+        there = CaseLayout.of(tmp_path / "mask.nii.gz", "tiny")
+        segment_to_files(asking, FileSource(raw_files), there, replace(WRITING, overwrite=True))
+
+
+def test_transforms_of_a_prepared_case_are_refused(segmenter, tiny_brats_folder, tmp_path):
+    (files,) = find_cases(tiny_brats_folder)
+    (tmp_path / "t1.tfm").write_text(to_itk_text(np.eye(4)))
+    asking = asked(segmenter, transforms=(f"t1-to-t1ce={tmp_path / 't1.tfm'}",))
+    with pytest.raises(UsageError, match="go straight to the network, so transforms"):
+        segment_to_files(asking, FileSource(files), CaseLayout.of(tmp_path / "out", "tiny"), WRITING)
+
+
+def test_faces_are_taken_off_where_there_are_some(
+    segmenter, raw_files, tiny_brats_folder, tmp_path, small, caplog, monkeypatch
+):
+    # These grids are too small for a margin of a centimetre: the plane runs through their middle.
+    monkeypatch.setitem(small.__dict__, "face", FacePlane(np.array([0.0, 0.6, -0.8]), 0.6))
+    caplog.set_level(logging.INFO, "gliomask")
+    results, delivery = CaseLayout.of(tmp_path / "out", "tiny"), replace(WRITING, deface=True)
+    segment_to_files(segmenter, FileSource(raw_files), results, delivery)
+    for sequence, scan in small.examination.scans.items():
+        face = face_in(small.face, scan.geometry, small.matrices[sequence])
+        found = read_volume(results.defaced(sequence))
+        assert found.geometry.same_grid(scan.geometry)
+        np.testing.assert_array_equal(found.values[~face], scan.volume[~face])
+        assert (found.values[face] == scan.volume.min()).all()
+        assert face.any()
+        in_frame = read_volume(results.defaced_in_frame(sequence)).values
+        assert (in_frame[face_in(small.face, small.case.geometry, np.eye(4))] == in_frame.min()).all()
+    with Image.open(results.faces) as picture:
+        assert picture.size == (900, 4 * 306)
+    plane = json.loads(results.record.read_text())["raw_route"]["defaced"]
+    assert plane["rule"] == "quickshear"
+    (prepared_files,) = find_cases(tiny_brats_folder)
+    bare = CaseLayout.of(tmp_path / "bare", "tiny")
+    segment_to_files(segmenter, FileSource(prepared_files), bare, delivery)
+    assert "Nothing to deface: the skull is off in all sequences already." in caplog.messages
+    assert not list((tmp_path / "bare").glob("*defaced*"))
 
 
 def test_nothing_is_left_of_a_raw_case_that_fails_while_it_is_written(segmenter, raw_files, tmp_path, monkeypatch):

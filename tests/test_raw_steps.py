@@ -3,16 +3,18 @@ import time
 
 import numpy as np
 import pytest
+import scipy.ndimage as ndi
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gliomask.errors import QualityError
 from gliomask.examination import Examination, Scan
 from gliomask.geometry import Geometry
-from gliomask.preprocess.raw import route
+from gliomask.preprocess.raw import place
 from gliomask.preprocess.raw.align import Alignment, align_to_frame
 from gliomask.preprocess.raw.brain import first_valley
-from gliomask.preprocess.raw.registration import Comparison, Image, Level, small_map, thin
+from gliomask.preprocess.raw.registration import BINS, Comparison, Image, Level, in_threads, small_map, thin
+from gliomask.preprocess.raw.settings import Settings
 from gliomask.preprocess.raw.transforms import (
     about,
     angle_degrees,
@@ -161,6 +163,41 @@ def test_only_what_is_masked_is_compared():
     ).information(np.eye(4))
 
 
+def test_a_comparison_counts_as_scipy_interpolates():
+    """The interpolation is our own, for speed: the joint histogram is that of scipy's values, partly in two bins."""
+    fixed, grid, moving = moved_lumps(about((0, 0, 0), turn((8, -5, 10)), (6, -4, 5)))
+    comparison = Comparison(Image(fixed, grid), Image(moving, grid), Level(4, 3000, 0.05))
+    # Partly outside; a scan's last voxels are in it.
+    matrix = about((0, 0, 0), turn((3, 4, 5)) @ np.diag([1.2, 0.9, 1.0]), (25, 0, 0))
+    points = comparison._points.T.astype(float) + comparison.centre
+    index = move(inverse(grid.affine) @ matrix, points)
+    inside = ((index >= -0.5) & (index <= np.array(grid.shape) - 0.5)).all(axis=1)
+    low, high = Image(moving, grid).limits
+    value = ndi.map_coordinates(np.clip(moving, low, high).astype(float), index[inside].T, order=1, mode="nearest")
+    value = (value - low) * (BINS - 1) / (high - low)
+    below = np.minimum(value.astype(int), BINS - 2)
+    expected = np.zeros((BINS, BINS))
+    rows = comparison._rows[inside] // BINS
+    np.add.at(expected, (rows, below), 1 - (value - below))
+    np.add.at(expected, (rows, below + 1), value - below)
+    counts, share = comparison._counts(matrix)
+    assert 0.5 < share < 0.9
+    assert share == inside.mean()
+    np.testing.assert_allclose(counts, expected, atol=0.02)
+
+
+def test_work_in_threads_keeps_its_order_and_its_first_error():
+    assert in_threads(lambda n: n * n, range(20), 3) == [n * n for n in range(20)]
+    with pytest.raises(ZeroDivisionError):
+        in_threads(lambda n: 1 // n, (1, 0, 2), 2)
+
+
+def test_a_level_of_the_pyramid_is_made_once():
+    blob, grid = lumps()
+    image = Image(blob, grid)
+    assert image.thinned(8) is image.thinned(8)
+
+
 def test_thinning_leaves_everything_where_it_is():
     blob, grid = lumps()
     coarse = thin(Image(blob, grid), 8)
@@ -198,6 +235,11 @@ def test_a_shallow_valley_counts_less_than_a_deep_one():
     assert deep == 1 > shallow > none == 0
 
 
+def size_of(moving):
+    """The size that a head of voxels of 1 mm is taken for, as a share of the adult's."""
+    return round(1 / moving.geometry.spacing_mm[0], 4)
+
+
 @pytest.mark.parametrize(
     ("gains", "size", "tried"),
     [
@@ -211,8 +253,9 @@ def test_a_head_is_taken_for_a_smaller_one_until_the_gain_is_that_of_a_brain(mon
     scan = Scan(np.arange(27, dtype=np.float32).reshape(3, 3, 3), Geometry((3, 3, 3), np.eye(4)), "t1ce")
     seen = []
 
-    def adult(grown, atlas):
-        seen.append(round(1 / grown.geometry.spacing_mm[0], 4))
+    def adult(grown, atlas, threads, near):
+        assert (near is None) == (size_of(grown) <= 1)
+        seen.append(size_of(grown))
         gain = gains[seen[-1]]
         if gain is None:
             raise QualityError("the images do not overlap where the search begins")
@@ -241,8 +284,9 @@ def test_a_head_is_taken_for_a_larger_one_where_that_shares_clearly_more(monkeyp
     scan = Scan(np.arange(27, dtype=np.float32).reshape(3, 3, 3), Geometry((3, 3, 3), np.eye(4)), "t1ce")
     seen = []
 
-    def adult(shrunk, atlas):
-        seen.append(round(1 / shrunk.geometry.spacing_mm[0], 4))
+    def adult(shrunk, atlas, threads, near):
+        assert (near is None) == (size_of(shrunk) <= 1)
+        seen.append(size_of(shrunk))
         end = ends[seen[-1]]
         if end is None:
             raise QualityError("the images do not overlap where the search begins")
@@ -270,7 +314,9 @@ def test_no_more_registrations_run_at_a_time_than_threads_were_asked_for(monkeyp
             running.pop()
         return Alignment(np.eye(4), 0.9, 2.0, 1.0, 0.0, (1.0, 1.0, 1.0))
 
-    monkeypatch.setattr(route, "align_sequences", align)
+    monkeypatch.setattr(place, "align_sequences", align)
+    monkeypatch.setattr(place, "near_brain", lambda scan, brain: None)
     examination = Examination("four", dict.fromkeys(Sequence, scan))
-    route._between(examination, Sequence.T1CE, np.zeros((1, 3)), route.Settings(threads=threads), lambda step: None)
+    settings = Settings(threads=threads)
+    place._between(examination, Sequence.T1CE, np.zeros((1, 3)), place._Known(), settings, lambda step: None)
     assert most[0] <= (threads or 3)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gliomask.io.dicom.read import read_examination
     from gliomask.labels import Label, Region
     from gliomask.models.registry import load_model, shipped_models
+    from gliomask.preprocess.raw.interface import BrainExtraction, Registration, Transform
     from gliomask.segmentation import Delivery, Options, Segmentation, Segmenter, segment
     from gliomask.sequences import Sequence
 
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOMES = {
+    "BrainExtraction": "preprocess.raw.interface",
     "Case": "case",
     "Delivery": "segmentation.options",
     "Examination": "examination",
@@ -38,10 +40,12 @@ _HOMES = {
     "Label": "labels",
     "Options": "segmentation.options",
     "Region": "labels",
+    "Registration": "preprocess.raw.interface",
     "Scan": "examination",
     "Segmentation": "segmentation",
     "Segmenter": "segmentation",
     "Sequence": "sequences",
+    "Transform": "preprocess.raw.interface",
     "find_cases": "io.brats",
     "load_model": "models.registry",
     "read_case": "io.brats",
@@ -51,6 +55,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "BrainExtraction",
     "Case",
     "Delivery",
     "Examination",
@@ -58,10 +63,12 @@ __all__ = [
     "Label",
     "Options",
     "Region",
+    "Registration",
     "Scan",
     "Segmentation",
     "Segmenter",
     "Sequence",
+    "Transform",
     "__version__",
     "find_cases",
     "load_model",

@@ -23,6 +23,7 @@ from gliomask.io import nifti
 from gliomask.preprocess.raw import itk
 from gliomask.preprocess.raw.atlas import BRATS_FRAME, FRAME_TO_MNI
 from gliomask.preprocess.raw.back import filled
+from gliomask.preprocess.raw.deface import FacePlane, face_plane
 from gliomask.preprocess.raw.transforms import LPS, inverse
 from gliomask.results.layout import FRAME, CaseLayout
 from gliomask.results.record import read_record
@@ -64,6 +65,9 @@ class CaseSpaces:
         for space in (source, target):
             if space not in self.matrices:
                 raise UsageError(f"Case {self.case} has no space '{space}'. It has: {', '.join(self.matrices)}.")
+        if source == target:
+            # Exactly: a voxel's value stays what it was.
+            return np.eye(4)
         return np.asarray(self.matrices[source] @ inverse(self.matrices[target]), np.float64)
 
     def grid(self, space: str) -> Geometry:
@@ -101,6 +105,27 @@ def read_spaces(record_path: Path) -> CaseSpaces:
                 np.eye(4) if record.raw_route is None else read_transform(layout.transform(sequence))
             )
     return CaseSpaces(record.case, matrices, {FRAME: BRATS_FRAME, MNI: MNI_GRID} | _grids(record.sequences, layout))
+
+
+def read_face(record_path: Path) -> FacePlane:
+    """Returns what parts the face from the rest of the head of a finished case, in BraTS space.
+
+    Args:
+        record_path: its run record; the brain mask in BraTS space lies beside it.
+
+    Raises:
+        UsageError: the skull of its scans was off, so that there is no face, or the brain mask is gone.
+    """
+    record = read_record(record_path)
+    layout = CaseLayout(record_path.with_name(record_path.name.removesuffix(RUN_RECORD) + "_seg.nii.gz"))
+    if record is None or record.raw_route is None:
+        raise UsageError(
+            f"{record_path}: the skull of this case's scans was off when they came, so there is no face to take off."
+        )
+    if not layout.mask_in(FRAME).is_file():
+        raise UsageError(f"{layout.mask_in(FRAME)}: the brain mask is gone, and --deface needs it. Segment again.")
+    mask = nifti.read_volume(layout.mask_in(FRAME))
+    return face_plane(mask.values > 0, mask.geometry)
 
 
 def _grids(sequences: Mapping[Sequence, str], layout: CaseLayout) -> dict[str, Geometry]:

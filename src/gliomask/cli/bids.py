@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gliomask.bids.records import Request
     from gliomask.results.row import CaseRow
 
-NOT_FOR_DATASETS = ("engine", "patches", "patch_size", "stride", "bias_correction", "skip", "brain_mask")
+NOT_FOR_DATASETS = ("engine", "patches", "patch_size", "stride", "bias_correction", "skip", "brain_mask", "transforms")
 """Options of `gliomask segment` that a BIDS App does not have: they are about one patient, or about trying out
 networks.
 """
@@ -117,7 +117,7 @@ def spread(args: list[str]) -> list[str]:
     leave_out=NOT_FOR_DATASETS,
     flags={"threads": ("--n-cpus", "--nthreads", "--threads"), "model": ("--model", "--network")},
 )
-@shared.options_of(Delivery, leave_out=("labels", "probabilities", "preview", "report", "keep_images"))
+@shared.options_of(Delivery, leave_out=("labels", "probabilities", "preview", "report", "keep_images", "deface"))
 @click.option(
     "--resume",
     is_flag=True,

@@ -95,7 +95,7 @@ def command() -> None:
 def segmenting(function: Any) -> Any:
     """Options of segmenting, as `gliomask segment` has them."""
     function = shared.options_of(Delivery, leave_out=("overwrite",))(function)
-    function = shared.options_of(Options, leave_out=("threads", "brain_mask", "max_memory_mb"))(function)
+    function = shared.options_of(Options, leave_out=("threads", "brain_mask", "transforms", "max_memory_mb"))(function)
     return click.option(
         "--without", multiple=True, metavar="SEQUENCE", help="A sequence that no patient has; may be repeated."
     )(function)

@@ -124,8 +124,9 @@ def command(
     absent = frozenset(map(parse_sequence, without))
     source: Source | None = _dicom(None if explicit else case, series, absent)
     cases = [] if source is not None else _cases(case, explicit, absent, output)
-    if options.brain_mask is not None and len(cases) > 1:
-        raise UsageError(f"--brain-mask is one patient's; there are {len(cases)} cases. Give them one at a time.")
+    if options.files and len(cases) > 1:
+        name = "--brain-mask" if options.brain_mask is not None else "--transform"
+        raise UsageError(f"{name} is one patient's; there are {len(cases)} cases. Give them one at a time.")
     if len(cases) == 1 and not isinstance(cases[0], tuple) and not resume:
         # Its scans are unpacked while the models are compiled.
         read_ahead(cases[0])

@@ -29,7 +29,7 @@ from gliomask.segmentation.segmenter import Segmenter
 from gliomask.segmentation.source import DicomSource, FileSource, Source
 from gliomask.sequences import parse_sequence
 
-OF_RUNNING = frozenset({"threads", "max_memory_mb", "brain_mask", "overwrite"})
+OF_RUNNING = frozenset({"threads", "max_memory_mb", "brain_mask", "transforms", "overwrite"})
 """Options that are the runner's, or one patient's."""
 
 

@@ -95,6 +95,19 @@ class CaseLayout:
         """A sequence of a raw case in BraTS space, skull off."""
         return self.beside(f"_space-{FRAME}_{sequence.value}.nii.gz")
 
+    def defaced(self, sequence: Sequence) -> Path:
+        """A sequence of a raw case in its own grid, face off."""
+        return self.beside(f"_{sequence.value}_defaced.nii.gz")
+
+    def defaced_in_frame(self, sequence: Sequence) -> Path:
+        """A sequence of a raw case in BraTS space, face off, skull on."""
+        return self.beside(f"_space-{FRAME}_{sequence.value}_defaced.nii.gz")
+
+    @property
+    def faces(self) -> Path:
+        """The picture of the defaced sequences."""
+        return self.beside("_defaced.png")
+
     def transform(self, sequence: Sequence) -> Path:
         """The transform that resamples a sequence of a raw case into BraTS space."""
         return self.beside(f"_from-{sequence.value}_to-{FRAME}.tfm")
@@ -134,7 +147,10 @@ class CaseLayout:
             yield self.mask_in(space), f"brain mask in {grid}"
         for sequence in PAPER_ORDER:
             yield self.image(sequence), f"{sequence.title} in BraTS space"
+            yield self.defaced(sequence), f"{sequence.title} without the face"
+            yield self.defaced_in_frame(sequence), f"{sequence.title} without the face, in BraTS space"
             yield self.transform(sequence), f"transform of {sequence.title} to BraTS space"
+        yield self.faces, "picture of what is left of the face"
         yield from ((self.report(form), f"report, {form.upper()}") for form in REPORT_FORMATS)
         yield self.record, "run record: models, options, hashes"
 

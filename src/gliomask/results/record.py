@@ -129,7 +129,16 @@ class RawRecord(_Part):
     mode: str
     skip: tuple[str, ...]
     brain_mask: str | None
+    brain_by: str = Field("", description="Who found the brain: gliomask, a file, or another tool by its name.")
+    registered_by: dict[Sequence, str] = Field(
+        default_factory=dict,
+        description="Who brought each sequence to the reference, and the reference to BraTS space: gliomask, a file, "
+        "or another tool by its name.",
+    )
     grids: dict[Sequence, str]
+    defaced: dict[str, JsonValue] | None = Field(
+        None, description="Present with --deface: the plane beyond which voxels were emptied, in BraTS space, RAS mm."
+    )
     steps: tuple[StepRecord, ...]
 
 

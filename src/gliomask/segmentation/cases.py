@@ -137,8 +137,7 @@ def refuse_places(layout: CaseLayout, source: Source, delivery: Delivery, segmen
     Raises:
         UsageError: see `results.write.refuse_existing` and `refuse_inputs`.
     """
-    mask = segmenter.options.brain_mask
-    refuse_inputs(layout.all(), (*source.inputs, *(() if mask is None else (mask,))))
+    refuse_inputs(layout.all(), (*source.inputs, *segmenter.options.files))
     recover(layout.place(case_id))
     refuse_unknown(layout.place(case_id), layout.label_map)
     refuse_existing(layout.all(), f"the results of case {case_id}", overwrite=delivery.overwrite)
@@ -178,11 +177,11 @@ def kept_record(
     if changed:
         refuse_corrected(changed, place.folder)
         return None
-    mask, hashes = segmenter.options.brain_mask, source.hashes()
+    hashes = source.hashes()
     if not hashes:
         raise UsageError(
             f"Case {name} was finished earlier, and scans in memory cannot be compared with those of then. Give "
             "--overwrite in place of --resume."
         )
-    refuse_other_inputs(record, hashes | input_hashes(() if mask is None else (mask,)), place)
+    refuse_other_inputs(record, hashes | input_hashes(segmenter.options.files), place)
     return record

@@ -5,6 +5,7 @@ of them or none.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,9 +16,13 @@ import numpy as np
 
 from gliomask.files.paths import as_given
 from gliomask.io import nifti
+from gliomask.preprocess.raw import itk
+from gliomask.preprocess.raw.checks import has_skull
+from gliomask.preprocess.raw.deface import defaced, face_in
 from gliomask.preprocess.raw.transforms import to_itk_text
 from gliomask.profiling import current, stage
 from gliomask.quality import entropy
+from gliomask.report.faces import faces_picture
 from gliomask.report.preview import draw_preview
 from gliomask.report.provenance import InputFile, provenance
 from gliomask.report.rendered import Rendered
@@ -27,6 +32,8 @@ from gliomask.results.record import RECORD_VERSION, RunRecord, earlier_outputs, 
 from gliomask.results.write import refuse_existing, refuse_unknown, write_case
 from gliomask.segmentation.options import Delivery
 from gliomask.segmentation.outcome import Asked, Outcome
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,8 @@ def deliver(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> Deliver
 def write_results(outcome: Outcome, layout: CaseLayout, delivery: Delivery) -> str:
     """Writes all files of a case but reports and record, one after the other; returns the SHA-256 of the label map."""
     digest = _write_label_maps(outcome, layout, delivery)
+    if delivery.deface:
+        _write_defaced(outcome, layout)
     _write_maps(outcome, layout, delivery)
     _write_volumes(outcome, layout)
     _write_preview(outcome, layout, delivery)
@@ -134,6 +143,7 @@ def asked_options(asked: Asked, delivery: Delivery) -> dict[str, Any]:
         "spaces": [sequence.value for sequence in delivery.spaces],
         "keep_images": delivery.keep_images,
         **({"report": list(delivery.report)} if delivery.report else {}),
+        **({"deface": True} if delivery.deface else {}),
     }
 
 
@@ -162,7 +172,7 @@ def record_fields(outcome: Outcome, delivery: Delivery) -> dict[str, Any]:
         "seconds": dict(outcome.seconds),
         "volumes": outcome.volumes.to_dict(),
         "space": None if outcome.space is None else outcome.space.value,
-        **({} if registered is None else {"raw_route": _native_fields(outcome)}),
+        **({} if registered is None else {"raw_route": _native_fields(outcome, delivery)}),
         **({} if outcome.scans.dicom is None else {"dicom": dict(outcome.scans.dicom)}),
     }
 
@@ -202,7 +212,7 @@ def predicted_dice(outcome: Outcome) -> dict[str, dict[str, float]]:
     return {region.value: asdict(estimate) for region, estimate in outcome.estimates.items()}
 
 
-def _native_fields(outcome: Outcome) -> dict[str, Any]:
+def _native_fields(outcome: Outcome, delivery: Delivery) -> dict[str, Any]:
     registered, options = outcome.registered, outcome.asked.options
     assert registered is not None
     return {
@@ -210,7 +220,10 @@ def _native_fields(outcome: Outcome) -> dict[str, Any]:
         "mode": options["raw"],
         "skip": options["skip"],
         "brain_mask": outcome.brain_mask_file,
+        "brain_by": registered.brain_by,
+        "registered_by": {sequence.value: who for sequence, who in registered.registered_by.items()},
         "grids": {sequence.value: str(scan.geometry) for sequence, scan in registered.examination.scans.items()},
+        **({"defaced": registered.face.described()} if delivery.deface else {}),
         "steps": [asdict(step) for step in registered.steps],
     }
 
@@ -242,6 +255,30 @@ def _write_label_maps(outcome: Outcome, targets: CaseLayout, delivery: Delivery)
         if delivery.keep_images:
             nifti.write_volume(targets.image(sequence), registered.case.volumes[sequence], frame)
     return digests[0]
+
+
+def _write_defaced(outcome: Outcome, targets: CaseLayout) -> None:
+    """Every sequence of a raw case with the face taken off, in its own grid and in BraTS space."""
+    registered = outcome.registered
+    if registered is None:
+        _log.info("Nothing to deface: the skull is off in all sequences already.")
+        return
+    plane, written = registered.face, {}
+    for sequence, scan in registered.examination.scans.items():
+        if not has_skull(scan.volume, scan.geometry):
+            _log.info("Nothing to deface in %s: its skull is off already.", sequence.title)
+            continue
+        volume, matrix = scan.volume, registered.matrices[sequence]
+        whole = defaced(volume, face_in(plane, scan.geometry, matrix))
+        written[sequence] = whole, scan.geometry, matrix
+        header = outcome.scans.headers.get(sequence)
+        nifti.write_volume(targets.defaced(sequence), whole, scan.geometry, header)
+        frame = registered.case.geometry
+        moved = itk.resample(whole, scan.geometry, frame, matrix)
+        # Once more: between voxels, some of the face is left at the plane.
+        nifti.write_volume(targets.defaced_in_frame(sequence), defaced(moved, face_in(plane, frame, np.eye(4))), frame)
+    if written:
+        nifti.write_bytes(targets.faces, faces_picture(written, plane))
 
 
 def _write_maps(outcome: Outcome, targets: CaseLayout, delivery: Delivery) -> None:

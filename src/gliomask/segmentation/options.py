@@ -191,6 +191,15 @@ class Options:
         group="scans",
         kind="path",
     )
+    transforms: tuple[str, ...] = option(
+        (),
+        "--transform",
+        help="Transform of ITK or ANTs that resamples one sequence of a raw case into another, or into a template "
+        "(brats, mni152), in place of our registration: t1-to-t1ce=FILE; may be repeated.",
+        group="scans",
+        metavar="A-to-B=FILE",
+        several=True,
+    )
     max_memory_mb: int | None = option(
         None,
         "--max-memory",
@@ -217,6 +226,8 @@ class Options:
                 f"There is no mode '{self.raw}' of native-space preprocessing. Known ones: {', '.join(get_args(Mode))}."
             )
         object.__setattr__(self, "skip", words(self.skip))
+        transform_files(self.transforms)
+        object.__setattr__(self, "transforms", tuple(self.transforms))
         object.__setattr__(self, "brain_mask", None if self.brain_mask is None else Path(self.brain_mask))
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"{self.threads} threads were asked for; at least 1 is needed.")
@@ -230,6 +241,12 @@ class Options:
                 f"{self.max_memory_mb:,} MB of memory were named; from 1 to {MAX_MEMORY_MB:,} can be. Leave "
                 "--max-memory out for no limit."
             )
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files of one patient that the options name: inputs, beside the scans."""
+        mask = () if self.brain_mask is None else (self.brain_mask,)
+        return (*mask, *(path for _, _, path in transform_files(self.transforms)))
 
 
 @dataclass(frozen=True)
@@ -284,6 +301,13 @@ class Delivery:
     keep_images: bool = option(
         False, "--keep-images", help="Also write a raw case's sequences in BraTS space.", group="output", kind="flag"
     )
+    deface: bool = option(
+        False,
+        "--deface",
+        help="Also write a raw case's sequences with the face taken off, in their own grids and in BraTS space.",
+        group="output",
+        kind="flag",
+    )
     strict: bool = option(
         False,
         "--strict",
@@ -309,6 +333,31 @@ def words(value: str | Iterable[str]) -> tuple[str, ...]:
     """Returns what a list separated by commas names; a list stays as it is."""
     parts = value.split(",") if isinstance(value, str) else value
     return tuple(part.strip() for part in parts if part.strip())
+
+
+Target = Sequence | Literal["brats", "mni152"]
+
+
+def transform_files(values: Iterable[str]) -> list[tuple[Sequence, Target, Path]]:
+    """Returns what `--transform` names: which sequence a file resamples into what.
+
+    Raises:
+        UsageError: one is written in another way, names what does not exist, or a sequence is named twice.
+    """
+    found: dict[Sequence, tuple[Sequence, Target, Path]] = {}
+    for value in [values] if isinstance(values, str) else values:
+        names, _, path = value.partition("=")
+        moving, joined, target = names.strip().partition("-to-")
+        if not (joined and path.strip()):
+            raise UsageError(f"A transform is written as t1-to-t1ce=FILE or t1ce-to-brats=FILE; found '{value}'.")
+        sequence = parse_sequence(moving)
+        into: Target = target if target in ("brats", "mni152") else parse_sequence(target)  # type: ignore[assignment]
+        if sequence == into:
+            raise UsageError(f"A transform leads from one sequence to another or to a template; found '{value}'.")
+        if sequence in found:
+            raise UsageError(f"Two transforms of {sequence.value} were given. Give one.")
+        found[sequence] = (sequence, into, Path(path.strip()))
+    return list(found.values())
 
 
 def from_names(options: type, values: dict[str, Any]) -> Any:

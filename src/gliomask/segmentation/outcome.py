@@ -202,7 +202,7 @@ def asked_of(segmenter: Segmenter) -> Asked:
     """Returns what a segmenter makes results with."""
     options = segmenter.options
     plain = {**asdict(options), "skip": list(options.skip), "postprocess": segmenter.chain}
-    # A mask is one patient's, and counts as an input, by its hash.
-    del plain["brain_mask"]
+    # A mask and transforms are one patient's, and count as inputs, by their hashes.
+    del plain["brain_mask"], plain["transforms"]
     second = None if segmenter.second is None else (segmenter.second.model.spec.name, segmenter.second.model.sha256)
     return Asked((segmenter.model.spec.name, segmenter.model.sha256), second, plain, thread_count(options.threads))

@@ -5,23 +5,26 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gliomask.case import Case
-from gliomask.errors import GeometryError
+from gliomask.errors import GeometryError, UsageError
 from gliomask.io import nifti
 from gliomask.preprocess.raw.checks import has_skull
 from gliomask.profiling import stage
 from gliomask.progress import Progress, parts
-from gliomask.segmentation.options import Options, from_names
+from gliomask.segmentation.options import Options, from_names, transform_files
 from gliomask.segmentation.outcome import asked_of
 from gliomask.segmentation.result import Segmentation
 from gliomask.segmentation.segmenter import Segmenter
 from gliomask.segmentation.source import Before, Given, Headers, Scans, Source, open_source
+
+if TYPE_CHECKING:
+    from gliomask.preprocess.raw.interface import BrainExtraction, Registration
 
 PREPARING_SHARE = 0.8
 """Of the time that a raw case takes, which bringing it to BraTS space does: 60 to 90 s beside 10 to 25 s on two cores
@@ -31,6 +34,22 @@ PREPARING_SHARE = 0.8
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Tools:
+    """What does steps of native-space preprocessing in place of gliomask; None: gliomask does.
+
+    Args:
+        registration: brings the sequences to each other and into BraTS space.
+        brain_extraction: finds the brain.
+    """
+
+    registration: Registration | None = None
+    brain_extraction: BrainExtraction | None = None
+
+
+NO_TOOLS = Tools()
+
+
 def segment_source(
     segmenter: Segmenter,
     source: Source,
@@ -38,6 +57,7 @@ def segment_source(
     before: Before = lambda name: None,
     progress: Progress = lambda done, total: None,
     headers: Headers | None = None,
+    tools: Tools = NO_TOOLS,
 ) -> Segmentation:
     """Reads and segments one patient.
 
@@ -47,6 +67,7 @@ def segment_source(
         before: called with the name of the case before a scan is read; what it raises stops the work.
         progress: called as the brain is worked through.
         headers: called as DICOM headers are read.
+        tools: what does steps of native-space preprocessing in place of gliomask.
 
     Raises:
         InputError: the scans cannot be read or segmented.
@@ -75,9 +96,19 @@ def segment_source(
             )
     seconds = {"read": round(time.perf_counter() - start, 3)}
     if ready is None:
-        return _through_brats_space(segmenter, scans, seconds, progress)
+        return _through_brats_space(segmenter, scans, seconds, progress, tools)
+    _refuse_unused(scans.case_id, segmenter.options, tools)
     prediction = segmenter.run(ready, progress)
     return Segmentation(prediction, scans, asked_of(segmenter), seconds | prediction.seconds)
+
+
+def _refuse_unused(case_id: str, options: Options, tools: Tools) -> None:
+    """Refuses transforms, masks and tools where a case goes straight to the network: they would change nothing."""
+    if options.files or tools != NO_TOOLS:
+        raise UsageError(
+            f"Case {case_id}: its scans go straight to the network, so transforms and brain masks (--transform, "
+            "--brain-mask) would change nothing. Leave them out, or give --raw always."
+        )
 
 
 def _prepared(scans: Scans) -> Case | str:
@@ -97,19 +128,19 @@ def _prepared(scans: Scans) -> Case | str:
 
 
 def _through_brats_space(
-    segmenter: Segmenter, scans: Scans, seconds: dict[str, float], progress: Progress
+    segmenter: Segmenter, scans: Scans, seconds: dict[str, float], progress: Progress, tools: Tools
 ) -> Segmentation:
     # Imported here: prepared scans need no optimiser, and that takes a tenth of a second to import.
-    from gliomask.preprocess.raw.route import Settings, prepare_examination
+    from gliomask.preprocess.raw.route import prepare_examination
+    from gliomask.preprocess.raw.settings import Settings
 
     options = segmenter.options
     examination = scans.examination()
-    mask = None if options.brain_mask is None else nifti.read_volume(options.brain_mask)
-    if mask is not None:
-        scans = replace(scans, hashes={**scans.hashes, str(options.brain_mask): mask.sha256})
+    tools, hashes = _with_files(options, tools)
+    scans = replace(scans, hashes={**scans.hashes, **hashes})
     start = time.perf_counter()
-    given = None if mask is None else (np.asarray(mask.values != 0), mask.geometry)
-    settings = Settings(frozenset(options.skip), given, scans.without, options.threads)
+    skip = frozenset(options.skip)
+    settings = Settings(skip, tools.registration, tools.brain_extraction, scans.without, options.threads)
     prepared, segmented = parts(progress, (PREPARING_SHARE, 1 - PREPARING_SHARE))
     with segmenter.preparing, stage("prepare"):
         registered = prepare_examination(examination, settings, prepared)
@@ -119,12 +150,43 @@ def _through_brats_space(
     return Segmentation(prediction, scans, asked_of(segmenter), seconds | prediction.seconds, registered, file)
 
 
+def _with_files(options: Options, tools: Tools) -> tuple[Tools, dict[str, str]]:
+    """The tools, of which files that the options name take the place; and the files' hashes.
+
+    Raises:
+        UsageError: both are there.
+    """
+    from gliomask.io.transforms import read_transform
+    from gliomask.preprocess.raw.interface import GivenMask, GivenTransforms, Transform
+
+    hashes: dict[str, str] = {}
+    if options.brain_mask is not None:
+        if tools.brain_extraction is not None:
+            raise UsageError("A brain mask and a tool that finds one do not go together. Give one of them.")
+        mask = nifti.read_volume(options.brain_mask)
+        hashes[str(options.brain_mask)] = mask.sha256
+        given = GivenMask(np.asarray(mask.values != 0), mask.geometry, options.brain_mask.name)
+        tools = replace(tools, brain_extraction=given)
+    if options.transforms:
+        if tools.registration is not None:
+            raise UsageError("Transforms and a tool that finds some do not go together. Give one of them.")
+        transforms = {}
+        for sequence, target, path in transform_files(options.transforms):
+            read = read_transform(path)
+            hashes[str(path)] = read.sha256
+            transforms[sequence] = Transform(target, read.matrix, path.name)
+        tools = replace(tools, registration=GivenTransforms(transforms))
+    return tools, hashes
+
+
 def segment(
     source: Given,
     *,
     affine: npt.ArrayLike | None = None,
     without: Iterable[str] = (),
     series: Mapping[str, str | int] | None = None,
+    registration: Registration | None = None,
+    brain_extraction: BrainExtraction | None = None,
     progress: Progress = lambda done, total: None,
     **options: Any,
 ) -> Segmentation:
@@ -138,6 +200,9 @@ def segment(
             1 mm, I to the left, J to posterior, K to superior.
         without: names of sequences that the patient does not have; the model must be one that can do without.
         series: with DICOM, number or SeriesInstanceUID of the series to take, by sequence name.
+        registration: what brings raw scans to each other and into BraTS space in place of gliomask, see
+            `preprocess.raw.interface`; what it leaves out is registered here.
+        brain_extraction: what finds the brain of raw scans in place of gliomask.
         progress: called with (parts of the brain done, parts in all).
         options: fields of `Options`, such as
             ``network="dense"``, ``postprocess="none"`` or ``raw="always"``. `network` is another word for `model`.
@@ -160,4 +225,4 @@ def segment(
     chosen: Options = from_names(Options, options)
     opened = open_source(source, affine=affine, without=without, series=series)
     with Segmenter(chosen) as segmenter:
-        return segment_source(segmenter, opened, progress=progress)
+        return segment_source(segmenter, opened, progress=progress, tools=Tools(registration, brain_extraction))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import product
+from typing import Literal
 
 import numpy as np
 import scipy.ndimage as ndi
@@ -14,7 +16,16 @@ from gliomask.errors import QualityError
 from gliomask.examination import Examination, Scan
 from gliomask.geometry import Geometry
 from gliomask.preprocess.raw.atlas import Atlas
-from gliomask.preprocess.raw.registration import Comparison, Image, Kind, Level, Match, best_start, thin
+from gliomask.preprocess.raw.registration import (
+    Comparison,
+    Image,
+    Kind,
+    Level,
+    Match,
+    best_start,
+    in_threads,
+    thin,
+)
 from gliomask.preprocess.raw.transforms import (
     Points,
     about,
@@ -43,6 +54,9 @@ SIDES_DEGREES = ((0, 0), (0, -20), (0, 20), (-15, 0), (15, 0))
 """Head tilted to a shoulder, or turned to a side: tried with each pitch angle."""
 SAME_POSE_MM = 3.0
 """Of poses that end nearer to each other than this, mean over the brain, one is followed further."""
+
+NEAR_FOLLOWED = 2
+"""Poses that are followed where it is known about where the brain lies."""
 
 RESTARTS = 3
 
@@ -94,6 +108,8 @@ MIN_GAIN = 1.15
 """Information at the end, as a multiple of the most found at any displaced pose. Where two images do not belong
 together, some displaced pose is as good.
 """
+WAY_BACK_GAIN = 1.1
+"""A given map leads the other way where its inverse shares so many times the information."""
 DISPLACED_MM, DISPLACED_DEGREES = 15.0, 15.0
 
 
@@ -149,7 +165,7 @@ def downsampled(scan: Scan) -> Scan:
     return Scan(thinned.volume, thinned.geometry, scan.source)
 
 
-def align_to_frame(scan: Scan, atlas: Atlas) -> Alignment:
+def align_to_frame(scan: Scan, atlas: Atlas, threads: int = 1) -> Alignment:
     """Returns the affine map of the frame's world to the scan's under which the average brain lies on the patient's.
 
     In a small head the average brain settles against the scalp, where it shares more information than on the brain, but
@@ -160,14 +176,16 @@ def align_to_frame(scan: Scan, atlas: Atlas) -> Alignment:
     Raises:
         QualityError: no pose was found that can be believed.
     """
-    best = _align_sized(scan, atlas, 1.0)
-    return _in_larger_head(scan, atlas, best) if best.gain >= CERTAIN_GAIN else _in_smaller_head(scan, atlas, best)
+    best = _align_sized(scan, atlas, 1.0, threads)
+    if best.gain >= CERTAIN_GAIN:
+        return _in_larger_head(scan, atlas, best, threads)
+    return _in_smaller_head(scan, atlas, best, threads)
 
 
-def _in_smaller_head(scan: Scan, atlas: Atlas, best: Alignment) -> Alignment:
+def _in_smaller_head(scan: Scan, atlas: Atlas, best: Alignment, threads: int) -> Alignment:
     for size in SMALLER_HEADS:
         try:
-            other = _align_sized(scan, atlas, size)
+            other = _align_sized(scan, atlas, size, threads)
         except QualityError:
             continue
         best = max(best, other, key=lambda alignment: alignment.gain)
@@ -176,10 +194,11 @@ def _in_smaller_head(scan: Scan, atlas: Atlas, best: Alignment) -> Alignment:
     return best
 
 
-def _in_larger_head(scan: Scan, atlas: Atlas, best: Alignment) -> Alignment:
+def _in_larger_head(scan: Scan, atlas: Atlas, best: Alignment, threads: int) -> Alignment:
     for size in LARGER_HEADS:
         try:
-            larger = _align_sized(scan, atlas, size)
+            # The average brain lies inside the patient's already, so the search begins near there.
+            larger = _align_sized(scan, atlas, size, threads, near=best.matrix)
         except QualityError:
             break
         if larger.gain < CERTAIN_GAIN or larger.information <= MORE_INFORMATION * best.information:
@@ -188,25 +207,45 @@ def _in_larger_head(scan: Scan, atlas: Atlas, best: Alignment) -> Alignment:
     return best
 
 
-def _align_sized(scan: Scan, atlas: Atlas, size: float) -> Alignment:
-    """As if the average head had a size, as a share of the adult's: stretches cost how far they are from it."""
-    grown = Geometry(scan.geometry.shape, np.diag([1 / size, 1 / size, 1 / size, 1.0]) @ scan.geometry.affine)
-    found = _align_adult(Scan(scan.volume, grown, scan.source), atlas)
-    matrix = np.diag([size, size, size, 1.0]) @ found.matrix
+def _align_sized(scan: Scan, atlas: Atlas, size: float, threads: int, near: Affine | None = None) -> Alignment:
+    """As if the average head were of a size, as a share of the adult's: stretches cost how far they are from it."""
+    scaled = np.diag([size, size, size, 1.0])
+    grown = Image(scan.volume, Geometry(scan.geometry.shape, inverse(scaled) @ scan.geometry.affine))
+    found = _align_adult(grown, atlas, threads, None if near is None else inverse(scaled) @ near)
+    matrix = scaled @ found.matrix
     return replace(found, matrix=matrix, scales=stretches(matrix))
 
 
-def _align_adult(scan: Scan, atlas: Atlas) -> Alignment:
-    fixed, moving = Image(atlas.t1, atlas.geometry, _near_atlas(atlas)), Image(scan.volume, scan.geometry)
-    coarse, fine = (Comparison(fixed, moving, level, STRETCH_COST) for level in FRAME_LEVELS)
-    starts = [best_start(coarse, _head_starts(scan, atlas, pitch))[0] for pitch in PITCH_DEGREES]
-    starts = sorted(starts, key=lambda match: -match.information)[:PITCHES_FOLLOWED]
+def _align_adult(moving: Image, atlas: Atlas, threads: int, near: Affine | None) -> Alignment:
+    """Lays the average brain on a head of an adult's size; begins near a map, or looks for the head in all poses."""
+    coarse, fine = (Comparison(atlas_image(atlas), moving, level, STRETCH_COST) for level in FRAME_LEVELS)
+    brain = atlas.brain_points
+    if near is None:
+        starts = _head_poses(coarse, moving, brain, threads)
+    else:
+        start = nearest_rigid(near, brain)
+        starts = best_start(coarse, [start, *_displaced(start, brain.mean(axis=0))], NEAR_FOLLOWED)
     if starts[0].information <= 0:
         raise QualityError("no pose was found in which the average brain overlaps it")
-    poses = _distinct([coarse.register(start.matrix, "rigid") for start in starts], atlas.brain_points)
-    followed = [coarse.register(pose.matrix, "affine") for pose in poses]
-    found = _settled(coarse, max(followed, key=lambda match: match.information), atlas.brain_points)
-    return _measured(fine, fine.register(found.matrix, "affine"), atlas.brain_points, scan.geometry)
+    poses = _distinct(in_threads(lambda start: coarse.register(start.matrix, "rigid"), starts, threads), brain)
+    followed = in_threads(lambda pose: coarse.register(pose.matrix, "affine"), poses, threads)
+    found = _settled(coarse, max(followed, key=lambda match: match.information), brain)
+    return _measured(fine, fine.register(found.matrix, "affine"), brain, moving.geometry)
+
+
+def _head_poses(coarse: Comparison, moving: Image, brain: Points, threads: int) -> list[Match]:
+    """The best poses to begin from, one for each of several pitch angles, best first."""
+    middle = _brain_centre(moving)
+    found = in_threads(
+        lambda pitch: best_start(coarse, _head_starts(middle, brain.mean(axis=0), pitch))[0], PITCH_DEGREES, threads
+    )
+    return sorted(found, key=lambda match: -match.information)[:PITCHES_FOLLOWED]
+
+
+@lru_cache(maxsize=1)
+def atlas_image(atlas: Atlas) -> Image:
+    """Returns the average brain, to be compared near the brain, with its pyramid."""
+    return Image(atlas.t1, atlas.geometry, np.asarray(atlas.depth_mm < COMPARED_MM))
 
 
 def _distinct(matches: list[Match], points: Points) -> list[Match]:
@@ -216,10 +255,6 @@ def _distinct(matches: list[Match], points: Points) -> list[Match]:
         if all(distance_mm(match.matrix, other.matrix, points).mean() > SAME_POSE_MM for other in kept):
             kept.append(match)
     return kept
-
-
-def _near_atlas(atlas: Atlas) -> Mask:
-    return np.asarray(atlas.depth_mm < COMPARED_MM)
 
 
 def _settled(comparison: Comparison, match: Match, brain: Points) -> Match:
@@ -233,12 +268,10 @@ def _settled(comparison: Comparison, match: Match, brain: Points) -> Match:
     return match
 
 
-def _head_starts(scan: Scan, atlas: Atlas, pitch: float) -> Iterator[Affine]:
+def _head_starts(middle: Points, centre: Points, pitch: float) -> Iterator[Affine]:
     """Poses to begin from: the average brain in the upper part of the head, nodding so much, straight or to one side,
     and somewhat off.
     """
-    middle = _brain_centre(scan)
-    centre = atlas.brain_points.mean(axis=0)
     for (tilt, yaw), up, ahead in product(SIDES_DEGREES, (0, -7, 7), (0, -7, 7)):
         yield about(centre, turn((0, tilt, yaw)) @ turn((pitch, 0, 0)), middle - centre + (0, ahead, up))
 
@@ -249,12 +282,12 @@ HEAD_SPACING_MM = 4.0
 """The head as a whole is looked for at about this spacing."""
 
 
-def _brain_centre(scan: Scan) -> Points:
+def _brain_centre(image: Image) -> Points:
     """About where the middle of the brain is: below the top of the head, in the middle of its upper part.
 
     RAS millimetres, (3,).
     """
-    light = thin(Image(scan.volume, scan.geometry), HEAD_SPACING_MM)
+    light = image.thinned(HEAD_SPACING_MM)
     index = np.argwhere(head_mask(light.volume))
     points = move(light.geometry.affine, index.astype(np.float64))
     top = np.percentile(points[:, 2], 99.5)
@@ -291,28 +324,37 @@ def _noise(volume: Volume) -> float:
     return float(middle + NOISE_SPREADS * (high - middle))
 
 
-def align_sequences(reference: Scan, other: Scan, brain: Points) -> Alignment:
+def align_sequences(fixed: Image, other: Scan, brain: Points) -> Alignment:
     """Returns the rigid map of the reference's world to another scan's.
 
     Args:
-        reference: the scan that leads.
+        fixed: the scan that leads, see `near_brain`; its pyramid serves for all that are brought to it.
         other: the scan to bring to it.
         brain: where the brain is in the reference's world, (N, 3).
 
     Raises:
         QualityError: no pose was found that can be believed.
     """
-    # Neck and jaw move against the skull, so only what is near the brain is compared.
-    fixed = Image(reference.volume, reference.geometry, _near(brain, reference.geometry))
     moving = Image(other.volume, other.geometry)
     coarse, *finer = (Comparison(fixed, moving, level) for level in SEQUENCE_LEVELS)
-    starts = best_start(coarse, _sequence_starts(reference, other, brain), keep=2)
+    starts = best_start(coarse, _sequence_starts(fixed, moving, brain), keep=2)
     if starts[0].information <= 0:
         raise QualityError("no pose was found in which the two overlap")
     found = max((coarse.register(start.matrix, "rigid") for start in starts), key=lambda match: match.information)
     for comparison in finer:
         found = comparison.register(found.matrix, "rigid")
     return _measured(finer[-1], found, brain, other.geometry)
+
+
+def near_brain(scan: Scan, brain: Points) -> Image:
+    """Returns a scan that others are to be brought to, compared near its brain alone: neck and jaw move against the
+    skull.
+
+    Args:
+        scan: the reference.
+        brain: where the brain is in its world, (N, 3).
+    """
+    return Image(scan.volume, scan.geometry, _near(brain, scan.geometry))
 
 
 NEAR_MM = 25.0
@@ -329,7 +371,7 @@ def _near(brain: Points, geometry: Geometry) -> Mask:
     return mask
 
 
-def _sequence_starts(reference: Scan, other: Scan, brain: Points) -> Iterator[Affine]:
+def _sequence_starts(reference: Image, other: Image, brain: Points) -> Iterator[Affine]:
     """Poses to begin from: as the headers say; centres of the heads on each other; each somewhat turned."""
     centre = brain.mean(axis=0)
     for shift in (np.zeros(3), _brain_centre(other) - _brain_centre(reference)):
@@ -364,8 +406,33 @@ def coverage(matrix: Affine, points: Points, geometry: Geometry) -> float:
     return float(inside.all(axis=1).mean())
 
 
-def refuse_unbelievable(alignment: Alignment, kind: Kind) -> None:
-    """Checks an alignment against the limits of this module.
+def measure_given(fixed: Image, other: Scan, brain: Points, matrix: Affine) -> Alignment:
+    """Returns what is measured of a map that another tool found.
+
+    Args:
+        fixed: the reference, see `near_brain`.
+        other: the scan that was brought to it.
+        brain: where the brain is in the reference's world, (N, 3).
+        matrix: the reference's world to the scan's.
+
+    Raises:
+        QualityError: it cannot be believed, or its way back fits better.
+    """
+    comparison = Comparison(fixed, Image(other.volume, other.geometry), SEQUENCE_LEVELS[-1])
+    alignment = _measured(comparison, Match(matrix, comparison.information(matrix)), brain, other.geometry)
+    back = comparison.excess(inverse(matrix))
+    if back > max(WAY_BACK_GAIN * alignment.information, MIN_INFORMATION):
+        raise QualityError(
+            f"turned round it fits better ({back:.3f} nats of information instead of {alignment.information:.3f}), so "
+            "it leads the other way. Give the transform that resamples the sequence into the other, or its inverse"
+        )
+    refuse_unbelievable(alignment, "given")
+    return alignment
+
+
+def refuse_unbelievable(alignment: Alignment, kind: Kind | Literal["given"]) -> None:
+    """Checks an alignment against the limits of this module; of one that is given, neither its angle nor whose scales
+    they are is known.
 
     Raises:
         QualityError: one of them is passed; the message begins with what was found.
@@ -382,14 +449,14 @@ def refuse_unbelievable(alignment: Alignment, kind: Kind) -> None:
             f"the images share hardly more where they ended ({alignment.gain:.2f} times) than {DISPLACED_MM:g} mm or "
             f"degrees away; {limit}"
         )
-    if alignment.angle_degrees > MAX_ANGLE_DEGREES:
+    if kind != "given" and alignment.angle_degrees > MAX_ANGLE_DEGREES:
         raise QualityError(
             f"it would be turned by {alignment.angle_degrees:.0f} degrees; up to {MAX_ANGLE_DEGREES:.0f} is believed"
         )
-    if kind == "affine" and not (SCALE_LIMITS[0] <= low and high <= SCALE_LIMITS[1]):
+    if kind != "rigid" and not (SCALE_LIMITS[0] <= low and high <= SCALE_LIMITS[1]):
+        what = "the average brain" if kind == "affine" else "it"
         raise QualityError(
-            f"the average brain would be scaled by {low:.2f} to {high:.2f}; {SCALE_LIMITS[0]:g} to "
-            f"{SCALE_LIMITS[1]:g} is believed"
+            f"{what} would be scaled by {low:.2f} to {high:.2f}; {SCALE_LIMITS[0]:g} to {SCALE_LIMITS[1]:g} is believed"
         )
     if alignment.coverage < MIN_COVERAGE:
         share = 1 - alignment.coverage
@@ -404,6 +471,6 @@ def rigid_to_frame(scan: Scan, atlas: Atlas, affine: Alignment) -> Affine:
     It begins at the one nearest to the affine map. Over nine patients of BraTS, whose place in the frame is known, that
     nearest one is 4.6 mm off on average, the registered one 3.9 mm; their places differ as much among themselves.
     """
-    fixed = Image(atlas.t1, atlas.geometry, _near_atlas(atlas))
     start = nearest_rigid(affine.matrix, atlas.brain_points)
-    return Comparison(fixed, Image(scan.volume, scan.geometry), FRAME_LEVELS[-1]).register(start, "rigid").matrix
+    comparison = Comparison(atlas_image(atlas), Image(scan.volume, scan.geometry), FRAME_LEVELS[-1])
+    return comparison.register(start, "rigid").matrix

@@ -8,6 +8,7 @@ neighbours, and left at 0 where nothing dark is met, as at the brain stem.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,6 +22,7 @@ from gliomask.examination import Examination
 from gliomask.geometry import Geometry
 from gliomask.preprocess.raw import itk
 from gliomask.preprocess.raw.atlas import Atlas, load_atlas
+from gliomask.preprocess.raw.registration import in_threads
 from gliomask.sequences import Sequence
 
 INWARDS_MM, OUTWARDS_MM, STEP_MM = 6.0, 16.0, 1.0
@@ -95,22 +97,28 @@ def _surface() -> _Surface:
     return _Surface(index, normal[::2], np.asarray(neighbours), np.asarray(distance))
 
 
-def find_brain(examination: Examination, matrices: dict[Sequence, Affine], target: Geometry, to_atlas: Affine) -> Mask:
-    """Returns the brain mask on a target grid: (I, J, K).
+def find_brain(
+    examination: Examination,
+    matrices: Mapping[Sequence, Affine],
+    target: Geometry,
+    to_atlas: Affine,
+    threads: int = 1,
+) -> Mask:
+    """Returns the brain mask on a target grid: (I, J, K), the same whatever the number of threads.
 
     Args:
         examination: the scans.
         matrices: for each, the atlas's world to the scan's.
         target: the grid of the mask.
         to_atlas: the target's world to the atlas's.
+        threads: how many sequences are looked at at a time.
     """
     atlas = load_atlas()
-    signal = _signal(examination, matrices, atlas)
-    moved_mm = _skull_distance(signal)
-    level = atlas.depth_mm - _spread(moved_mm, atlas)
-    if Sequence.T1 in examination.scans:
-        t1 = examination.scans[Sequence.T1]
-        fat = _fat(itk.resample(t1.volume, t1.geometry, atlas.geometry, matrices[Sequence.T1]), level, atlas)
+    moved = on_grid(examination, atlas.geometry, matrices, threads)
+    moved_mm = _skull_distance(_signal(moved, atlas))
+    level = atlas.depth_mm - _spread(moved_mm, atlas, threads)
+    if Sequence.T1 in moved:
+        fat = _fat(moved[Sequence.T1], level, atlas)
         level = np.where(fat, np.maximum(level, atlas.geometry.spacing_mm[0] / 2), level)
     inside = itk.resample((FAR_MM - level).astype(np.float32), atlas.geometry, target, to_atlas) > FAR_MM
     return _one_piece(inside, target)
@@ -125,17 +133,34 @@ def _fat(t1: Volume, level: Volume, atlas: Atlas) -> Mask:
     return np.asarray(rind & (nearby > 0) & (t1 > FAT * nearby))
 
 
-def _signal(examination: Examination, matrices: dict[Sequence, Affine], atlas: Atlas) -> Volume:
+def on_grid(
+    examination: Examination, target: Geometry, matrices: Mapping[Sequence, Affine], threads: int = 1
+) -> dict[Sequence, Volume]:
+    """Returns every scan on a target grid, (I, J, K), linear, 0 outside its field of view.
+
+    Args:
+        examination: the scans.
+        target: the grid.
+        matrices: for each scan, the target's world to its own.
+        threads: how many at a time; each is computed by one, so that the answer does not depend on it.
+    """
+    scans = examination.scans
+    moved = in_threads(
+        lambda one: itk.resample(scans[one].volume, scans[one].geometry, target, matrices[one]), scans, threads
+    )
+    return dict(zip(scans, moved, strict=True))
+
+
+def _signal(moved: Mapping[Sequence, Volume], atlas: Atlas) -> Volume:
     """How bright each voxel is in the sequence that shows it brightest, at most 1: brain and fluid are 1, bone is
     near 0. (I, J, K).
     """
     deep = atlas.depth_mm < DEEP_MM
     bright: list[Volume] = []
-    for sequence, scan in examination.scans.items():
-        moved = itk.resample(scan.volume, scan.geometry, atlas.geometry, matrices[sequence])
-        seen = moved[deep & (moved > 0)]
+    for volume in moved.values():
+        seen = volume[deep & (volume > 0)]
         middle = float(np.median(seen)) if seen.size else 1.0
-        bright.append(np.clip(moved / middle, 0, 1))
+        bright.append(np.clip(volume / middle, 0, 1))
     return np.asarray(np.maximum.reduce(bright), np.float32)
 
 
@@ -190,12 +215,12 @@ def _agreed(
     return np.asarray((votes * distance[surface.neighbours]).sum(axis=1) / (votes.sum(axis=1) + TRUST))
 
 
-def _spread(moved_mm: npt.NDArray[np.float64], atlas: Atlas) -> Volume:
+def _spread(moved_mm: npt.NDArray[np.float64], atlas: Atlas, threads: int) -> Volume:
     """Each voxel's distance is that of the surface point nearest to it: (I, J, K), 0 far from the surface."""
     surface = _surface()
     close = np.abs(atlas.depth_mm) <= FAR_MM / 2
     spacing = np.array(atlas.geometry.spacing_mm)
-    distance, nearest = cKDTree(surface.index * spacing).query(np.argwhere(close) * spacing, k=4)
+    distance, nearest = cKDTree(surface.index * spacing).query(np.argwhere(close) * spacing, k=4, workers=threads)
     weight = 1 / (np.asarray(distance) + 1)
     result = np.zeros(atlas.depth_mm.shape, np.float32)
     result[close] = (weight * moved_mm[nearest]).sum(axis=1) / weight.sum(axis=1)
@@ -206,9 +231,17 @@ def _one_piece(inside: Mask, geometry: Geometry) -> Mask:
     """The largest piece that holds together by more than a few millimetres, without holes: optic nerves and vessels
     come off.
     """
+    if not inside.any():
+        return inside
+    # What lies round the brain's box is empty, and stays so.
+    box = ndi.find_objects(inside.astype(np.uint8))[0]
     ball = max(1, round(2 / min(geometry.spacing_mm)))
-    opened = ndi.binary_opening(inside, iterations=ball)
+    opened = ndi.binary_opening(inside[box], iterations=ball)
     labelled, _ = ndi.label(opened)
     sizes = np.bincount(labelled.ravel())
     sizes[0] = 0
-    return np.asarray(ndi.binary_fill_holes(labelled == sizes.argmax()) if sizes.any() else inside)
+    if not sizes.any():
+        return inside
+    found = np.zeros_like(inside)
+    found[box] = ndi.binary_fill_holes(labelled == sizes.argmax())
+    return found

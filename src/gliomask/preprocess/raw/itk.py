@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,64 @@ def to_transform(matrix: Affine) -> Any:
     transform.SetMatrix(lps[:3, :3].ravel().tolist())
     transform.SetTranslation(lps[:3, 3].tolist())
     return transform
+
+
+LINEAR = {
+    "AffineTransform": "AffineTransform",
+    "MatrixOffsetTransformBase": "AffineTransform",
+    "Euler3DTransform": "Euler3DTransform",
+    "VersorRigid3DTransform": "VersorRigid3DTransform",
+    "Similarity3DTransform": "Similarity3DTransform",
+    "ScaleVersor3DTransform": "ScaleVersor3DTransform",
+    "ScaleSkewVersor3DTransform": "ScaleSkewVersor3DTransform",
+    "TranslationTransform": "TranslationTransform",
+    "ScaleTransform": "ScaleTransform",
+    "IdentityTransform": "",
+}
+"""Kinds of linear transforms in ITK's files, and what SimpleITK calls them. ANTs writes `MatrixOffsetTransformBase` and
+`AffineTransform`."""
+
+
+def linear(kind: str, parameters: Sequence[float], fixed: Sequence[float]) -> Affine:
+    """Returns a linear transform of ITK as a map of RAS millimetres.
+
+    Args:
+        kind: one of `LINEAR`.
+        parameters: as ITK's files have them.
+        fixed: the fixed parameters, the centre above all; empty for the kind's own.
+
+    Raises:
+        ValueError: the kind is not linear or not known, or it has other numbers.
+        EngineUnavailableError: SimpleITK is not installed.
+    """
+    if kind not in LINEAR:
+        raise ValueError(f"'{kind[:60]}' is not linear, or not known; known are {', '.join(LINEAR)}")
+    if not np.isfinite([*parameters, *fixed]).all():
+        raise ValueError("it holds numbers that are not finite")
+    sitk = simpleitk()
+    if not LINEAR[kind]:
+        return np.eye(4)
+    made = getattr(sitk, LINEAR[kind])
+    transform = (
+        made(3)
+        if kind in ("AffineTransform", "MatrixOffsetTransformBase", "TranslationTransform", "ScaleTransform")
+        else made()
+    )
+    expected = len(transform.GetParameters())
+    if len(parameters) != expected:
+        raise ValueError(f"a {kind} has {expected} parameters; found {len(parameters)}")
+    try:
+        if fixed:
+            transform.SetFixedParameters(list(fixed))
+        transform.SetParameters(list(parameters))
+    except RuntimeError as error:
+        raise ValueError(f"ITK refuses its numbers: {str(error).strip().splitlines()[-1]}") from error
+    matrix = np.eye(4)
+    origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
+    for axis in range(3):
+        matrix[:3, axis] = np.array(transform.TransformPoint(np.eye(3)[axis].tolist())) - origin
+    matrix[:3, 3] = origin
+    return np.asarray(LPS @ matrix @ LPS, np.float64)
 
 
 def resample(volume: Volume, geometry: Geometry, target: Geometry, matrix: Affine) -> Volume:

@@ -6,6 +6,8 @@ same anatomy: the direction in which resampling needs it, and ITK keeps it.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -39,11 +41,16 @@ def about(centre: npt.ArrayLike, rotation: npt.NDArray[np.float64], shift: npt.A
 
 def turn(degrees: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Returns the rotation by three angles about the axes right, anterior, superior, in that order: (3, 3)."""
-    (ci, cj, ck), (si, sj, sk) = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    about_i = np.array([[1, 0, 0], [0, ci, -si], [0, si, ci]])
-    about_j = np.array([[cj, 0, sj], [0, 1, 0], [-sj, 0, cj]])
-    about_k = np.array([[ck, -sk, 0], [sk, ck, 0], [0, 0, 1]])
-    return np.asarray(about_k @ about_j @ about_i)
+    i, j, k = (math.radians(float(angle)) for angle in np.asarray(degrees))
+    ci, si, cj, sj, ck, sk = math.cos(i), math.sin(i), math.cos(j), math.sin(j), math.cos(k), math.sin(k)
+    # The product of three turns, about k, j and i.
+    return np.array(
+        [
+            [ck * cj, ck * sj * si - sk * ci, ck * sj * ci + sk * si],
+            [sk * cj, sk * sj * si + ck * ci, sk * sj * ci - ck * si],
+            [-sj, cj * si, cj * ci],
+        ]
+    )
 
 
 def nearest_rigid(matrix: Affine, points: Points) -> Affine:
