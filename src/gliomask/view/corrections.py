@@ -8,6 +8,7 @@ Only label maps that were changed get there, so that untouched predictions are n
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from collections.abc import Sequence as Ordered
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ import numpy as np
 from gliomask import __version__
 from gliomask.arrays import LabelMap
 from gliomask.errors import CaseError, GeometryError, GliomaskError, LabelError, LimitError, UsageError
-from gliomask.files.atomic import NO_ROOM, flush_folder, make_folder, not_written, write_bytes
+from gliomask.files.atomic import NO_ROOM, flush_folder, make_folder, not_written, replacing, write_bytes
 from gliomask.files.hashing import sha256_of
 from gliomask.geometry import Geometry
 from gliomask.io import nifti
@@ -95,24 +96,53 @@ class Corrections:
         self._ours.add(place)
         return place
 
+    def add(self, kept: Path) -> Path:
+        """Copies a correction that was kept in another folder, and returns the copy's folder; all of it or nothing.
+
+        Args:
+            kept: folder of one case.
+
+        Raises:
+            UsageError: a correction of the case exists, or the folder cannot be written.
+            LimitError: the disk is full.
+        """
+
+        def fill(part: Path) -> None:
+            for path in sorted(kept.iterdir()):
+                with path.open("rb") as source, replacing(part / path.name) as target:
+                    shutil.copyfileobj(source, target)
+
+        self.refuse_existing(kept.name)
+        place = self.folder / kept.name
+        self._whole(place, fill)
+        self._ours.add(place)
+        return place
+
     def _write(self, place: Path, exam: Exam, labels: LabelMap, geometry: Geometry, about: CorrectionRecord) -> None:
-        make_folder(self.folder)
-        part, old = (self.folder / f".gliomask-{token_hex(8)}.{ending}" for ending in ("part", "old"))
-        try:
-            make_folder(part)
+        def fill(part: Path) -> None:
             _write_scans(exam.files, geometry, part)
             assert exam.segmentation is not None
             layout = CaseLayout.of(part, exam.case_id)
             header = nifti.read_volume(exam.segmentation.path).header
             nifti.write_volume(layout.label_map, convention(WRITTEN_AS).to_disk(labels), geometry, header)
-            about = about.model_copy(update={"corrected_sha256": sha256_of(layout.label_map)})
+            hashed = about.model_copy(update={"corrected_sha256": sha256_of(layout.label_map)})
             write_bytes(layout.volumes_tsv, measure(labels, geometry).to_tsv().encode())
-            report = _report(exam, labels, geometry, about)
+            report = _report(exam, labels, geometry, hashed)
             if isinstance(report, str):
-                about = about.model_copy(update={"no_report": report})
+                hashed = hashed.model_copy(update={"no_report": report})
             else:
                 write_bytes(layout.report("html"), report.content("html"))
-            write_bytes(correction_path(layout.label_map), about.to_bytes())
+            write_bytes(correction_path(layout.label_map), hashed.to_bytes())
+
+        self._whole(place, fill)
+
+    def _whole(self, place: Path, fill: Callable[[Path], None]) -> None:
+        """Fills a hidden folder and gives it its place, in which an earlier correction stays until then."""
+        make_folder(self.folder)
+        part, old = (self.folder / f".gliomask-{token_hex(8)}.{ending}" for ending in ("part", "old"))
+        try:
+            make_folder(part)
+            fill(part)
             flush_folder(part)
             if place.exists():
                 place.rename(old)

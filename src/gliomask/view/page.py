@@ -75,12 +75,24 @@ def make_page(exams: Ordered[Exam], corrections: str | None = None) -> Page:
         InputError: a file cannot be read.
         EngineUnavailableError: the viewer has not been built.
     """
-    script, style = _built(SCRIPT), _built(STYLE)
+    script, style = built(SCRIPT), built(STYLE)
+    manifest, contents = describe(exams, corrections)
+    return Page(manifest, contents, script, style)
+
+
+def describe(exams: Ordered[Exam], corrections: str | None = None) -> tuple[dict[str, Any], tuple[Path | bytes, ...]]:
+    """Returns what the viewer's script is told, and the files that this numbers.
+
+    Args:
+        exams: one or two.
+        corrections: where the page sends corrections; None where they are downloaded.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
     contents: list[Path | bytes] = []
     described = [_described(exam, contents) for exam in exams]
-    return Page(
-        {"gliomask": __version__, "exams": described, "corrections": corrections}, tuple(contents), script, style
-    )
+    return {"gliomask": __version__, "exams": described, "corrections": corrections}, tuple(contents)
 
 
 def served_html(page: Page) -> bytes:
@@ -114,8 +126,7 @@ def _packed(content: bytes) -> str:
 
 def _html(page: Page, head: str, end: str) -> bytes:
     title = html.escape(" and ".join(exam["title"] for exam in page.manifest["exams"]))
-    # In a script element only its own end could end it early.
-    manifest = json.dumps(page.manifest).replace("<", "\\u003c")
+    manifest = script_json(page.manifest)
     text = f"""<!doctype html>
 <html lang="en">
 <head>
@@ -138,7 +149,17 @@ def _html(page: Page, head: str, end: str) -> bytes:
     return text.encode()
 
 
-def _built(name: str) -> bytes:
+def script_json(values: object) -> str:
+    """Returns values as JSON that stands in a script element: only the element's own end could end it early."""
+    return json.dumps(values).replace("<", "\\u003c")
+
+
+def built(name: str) -> bytes:
+    """Returns the viewer's script or style.
+
+    Raises:
+        EngineUnavailableError: it has not been built.
+    """
     place = files("gliomask.view") / "built" / name
     try:
         return place.read_bytes()
