@@ -18,6 +18,8 @@ from gliomask.io.brats import find_cases, read_label_map
 from gliomask.labels import convention
 from gliomask.server.client import Client
 from gliomask.server.jobs import Correction, Job, JobOptions, Kind, Outcome, State, new_id
+from gliomask.server.keeper import Folders, recover
+from gliomask.server.settings import Limits
 from gliomask.server.store import JobStore
 
 SEQUENCES = ("flair", "t1", "t1ce", "t2")
@@ -109,16 +111,14 @@ def test_a_correction_is_kept_beside_the_result_with_its_own_report_and_for_trai
 ):
     before = http.get(f"/api/v1/jobs/{job['id']}/results/case_seg.nii.gz").content
     labels = changed(result)
-    answer = send(http, job, packed(labels))
-    assert answer.status_code == 201, answer.text
-    kept = answer.json()
+    with server.client() as client:
+        kept = client.correct(job["id"], labels, WHO)
+        fetched = client.fetch_correction(job["id"], kept, tmp_path / "fetched")
     assert (kept["number"], kept["who"]) == (1, WHO)
     assert kept["notes"] == ["The scans did not come as DICOM, so there is no DICOM segmentation."]
-    assert str(server.folder) not in answer.text
-    files = {
-        file["name"]: http.get(f"/api/v1/jobs/{job['id']}/corrections/1/{file['name']}").content
-        for file in kept["results"]
-    }
+    assert str(server.folder) not in str(kept)
+    files = {path.name: path.read_bytes() for path in fetched}
+    assert files.keys() == {file["name"] for file in kept["results"]}
     # The result is what it was, and no file of a correction is called as one of it.
     assert http.get(f"/api/v1/jobs/{job['id']}/results/case_seg.nii.gz").content == before
     assert not {file["name"] for file in job["results"]} & set(files)
@@ -130,6 +130,7 @@ def test_a_correction_is_kept_beside_the_result_with_its_own_report_and_for_trai
         np.testing.assert_array_equal(read_label_map(found.reference, found.labels)[0], labels)
     about = json.loads(files[f"{case}_correction.json"])
     assert (about["who"], about["original"]) == (WHO, "case_seg.nii.gz")
+    assert about["tool"].startswith("gliomask serve ")
     assert f"Corrected by hand by {html.escape(WHO)}" in files[f"{case}_report.html"].decode()
     assert kept["volumes_ml"] == pytest.approx(
         {row.split("\t")[1]: float(row.split("\t")[4]) for row in files[f"{case}_volumes.tsv"].decode().splitlines()
@@ -196,6 +197,13 @@ def test_corrections_are_counted_limited_and_forgotten_with_their_job(tmp_path):
     assert store.corrected("another", "a", given, 2) is None
     assert [store.corrected(one.id, name, given, 2).number for name in "ab"] == [1, 2]
     assert store.corrected(one.id, "c", given, 2) is None
+    # What a server that was killed left unfinished goes at the next start.
+    folders = Folders(tmp_path)
+    folders.make()
+    for name in "abz":
+        (folders.jobs / one.id / "corrections" / name).mkdir(parents=True)
+    recover(folders, store, Limits())
+    assert {path.name for path in (folders.jobs / one.id / "corrections").iterdir()} == {"a", "b"}
     assert {folder: found.number for folder, found in store.corrections(one.id).items()} == {"a": 1, "b": 2}
     store.expire([one.id])
     assert store.corrections(one.id) == {}

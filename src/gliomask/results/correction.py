@@ -18,6 +18,9 @@ from gliomask.files.json import UNREADABLE, read_json
 from gliomask.files.json_schema import json_schema
 from gliomask.results.layout import CaseLayout
 
+WRITTEN_AS: Literal["brats2021"] = "brats2021"
+"""Convention of corrected label maps: the one that the names of their scans (`_t1ce`, `_flair`) stand for."""
+
 MAX_NAME = 100
 """Letters of who corrected."""
 

@@ -34,7 +34,8 @@ from gliomask.segmentation.source import FileSource
 from gliomask.sequences import PAPER_ORDER, Sequence, sequence_of_file_name
 from gliomask.server.arrange import left_out_note
 from gliomask.server.jobs import JobOptions, Kind
-from gliomask.server.view_files import VIEW, lay_out
+from gliomask.server.view_files import VIEW
+from gliomask.server.view_layout import lay_out
 
 CASE = "case"
 """What every case is called: results are told apart by their job, not by what a client called them."""

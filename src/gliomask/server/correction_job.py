@@ -11,8 +11,6 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from gliomask.errors import GliomaskError
 from gliomask.files.hashing import sha256_of
 from gliomask.files.regular import read_regular
@@ -21,38 +19,16 @@ from gliomask.io.dicom.drawn_on import drawn_on
 from gliomask.io.dicom.export import Kinds, export
 from gliomask.labels import Region, convention
 from gliomask.report.volumes import measure
-from gliomask.results.correction import CorrectionRecord, correction_path, read_correction
+from gliomask.results.correction import WRITTEN_AS, CorrectionRecord, correction_path, read_correction
 from gliomask.results.layout import CaseLayout
 from gliomask.server.case_job import ARCHIVE, CASE, INSTANCES, RESULTS, holds_scans, series_of_prepared
+from gliomask.server.correction_order import FILES, SENT, CorrectionOrder
 from gliomask.server.jobs import Correction, Kind, ResultFile
-from gliomask.view.corrections import WRITTEN_AS, Corrections
+from gliomask.view.corrections import Corrections
 from gliomask.view.exams import Exam, find_exam
 from gliomask.view.sent import MAX_BODY_BYTES, read_sent
 
-CORRECTIONS = Path("corrections")
-"""Folder of a job: one folder for each correction."""
-
-SENT, ORDER, OUTCOME = "sent.json", "order.json", "outcome.json"
-"""In the folder of a correction: what the page sent, what to do with it, how that ended."""
-
-FILES = "files"
-"""In the folder of a correction: what is given out."""
-
 NO_DICOM = "The scans did not come as DICOM, so there is no DICOM segmentation."
-
-
-class CorrectionOrder(BaseModel):
-    """What is to be done with a correction.
-
-    Args:
-        case: what the case is called in the correction and in folders for training: told from all others.
-        training: folder that gets a copy for training, absolute; None for none.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    case: str
-    training: Path | None = None
 
 
 def keep_correction(kind: Kind, order: CorrectionOrder, place: Path) -> Correction:
@@ -70,7 +46,7 @@ def keep_correction(kind: Kind, order: CorrectionOrder, place: Path) -> Correcti
     exam = _called(find_exam(result), order.case)
     shape = nifti.read_shape(result)
     sent = read_sent(read_regular(place / SENT, MAX_BODY_BYTES), (shape[0], shape[1], shape[2]))
-    folder = Corrections(place).keep(exam, sent.labels, sent.who, sent.steps)
+    folder = Corrections(place, tool="gliomask serve").keep(exam, sent.labels, sent.who, sent.steps)
     label_map = CaseLayout.of(folder, order.case).label_map
     record = read_correction(label_map)
     assert record is not None

@@ -15,7 +15,7 @@ from gliomask.errors import FileFormatError
 from gliomask.files.atomic import flush_folder, write_bytes
 from gliomask.files.json import read_json_as
 from gliomask.server.child import end, started
-from gliomask.server.correction_job import CORRECTIONS, FILES, ORDER, OUTCOME, SENT, CorrectionOrder
+from gliomask.server.correction_order import CORRECTIONS, FILES, ORDER, OUTCOME, SENT, CorrectionOrder
 from gliomask.server.jobs import Correction, CorrectionOutcome, Job, new_id
 from gliomask.server.keeper import Folders
 from gliomask.server.problems import RequestError

@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from gliomask.sequences import Sequence
 from gliomask.server import incoming
-from gliomask.server.correction_job import CORRECTIONS, FILES
+from gliomask.server.correction_order import CORRECTIONS, FILES
 from gliomask.server.corrections import Corrector
 from gliomask.server.events import Watch
 from gliomask.server.jobs import Correction, Job, State

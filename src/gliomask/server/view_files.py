@@ -1,21 +1,16 @@
-"""What the viewer on a job's page shows, laid out by the job's worker, so that the server itself reads no scan."""
+"""What the viewer on a job's page is told. The job's worker lays it out (`view_layout`): the server reads no scan."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 from gliomask.errors import EngineUnavailableError
-from gliomask.files.atomic import write_bytes
 from gliomask.files.json import UNREADABLE, read_json
 from gliomask.labels import convention
+from gliomask.results.correction import WRITTEN_AS
 from gliomask.server.jobs import Correction
-from gliomask.view.corrections import WRITTEN_AS
-from gliomask.view.exams import find_exam
-from gliomask.view.page import SCRIPT, STYLE, built, codes_of, describe
+from gliomask.view.page import SCRIPT, STYLE, built, codes_of
 
 VIEW = Path("view")
 """Folder of a job: the manifest, and the files that it numbers."""
@@ -23,31 +18,6 @@ VIEW = Path("view")
 MANIFEST = "manifest.json"
 
 MAX_MANIFEST_BYTES = 1 << 20
-
-
-def lay_out(label_map: Path, folder: Path) -> None:
-    """Writes the viewer's files of a result: scans and label map as links, maps as one byte a voxel.
-
-    Args:
-        label_map: the result, with its run record beside it.
-        folder: made anew.
-
-    Raises:
-        GliomaskError: something of it cannot be read or written.
-    """
-    manifest, contents = describe([find_exam(label_map, title="Segmentation")])
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    for number, content in enumerate(contents):
-        place = folder / str(number)
-        if isinstance(content, bytes):
-            write_bytes(place, content)
-            continue
-        try:
-            os.link(content, place)
-        except OSError:
-            shutil.copyfile(content, place)
-    write_bytes(folder / MANIFEST, json.dumps(manifest).encode())
 
 
 def manifest_of(job_folder: Path) -> dict[str, Any] | None:

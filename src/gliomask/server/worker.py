@@ -26,6 +26,8 @@ from gliomask.errors import GliomaskError, InputError, LimitError, ModelError, Q
 from gliomask.files.atomic import write_bytes
 from gliomask.files.hashing import sha256_of
 from gliomask.files.json import read_json_as
+from gliomask.server import correction_order
+from gliomask.server.correction_order import CORRECTIONS, CorrectionOrder
 from gliomask.server.jobs import CorrectionOutcome, Failure, JobOptions, Kind, Outcome, Progress, ResultFile
 
 ORDER, OUTCOME = Path("job.json"), Path("outcome.json")
@@ -98,9 +100,9 @@ def correct(order: Order, name: str) -> int:
     """Keeps one correction of the job's result, and says how that ended."""
     from gliomask.server import correction_job
 
-    place = correction_job.CORRECTIONS / name
+    place = CORRECTIONS / name
     try:
-        wanted = read_json_as(place / correction_job.ORDER, correction_job.CorrectionOrder, "an order for a correction")
+        wanted = read_json_as(place / correction_order.ORDER, CorrectionOrder, "an order for a correction")
         outcome = CorrectionOutcome(correction=correction_job.keep_correction(order.kind, wanted, place))
     except GliomaskError as error:
         outcome = CorrectionOutcome(failure=_failure(error))
@@ -108,7 +110,7 @@ def correct(order: Order, name: str) -> int:
         outcome = CorrectionOutcome(
             failure=Failure(code="limit", message="The correction needs more memory than it may have.", hint="")
         )
-    write_bytes(place / correction_job.OUTCOME, outcome.model_dump_json().encode())
+    write_bytes(place / correction_order.OUTCOME, outcome.model_dump_json().encode())
     return 0
 
 

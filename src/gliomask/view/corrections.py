@@ -14,7 +14,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
-from typing import Literal
 
 import numpy as np
 
@@ -30,13 +29,9 @@ from gliomask.labels import LABEL_NAMES, TUMOUR_LABELS, Label, convention
 from gliomask.report.case_report import CaseReport, case_report
 from gliomask.report.provenance import Corrected, InputFile, provenance
 from gliomask.report.volumes import measure
-from gliomask.results.correction import MAX_NAME, Changed, CorrectionRecord, ToolUse, correction_path
+from gliomask.results.correction import MAX_NAME, WRITTEN_AS, Changed, CorrectionRecord, ToolUse, correction_path
 from gliomask.results.layout import CaseLayout
 from gliomask.view.exams import Exam
-
-WRITTEN_AS: Literal["brats2021"] = "brats2021"
-"""Convention of corrected label maps: the one that the names of their scans (`_t1ce`, `_flair`) stand for."""
-
 
 OTHER_GRID = "The scans do not lie on the grid of the label map."
 
@@ -47,10 +42,11 @@ class Corrections:
     Args:
         folder: of the corrections; made when the first is kept.
         overwrite: replace corrections that an earlier session left.
+        tool: what the label maps are corrected with, for their records.
     """
 
-    def __init__(self, folder: Path, *, overwrite: bool = False) -> None:
-        self.folder, self._overwrite = folder, overwrite
+    def __init__(self, folder: Path, *, overwrite: bool = False, tool: str = "gliomask view") -> None:
+        self.folder, self._overwrite, self._tool = folder, overwrite, f"{tool} {__version__}"
         self._ours: set[Path] = set()
 
     def refuse_existing(self, case_id: str) -> None:
@@ -91,6 +87,7 @@ class Corrections:
             raise UsageError("Nothing has been changed, so there is no correction to keep.")
         self.refuse_existing(exam.case_id)
         about = record_of(exam, before, labels, geometry, who, steps, when or datetime.now(UTC))
+        about = about.model_copy(update={"tool": self._tool})
         place = self.folder / exam.case_id
         self._write(place, exam, labels, geometry, about)
         self._ours.add(place)

@@ -11,7 +11,7 @@ from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,10 @@ from gliomask.files.regular import read_regular, reason
 from gliomask.geometry import Geometry
 from gliomask.io import nifti
 from gliomask.labels import LabelConvention
-from gliomask.view.exams import Exam, LabelFile, MapFile
+
+if TYPE_CHECKING:
+    # Not at run: the server of jobs imports this module, and does without what exams need.
+    from gliomask.view.exams import Exam, LabelFile, MapFile
 
 SCRIPT, STYLE = "view.js", "view.css"
 """Made from `web/` by `npm run build`; the wheel holds them."""

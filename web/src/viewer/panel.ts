@@ -7,12 +7,12 @@ import { make, swatch } from './dom'
 import type { Exam, LabelMap } from './exam'
 import { AGREEMENT_COLOURS, diceByRegion, labelColour, type PaletteName, REGIONS } from './overlay'
 
-/** Returns the panel of an exam, with a second one beside it where there is one. */
-export function facts(exam: Exam, other: Exam | null, palette: PaletteName, overlay: string): HTMLElement {
+/** Returns the panel of an exam, with a second one beside it where there is one; `edited` where a person has changed its label map. */
+export function facts(exam: Exam, other: Exam | null, palette: PaletteName, overlay: string, edited = false): HTMLElement {
   const panel = make('div', { className: 'facts' })
   panel.append(make('h2', { textContent: text.volumes }), volumes(exam, other, palette))
   if (overlay.startsWith('agreement')) panel.append(legend())
-  for (const one of other ? [exam, other] : [exam]) panel.append(...aboutExam(one, other !== null))
+  for (const one of other ? [exam, other] : [exam]) panel.append(...aboutExam(one, other !== null, edited))
   const keys = text.keyList.flatMap(([key, what]) => [make('dt', { textContent: key }), make('dd', { textContent: what })])
   panel.append(make('details', {}, make('summary', { textContent: text.keys }), make('dl', {}, ...keys)), make('p', { textContent: text.notice }))
   return panel
@@ -45,7 +45,7 @@ function legend(): HTMLElement {
   return make('ul', { className: 'legend' }, ...lines)
 }
 
-function aboutExam(exam: Exam, titled: boolean): HTMLElement[] {
+function aboutExam(exam: Exam, titled: boolean, edited: boolean): HTMLElement[] {
   const list = (lines: readonly string[]) => make('ul', {}, ...lines.map((line) => make('li', { textContent: line })))
   const found: HTMLElement[] = titled ? [make('h2', { textContent: exam.title })] : []
   const Heading = titled ? 'h3' : 'h2'
@@ -57,7 +57,7 @@ function aboutExam(exam: Exam, titled: boolean): HTMLElement[] {
   }
   if (!exam.segmentation) return found
   const expected = exam.facts.expected.map((one) => text.expectedLine(one.region, one.dice, one.low, one.high))
-  found.push(heading(text.expected), expected.length ? list(expected) : make('p', { textContent: text.notExpected }))
+  found.push(heading(edited ? text.expectedBefore : text.expected), expected.length ? list(expected) : make('p', { textContent: text.notExpected }))
   found.push(heading(text.flags), exam.facts.flags.length ? list(exam.facts.flags) : make('p', { textContent: text.noFlags }))
   if (exam.facts.model) found.push(make('p', { textContent: text.model(exam.facts.model) }))
   return found
