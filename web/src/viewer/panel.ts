@@ -5,13 +5,14 @@ import { measure } from '../pipeline/results'
 import { text } from '../text/en'
 import { make, swatch } from './dom'
 import type { Exam, LabelMap } from './exam'
-import { AGREEMENT_COLOURS, diceByRegion, labelColour, type PaletteName, REGIONS } from './overlay'
+import { AGREEMENT_COLOURS, diceByRegion, labelColour, type PaletteName, REGIONS, valueColour } from './overlay'
 
 /** Returns the panel of an exam, with a second one beside it where there is one; `edited` where a person has changed its label map. */
 export function facts(exam: Exam, other: Exam | null, palette: PaletteName, overlay: string, edited = false): HTMLElement {
   const panel = make('div', { className: 'facts' })
   panel.append(make('h2', { textContent: text.volumes }), volumes(exam, other, palette))
   if (overlay.startsWith('agreement')) panel.append(legend())
+  if (overlay.startsWith('map')) panel.append(scale())
   for (const one of other ? [exam, other] : [exam]) panel.append(...aboutExam(one, other !== null, edited))
   const keys = text.keyList.flatMap(([key, what]) => [make('dt', { textContent: key }), make('dd', { textContent: what })])
   panel.append(make('details', {}, make('summary', { textContent: text.keys }), make('dl', {}, ...keys)), make('p', { textContent: text.notice }))
@@ -36,6 +37,15 @@ function volumes(exam: Exam, other: Exam | null, palette: PaletteName): HTMLTabl
   })
   const head = make('tr', {}, ...heads.map((title) => make('th', { scope: 'col', textContent: title })))
   return make('table', { className: 'volumes' }, make('thead', {}, head), make('tbody', {}, ...rows))
+}
+
+/** The colours of a probability or an uncertainty. */
+function scale(): HTMLElement {
+  const lines = [64, 128, 191, 255].map((value) => {
+    const [red, green, blue] = valueColour(value)
+    return make('li', {}, swatch(`rgb(${red} ${green} ${blue})`), (value / 255).toFixed(2))
+  })
+  return make('ul', { className: 'legend' }, ...lines)
 }
 
 function legend(): HTMLElement {
