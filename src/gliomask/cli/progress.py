@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Described(TextColumn):
-    """What is being done, with the names in it shown letter by letter: they come from disks and may steer a terminal."""  # noqa: E501
+    """What is being done, its names letter by letter: they come from disks and could steer a terminal."""
 
     def __init__(self) -> None:
         super().__init__("{task.description}", markup=False)

@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 from PIL import Image
-from scipy import ndimage
 
 from gliomask.arrays import LabelMap, Mask, Volume
 from gliomask.colours import PALETTE
@@ -31,7 +31,7 @@ OVERSAMPLING = 2
 """Labels are drawn at so many times the resolution and averaged, for smooth lines."""
 
 CONTOUR_FILTER_PIXELS = 5
-"""Window, in oversampled pixels, within which a change of label draws a line: two on either side, one of the picture's."""  # noqa: E501
+"""Window, oversampled pixels, in which a change of label draws a line: two on either side, one of the picture."""
 
 T = TypeVar("T", bound=np.generic)
 
@@ -172,7 +172,8 @@ def draw_labels(box: Box, plane: Plane, index: int, label_map: LabelMap) -> Over
         return None
     area = _covered(labels, box.size(plane))
     fine = _enlarge(labels, area, box.size(plane))
-    border = ndimage.maximum_filter(fine, CONTOUR_FILTER_PIXELS) != ndimage.minimum_filter(fine, CONTOUR_FILTER_PIXELS)
+    highest = scipy.ndimage.maximum_filter(fine, CONTOUR_FILTER_PIXELS)
+    border = highest != scipy.ndimage.minimum_filter(fine, CONTOUR_FILTER_PIXELS)
     alpha = np.where(fine > 0, np.where(border, np.float32(1), np.float32(FILL_ALPHA)), np.float32(0))[..., None]
     palette = np.array([PALETTE.labels.get(label, (0, 0, 0)) for label in Label], np.float32)
     return Overlay(area, _average(palette[fine] * alpha), _average(alpha))

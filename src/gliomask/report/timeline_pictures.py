@@ -41,7 +41,7 @@ class Scans:
 
     @classmethod
     def of(cls, volumes: Mapping[Sequence, Volume], brain: Mask) -> Scans:
-        """Keeps of a visit's volumes (I, J, K) what is drawn, in a byte a voxel, so that many visits fit into memory."""  # noqa: E501
+        """Keeps what is drawn of a visit's volumes (I, J, K), a byte a voxel, so that many visits fit in memory."""
         greys = {}
         for sequence in SHOWN:
             if sequence in volumes:

@@ -1,4 +1,4 @@
-"""All axial slices of a case for the page to scroll through: one sheet of tiles for each sequence, one for the labels."""  # noqa: E501
+"""All axial slices of a case for the page to scroll through: a sheet of tiles for each sequence and the labels."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ NO_ENHANCEMENT = 0.45
 LOW_ENHANCING_SHARE = 0.35
 
 LOWEST_SITE = 62
-"""Atlas level (10 mm below the commissures) under which no tumour starts: gliomas of adults arise above the tentorium."""  # noqa: E501
+"""Atlas level (10 mm below the commissures) under which no tumour starts: adults' gliomas lie above the tentorium."""
 MIDLINE_MM = 16.0
 """Distance from the midplane within which no tumour starts: that keeps off the brain stem and the third ventricle."""
 

@@ -1,4 +1,4 @@
-"""The training itself: epochs of steps, a checkpoint after each epoch, exact resumption, and the weights worth keeping."""  # noqa: E501
+"""The training itself: epochs of steps, a checkpoint after each, exact resumption, the weights worth keeping."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class _Run:
         self, training: list[SliceStack], validation: list[SliceStack], config: TrainConfig, folder: Path
     ) -> None:
         self.training, self.validation, self.config = training, validation, config
-        self.twins = unenhanced_twins(training, config)
+        self.twins = unenhanced_twins(training, config, folder)
         self.steps = steps_per_epoch(training, config)
         for use, cases in (("training", training), *([("validation", validation)] if validation else [])):
             if not steps_per_epoch(cases, config):

@@ -23,7 +23,7 @@ from gliomask.io.nifti import write_bytes
 from gliomask.models.files import SPEC_NAME
 from gliomask.processors import thread_count
 from gliomask.sampling import SliceStack
-from gliomask.training.backend import accelerator
+from gliomask.training.backend import accelerator, devices_in_use
 from gliomask.training.checkpoint import Checkpoint
 from gliomask.training.config import TrainConfig
 from gliomask.training.curve import draw_learning_curve
@@ -131,7 +131,7 @@ def run_training(
         origin = _origin(start, held_out)
         refuse_held_out_twice(chosen, held_out)
         examined = _Examined(display, len(chosen))
-        stacks = [load_cases(cases, config, examined.read) for cases in (training, validation)]
+        stacks = [load_cases(cases, config, folder, examined.read) for cases in (training, validation)]
         examined.refuse(strict=strict)
         trained = _train(stacks[0], stacks[1], folder, config, display, start)
         cases = {"training": training, "validation": validation, "held_out": held_out}
@@ -288,6 +288,7 @@ def _write_record(
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
         "device": accelerator(),
+        "devices": devices_in_use(),
         "threads": thread_count(config.threads),
         "config": config.model_dump(mode="json"),
         "fold": fold,
