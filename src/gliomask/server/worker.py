@@ -103,15 +103,22 @@ def correct(order: Order, name: str) -> int:
     from gliomask.server import correction_job
 
     place = CORRECTIONS / name
+    temporary = (place / "temporary").absolute()
+    temporary.mkdir()
+    os.environ["TMPDIR"] = str(temporary)
     try:
         wanted = read_json_as(place / correction_order.ORDER, CorrectionOrder, "an order for a correction")
-        outcome = CorrectionOutcome(correction=correction_job.keep_correction(order.kind, wanted, place))
+        kept = correction_job.keep_correction(order.kind, wanted, place)
+        told = kept.model_copy(update={"notes": tuple(map(without_paths, kept.notes))})
+        outcome = CorrectionOutcome(correction=told)
     except GliomaskError as error:
         outcome = CorrectionOutcome(failure=_failure(error))
     except MemoryError:
         outcome = CorrectionOutcome(
             failure=Failure(code="limit", message="The correction needs more memory than it may have.", hint="")
         )
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     write_bytes(place / correction_order.OUTCOME, outcome.model_dump_json().encode())
     return 0
 
