@@ -6,7 +6,6 @@ import html
 import io
 import json
 import zipfile
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -190,7 +189,7 @@ def test_corrections_are_counted_limited_and_forgotten_with_their_job(tmp_path):
     store = JobStore(tmp_path / "jobs.sqlite3")
     one = Job(new_id(), Kind.NIFTI, State.QUEUED, JobOptions(), 1.0)
     store.add(one)
-    given = Correction(who="A", when="2026-11-27T12:00:00Z", changed_ml=1.0, results=(), volumes_ml={})
+    given = Correction(who="Dr Unmistakable", when="2026-11-27T12:00:00Z", changed_ml=1.0, results=(), volumes_ml={})
     assert store.corrected(one.id, "a", given, 2) is None
     store.claim()
     store.finish(one.id, State.DONE, Outcome(), 60)
@@ -205,8 +204,11 @@ def test_corrections_are_counted_limited_and_forgotten_with_their_job(tmp_path):
     recover(folders, store, Limits())
     assert {path.name for path in (folders.jobs / one.id / "corrections").iterdir()} == {"a", "b"}
     assert {folder: found.number for folder, found in store.corrections(one.id).items()} == {"a": 1, "b": 2}
+    known = [path for path in tmp_path.glob("jobs.sqlite3*") if b"Unmistakable" in path.read_bytes()]
+    assert known
     store.expire([one.id])
+    # Not in free pages or in the log either, while the table is open.
+    assert not [path for path in tmp_path.glob("jobs.sqlite3*") if b"Unmistakable" in path.read_bytes()]
     assert store.corrections(one.id) == {}
     assert store.corrected(one.id, "d", given, 2) is None
     store.close()
-    assert Path(tmp_path / "jobs.sqlite3").read_bytes().count(b"2026-11-27T12") == 0

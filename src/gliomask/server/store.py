@@ -81,6 +81,8 @@ class JobStore:
                 )
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
+            # What is deleted is overwritten: names and UIDs do not stay in free pages.
+            self._db.execute("PRAGMA secure_delete=ON")
             self._db.executescript(_SCHEMA + f"PRAGMA user_version={VERSION};")
         except sqlite3.DatabaseError as error:
             self._db.close()
@@ -194,10 +196,14 @@ class JobStore:
             "UPDATE jobs SET state = ?, options = '{}', outcome = NULL, study_uid = '', expires = ? WHERE id = ? AND "
             "state IN (?, ?, ?)"
         )
+        job_ids = list(job_ids)
         with self._transaction() as db:
-            job_ids = list(job_ids)
             db.executemany("DELETE FROM corrections WHERE job_id = ?", [(job_id,) for job_id in job_ids])
             db.executemany(sql, [(State.EXPIRED.value, time.time(), job_id, *final) for job_id in job_ids])
+        if job_ids:
+            # Nor in the log, whose older pages would hold them until it is full.
+            with self._lock:
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def corrected(self, job_id: str, folder: str, correction: Correction, most: int) -> Correction | None:
         """Notes a correction of a job that is done, and gives it its number; it is on disk when this returns.
