@@ -27,7 +27,7 @@ from gliomask.in_words import duration
 
 if TYPE_CHECKING:
     from gliomask.study.plan import Task as StudyTask
-    from gliomask.training.loop import Step
+    from gliomask.training.loop import TrainingStep
 
 
 class Described(TextColumn):
@@ -83,7 +83,7 @@ class TrainingDisplay:
         elif done == total:
             self.note(f"read {total} cases")
 
-    def step(self, step: Step) -> None:
+    def step(self, step: TrainingStep) -> None:
         """One step has been made."""
         done, total = (step.epoch - 1) * step.steps + step.step, step.epochs * step.steps
         now = time.monotonic()
