@@ -106,7 +106,12 @@ export class Pane {
 
   /** Lays another overlay over the scan; null takes it off. */
   async setOverlay(overlay: Overlay | null, opacity: number): Promise<void> {
-    if (this.overlay) this.view.removeVolume(this.overlay)
+    if (this.overlay) {
+      // In 3-D NiiVue goes on showing what it drew last of an overlay that is gone, where a drawing comes in its place.
+      this.overlay.opacity = 0
+      this.view.updateGLVolume()
+      this.view.removeVolume(this.overlay)
+    }
     this.overlay = null
     this.drawn = overlay !== null && this.mayDraw(overlay)
     if (!overlay || this.drawn) {
