@@ -7,6 +7,7 @@ from pathlib import Path
 from gliomask.bids.session_record import session_record_schema
 from gliomask.files.json_schema import schema_text
 from gliomask.models.spec import model_schema
+from gliomask.results.correction import correction_schema
 from gliomask.results.record import record_schema
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "schemas"
@@ -14,6 +15,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs" / "schemas"
 SCHEMAS = {
     "run-record.schema.json": record_schema,
     "model.schema.json": model_schema,
+    "correction.schema.json": correction_schema,
     "bids-session-record.schema.json": session_record_schema,
 }
 

@@ -108,7 +108,9 @@ def main(text: str) -> None:
 
     values = json.loads(text)
     values["limits"] = Limits(**values["limits"])
-    values["folder"] = Path(values["folder"])
+    for name in ("folder", "corrections"):
+        if name in values:
+            values[name] = Path(values[name])
     for name in ("worker_command", "host_names", "send_login"):
         if name in values:
             values[name] = tuple(values[name])

@@ -17,6 +17,8 @@ from test_dicom_read import SHAPE, oblique, with_value
 
 from gliomask.cli.main import run
 from gliomask.io.dicom.contours import polygons
+from gliomask.io.dicom.export import Kinds, export
+from gliomask.labels import convention
 
 highdicom = pytest.importorskip("highdicom")
 
@@ -58,6 +60,34 @@ def segment_masks(path):
         np.testing.assert_allclose(index[:2], 0, atol=1e-3)
         masks[groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber][:, :, round(index[2])] = frame.T
     return dataset, masks
+
+
+@pytest.mark.parametrize(
+    ("who", "name"),
+    [
+        ("A. B.", "A. B.^"),
+        ("Jürgen 山田", "Jürgen 山田^"),
+        ("Doe^Jane=\\" + "x" * 80, "Doe Jane  " + "x" * 53 + "^"),
+    ],
+)
+def test_objects_of_a_corrected_label_map_say_who_corrected_it(tmp_path, labels, series, who, name):
+    nib.save(nib.Nifti1Image(ON_DISK[labels], oblique().affine), tmp_path / "tumour.nii.gz")
+    kinds = Kinds(segmentation=True, structure_set=False, report=True)
+    export(tmp_path / "tumour.nii.gz", tmp_path / "series", tmp_path, kinds, convention("brats2021"), corrected_by=who)
+    segmentation, masks = segment_masks(tmp_path / "tumour_seg.dcm")
+    np.testing.assert_array_equal(masks[3], labels == 3)
+    assert str(segmentation.ContentCreatorName) == name
+    assert {str(one.SegmentAlgorithmType) for one in segmentation.SegmentSequence} == {"SEMIAUTOMATIC"}
+    assert (segmentation.SeriesNumber, segmentation.SeriesDescription) == (
+        9011,
+        "gliomask segmentation, corrected by hand",
+    )
+    source = pydicom.dcmread(next((tmp_path / "series").iterdir()))
+    assert str(segmentation.PatientName) == str(source.PatientName)
+    report = pydicom.dcmread(tmp_path / "tumour_sr.dcm")
+    people = [str(item.PersonName) for item in report.ContentSequence if "PersonName" in item]
+    assert people == [name]
+    assert str(report.PatientName) == str(source.PatientName)
 
 
 def filled(dataset, number):

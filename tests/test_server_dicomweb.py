@@ -1,10 +1,14 @@
 """DICOM into the server and out of it, and to and from a real archive."""
 
+import base64
+import gzip
 import hashlib
+import io
 from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pydicom
 import pytest
 from conftest import make_tiny_case
@@ -64,6 +68,29 @@ def test_dicom_files_of_a_browser_become_a_result_with_objects(server, study):
     assert {"case_seg.nii.gz", "case_seg_seg.dcm", "case_seg_sr.dcm"} <= {file["name"] for file in job["results"]}, job[
         "notes"
     ]
+    # A correction of it comes back as an object, too, that refers to the same series.
+    here = f"{server.url}/api/v1/jobs/{job['id']}"
+    shape = make_tiny_case().geometry.shape
+    labels = np.zeros(shape, np.uint8)
+    labels[5:9, 5:9, 5:9] = 3
+    sent = {"who": "A. B.", "steps": [], "labels": base64.b64encode(gzip.compress(labels.tobytes(order="F"))).decode()}
+    answer = httpx.post(f"{here}/corrections", json=sent, timeout=60, trust_env=False)
+    assert answer.status_code == 201, answer.text
+    kept = answer.json()
+    assert kept["notes"] == []
+    objects = {}
+    for name in [file["name"] for file in kept["results"] if file["name"].endswith(".dcm")]:
+        content = httpx.get(f"{here}/corrections/1/{name}", trust_env=False).content
+        objects[name.rpartition("_")[2]] = pydicom.dcmread(io.BytesIO(content))
+    before = pydicom.dcmread(
+        io.BytesIO(httpx.get(f"{here}/results/case_seg_seg.dcm", trust_env=False).content), stop_before_pixels=True
+    )
+    segmentation = objects["seg.dcm"]
+    assert str(segmentation.ContentCreatorName) == "A. B.^"
+    assert segmentation.ReferencedSeriesSequence == before.ReferencedSeriesSequence
+    assert segmentation.SOPInstanceUID != before.SOPInstanceUID
+    assert int(segmentation.pixel_array.sum()) == 64
+    assert objects["sr.dcm"].Modality == "SR"
 
 
 def test_other_files_in_a_folder_of_dicom_files_do_not_matter(server, study):

@@ -18,11 +18,14 @@ from gliomask.geometry import Geometry
 from gliomask.io import nifti
 from gliomask.io.brats import find_cases, read_label_map
 from gliomask.labels import convention
+from gliomask.results.correction import ToolUse
+from gliomask.view import corrections
 from gliomask.view import page as view_page
-from gliomask.view.corrections import Corrections, Step
+from gliomask.view.corrections import Corrections
 from gliomask.view.exams import find_exam
 from gliomask.view.page import make_page, served_html, single_html
-from gliomask.view.server import CORRECTIONS_PATH, MAX_BODY_BYTES, Desk, ViewServer, keep
+from gliomask.view.sent import MAX_BODY_BYTES
+from gliomask.view.server import CORRECTIONS_PATH, Desk, ViewServer, keep
 
 SHAPE = (12, 10, 8)
 GRID = Geometry(SHAPE, np.array([[-1.0, 0, 0, 11], [0, -1, 0, 9], [0, 0, 2, -3], [0, 0, 0, 1]]))
@@ -61,6 +64,17 @@ def built(tmp_path, monkeypatch):
     (folder / "view.css").write_text("p { color: black }")
     monkeypatch.setattr(view_page, "files", lambda name: tmp_path / "package")
     return folder
+
+
+@pytest.fixture
+def reports():
+    """Named by tests that need the reports of corrections; others do without their seconds."""
+
+
+@pytest.fixture(autouse=True)
+def quick(request, monkeypatch):
+    if "reports" not in request.fixturenames:
+        monkeypatch.setattr(corrections, "_report", lambda *_: "Not in this test.")
 
 
 def labels_of(counts):
@@ -183,7 +197,7 @@ def test_a_correction_is_a_case_that_training_takes(case, result, tmp_path):
     labels = corrected(case, result)
     when = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
     place = Corrections(tmp_path / "corrections").keep(
-        exam_of(case, result), labels, " A. B. ", [Step("relabel", 1, 6)], when
+        exam_of(case, result), labels, " A. B. ", [ToolUse(tool="relabel", steps=1, voxels=6)], when
     )
     (found,) = find_cases(tmp_path / "corrections")
     read, grid = read_label_map(found.reference, found.labels)
@@ -200,6 +214,46 @@ def test_a_correction_is_a_case_that_training_takes(case, result, tmp_path):
     assert about["volumes_before_ml"] == {"necrotic": 0.0, "oedema": 0.048, "enhancing": 0.012}
     assert about["volumes_after_ml"] == {"necrotic": 0.012, "oedema": 0.048, "enhancing": 0.002}
     assert not list((tmp_path / "corrections").glob(".*"))
+
+
+def test_the_report_and_volumes_of_a_correction_are_of_the_corrected_label_map(case, result, tmp_path, reports):
+    labels = corrected(case, result)
+    exam = exam_of(case, result)
+    when = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
+    place = Corrections(tmp_path / "corrections").keep(exam, labels, "A. <B>", when=when)
+    table = (place / "P01_volumes.tsv").read_text()
+    assert "\tnecrotic\t" in f"\t{table}".replace("label\t", "\t")
+    rows = {line.split("\t")[1]: line.split("\t")[3] for line in table.splitlines()[1:]}
+    assert (rows["necrotic"], rows["enhancing"]) == ("6", "1")
+    told = "Corrected by hand by A. &lt;B&gt;, 2026-11-27 12:00 UTC: 0.01 ml have another label than the network gave."
+    report = (place / "P01_report.html").read_text()
+    assert told in report
+    assert "No Dice is expected of it" in report
+    # The command makes the same report of the folder, and takes its scans from it.
+    assert run(["report", str(place / "P01_seg.nii.gz"), "--format", "html,json", "-o", str(tmp_path / "again")]) == 0
+    assert told in (tmp_path / "again" / "P01_report.html").read_text()
+    origin = json.loads((tmp_path / "again" / "P01_report.json").read_text())["provenance"]
+    assert origin["corrected"] == {"who": "A. <B>", "when": "2026-11-27T12:00:00+00:00", "changed_ml": 0.014}
+    assert origin["expected_dice"] == {}
+
+
+def test_scans_on_another_grid_give_no_report_and_that_is_recorded(case, result, tmp_path, reports):
+    grid = Geometry(SHAPE, np.diag([1.0, 1.0, 3.0, 1.0]))
+    for path in case.glob("P01_t1.nii.gz"):
+        path.unlink()
+        nifti.write_volume(path, np.ones(SHAPE, np.float32), grid)
+    place = Corrections(tmp_path / "corrections").keep(exam_of(case, result), corrected(case, result), "A. B.")
+    assert not (place / "P01_report.html").exists()
+    about = json.loads((place / "P01_correction.json").read_text())
+    assert about["no_report"] == "The scans do not lie on the grid of the label map."
+
+
+def test_a_damaged_record_of_a_correction_is_refused(case, result, tmp_path, capsys):
+    place = Corrections(tmp_path / "corrections").keep(exam_of(case, result), corrected(case, result), "A. B.")
+    path = place / "P01_correction.json"
+    path.write_text(path.read_text().replace('"who": "A. B."', '"who": ""'))
+    assert run(["report", str(place / "P01_seg.nii.gz"), "--format", "html", "--overwrite"]) != 0
+    assert "is no record of a correction: who" in capsys.readouterr().err
 
 
 def test_an_untouched_prediction_never_gets_among_corrections(case, result, tmp_path):

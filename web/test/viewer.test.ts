@@ -10,7 +10,7 @@ import { refuseUndrawable } from '../src/viewer/drawable'
 import type { Exam, LabelMap, Scan } from '../src/viewer/exam'
 import { imageBytes, usualWindow } from '../src/viewer/image'
 import { agreement, ALL_LABELS, diceByRegion, labelsOverlay, overlayNames, valuesOverlay } from '../src/viewer/overlay'
-import { indexOf, pointOf, voxelAt } from '../src/viewer/places'
+import { crosshairVoxels, indexOf, pointOf, voxelAt } from '../src/viewer/places'
 
 const GRID: Grid = { shape: [4, 3, 2], affine: [[0, 0, -2, 3], [1.5, 0, 0, -4], [0, -1, 0, 9]] as Affine }
 
@@ -131,4 +131,11 @@ test('the Dice of all regions at once is that of each', () => {
   const all = diceByRegion(one, other)
   for (const region of ['WT', 'TC', 'ET'] as const) expect(all?.[region]).toBe(agreement(one, other, region)?.dice)
   expect(diceByRegion(map([]), map([]))).toEqual({ WT: 1, TC: 1, ET: 1 })
+})
+
+test('the crosshair is seen at every size: a quarter of a voxel, and a pixel and a half at least', () => {
+  expect(crosshairVoxels([180, 240, 155], 1, 4800)).toBe(0.25)
+  expect(crosshairVoxels([180, 240, 155], 1, 300)).toBeCloseTo(1.2)
+  expect(crosshairVoxels([180, 240, 155], 0.5, 300)).toBeCloseTo(2.4)
+  expect(crosshairVoxels([10, 10, 10], 1, 0)).toBe(15)
 })

@@ -78,9 +78,14 @@ MAX_TOKEN_FILE_BYTES = 4096
     "--send-to", metavar="URL", help="DICOMweb service that gets the objects of each job that came by DICOMweb."
 )
 @click.option("--login-file", type=GivenPath(), help="File with USER:PASSWORD for --send-to.")
+@click.option(
+    "--corrections",
+    type=GivenPath(),
+    help="Folder that gets a copy of each corrected label map with its scans, for gliomask train; it does not expire.",
+)
 def command(folder: Path, host: str, port: int, token_file: Path | None, host_names: tuple[str, ...], workers: int | None, threads: int | None,  # noqa: E501
             max_upload_gb: float, max_waiting: int, job_memory_gb: float, job_minutes: float, keep_hours: float, study_quiet_seconds: float,  # noqa: E501
-            send_to: str | None, login_file: Path | None) -> None:  # fmt: skip
+            send_to: str | None, login_file: Path | None, corrections: Path | None) -> None:  # fmt: skip
     """Serve segmentation to a team: scans in by browser, REST or DICOMweb; label map, volumes, report and DICOM objects
     out.
 
@@ -114,6 +119,7 @@ def command(folder: Path, host: str, port: int, token_file: Path | None, host_na
             study_quiet_seconds,
             send_to,
             _login(login_file),
+            corrections,
             limits,
         )
     )

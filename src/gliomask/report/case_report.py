@@ -136,6 +136,8 @@ class CaseReport(Rendered):
         """Returns the figures of the report as plain values."""
         origin = asdict(self.provenance)
         origin["finished"] = None if self.provenance.finished is None else self.provenance.finished.isoformat()
+        if self.provenance.corrected is not None:
+            origin["corrected"]["when"] = self.provenance.corrected.when.isoformat()
         return {
             "case": self.case_id,
             "grid": self.grid,
@@ -214,13 +216,16 @@ def case_report(
 
 def _document(report: CaseReport) -> Document:
     origin = report.provenance
+    corrected = origin.corrected
     facts = (
         ("Segmented", "not recorded" if origin.finished is None else f"{origin.finished:%Y-%m-%d %H:%M} UTC"),
         ("Model", origin.model),
         ("Post-processing", origin.postprocess),
         ("Grid", report.grid),
+        *(() if corrected is None else (("Corrected", f"{corrected.when:%Y-%m-%d %H:%M} UTC, {corrected.who}"),)),
     )
     blocks = (
+        *([] if corrected is None else [Notice(corrected.in_words())]),
         *([Notice(report.notes)] if report.notes else []),
         _flags(origin),
         Notice((SCOPE,), warning=False),
@@ -246,8 +251,9 @@ def _flags(origin: Provenance) -> Notice:
     if origin.flags:
         lead = (DOUBTFUL,) if origin.doubted else ()
         return Notice((*lead, *(f"Quality flag: {flag}" for flag in origin.flags)))
+    whose = "a network's" if origin.corrected is None else "a network's, corrected by hand"
     return Notice(
-        ("The scans raised no quality flag. Outlines are a network's: look at them before using a number.",),
+        (f"The scans raised no quality flag. Outlines are {whose}: look at them before using a number.",),
         warning=False,
     )
 

@@ -7,7 +7,7 @@ said to be missing. Of paths only the file's name is kept: folders carry names o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
@@ -35,6 +35,30 @@ class InputFile:
 
 
 @dataclass(frozen=True)
+class Corrected:
+    """A label map that a person corrected by hand.
+
+    Args:
+        who: as the person wrote it.
+        when: in UTC.
+        changed_ml: how much has another label than the network gave, ml.
+    """
+
+    who: str
+    when: datetime
+    changed_ml: float
+
+    def in_words(self) -> tuple[str, ...]:
+        """Returns what a reader of numbers must know of it."""
+        return (
+            f"Corrected by hand by {self.who}, {self.when:%Y-%m-%d %H:%M} UTC: {millilitres(self.changed_ml)} have "
+            "another label than the network gave.",
+            "All numbers and pictures are of the corrected label map. No Dice is expected of it: estimates are of "
+            "networks.",
+        )
+
+
+@dataclass(frozen=True)
 class Provenance:
     """How a label map was made. Text is as recorded, or `NOT_RECORDED`.
 
@@ -55,6 +79,7 @@ class Provenance:
         estimates: estimates of the result's quality or confidence, by name, in words.
         without: sequences that the run did without.
         exceptions: in what the case was not segmented as most are, a sentence each.
+        corrected: who corrected the label map by hand; None where nobody is known to have.
     """
 
     finished: datetime | None = None
@@ -71,6 +96,11 @@ class Provenance:
     estimates: tuple[tuple[str, str], ...] = ()
     without: tuple[str, ...] = ()
     exceptions: tuple[str, ...] = ()
+    corrected: Corrected | None = None
+
+    def after(self, correction: Corrected) -> Provenance:
+        """Returns the provenance of the corrected label map: no expectation of the network's holds for it."""
+        return replace(self, corrected=correction, expected_dice={}, estimates=())
 
 
 def provenance(record: Mapping[str, Any], label_map: InputFile | None = None) -> Provenance:

@@ -26,10 +26,11 @@ from gliomask.io.label_maps import find_label_maps
 from gliomask.labels import LabelConvention, convention
 from gliomask.report.case_report import IN_BRATS_SPACE, case_report
 from gliomask.report.pdf import require_fpdf
-from gliomask.report.provenance import InputFile, Provenance, file_name, provenance
+from gliomask.report.provenance import Corrected, InputFile, Provenance, file_name, provenance
 from gliomask.report.rendered import Rendered
 from gliomask.report.timeline_pictures import VisitScans
 from gliomask.report.timeline_report import TimelineReport, TimePoint, timeline_report
+from gliomask.results.correction import CorrectionRecord, read_correction
 from gliomask.results.layout import FRAME, CaseLayout, report_formats
 from gliomask.results.record import RunRecord, read_record
 from gliomask.results.write import refuse_existing
@@ -98,6 +99,9 @@ def write_report(
     paths = reporting.paths(label_map, output)
     reporting.refuse_existing(paths)
     result = _read_result(label_map, reporting.labels)
+    if result.record is None and scans is None and result.origin.corrected is not None:
+        # A correction is kept beside its scans.
+        scans = label_map.parent
     if result.record is not None and result.record.raw_route is not None and scans is None:
         return _write(paths, _report_in_frame(result))
     files = _scans(result, scans)
@@ -111,7 +115,8 @@ def write_report(
     if result.record is None:
         hashes = {sequence.value: str(path) for sequence, path in case.sources.items()}
         found = {str(path): sha256_of(path) for path in files.paths()}
-        origin = provenance({"inputs": found, "sequences": hashes}, result.file)
+        known = provenance({"inputs": found, "sequences": hashes}, result.file)
+        origin = replace(origin, inputs=known.inputs)
     report = case_report(case, result.values, origin, uncertainty=_uncertainty(result, case.geometry))
     return _write(paths, report)
 
@@ -213,8 +218,8 @@ class _Result:
 
 def _read_result(label_map: Path, labels: str | None) -> _Result:
     files = CaseLayout(label_map)
-    record = read_record(files.record)
-    recorded = None if record is None else record.options.get("labels")
+    record, correction = read_record(files.record), read_correction(label_map)
+    recorded = correction.labels if record is None and correction else record and record.options.get("labels")
     if recorded is not None and labels is not None and recorded != labels:
         raise UsageError(f"{label_map}: its run record says labels '{recorded}', not '{labels}'. Leave --labels out.")
     name = recorded or labels
@@ -227,8 +232,28 @@ def _read_result(label_map: Path, labels: str | None) -> _Result:
     values, geometry = read_label_map(label_map, written)
     file = InputFile("label map", label_map.name, sha256_of(label_map))
     case_id = nifti.stem(label_map).removesuffix("_seg") if record is None else record.case
-    origin = provenance({} if record is None else record.as_read(), file)
+    origin = _origin(record, correction, file)
     return _Result(file, case_id, values, geometry, record, origin, label_map, written)
+
+
+CHANGED_SINCE = (
+    "The label map is not the one that the run wrote: its SHA-256 differs from the run record's. Somebody may have "
+    "corrected it by hand, so no Dice is expected of it. All numbers and pictures are of the label map as it is now."
+)
+
+
+def _origin(record: RunRecord | None, correction: CorrectionRecord | None, file: InputFile) -> Provenance:
+    """How a label map was made; where a person changed it since, what was expected of the network's is left out."""
+    origin = provenance({} if record is None else record.as_read(), file)
+    if correction is not None:
+        origin = origin.after(Corrected(correction.who, correction.when, correction.changed_ml))
+        if correction.corrected_sha256 in ("", file.sha256):
+            return origin
+        again = "The label map was changed again after that correction."
+        return replace(origin, exceptions=(again, *origin.exceptions))
+    if record is not None and (record.outputs or {}).get(file.name, file.sha256) != file.sha256:
+        return replace(origin, expected_dice={}, estimates=(), exceptions=(CHANGED_SINCE, *origin.exceptions))
+    return origin
 
 
 def _scans(result: _Result, given: Path | None) -> CaseFiles:

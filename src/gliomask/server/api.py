@@ -11,10 +11,24 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel
 
+from gliomask.results.correction import MAX_NAME, ToolUse
 from gliomask.sequences import Sequence
+from gliomask.server.corrections import JSON
 from gliomask.server.desk import FORM, Desk, desk_of
-from gliomask.server.jobs import ID_PATTERN, Delivery, Failure, Job, JobOptions, Kind, Progress, ResultFile, State
+from gliomask.server.jobs import (
+    ID_PATTERN,
+    Correction,
+    Delivery,
+    Failure,
+    Job,
+    JobOptions,
+    Kind,
+    Progress,
+    ResultFile,
+    State,
+)
 from gliomask.server.problems import KINDS, RequestError
+from gliomask.view.sent import MAX_STEPS
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
 
@@ -22,6 +36,8 @@ HEARTBEAT_SECONDS = 15.0
 """An event stream says something so often, so that nobody between takes it for dead."""
 
 JobId = Annotated[str, Path(description="The job's id.", pattern=ID_PATTERN)]
+
+CorrectionNumber = Annotated[int, Path(ge=1, le=10_000, description="The correction's number, from 1.")]
 
 
 class JobView(BaseModel):
@@ -44,6 +60,7 @@ class JobView(BaseModel):
     volumes_ml: dict[str, float]
     expected_dice: dict[str, float]
     delivery: Delivery
+    corrections: tuple[Correction, ...]
 
 
 def view(job: Job, desk: Desk) -> JobView:
@@ -67,6 +84,7 @@ def view(job: Job, desk: Desk) -> JobView:
         volumes_ml={} if outcome is None else outcome.volumes_ml,
         expected_dice={} if outcome is None else outcome.expected_dice,
         delivery=job.delivery,
+        corrections=desk.corrections(job.id),
     )
 
 
@@ -194,6 +212,69 @@ async def delete_job(request: Request, job_id: JobId) -> Response:
 def get_result(request: Request, job_id: JobId, name: Annotated[str, Path(max_length=120)]) -> FileResponse:
     """Returns a file of those that the job lists; `results.zip` holds all others."""
     path = desk_of(request).result(job_id, name)
+    return FileResponse(path, media_type="application/octet-stream", filename=path.name)
+
+
+_CORRECTION = {
+    "type": "object",
+    "required": ["who", "steps", "labels"],
+    "properties": {
+        "who": {"type": "string", "minLength": 1, "maxLength": MAX_NAME, "description": "Who corrected; not checked."},
+        "steps": {
+            "type": "array",
+            "maxItems": MAX_STEPS,
+            "items": ToolUse.model_json_schema(),
+            "description": "How often each tool was used, and how many voxels it changed.",
+        },
+        "labels": {
+            "type": "string",
+            "contentEncoding": "base64",
+            "description": "The whole corrected label map in the grid of the result: base64 of a gzip stream of one "
+            "byte a voxel, 0 background, 1 necrotic, 2 oedema, 3 enhancing, the first axis fastest.",
+        },
+    },
+}
+
+
+@router.post(
+    "/jobs/{job_id}/corrections",
+    status_code=201,
+    response_model=Correction,
+    summary="Keep a correction of the label map",
+    openapi_extra={"requestBody": {"required": True, "content": {JSON: {"schema": _CORRECTION}}}},
+    responses=problems(
+        "no_such_job",
+        "no_such_result",
+        "not_finished",
+        "expired",
+        "too_many_corrections",
+        "too_slow",
+        "too_large",
+        "unsupported_media_type",
+        "no_correction",
+        "invalid",
+        "no_room",
+    ),
+)
+async def create_correction(request: Request, job_id: JobId) -> Correction:
+    """Keeps a label map that a person corrected, beside the result, which stays as it is."""
+    return await desk_of(request).correct(request, job_id)
+
+
+@router.get(
+    "/jobs/{job_id}/corrections/{number}/{name}",
+    response_class=FileResponse,
+    summary="Fetch a file of a correction",
+    responses={
+        200: {"content": {"application/octet-stream": {"schema": _FILE}}, "description": "The file."},
+        **problems("no_such_job", "no_such_result", "expired", "invalid"),
+    },
+)
+def get_correction(
+    request: Request, job_id: JobId, number: CorrectionNumber, name: Annotated[str, Path(max_length=120)]
+) -> FileResponse:
+    """Returns a file of those that the correction lists; its zip is a case as `gliomask train` takes it."""
+    path = desk_of(request).correction_file(job_id, number, name)
     return FileResponse(path, media_type="application/octet-stream", filename=path.name)
 
 

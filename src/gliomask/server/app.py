@@ -20,6 +20,7 @@ from gliomask.errors import LimitError
 from gliomask.files.atomic import NO_ROOM
 from gliomask.server import api, dicomweb, health, pages
 from gliomask.server.answers import refused
+from gliomask.server.corrections import Corrector
 from gliomask.server.delivery import PAUSE_SECONDS, deliver
 from gliomask.server.desk import Desk
 from gliomask.server.events import Watch
@@ -63,7 +64,8 @@ def create_app(settings: Settings, folders: Folders, store: JobStore) -> FastAPI
         watch = Watch()
         pool = Pool(settings, store, folders.jobs, watch, metrics)
         receiver, studies = Receiver(folders.incoming, settings.limits), Studies(settings, folders, store)
-        app.state.desk = Desk(settings, folders, store, pool, watch, metrics, receiver, studies)
+        corrector = Corrector(settings, folders, store, receiver)
+        app.state.desk = Desk(settings, folders, store, pool, watch, metrics, receiver, studies, corrector)
         pool.start()
         tasks = [asyncio.create_task(work(app.state.desk)) for work in (_tidy, _complete, _deliver)]
         try:

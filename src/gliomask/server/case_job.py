@@ -34,6 +34,8 @@ from gliomask.segmentation.source import FileSource
 from gliomask.sequences import PAPER_ORDER, Sequence, sequence_of_file_name
 from gliomask.server.arrange import left_out_note
 from gliomask.server.jobs import JobOptions, Kind
+from gliomask.server.view_files import VIEW
+from gliomask.server.view_layout import lay_out
 
 CASE = "case"
 """What every case is called: results are told apart by their job, not by what a client called them."""
@@ -125,12 +127,24 @@ def segment_job(kind: Kind, options: JobOptions, threads: int, report: Report) -
                 progress=lambda done, total: report("segmenting", done, total),
             )
         notes = left_out_note(left_out) + (() if dicom is None else _dicom_objects(layout, dicom, options, report))
+    notes += _viewer(layout.label_map, report)
     return Segmented(
         tuple(flag.message for flag in outcome.flags),
         notes,
         {region.value: outcome.volumes.region_ml(region) for region in Region},
         {region.value: round(estimate.dice, 3) for region, estimate in outcome.estimates.items()},
     )
+
+
+def _viewer(label_map: Path, report: Report) -> tuple[str, ...]:
+    """Lays out what the job's page shows; a result without it is still a result."""
+    report("preparing the viewer", 0, 0)
+    try:
+        lay_out(label_map, VIEW)
+    except (GliomaskError, OSError):
+        shutil.rmtree(VIEW, ignore_errors=True)
+        return ("The viewer cannot show this result.",)
+    return ()
 
 
 @contextmanager
@@ -140,12 +154,17 @@ def _case_files(kind: Kind, options: JobOptions) -> Iterator[tuple[CaseFiles, Pa
     if kind is Kind.NIFTI:
         found = {sequence: path for sequence in PAPER_ORDER for path in INPUT.glob(f"{sequence.value}.nii*")}
         yield explicit_case(CASE, found, without=absent), None, 0
-    elif kind is Kind.ARCHIVE and any(is_nifti_name(Path(name)) for name in _names(ARCHIVE)):
+    elif kind is Kind.ARCHIVE and holds_scans(ARCHIVE):
         scans, left_out = _scans_in_archive(absent)
         yield explicit_case(CASE, scans, without=absent), None, left_out
     else:
         place = ARCHIVE if kind is Kind.ARCHIVE else INSTANCES
         yield explicit_case(CASE, _scans_in_dicom(place, absent), without=absent), place, 0
+
+
+def holds_scans(archive: Path) -> bool:
+    """Whether an archive holds NIfTI files, rather than DICOM."""
+    return any(is_nifti_name(Path(name)) for name in _names(archive))
 
 
 def _names(archive: Path) -> list[str]:
@@ -208,7 +227,7 @@ def _scans_in_dicom(place: Path, absent: frozenset[Sequence]) -> dict[Sequence, 
     return {sequence: path for sequence, path in paths.items() if sequence not in absent}
 
 
-def _series_of_prepared() -> str | None:
+def series_of_prepared() -> str | None:
     """The series that the objects of a prepared case refer to.
 
     All of its series have the label map's grid, and T1ce shows most of the tumour.
@@ -225,7 +244,7 @@ def _dicom_objects(layout: CaseLayout, place: Path, options: JobOptions, report:
     report("writing DICOM objects", 0, 0)
     kinds = Kinds(segmentation=True, structure_set=False, report=True)
     try:
-        number = None if drawn_on(layout.label_map) is not None else _series_of_prepared()
+        number = None if drawn_on(layout.label_map) is not None else series_of_prepared()
         written = export(
             layout.label_map, place, layout.folder, kinds, convention(options.labels), number=number, overwrite=True
         )

@@ -9,6 +9,8 @@ Uploads are streamed from disk, results to disk.
 
 from __future__ import annotations
 
+import base64
+import gzip
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +21,7 @@ from typing import Any, Self
 
 import httpx
 
+from gliomask.arrays import LabelMap
 from gliomask.errors import FileFormatError, GliomaskError, InputError, UsageError
 from gliomask.files.atomic import make_folder, replacing
 
@@ -142,16 +145,17 @@ class Client:
             told = job["failure"] or {"message": f"it is {job['state']}"}
             raise UsageError(f"The job has no results: {told['message']}")
         make_folder(Path(folder))
-        return [self._fetch(job["id"], file, Path(folder)) for file in job["results"] if file["name"] != "results.zip"]
+        place = f"/api/v1/jobs/{job['id']}/results"
+        return [self._fetch(place, file, Path(folder)) for file in job["results"] if file["name"] != "results.zip"]
 
-    def _fetch(self, job_id: str, file: dict[str, Any], folder: Path) -> Path:
+    def _fetch(self, place: str, file: dict[str, Any], folder: Path) -> Path:
         name = str(file["name"])
         if Path(name).name != name or name.startswith("."):
             raise FileFormatError(f"The server names a result {name!r}, which is no name of a file. Do not trust it.")
         digest = hashlib.sha256()
         try:
             with (
-                self._http.stream("GET", f"/api/v1/jobs/{job_id}/results/{name}") as answer,
+                self._http.stream("GET", f"{place}/{name}") as answer,
                 replacing(folder / name, exclusive=True) as stream,
             ):
                 _refuse(answer)
@@ -165,6 +169,28 @@ class Client:
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
         return folder / name
+
+    def correct(self, job_id: str, labels: LabelMap, who: str) -> dict[str, Any]:
+        """Keeps a corrected label map beside a job's result, and returns what the server tells of it.
+
+        Args:
+            job_id: of a job that is done.
+            labels: (I, J, K) in the grid of the result: 0 background, 1 necrotic, 2 oedema, 3 enhancing.
+            who: corrected it.
+
+        Raises:
+            RefusedError: it does not fit the result, or nothing was changed.
+        """
+        packed = gzip.compress(labels.astype("uint8").tobytes(order="F"))
+        body = {"who": who, "steps": [], "labels": base64.b64encode(packed).decode()}
+        kept: dict[str, Any] = self._json(self._send("POST", f"/api/v1/jobs/{job_id}/corrections", json=body))
+        return kept
+
+    def fetch_correction(self, job_id: str, correction: dict[str, Any], folder: Path | str) -> list[Path]:
+        """Writes all files of a correction into a folder, as `fetch` writes results."""
+        make_folder(Path(folder))
+        place = f"/api/v1/jobs/{job_id}/corrections/{int(correction['number'])}"
+        return [self._fetch(place, file, Path(folder)) for file in correction["results"]]
 
     def cancel(self, job_id: str) -> Job:
         """Cancels a job that has not ended."""

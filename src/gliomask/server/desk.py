@@ -7,13 +7,16 @@ import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from starlette.requests import Request
 
 from gliomask.sequences import Sequence
 from gliomask.server import incoming
+from gliomask.server.correction_order import CORRECTIONS, FILES
+from gliomask.server.corrections import Corrector
 from gliomask.server.events import Watch
-from gliomask.server.jobs import Job, State
+from gliomask.server.jobs import Correction, Job, State
 from gliomask.server.keeper import Folders
 from gliomask.server.metrics import Metrics
 from gliomask.server.multipart import Part
@@ -23,6 +26,7 @@ from gliomask.server.receive import Receiver
 from gliomask.server.settings import Settings
 from gliomask.server.store import JobStore
 from gliomask.server.studies import Studies
+from gliomask.server.view_files import VIEW, manifest_of
 
 log = logging.getLogger("gliomask.server")
 
@@ -41,6 +45,7 @@ class Desk:
     metrics: Metrics
     receiver: Receiver
     studies: Studies
+    corrector: Corrector
 
     async def accept(self, request: Request) -> Job:
         """Receives an upload and makes a job of it, which is on disk and in the table when this returns.
@@ -100,6 +105,77 @@ class Desk:
         if found is None or not path.is_file():
             raise RequestError("no_such_result")
         return path
+
+    def to_view(self, job_id: str) -> dict[str, Any]:
+        """Returns what the viewer is told of a job's result.
+
+        Raises:
+            RequestError: there is no such job, or nothing of it to look at.
+        """
+        manifest = manifest_of(self.folders.jobs / self._done(job_id).id)
+        if manifest is None:
+            raise RequestError("no_such_result")
+        return manifest
+
+    def viewed_file(self, job_id: str, number: int) -> Path:
+        """Returns the path of a file that the viewer is told of by number.
+
+        Raises:
+            RequestError: there is no such job or file.
+        """
+        path = self.folders.jobs / self._done(job_id).id / VIEW / str(number)
+        if number < 0 or path.is_symlink() or not path.is_file():
+            raise RequestError("no_such_result")
+        return path
+
+    def _done(self, job_id: str) -> Job:
+        job = self.job(job_id)
+        if not job.state.is_final:
+            raise RequestError("not_finished")
+        return job
+
+    async def correct(self, request: Request, job_id: str) -> Correction:
+        """Receives a correction of a job's label map.
+
+        Raises:
+            RequestError: there is no such job, it has no label map, or the correction is refused.
+        """
+        job = await asyncio.to_thread(self._done, job_id)
+        if job.state is not State.DONE:
+            raise RequestError("no_such_result", "The job has no label map, so there is nothing to correct.")
+        return await self.corrector.receive(request, job)
+
+    def corrections(self, job_id: str) -> tuple[Correction, ...]:
+        """Returns a job's corrections, the oldest first."""
+        return tuple(self.store.corrections(job_id).values())
+
+    def corrected(self, job_id: str, number: int) -> Correction:
+        """Returns one correction of a job.
+
+        Raises:
+            RequestError: there is no such job or correction.
+        """
+        return self._correction(self.job(job_id), number)[1]
+
+    def correction_file(self, job_id: str, number: int, name: str) -> Path:
+        """Returns the path of a file of a correction. The name is looked up among those that the correction has.
+
+        Raises:
+            RequestError: there is no such job, correction or file.
+        """
+        job = self.job(job_id)
+        folder, correction = self._correction(job, number)
+        found = next((file.name for file in correction.results if file.name == name), None)
+        path = self.folders.jobs / job.id / CORRECTIONS / folder / FILES / (found or "none")
+        if found is None or not path.is_file():
+            raise RequestError("no_such_result")
+        return path
+
+    def _correction(self, job: Job, number: int) -> tuple[str, Correction]:
+        for folder, correction in self.store.corrections(job.id).items():
+            if correction.number == number:
+                return folder, correction
+        raise RequestError("no_such_result", "The job has no such correction.")
 
     def scan(self, job_id: str, sequence: Sequence) -> Path:
         """Returns the path of a scan that a job segments, as it came or as it was made of DICOM.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -140,6 +141,39 @@ class Outcome(BaseModel):
     volumes_ml: dict[str, float] = {}
     expected_dice: dict[str, float] = {}
     seconds: float = 0.0
+
+
+class Correction(BaseModel):
+    """A label map that a person corrected; the result itself stays as it is.
+
+    Args:
+        number: of the job's corrections, from 1.
+        who: as the person wrote it; nobody checks it.
+        when: in UTC.
+        changed_ml: how much has another label than the result, ml.
+        results: its files.
+        notes: what is missing, and why, in sentences.
+        volumes_ml: by region.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int = 0
+    who: str
+    when: datetime
+    changed_ml: float
+    results: tuple[ResultFile, ...]
+    notes: tuple[str, ...] = ()
+    volumes_ml: dict[str, float]
+
+
+class CorrectionOutcome(BaseModel):
+    """What the process that keeps a correction leaves: the correction, or why there is none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    failure: Failure | None = None
+    correction: Correction | None = None
 
 
 @dataclass(frozen=True)

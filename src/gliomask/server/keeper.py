@@ -14,6 +14,7 @@ from gliomask.errors import FileFormatError
 from gliomask.files.atomic import make_folder
 from gliomask.files.json import read_json_as
 from gliomask.files.lock import locked
+from gliomask.server.correction_order import CORRECTIONS
 from gliomask.server.jobs import Failure, Outcome, State
 from gliomask.server.settings import Limits, Settings
 from gliomask.server.store import JobStore
@@ -125,6 +126,10 @@ def _sweep(folders: Folders, store: JobStore) -> None:
     for folder in folders.jobs.iterdir():
         if folder.name not in known:
             _remove(folder)
+        elif (folder / CORRECTIONS).is_dir():
+            kept = store.corrections(folder.name)
+            for left in [path for path in (folder / CORRECTIONS).iterdir() if path.name not in kept]:
+                _remove(left)
     for folder in folders.studies.iterdir():
         if folder.name not in studies:
             _remove(folder)

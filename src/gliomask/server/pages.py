@@ -6,18 +6,23 @@ Scripts only make them livelier.
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from markupsafe import Markup
 
+from gliomask.errors import EngineUnavailableError
 from gliomask.models.shelf import shipped_names
 from gliomask.server.access import COOKIE, SESSION_SECONDS, session, token_matches
 from gliomask.server.answers import page
-from gliomask.server.api import JobId, view
-from gliomask.server.desk import desk_of
+from gliomask.server.api import CorrectionNumber, JobId, view
+from gliomask.server.desk import Desk, desk_of
+from gliomask.server.guard import CONTENT_POLICY
 from gliomask.server.jobs import State
 from gliomask.server.problems import RequestError
+from gliomask.server.view_files import corrected_exam, manifest_of, viewer_is_built
+from gliomask.view.page import SCRIPT, STYLE, built, script_json
 
 router = APIRouter(include_in_schema=False)
 
@@ -30,6 +35,12 @@ REPORT_POLICY = (
     "form-action 'none'; sandbox"
 )
 """A report is one file with its styles and pictures in it, and runs nothing."""
+
+VIEW_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "connect-src 'self' data: blob:; font-src data:; form-action 'none'; frame-ancestors 'self'; base-uri 'none'"
+)
+"""The viewer's drawing library places its parts by styles in the page, and reads its own letters from it."""
 
 PICTURE = "case_preview.png"
 
@@ -57,7 +68,60 @@ def show(request: Request, job_id: JobId) -> HTMLResponse:
     desk = desk_of(request)
     job = view(desk.job(job_id), desk)
     names = {file.name for file in job.results}
-    return page("job.html", {"job": job, "report": REPORT in names, "picture": PICTURE in names})
+    shown = job.state is State.DONE and viewer_is_built() and manifest_of(desk.folders.jobs / job.id) is not None
+    values = {
+        "job": job,
+        "report": REPORT in names,
+        "picture": PICTURE in names,
+        "viewer": shown,
+        "corrections_kept": desk.settings.corrections is not None,
+    }
+    return page("job.html", values, headers={"Content-Security-Policy": f"{CONTENT_POLICY}; frame-src 'self'"})
+
+
+@router.get("/jobs/{job_id}/view")
+def look(
+    request: Request,
+    job_id: JobId,
+    correction: Annotated[int | None, Query(ge=1, le=10_000)] = None,
+    beside: Annotated[int | None, Query(ge=1, le=10_000)] = None,
+) -> HTMLResponse:
+    """The viewer: the result, a correction of it, or a correction beside the result. What is corrected is sent here."""
+    desk = desk_of(request)
+    manifest = desk.to_view(job_id)
+    (exam,) = manifest["exams"]
+    number = beside or correction
+    if number is not None:
+        exam = _corrected(desk, job_id, number, exam)
+    manifest["exams"] = [*manifest["exams"], exam] if beside else [exam]
+    if beside is None and desk.job(job_id).state is State.DONE:
+        manifest["corrections"] = f"/api/v1/jobs/{job_id}/corrections"
+    title = " and ".join(str(one["title"]) for one in manifest["exams"])
+    values = {"title": title, "manifest": Markup(script_json(manifest))}
+    return page("view.html", values, headers={"Content-Security-Policy": VIEW_POLICY, "X-Frame-Options": "SAMEORIGIN"})
+
+
+def _corrected(desk: Desk, job_id: str, number: int, exam: dict[str, Any]) -> dict[str, Any]:
+    correction = desk.corrected(job_id, number)
+    name = next((file.name for file in correction.results if file.name.endswith("_seg.nii.gz")), None)
+    if name is None:
+        raise RequestError("no_such_result")
+    return corrected_exam(exam, correction, f"/api/v1/jobs/{job_id}/corrections/{number}/{name}")
+
+
+@router.get("/jobs/{job_id}/files/{number}")
+def look_at_file(request: Request, job_id: JobId, number: Annotated[int, Path(ge=0, le=10_000)]) -> FileResponse:
+    """A file that the viewer shows."""
+    return FileResponse(desk_of(request).viewed_file(job_id, number), media_type="application/octet-stream")
+
+
+@router.get("/jobs/{job_id}/corrections/{number}/report")
+def corrected_report(request: Request, job_id: JobId, number: CorrectionNumber) -> FileResponse:
+    """The report of a correction, to be read in the browser."""
+    desk = desk_of(request)
+    names = [file.name for file in desk.corrected(job_id, number).results if file.name.endswith("_report.html")]
+    path = desk.correction_file(job_id, number, names[0] if names else "")
+    return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
 
 
 @router.get("/jobs/{job_id}/report")
@@ -142,15 +206,23 @@ def log_out() -> RedirectResponse:
 
 
 @router.get("/static/{name}")
-def static(name: Annotated[str, Path(max_length=40)]) -> FileResponse:
+def static(name: Annotated[str, Path(max_length=40)]) -> Response:
     """Styles and scripts of the pages, by name from a list."""
     from importlib.resources import files
 
-    kinds = {"server.css": "text/css", "job.js": "text/javascript", "upload.js": "text/javascript"}
+    viewers = {SCRIPT: "text/javascript", STYLE: "text/css"}
+    headers = {"Cache-Control": "max-age=3600"}
+    if name in viewers:
+        try:
+            return Response(built(name), media_type=viewers[name], headers=headers)
+        except EngineUnavailableError:
+            raise RequestError("not_found") from None
+    kinds = {
+        "server.css": "text/css",
+        "frame.css": "text/css",
+        "job.js": "text/javascript",
+        "upload.js": "text/javascript",
+    }
     if name not in kinds:
         raise RequestError("not_found")
-    return FileResponse(
-        str(files("gliomask.server") / "static" / name),
-        media_type=kinds[name],
-        headers={"Cache-Control": "max-age=3600"},
-    )
+    return FileResponse(str(files("gliomask.server") / "static" / name), media_type=kinds[name], headers=headers)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import signal
 import sqlite3
 import time
 from pathlib import Path
@@ -18,6 +16,7 @@ from pydantic import ValidationError
 
 from gliomask.errors import FileFormatError
 from gliomask.files.json import read_json_as
+from gliomask.server.child import end, started
 from gliomask.server.events import Watch
 from gliomask.server.jobs import Failure, Job, Outcome, Progress, State
 from gliomask.server.metrics import Metrics
@@ -30,16 +29,7 @@ log = logging.getLogger("gliomask.server")
 POLL_SECONDS = 5.0
 """Waiting jobs are looked for so often, though nobody told of one."""
 
-PATIENCE_SECONDS = 3.0
-"""From asking a worker to end until it is killed."""
-
-MAX_LINE_BYTES = 64 << 10
-"""Of a line of progress."""
-
 MAX_OUTCOME_BYTES = 4 << 20
-
-WORKER_LOG = "worker.log"
-"""What a worker and its libraries print; for whoever runs the server."""
 
 
 class Pool:
@@ -145,7 +135,7 @@ class Pool:
         """Runs a job's process to its end, whatever that is."""
         folder = self._jobs / job.id
         (folder / OUTCOME).unlink(missing_ok=True)
-        process = await self._started(folder)
+        process = await started(self._settings.worker_command, folder)
         watching = asyncio.create_task(self._follow(job.id, process))
         cancelled = asyncio.create_task(self._cancelled[job.id].wait())
         ended = asyncio.create_task(process.wait())
@@ -165,25 +155,10 @@ class Pool:
             )
             return State.FAILED, Outcome(failure=failure)
         finally:
-            await _end(process)
+            await end(process)
             for task in (watching, cancelled, ended):
                 task.cancel()
             await asyncio.gather(watching, cancelled, ended, return_exceptions=True)
-
-    async def _started(self, folder: Path) -> asyncio.subprocess.Process:
-        # A worker has no business with the server's secrets.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("GLIOMASK_")}
-        with (folder / WORKER_LOG).open("ab") as worker_log:
-            return await asyncio.create_subprocess_exec(
-                *self._settings.worker_command,
-                str(folder),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=worker_log,
-                limit=MAX_LINE_BYTES,
-                env=environment,
-                start_new_session=True,
-            )
 
     async def _follow(self, job_id: str, process: asyncio.subprocess.Process) -> None:
         if process.stdout is None:
@@ -198,19 +173,6 @@ class Pool:
                 return
             with contextlib.suppress(ValidationError):
                 self._watch.tell(job_id, Progress.model_validate_json(line))
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Ends a process and those that it started."""
-    for number, patience in ((signal.SIGTERM, PATIENCE_SECONDS), (signal.SIGKILL, PATIENCE_SECONDS)):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            # Its group, since pixels of DICOM files are decoded by a further process. The group may outlive its first
-            # process.
-            os.killpg(process.pid, number)
-        if process.returncode is not None:
-            continue
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), patience)
 
 
 def _read_outcome(folder: Path, code: int) -> tuple[State, Outcome]:

@@ -31,6 +31,9 @@ KINDS: dict[str, _Kind] = {
     "too_slow": _Kind(408, "The upload is too slow, or stopped.", "Send it again over a better line."),
     "not_finished": _Kind(409, "The job has no results yet.", "Wait until its state is final."),
     "already_final": _Kind(409, "The job has ended already.", ""),
+    "too_many_corrections": _Kind(
+        409, "The job has as many corrections as it may have.", "Fetch them, and send the scans again to go on."
+    ),
     "store_refused": _Kind(409, "No instance could be stored.", "The answer says why, for each."),
     "expired": _Kind(410, "The job's files have expired.", "Send the scans again."),
     "too_large": _Kind(
@@ -45,6 +48,9 @@ KINDS: dict[str, _Kind] = {
         421, "The server is not known under this name.", "Whoever runs it can add the name with --host-name."
     ),
     "invalid": _Kind(422, "A value of the request is not valid.", "See /api for what can be sent."),
+    "no_correction": _Kind(
+        422, "The request holds no correction of this job's label map.", "Load the page again, and correct anew."
+    ),
     "not_scans": _Kind(
         422,
         "The upload is not the scans of one patient.",

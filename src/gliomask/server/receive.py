@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -22,6 +23,25 @@ from gliomask.server.settings import Limits
 
 PIECE_BYTES = 1 << 20
 """What is written at once, in a thread, so that a slow disk does not stop the others."""
+
+
+class BoundedWriter:
+    """Writes a body as it comes, and no more than it may have.
+
+    Args:
+        stream: where to.
+        most: bytes.
+    """
+
+    def __init__(self, stream: BinaryIO, most: int) -> None:
+        self._stream, self._most, self.received = stream, most, 0
+
+    def write(self, piece: bytes) -> None:
+        """Writes a piece; raises RequestError where the body is too long."""
+        self.received += len(piece)
+        if self.received > self._most:
+            raise RequestError("too_large", f"The upload has more than {self._most:,} bytes.")
+        self._stream.write(piece)
 
 
 class Receiver:
@@ -70,13 +90,48 @@ class Receiver:
             finally:
                 await asyncio.to_thread(shutil.rmtree, folder, True)
 
-    def _refuse_early(self, request: Request) -> None:
+    @asynccontextmanager
+    async def body(self, request: Request, kind: str, most: int) -> AsyncIterator[Path]:
+        """Gives the file of a body that is in one piece. It goes at the end, unless it was moved away.
+
+        Args:
+            request: the body has not been read.
+            kind: the type that the body must have, such as `application/json`.
+            most: bytes that it may have.
+
+        Raises:
+            RequestError: the body is refused.
+        """
+        given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if given != kind:
+            raise RequestError("unsupported_media_type")
+        most = min(most, self._limits.upload_bytes)
+        self._refuse_early(request, most)
+        folder = self._folder / new_id()
+        async with self._turns:
+            folder.mkdir(mode=0o700)
+            try:
+                with (folder / "body").open("xb") as stream:
+                    await self._whole(request, BoundedWriter(stream, most))
+                yield folder / "body"
+            finally:
+                await asyncio.to_thread(shutil.rmtree, folder, True)
+
+    async def _whole(self, request: Request, writer: BoundedWriter) -> None:
+        try:
+            async with asyncio.timeout(self._limits.upload_seconds):
+                await self._copy(request, writer)
+        except TimeoutError:
+            raise RequestError("too_slow") from None
+        except ClientDisconnect:
+            raise RequestError("bad_request", "The client went away in the middle of the upload.") from None
+
+    def _refuse_early(self, request: Request, most: int | None = None) -> None:
         length = request.headers.get("content-length", "")
         size = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
-        if size > self._limits.upload_bytes:
-            raise RequestError(
-                "too_large", f"The upload has {size:,} bytes; this server takes {self._limits.upload_bytes:,}."
-            )
+        most = self._limits.upload_bytes if most is None else most
+        if size > most:
+            raise RequestError("too_large", f"The upload has {size:,} bytes; this server takes {most:,}.")
         if shutil.disk_usage(self._folder).free < self._limits.free_disk_bytes + size:
             raise RequestError("no_room")
 
@@ -96,7 +151,7 @@ class Receiver:
         finally:
             writer.close()
 
-    async def _copy(self, request: Request, writer: PartWriter) -> None:
+    async def _copy(self, request: Request, writer: PartWriter | BoundedWriter) -> None:
         start, pending = time.monotonic(), bytearray()
         stream = request.stream().__aiter__()
         while True:

@@ -44,6 +44,8 @@ class Limits:
         remember_seconds: that a job whose files are gone is still known as expired.
         free_disk_bytes: that must stay free; below, uploads are refused.
         attempts: how often a job is begun, where the server ended in the middle of it.
+        corrections: of one job.
+        correction_seconds: by the clock, to check and keep one correction.
     """
 
     upload_bytes: int = 4 << 30
@@ -62,6 +64,8 @@ class Limits:
     remember_seconds: float = 30 * 24 * 3600.0
     free_disk_bytes: int = 1 << 30
     attempts: int = 2
+    corrections: int = 20
+    correction_seconds: float = 300.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -84,6 +88,8 @@ class Settings:
         study_quiet_seconds: without a further instance, until a study that came by DICOMweb is taken as complete.
         send_to: DICOMweb service that gets the DICOM objects of each job that came by DICOMweb; None for none.
         send_login: user and password there.
+        corrections: folder that gets a copy of each correction with its scans, for training; it does not expire. None
+            for none.
         limits: see `Limits`.
         worker_command: what runs a job; a job's folder is its last argument.
 
@@ -101,6 +107,7 @@ class Settings:
     study_quiet_seconds: float = 30.0
     send_to: str | None = None
     send_login: tuple[str, str] | None = field(default=None, repr=False)
+    corrections: Path | None = None
     limits: Limits = Limits()
     worker_command: tuple[str, ...] = WORKER_COMMAND
 

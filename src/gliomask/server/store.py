@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gliomask.errors import FileFormatError
-from gliomask.server.jobs import Delivery, Failure, Job, JobOptions, Kind, Outcome, State
+from gliomask.server.jobs import Correction, Delivery, Failure, Job, JobOptions, Kind, Outcome, State
 
 VERSION = 1
 """Of the table; written into the file (`PRAGMA user_version`)."""
@@ -30,6 +30,9 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, created);
 CREATE INDEX IF NOT EXISTS jobs_by_study ON jobs (study_uid) WHERE study_uid != '';
 CREATE TABLE IF NOT EXISTS studies (study_uid TEXT PRIMARY KEY, folder TEXT NOT NULL, instances INTEGER NOT NULL, received REAL NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS corrections (
+  job_id TEXT NOT NULL, number INTEGER NOT NULL, folder TEXT NOT NULL, correction TEXT NOT NULL, PRIMARY KEY (job_id, number)
+) STRICT;
 """  # noqa: E501
 
 _COLUMNS = (
@@ -78,6 +81,8 @@ class JobStore:
                 )
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
+            # What is deleted is overwritten: names and UIDs do not stay in free pages.
+            self._db.execute("PRAGMA secure_delete=ON")
             self._db.executescript(_SCHEMA + f"PRAGMA user_version={VERSION};")
         except sqlite3.DatabaseError as error:
             self._db.close()
@@ -191,8 +196,43 @@ class JobStore:
             "UPDATE jobs SET state = ?, options = '{}', outcome = NULL, study_uid = '', expires = ? WHERE id = ? AND "
             "state IN (?, ?, ?)"
         )
+        job_ids = list(job_ids)
         with self._transaction() as db:
+            db.executemany("DELETE FROM corrections WHERE job_id = ?", [(job_id,) for job_id in job_ids])
             db.executemany(sql, [(State.EXPIRED.value, time.time(), job_id, *final) for job_id in job_ids])
+        if job_ids:
+            # Nor in the log, whose older pages would hold them until it is full.
+            with self._lock:
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def corrected(self, job_id: str, folder: str, correction: Correction, most: int) -> Correction | None:
+        """Notes a correction of a job that is done, and gives it its number; it is on disk when this returns.
+
+        Args:
+            job_id: of the job.
+            folder: name of the folder with its files.
+            correction: without its number.
+            most: corrections that a job may have.
+
+        Returns:
+            The correction; None where the job is not done or has expired, or has as many already.
+        """
+        with self._transaction() as db:
+            state = db.execute("SELECT state FROM jobs WHERE id = ?", (job_id,)).fetchone()
+            count = int(db.execute("SELECT count(*) FROM corrections WHERE job_id = ?", (job_id,)).fetchone()[0])
+            if state != (State.DONE.value,) or count >= most:
+                return None
+            numbered = correction.model_copy(update={"number": count + 1})
+            values = (job_id, numbered.number, folder, numbered.model_dump_json())
+            db.execute("INSERT INTO corrections VALUES (?, ?, ?, ?)", values)
+        return numbered
+
+    def corrections(self, job_id: str) -> dict[str, Correction]:
+        """Returns a job's corrections by the names of their folders, the oldest first."""
+        sql = "SELECT folder, correction FROM corrections WHERE job_id = ? ORDER BY number"
+        with self._transaction() as db:
+            rows = db.execute(sql, (job_id,)).fetchall()
+        return {folder: Correction.model_validate_json(text) for folder, text in rows}
 
     def overdue(self) -> list[Job]:
         """Returns ended jobs whose time is over."""

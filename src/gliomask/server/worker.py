@@ -1,4 +1,5 @@
-"""The process of one job: `python -P -m gliomask.server.worker FOLDER`.
+"""The process of one job, `python -P -m gliomask.server.worker FOLDER`, or of a correction of its result,
+`... FOLDER CORRECTION`.
 
 It limits itself, does the work in the job's folder, tells its progress as lines of JSON on stdout, and leaves
 `outcome.json`, written whole or not at all.
@@ -26,7 +27,9 @@ from gliomask.files.atomic import write_bytes
 from gliomask.files.hashing import sha256_of
 from gliomask.files.json import read_json_as
 from gliomask.imports import import_without
-from gliomask.server.jobs import Failure, JobOptions, Kind, Outcome, Progress, ResultFile
+from gliomask.server import correction_order
+from gliomask.server.correction_order import CORRECTIONS, CorrectionOrder
+from gliomask.server.jobs import CorrectionOutcome, Failure, JobOptions, Kind, Outcome, Progress, ResultFile
 
 ORDER, OUTCOME = Path("job.json"), Path("outcome.json")
 """Files of a job's folder: what to do, and how it ended."""
@@ -88,18 +91,45 @@ def main(arguments: list[str]) -> int:
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1) as lines:
         # What libraries print goes to the log.
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        if len(arguments) > 1:
+            return correct(order, arguments[1])
         outcome = run(order, _teller(lines))
     write_bytes(OUTCOME, outcome.model_dump_json().encode())
     return 0
 
 
+def correct(order: Order, name: str) -> int:
+    """Keeps one correction of the job's result, and says how that ended."""
+    from gliomask.server import correction_job
+
+    place = CORRECTIONS / name
+    temporary = (place / "temporary").absolute()
+    temporary.mkdir()
+    os.environ["TMPDIR"] = str(temporary)
+    try:
+        wanted = read_json_as(place / correction_order.ORDER, CorrectionOrder, "an order for a correction")
+        kept = correction_job.keep_correction(order.kind, wanted, place)
+        told = kept.model_copy(update={"notes": tuple(map(without_paths, kept.notes))})
+        outcome = CorrectionOutcome(correction=told)
+    except GliomaskError as error:
+        outcome = CorrectionOutcome(failure=_failure(error))
+    except MemoryError:
+        outcome = CorrectionOutcome(
+            failure=Failure(code="limit", message="The correction needs more memory than it may have.", hint="")
+        )
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    write_bytes(place / correction_order.OUTCOME, outcome.model_dump_json().encode())
+    return 0
+
+
 def run(order: Order, report: Callable[[str, int, int], None]) -> Outcome:
     """Does the work and says how it ended. Never raises over what a client sent."""
-    from gliomask.server import case_job
+    from gliomask.server import case_job, view_files
 
     start = time.perf_counter()
     temporary = Path("temporary").absolute()
-    for left in (case_job.RESULTS, case_job.SCANS, temporary):
+    for left in (case_job.RESULTS, case_job.SCANS, view_files.VIEW, temporary):
         # Of an attempt that was lost.
         shutil.rmtree(left, ignore_errors=True)
     temporary.mkdir()
@@ -134,7 +164,7 @@ def _failure(error: GliomaskError) -> Failure:
 def without_paths(message: str) -> str:
     """Returns a message without the folders of the job; one that tells another absolute path is not shown at all."""
     here = str(Path.cwd())
-    for folder in (f"{here}/temporary/", f"{here}/", "input/dicom/", "input/", "scans/", "results/"):
+    for folder in (f"{here}/temporary/", f"{here}/", "input/dicom/", "input/", "scans/", "results/", "corrections/"):
         message = message.replace(folder, "")
     words = message.replace("'", " ").replace('"', " ").replace("(", " ").split()
     if any(word.startswith("/") and len(word) > 1 for word in words):

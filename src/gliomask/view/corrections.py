@@ -1,55 +1,39 @@
 """Keeping corrections: a folder of cases that `gliomask train --from MODEL` reads, with who changed what, when.
 
-A case's folder holds the scans, the corrected label map (numbers of BraTS until 2021) and `<case>_correction.json`.
+A case's folder holds the scans, the corrected label map (numbers of BraTS until 2021), its volumes and report, and
+`<case>_correction.json`.
 Only label maps that were changed get there, so that untouched predictions are never taken for a person's work.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
+from collections.abc import Callable
 from collections.abc import Sequence as Ordered
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
 
 import numpy as np
 
 from gliomask import __version__
 from gliomask.arrays import LabelMap
-from gliomask.errors import CaseError, LabelError, LimitError, UsageError
-from gliomask.files.atomic import NO_ROOM, flush_folder, make_folder, not_written, write_bytes
+from gliomask.errors import CaseError, GeometryError, GliomaskError, LabelError, LimitError, UsageError
+from gliomask.files.atomic import NO_ROOM, flush_folder, make_folder, not_written, replacing, write_bytes
 from gliomask.files.hashing import sha256_of
 from gliomask.geometry import Geometry
 from gliomask.io import nifti
-from gliomask.io.brats import CaseFiles, read_label_map
+from gliomask.io.brats import CaseFiles, read_case, read_label_map
 from gliomask.labels import LABEL_NAMES, TUMOUR_LABELS, Label, convention
+from gliomask.report.case_report import CaseReport, case_report
+from gliomask.report.provenance import Corrected, InputFile, provenance
+from gliomask.report.volumes import measure
+from gliomask.results.correction import MAX_NAME, WRITTEN_AS, Changed, CorrectionRecord, ToolUse, correction_path
+from gliomask.results.layout import CaseLayout
 from gliomask.view.exams import Exam
 
-CORRECTION_VERSION = 1
-
-WRITTEN_AS = "brats2021"
-"""Convention of corrected label maps: the one that the names of their scans (`_t1ce`, `_flair`) stand for."""
-
-MAX_NAME = 100
-"""Letters of who corrected."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """How often a tool was used.
-
-    Args:
-        tool: paint, erase, fill, grow or relabel.
-        steps: how many times.
-        voxels: how many it changed, in all.
-    """
-
-    tool: str
-    steps: int
-    voxels: int
+OTHER_GRID = "The scans do not lie on the grid of the label map."
 
 
 class Corrections:
@@ -58,10 +42,11 @@ class Corrections:
     Args:
         folder: of the corrections; made when the first is kept.
         overwrite: replace corrections that an earlier session left.
+        tool: what the label maps are corrected with, for their records.
     """
 
-    def __init__(self, folder: Path, *, overwrite: bool = False) -> None:
-        self.folder, self._overwrite = folder, overwrite
+    def __init__(self, folder: Path, *, overwrite: bool = False, tool: str = "gliomask view") -> None:
+        self.folder, self._overwrite, self._tool = folder, overwrite, f"{tool} {__version__}"
         self._ours: set[Path] = set()
 
     def refuse_existing(self, case_id: str) -> None:
@@ -73,7 +58,7 @@ class Corrections:
             )
 
     def keep(
-        self, exam: Exam, labels: LabelMap, who: str, steps: Ordered[Step] = (), when: datetime | None = None
+        self, exam: Exam, labels: LabelMap, who: str, steps: Ordered[ToolUse] = (), when: datetime | None = None
     ) -> Path:
         """Keeps a correction and returns its folder: all of it or nothing. The same session may keep a case again.
 
@@ -101,24 +86,60 @@ class Corrections:
         if np.array_equal(labels, before):
             raise UsageError("Nothing has been changed, so there is no correction to keep.")
         self.refuse_existing(exam.case_id)
-        about = provenance(exam, before, labels, geometry, who, steps, when or datetime.now(UTC))
+        about = record_of(exam, before, labels, geometry, who, steps, when or datetime.now(UTC))
+        about = about.model_copy(update={"tool": self._tool})
         place = self.folder / exam.case_id
         self._write(place, exam, labels, geometry, about)
         self._ours.add(place)
         return place
 
-    def _write(self, place: Path, exam: Exam, labels: LabelMap, geometry: Geometry, about: dict[str, Any]) -> None:
+    def add(self, kept: Path) -> Path:
+        """Copies a correction that was kept in another folder, and returns the copy's folder; all of it or nothing.
+
+        Args:
+            kept: folder of one case.
+
+        Raises:
+            UsageError: a correction of the case exists, or the folder cannot be written.
+            LimitError: the disk is full.
+        """
+
+        def fill(part: Path) -> None:
+            for path in sorted(kept.iterdir()):
+                with path.open("rb") as source, replacing(part / path.name) as target:
+                    shutil.copyfileobj(source, target)
+
+        self.refuse_existing(kept.name)
+        place = self.folder / kept.name
+        self._whole(place, fill)
+        self._ours.add(place)
+        return place
+
+    def _write(self, place: Path, exam: Exam, labels: LabelMap, geometry: Geometry, about: CorrectionRecord) -> None:
+        def fill(part: Path) -> None:
+            _write_scans(exam.files, geometry, part)
+            assert exam.segmentation is not None
+            layout = CaseLayout.of(part, exam.case_id)
+            header = nifti.read_volume(exam.segmentation.path).header
+            nifti.write_volume(layout.label_map, convention(WRITTEN_AS).to_disk(labels), geometry, header)
+            hashed = about.model_copy(update={"corrected_sha256": sha256_of(layout.label_map)})
+            write_bytes(layout.volumes_tsv, measure(labels, geometry).to_tsv().encode())
+            report = _report(exam, labels, geometry, hashed)
+            if isinstance(report, str):
+                hashed = hashed.model_copy(update={"no_report": report})
+            else:
+                write_bytes(layout.report("html"), report.content("html"))
+            write_bytes(correction_path(layout.label_map), hashed.to_bytes())
+
+        self._whole(place, fill)
+
+    def _whole(self, place: Path, fill: Callable[[Path], None]) -> None:
+        """Fills a hidden folder and gives it its place, in which an earlier correction stays until then."""
         make_folder(self.folder)
         part, old = (self.folder / f".gliomask-{token_hex(8)}.{ending}" for ending in ("part", "old"))
         try:
             make_folder(part)
-            _write_scans(exam.files, geometry, part)
-            assert exam.segmentation is not None
-            header = nifti.read_volume(exam.segmentation.path).header
-            label_map = part / f"{exam.case_id}_seg.nii.gz"
-            nifti.write_volume(label_map, convention(WRITTEN_AS).to_disk(labels), geometry, header)
-            about["corrected_sha256"] = sha256_of(label_map)
-            write_bytes(part / f"{exam.case_id}_correction.json", (json.dumps(about, indent=1) + "\n").encode())
+            fill(part)
             flush_folder(part)
             if place.exists():
                 place.rename(old)
@@ -141,10 +162,16 @@ class Corrections:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def provenance(
-    exam: Exam, before: LabelMap, after: LabelMap, geometry: Geometry, who: str, steps: Ordered[Step], when: datetime
-) -> dict[str, Any]:
-    """Returns who changed what, when, in plain values; volumes in ml. `web/src/edit/saving.ts` writes the same fields.
+def record_of(
+    exam: Exam,
+    before: LabelMap,
+    after: LabelMap,
+    geometry: Geometry,
+    who: str,
+    steps: Ordered[ToolUse],
+    when: datetime,
+) -> CorrectionRecord:
+    """Returns who changed what, when; volumes in ml.
 
     Args:
         exam: whose segmentation was corrected.
@@ -169,28 +196,47 @@ def provenance(
             LABEL_NAMES[label]: round(int((labels == label).sum()) * geometry.voxel_ml, 3) for label in TUMOUR_LABELS
         }
 
-    return {
-        "correction_version": CORRECTION_VERSION,
-        "case": exam.case_id,
-        "who": who,
-        "when": when.isoformat(timespec="seconds"),
-        "tool": f"gliomask view {__version__}",
-        "original": segmentation.path.name,
-        "original_sha256": sha256_of(segmentation.path),
-        "labels": WRITTEN_AS,
-        "changed": [
-            {
-                "from": LABEL_NAMES[one],
-                "to": LABEL_NAMES[other],
-                "voxels": voxels,
-                "ml": round(voxels * geometry.voxel_ml, 3),
-            }
-            for one, other, voxels in moved
-        ],
-        "volumes_before_ml": volumes(before),
-        "volumes_after_ml": volumes(after),
-        "steps": [{"tool": step.tool, "steps": step.steps, "voxels": step.voxels} for step in steps],
-    }
+    return CorrectionRecord.model_validate(
+        {
+            "case": exam.case_id,
+            "who": who,
+            "when": when,
+            "tool": f"gliomask view {__version__}",
+            "original": segmentation.path.name,
+            "original_sha256": sha256_of(segmentation.path),
+            "labels": WRITTEN_AS,
+            "changed": [
+                Changed.model_validate(
+                    {
+                        "from": LABEL_NAMES[one],
+                        "to": LABEL_NAMES[other],
+                        "voxels": voxels,
+                        "ml": round(voxels * geometry.voxel_ml, 3),
+                    }
+                )
+                for one, other, voxels in moved
+            ],
+            "volumes_before_ml": volumes(before),
+            "volumes_after_ml": volumes(after),
+            "steps": tuple(steps),
+        }
+    )
+
+
+def _report(exam: Exam, labels: LabelMap, geometry: Geometry, about: CorrectionRecord) -> CaseReport | str:
+    """The report of the corrected label map, or why there is none."""
+    label_map = InputFile("label map", f"{exam.case_id}_seg.nii.gz", about.corrected_sha256)
+    origin = provenance({} if exam.record is None else exam.record.as_read(), label_map)
+    try:
+        case = replace(read_case(exam.files), case_id=exam.case_id)
+        if not case.geometry.same_grid(geometry):
+            return OTHER_GRID
+        return case_report(case, labels, origin.after(Corrected(about.who, about.when, about.changed_ml)))
+    except GeometryError:
+        return OTHER_GRID
+    except GliomaskError:
+        # What is wrong with the scans was said when they were segmented; here it may name folders.
+        return "The scans cannot be measured."
 
 
 def _name(who: str) -> str:

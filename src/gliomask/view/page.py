@@ -11,7 +11,7 @@ from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,10 @@ from gliomask.files.regular import read_regular, reason
 from gliomask.geometry import Geometry
 from gliomask.io import nifti
 from gliomask.labels import LabelConvention
-from gliomask.view.exams import Exam, LabelFile, MapFile
+
+if TYPE_CHECKING:
+    # Not at run: the server of jobs imports this module, and does without what exams need.
+    from gliomask.view.exams import Exam, LabelFile, MapFile
 
 SCRIPT, STYLE = "view.js", "view.css"
 """Made from `web/` by `npm run build`; the wheel holds them."""
@@ -75,12 +78,24 @@ def make_page(exams: Ordered[Exam], corrections: str | None = None) -> Page:
         InputError: a file cannot be read.
         EngineUnavailableError: the viewer has not been built.
     """
-    script, style = _built(SCRIPT), _built(STYLE)
+    script, style = built(SCRIPT), built(STYLE)
+    manifest, contents = describe(exams, corrections)
+    return Page(manifest, contents, script, style)
+
+
+def describe(exams: Ordered[Exam], corrections: str | None = None) -> tuple[dict[str, Any], tuple[Path | bytes, ...]]:
+    """Returns what the viewer's script is told, and the files that this numbers.
+
+    Args:
+        exams: one or two.
+        corrections: where the page sends corrections; None where they are downloaded.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
     contents: list[Path | bytes] = []
     described = [_described(exam, contents) for exam in exams]
-    return Page(
-        {"gliomask": __version__, "exams": described, "corrections": corrections}, tuple(contents), script, style
-    )
+    return {"gliomask": __version__, "exams": described, "corrections": corrections}, tuple(contents)
 
 
 def served_html(page: Page) -> bytes:
@@ -114,8 +129,7 @@ def _packed(content: bytes) -> str:
 
 def _html(page: Page, head: str, end: str) -> bytes:
     title = html.escape(" and ".join(exam["title"] for exam in page.manifest["exams"]))
-    # In a script element only its own end could end it early.
-    manifest = json.dumps(page.manifest).replace("<", "\\u003c")
+    manifest = script_json(page.manifest)
     text = f"""<!doctype html>
 <html lang="en">
 <head>
@@ -138,7 +152,17 @@ def _html(page: Page, head: str, end: str) -> bytes:
     return text.encode()
 
 
-def _built(name: str) -> bytes:
+def script_json(values: object) -> str:
+    """Returns values as JSON that stands in a script element: only the element's own end could end it early."""
+    return json.dumps(values).replace("<", "\\u003c")
+
+
+def built(name: str) -> bytes:
+    """Returns the viewer's script or style.
+
+    Raises:
+        EngineUnavailableError: it has not been built.
+    """
     place = files("gliomask.view") / "built" / name
     try:
         return place.read_bytes()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import threading
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -13,22 +11,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from secrets import compare_digest, token_urlsafe
 from typing import Any
 
-import numpy as np
-
-from gliomask.arrays import LabelMap
-from gliomask.errors import GliomaskError, InputError, UsageError
+from gliomask.errors import GliomaskError, UsageError
 from gliomask.io import nifti
-from gliomask.view.corrections import Corrections, Step
+from gliomask.view.corrections import Corrections
 from gliomask.view.exams import Exam
 from gliomask.view.page import SCRIPT, STYLE, Page, served_html
+from gliomask.view.sent import MAX_BODY_BYTES, read_sent
 
 LOOPBACK = "127.0.0.1"
 
 CORRECTIONS_PATH = "corrections"
 """Where the page sends corrections, from its own path."""
-
-MAX_BODY_BYTES = 64 << 20
-"""A label map in a request; compressed, one has some hundred kilobytes."""
 
 CONNECTION_SECONDS = 60.0
 """A connection that says nothing for so long is ended."""
@@ -185,34 +178,6 @@ def keep(desk: Desk, body: bytes) -> str:
     """
     if desk.exam is None or desk.corrections is None or desk.exam.segmentation is None:
         raise UsageError("This page takes no corrections.")
-    try:
-        given = json.loads(body)
-        who, steps, packed = (
-            str(given["who"]),
-            [_step(one) for one in given["steps"]],
-            base64.b64decode(given["labels"], validate=True),
-        )
-        shape = nifti.read_shape(desk.exam.segmentation.path)
-        labels = _labels(packed, (shape[0], shape[1], shape[2]))
-    except (ValueError, KeyError, TypeError, zlib.error, RecursionError) as error:
-        raise InputError("The request holds no correction. Load the page again.") from error
-    return str(desk.corrections.keep(desk.exam, labels, who, steps))
-
-
-def _step(given: Any) -> Step:
-    tool, steps, voxels = str(given["tool"]), int(given["steps"]), int(given["voxels"])
-    if tool not in ("paint", "erase", "fill", "grow", "relabel") or min(steps, voxels) < 0:
-        raise ValueError(f"no tool: {tool}")
-    return Step(tool, steps, voxels)
-
-
-def _labels(packed: bytes, shape: tuple[int, int, int]) -> LabelMap:
-    """The label map in a gzip stream of one byte a voxel, the first axis fastest; no more is unpacked than the grid has
-    voxels.
-    """
-    count = int(np.prod(shape))
-    unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    content = unpacker.decompress(packed, count + 1)
-    if len(content) != count:
-        raise ValueError(f"{len(content)} voxels, not {count}")
-    return np.frombuffer(content, np.uint8).reshape(shape, order="F")
+    shape = nifti.read_shape(desk.exam.segmentation.path)
+    sent = read_sent(body, (shape[0], shape[1], shape[2]))
+    return str(desk.corrections.keep(desk.exam, sent.labels, sent.who, sent.steps))

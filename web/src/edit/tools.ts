@@ -200,6 +200,7 @@ export class Tools {
     requestAnimationFrame(() => {
       this.waiting = false
       this.viewer.refreshLabels()
+      this.viewer.edited = this.correction.canUndo
       this.viewer.drawSide()
     })
   }
@@ -207,6 +208,7 @@ export class Tools {
   private async keep(who: string): Promise<void> {
     if (!this.correction.moved().length) return this.viewer.say(text.nothingChanged)
     if (!who) return this.viewer.say(text.whoNeeded)
+    this.viewer.say(text.saving)
     try {
       this.viewer.say(await this.save(this.correction, who))
       this.saved = true

@@ -3,15 +3,16 @@
 import { InputError } from '../pipeline/errors'
 import { readNifti } from '../pipeline/nifti'
 import { PAPER_ORDER, type Sequence } from '../pipeline/sequences'
+import { text } from '../text/en'
 import type { Exam, LabelMap, Scan, ValueMap } from '../viewer/exam'
 import type { LabelFile, ManifestExam, PageFile } from './manifest'
 
 /** Returns the bytes of a file of the page. */
-export async function fileOf({ file, name }: PageFile): Promise<Blob> {
+export async function fileOf({ file, name, url }: PageFile): Promise<Blob> {
   const inside = document.getElementById(`file-${file}`)
   if (inside) return new Blob([decoded(inside.textContent ?? '')])
-  const response = await fetch(`files/${file}`)
-  if (!response.ok) throw new InputError(`${name}: gliomask view does not hand it out (${response.status}). Start it again.`)
+  const response = await fetch(url ?? `files/${file}`)
+  if (!response.ok) throw new InputError(text.notHandedOut(name, response.status))
   return response.blob()
 }
 

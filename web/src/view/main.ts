@@ -13,6 +13,15 @@ import { openViewer } from '../viewer/viewer'
 import { fileOf, readExam } from './files'
 import type { Manifest, ManifestExam } from './manifest'
 
+/** What `gliomask view` (folder, error) and `gliomask serve` (number, message, hint) answer to a correction. */
+interface Answer {
+  readonly folder?: string
+  readonly number?: number
+  readonly error?: string
+  readonly message?: string
+  readonly hint?: string
+}
+
 /** Letters of base64 that are made at a time: a call takes only so many arguments. */
 const CHUNK = 0x8000
 
@@ -44,11 +53,14 @@ function saver(manifest: Manifest, exam: ManifestExam): Save {
   return async (correction, who) => {
     if (manifest.corrections) {
       const labels = base64(gzipSync(correction.map.values, { level: 6 }))
-      const body = JSON.stringify({ case: exam.id, who, steps: correction.used(), labels })
+      const body = JSON.stringify({ who, steps: correction.used(), labels })
       const response = await fetch(manifest.corrections, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body })
-      const answer = (await response.json()) as { folder?: string; error?: string }
-      if (!response.ok || !answer.folder) throw new Error(answer.error ?? `the server answered ${response.status}`)
-      return text.saved(answer.folder)
+      const answer = (await response.json()) as Answer
+      const { folder, number, error, message, hint } = answer
+      if (!response.ok || (!folder && !number)) throw new Error(error ?? ([message, hint].filter(Boolean).join(' ') || `the server answered ${response.status}`))
+      // The page of the job, of whose frame this may be the content, shows the correction.
+      if (parent !== window) parent.postMessage('gliomask: corrected', location.origin)
+      return folder ? text.saved(folder) : text.savedOnServer(number ?? 0)
     }
     const scans = new Map<Sequence, Blob>()
     for (const [sequence, file] of Object.entries(exam.scans)) scans.set(sequence as Sequence, await fileOf(file))

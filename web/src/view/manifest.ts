@@ -7,6 +7,8 @@ import type { Facts } from '../viewer/exam'
 export interface PageFile {
   readonly file: number
   readonly name: string
+  /** Where it lies on the page's own server, in place of a number. */
+  readonly url?: string
 }
 
 /** A label map, and the number that stands for each of background, necrotic, oedema and enhancing in it. */

@@ -6,11 +6,11 @@
 
 import { cmapper, DRAG_MODE, MULTIPLANAR_TYPE, Niivue, NVImage, SHOW_RENDER, SLICE_TYPE } from '@niivue/niivue'
 
-import { sameGrid, type Triple } from '../pipeline/grid'
+import { sameGrid, spacingMm, type Triple } from '../pipeline/grid'
 import { type Box, boxIn, cropped, croppedGrid, type Space } from './crop'
 import { imageBytes } from './image'
 import type { Overlay } from './overlay'
-import type { Plane } from './places'
+import { CROSSHAIR_VOXELS, crosshairVoxels, type Plane } from './places'
 import type { Scan } from './exam'
 
 export type Layout = Plane | 'planes' | 'render'
@@ -39,6 +39,7 @@ export class Pane {
 
   private overlay: NVImage | null = null
   private drawn = false
+  private layout: Layout = 'axial'
   private colours = ''
 
   private constructor(
@@ -53,8 +54,7 @@ export class Pane {
     const view = new Niivue({
       backColor: [0, 0, 0, 1],
       crosshairColor: [1, 1, 1, 0.6],
-      // Of a voxel, so that the voxel under it can be seen.
-      crosshairWidth: 0.25,
+      crosshairWidth: CROSSHAIR_VOXELS,
       crosshairGap: 6,
       dragMode: DRAG_MODE.contrast,
       dragAndDropEnabled: false,
@@ -88,12 +88,30 @@ export class Pane {
   }
 
   setLayout(layout: Layout): void {
+    this.layout = layout
+    this.fitCrosshair()
     this.view.setSliceType(SLICES[layout])
+  }
+
+  /** Makes the lines of the crosshair as wide as a pixel at least: thinner ones fall between pixels and are not seen. */
+  private fitCrosshair(): void {
+    const spacing = spacingMm(this.scan.grid)
+    const width = crosshairVoxels(
+      spacing.map((mm, axis) => mm * ((this.box.end[axis] as number) - (this.box.first[axis] as number))),
+      Math.min(...spacing),
+      Math.min(this.canvas.width, this.canvas.height) / (this.layout === 'planes' ? 2 : 1),
+    )
+    if (Math.abs(width - this.view.opts.crosshairWidth) > 0.01) this.view.setCrosshairWidth(width)
   }
 
   /** Lays another overlay over the scan; null takes it off. */
   async setOverlay(overlay: Overlay | null, opacity: number): Promise<void> {
-    if (this.overlay) this.view.removeVolume(this.overlay)
+    if (this.overlay) {
+      // In 3-D NiiVue goes on showing what it drew last of an overlay that is gone, where a drawing comes in its place.
+      this.overlay.opacity = 0
+      this.view.updateGLVolume()
+      this.view.removeVolume(this.overlay)
+    }
     this.overlay = null
     this.drawn = overlay !== null && this.mayDraw(overlay)
     if (!overlay || this.drawn) {
@@ -169,6 +187,7 @@ export class Pane {
 
   /** Moves the crosshair; tells nobody. */
   moveTo(point: Triple): void {
+    this.fitCrosshair()
     this.view.scene.crosshairPos = this.view.mm2frac(point)
     this.view.drawScene()
   }

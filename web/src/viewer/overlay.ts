@@ -53,16 +53,23 @@ export function labelsOverlay(map: LabelMap, palette: PaletteName, shown: Readon
   return { grid: map.grid, values: map.values, colours }
 }
 
-/** Returns a probability or uncertainty as an overlay: clear below 2 %, from blue over orange to yellow, so that it darkens evenly in grey. */
+/** From blue over orange to yellow, so that it lightens evenly in grey. */
+const STOPS: readonly Colour[] = [[0, 60, 130], [0, 114, 178], [204, 121, 67], [230, 159, 0], [240, 228, 66]]
+
+/** Values from here on, of 255, are coloured: 2 %. */
+const LEAST_SHOWN = 5
+
+/** Returns the colour of a probability or uncertainty, 0 to 255 for 0 to 1. */
+export function valueColour(value: number): Colour {
+  const at = (value / 255) * (STOPS.length - 1)
+  const [low, high] = [STOPS[Math.floor(at)] as Colour, STOPS[Math.min(STOPS.length - 1, Math.floor(at) + 1)] as Colour]
+  const mixed = low.map((one, n) => Math.round(one + (at % 1) * ((high[n] as number) - one)))
+  return [mixed[0] as number, mixed[1] as number, mixed[2] as number]
+}
+
+/** Returns a probability or uncertainty as an overlay: clear below 2 %. */
 export function valuesOverlay(map: ValueMap): Overlay {
-  const stops: readonly Colour[] = [[0, 60, 130], [0, 114, 178], [204, 121, 67], [230, 159, 0], [240, 228, 66]]
-  const colours = Array.from({ length: 256 }, (_, value) => {
-    if (value < 5) return CLEAR
-    const at = (value / 255) * (stops.length - 1)
-    const [low, high] = [stops[Math.floor(at)] as Colour, stops[Math.min(stops.length - 1, Math.floor(at) + 1)] as Colour]
-    const mixed = low.map((one, n) => Math.round(one + (at % 1) * ((high[n] as number) - one)))
-    return [mixed[0] as number, mixed[1] as number, mixed[2] as number, 255] as const
-  })
+  const colours = Array.from({ length: 256 }, (_, value) => (value < LEAST_SHOWN ? CLEAR : ([...valueColour(value), 255] as const)))
   return { grid: map.grid, values: map.values, colours }
 }
 

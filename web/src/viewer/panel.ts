@@ -5,14 +5,15 @@ import { measure } from '../pipeline/results'
 import { text } from '../text/en'
 import { make, swatch } from './dom'
 import type { Exam, LabelMap } from './exam'
-import { AGREEMENT_COLOURS, diceByRegion, labelColour, type PaletteName, REGIONS } from './overlay'
+import { AGREEMENT_COLOURS, diceByRegion, labelColour, type PaletteName, REGIONS, valueColour } from './overlay'
 
-/** Returns the panel of an exam, with a second one beside it where there is one. */
-export function facts(exam: Exam, other: Exam | null, palette: PaletteName, overlay: string): HTMLElement {
+/** Returns the panel of an exam, with a second one beside it where there is one; `edited` where a person has changed its label map. */
+export function facts(exam: Exam, other: Exam | null, palette: PaletteName, overlay: string, edited = false): HTMLElement {
   const panel = make('div', { className: 'facts' })
   panel.append(make('h2', { textContent: text.volumes }), volumes(exam, other, palette))
   if (overlay.startsWith('agreement')) panel.append(legend())
-  for (const one of other ? [exam, other] : [exam]) panel.append(...aboutExam(one, other !== null))
+  if (overlay.startsWith('map')) panel.append(scale())
+  for (const one of other ? [exam, other] : [exam]) panel.append(...aboutExam(one, other !== null, edited))
   const keys = text.keyList.flatMap(([key, what]) => [make('dt', { textContent: key }), make('dd', { textContent: what })])
   panel.append(make('details', {}, make('summary', { textContent: text.keys }), make('dl', {}, ...keys)), make('p', { textContent: text.notice }))
   return panel
@@ -38,6 +39,15 @@ function volumes(exam: Exam, other: Exam | null, palette: PaletteName): HTMLTabl
   return make('table', { className: 'volumes' }, make('thead', {}, head), make('tbody', {}, ...rows))
 }
 
+/** The colours of a probability or an uncertainty. */
+function scale(): HTMLElement {
+  const lines = [64, 128, 191, 255].map((value) => {
+    const [red, green, blue] = valueColour(value)
+    return make('li', {}, swatch(`rgb(${red} ${green} ${blue})`), (value / 255).toFixed(2))
+  })
+  return make('ul', { className: 'legend' }, ...lines)
+}
+
 function legend(): HTMLElement {
   const lines = Object.entries(AGREEMENT_COLOURS).map(([value, [red, green, blue]]) =>
     make('li', {}, swatch(`rgb(${red} ${green} ${blue})`), text.agreementLegend[Number(value)] ?? ''),
@@ -45,7 +55,7 @@ function legend(): HTMLElement {
   return make('ul', { className: 'legend' }, ...lines)
 }
 
-function aboutExam(exam: Exam, titled: boolean): HTMLElement[] {
+function aboutExam(exam: Exam, titled: boolean, edited: boolean): HTMLElement[] {
   const list = (lines: readonly string[]) => make('ul', {}, ...lines.map((line) => make('li', { textContent: line })))
   const found: HTMLElement[] = titled ? [make('h2', { textContent: exam.title })] : []
   const Heading = titled ? 'h3' : 'h2'
@@ -57,7 +67,7 @@ function aboutExam(exam: Exam, titled: boolean): HTMLElement[] {
   }
   if (!exam.segmentation) return found
   const expected = exam.facts.expected.map((one) => text.expectedLine(one.region, one.dice, one.low, one.high))
-  found.push(heading(text.expected), expected.length ? list(expected) : make('p', { textContent: text.notExpected }))
+  found.push(heading(edited ? text.expectedBefore : text.expected), expected.length ? list(expected) : make('p', { textContent: text.notExpected }))
   found.push(heading(text.flags), exam.facts.flags.length ? list(exam.facts.flags) : make('p', { textContent: text.noFlags }))
   if (exam.facts.model) found.push(make('p', { textContent: text.model(exam.facts.model) }))
   return found

@@ -50,3 +50,21 @@ function determinant(a: readonly number[], b: readonly number[], c: readonly num
     at(x, 2) * (at(y, 0) * at(z, 1) - at(y, 1) * at(z, 0))
   )
 }
+
+/** Width of the crosshair's lines where there is room for it: of a voxel, so that the voxel under it can be seen. */
+export const CROSSHAIR_VOXELS = 0.25
+
+/** Pixels that a line has at least: thinner ones fall between pixels and are not seen. */
+const LEAST_PIXELS = 1.5
+
+/**
+ * Returns the width of the crosshair's lines, in voxels.
+ *
+ * @param extentMm of what is drawn, along each axis.
+ * @param spacingMm smallest distance of voxels.
+ * @param pixels of the shorter side of the picture.
+ */
+export function crosshairVoxels(extentMm: readonly number[], spacingMm: number, pixels: number): number {
+  const mmPerPixel = Math.max(...extentMm) / Math.max(1, pixels)
+  return Math.max(CROSSHAIR_VOXELS, (LEAST_PIXELS * mmPerPixel) / spacingMm)
+}

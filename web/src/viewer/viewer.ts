@@ -31,6 +31,8 @@ export interface Frame {
 export class Viewer {
   /** Called when a key is pressed over the pictures that the viewer has no use for. */
   onKey: (event: KeyboardEvent) => void = () => undefined
+  /** Whether a person has changed the label map since it was opened. */
+  edited = false
   /** The place of the crosshair, RAS mm. */
   point: Triple = [0, 0, 0]
   readonly frames: Frame[] = []
@@ -89,7 +91,7 @@ export class Viewer {
   drawSide(): void {
     const first = this.exams[0] as Exam
     const [old] = this.side.getElementsByClassName('facts')
-    const now = facts(first, this.exams[1] ?? null, this.palette, this.overlayName)
+    const now = facts(first, this.exams[1] ?? null, this.palette, this.overlayName, this.edited)
     if (old) old.replaceWith(now)
     else this.side.append(now)
   }

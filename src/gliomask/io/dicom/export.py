@@ -55,6 +55,7 @@ def export(
     convention: LabelConvention,
     *,
     number: str | None = None,
+    corrected_by: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Exported:
@@ -67,6 +68,7 @@ def export(
         kinds: which objects.
         convention: how the label map is written.
         number: number or SeriesInstanceUID of the series, where several have this grid.
+        corrected_by: who corrected the label map by hand; the segmentation and the report then say so.
         overwrite: replace files that exist, the record among them.
         progress: called with the number of headers read so far and the number of files.
 
@@ -94,7 +96,7 @@ def export(
             source = load_source(folder, read.geometry, number, drawn_on(label_map), progress)
     except GeometryError as error:
         raise GeometryError(f"{label_map}: {error}") from error
-    contents = _built(in_source_order(labels, read.geometry, source), source, kinds)
+    contents = _built(in_source_order(labels, read.geometry, source), source, kinds, corrected_by)
     with all_or_none(targets.values()):
         for kind, content in contents.items():
             write_bytes(targets[kind], content)
@@ -110,15 +112,15 @@ def _refuse_missing_extra() -> None:
             )
 
 
-def _built(planes: LabelMap, source: SourceImages, kinds: Kinds) -> dict[str, bytes]:
+def _built(planes: LabelMap, source: SourceImages, kinds: Kinds, corrected_by: str | None) -> dict[str, bytes]:
     built: dict[str, Any] = {}
     try:
         if kinds.segmentation:
-            built["seg"] = build_segmentation(planes, source)
+            built["seg"] = build_segmentation(planes, source, corrected_by)
         if kinds.structure_set:
             built["rtstruct"] = build_structure_set(planes, source)
         if kinds.report:
-            built["sr"] = build_report(planes, source, built["seg"])
+            built["sr"] = build_report(planes, source, built["seg"], corrected_by)
         contents = {kind: _bytes(dataset) for kind, dataset in built.items()}
     except (GliomaskError, MemoryError, OSError):
         raise

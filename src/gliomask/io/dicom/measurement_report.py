@@ -14,6 +14,7 @@ from gliomask import __version__
 from gliomask.arrays import LabelMap
 from gliomask.io.dicom.codes import ALGORITHM, DEVICE, MANUFACTURER, NEOPLASM, SEGMENTS
 from gliomask.io.dicom.quiet import quiet_pydicom
+from gliomask.io.dicom.segmentation_object import use_utf8
 from gliomask.io.dicom.source import SourceImages
 from gliomask.labels import Label, Region
 
@@ -25,13 +26,17 @@ SUMS = (Region.WT, Region.TC)
 ML_DECIMALS = 3
 
 
-def build_report(labels: LabelMap, source: SourceImages, segmentation: Any) -> Any:
+CORRECTED_SERIES_NUMBER = 9013
+
+
+def build_report(labels: LabelMap, source: SourceImages, segmentation: Any, corrected_by: str | None = None) -> Any:
     """Returns the pydicom dataset of the report (Comprehensive 3D SR).
 
     Args:
         labels: (slices, rows, columns) of `Label`.
         source: the series.
         segmentation: the object of `build_segmentation`, whose segments the report refers to.
+        corrected_by: who corrected the labels by hand; None for what a network gave.
     """
     with quiet_pydicom():
         import highdicom as hd
@@ -42,28 +47,43 @@ def build_report(labels: LabelMap, source: SourceImages, segmentation: Any) -> A
             _of_segment(hd, label, int((labels == label).sum()) * voxel_ml, source, segmentation) for label in SEGMENTS
         ]
         groups += [_of_region(hd, region, int(region.mask(labels).sum()) * voxel_ml, source) for region in SUMS]
+        person = (
+            None
+            if corrected_by is None
+            else hd.sr.ObserverContext(
+                observer_type=codes.DCM.Person,
+                observer_identifying_attributes=hd.sr.PersonObserverIdentifyingAttributes(
+                    name=str(segmentation.ContentCreatorName)
+                ),
+            )
+        )
         observer = hd.sr.ObserverContext(
             observer_type=codes.DCM.Device,
             observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(uid=hd.UID(), name=DEVICE),
         )
         report = hd.sr.MeasurementReport(
-            observation_context=hd.sr.ObservationContext(observer_device_context=observer),
+            observation_context=hd.sr.ObservationContext(
+                observer_person_context=person, observer_device_context=observer
+            ),
             procedure_reported=codes.cid100.MRBrain
             if "MRBrain" in codes.cid100.dir()
             else hd.sr.CodedConcept("77477000", "SCT", "Imaging procedure"),
             imaging_measurements=groups,
             title=hd.sr.CodedConcept(*IMAGING_REPORT),
         )
-        return hd.sr.Comprehensive3DSR(
+        made = hd.sr.Comprehensive3DSR(
             evidence=[segmentation, *source.datasets],
             content=report[0],
             series_instance_uid=hd.UID(),
-            series_number=SERIES_NUMBER,
+            series_number=SERIES_NUMBER if corrected_by is None else CORRECTED_SERIES_NUMBER,
             sop_instance_uid=hd.UID(),
             instance_number=1,
             manufacturer=MANUFACTURER,
-            series_description="gliomask volumes",
+            series_description="gliomask volumes" + ("" if corrected_by is None else ", corrected by hand"),
         )
+        if corrected_by is not None and not corrected_by.isascii():
+            use_utf8(made)
+        return made
 
 
 def _of_segment(hd: Any, label: Label, volume_ml: float, source: SourceImages, segmentation: Any) -> Any:

@@ -17,7 +17,11 @@ SERIES_NUMBER = 9001
 """Away from the numbers that scanners give."""
 
 
-def build_segmentation(labels: LabelMap, source: SourceImages) -> Any:
+CORRECTED_SERIES_NUMBER = 9011
+"""Of a segmentation that a person corrected: a series of its own, beside the untouched one."""
+
+
+def build_segmentation(labels: LabelMap, source: SourceImages, corrected_by: str | None = None) -> Any:
     """Returns the pydicom dataset of the segmentation: three binary segments, numbered as `Label` is.
 
     Every slice has its frame, also where a segment is empty: some viewers misplace objects that leave frames out
@@ -26,6 +30,7 @@ def build_segmentation(labels: LabelMap, source: SourceImages) -> Any:
     Args:
         labels: (slices, rows, columns) of `Label`, in the order of the source's slices.
         source: the series.
+        corrected_by: who corrected the labels by hand; None for what a network gave.
     """
     with quiet_pydicom():
         import highdicom as hd
@@ -33,13 +38,13 @@ def build_segmentation(labels: LabelMap, source: SourceImages) -> Any:
         planes = np.zeros_like(labels)
         # highdicom takes the frames of a multi-frame source in the order of the file.
         planes[[frame.index for frame in source.series.frames] if source.multi_frame else slice(None)] = labels
-        return hd.seg.Segmentation(
+        made = hd.seg.Segmentation(
             source_images=list(source.datasets),
             pixel_array=planes,
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=[_description(hd, label) for label in SEGMENTS],
+            segment_descriptions=[_description(hd, label, corrected_by is not None) for label in SEGMENTS],
             series_instance_uid=hd.UID(),
-            series_number=SERIES_NUMBER,
+            series_number=SERIES_NUMBER if corrected_by is None else CORRECTED_SERIES_NUMBER,
             sop_instance_uid=hd.UID(),
             instance_number=1,
             manufacturer=MANUFACTURER,
@@ -51,8 +56,37 @@ def build_segmentation(labels: LabelMap, source: SourceImages) -> Any:
             # With a caret, since a name without one has the form of before 1993, which validators warn of.
             content_creator_name=f"{DEVICE}^",
             omit_empty_frames=False,
-            series_description="gliomask segmentation",
+            series_description="gliomask segmentation" + ("" if corrected_by is None else ", corrected by hand"),
         )
+        if corrected_by is not None:
+            name_creator(made, corrected_by)
+        return made
+
+
+PERSON_NAME_LETTERS = 64
+"""Of one group of a PN (PS3.5, table 6.2-1)."""
+
+
+def name_creator(dataset: Any, person: str) -> None:
+    """Writes who made the content; a name in other letters than ASCII makes the whole object UTF-8 (PS3.5, 6.1.2.3)."""
+    # Characters that divide a PN or several values, or that no PN may hold (PS3.5, 6.2).
+    plain = "".join(" " if letter in "\\^=" else letter for letter in person)
+    dataset.ContentCreatorName = f"{plain[: PERSON_NAME_LETTERS - 1].strip()}^"
+    if not plain.isascii():
+        use_utf8(dataset)
+
+
+def use_utf8(dataset: Any) -> None:
+    """Lets an object be written in UTF-8, names of people included, whichever character set its source had."""
+
+    def anew(_: Any, element: Any) -> None:
+        # pydicom keeps the bytes in which a name was encoded first; as text it is encoded anew.
+        if element.VR == "PN":
+            many = element.VM > 1
+            element.value = [str(one) for one in element.value] if many else str(element.value or "")
+
+    dataset.walk(anew)
+    dataset.SpecificCharacterSet = "ISO_IR 192"
 
 
 def algorithm(hd: Any) -> Any:
@@ -64,14 +98,16 @@ def algorithm(hd: Any) -> Any:
     )
 
 
-def _description(hd: Any, label: Label) -> Any:
+def _description(hd: Any, label: Label, corrected: bool) -> Any:
     code = SEGMENTS[label]
+    kinds = hd.seg.SegmentAlgorithmTypeValues
     return hd.seg.SegmentDescription(
         segment_number=int(label),
         segment_label=code.title,
         segmented_property_category=hd.sr.CodedConcept(*CATEGORY),
         segmented_property_type=hd.sr.CodedConcept(code.value, code.scheme, code.meaning),
-        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        # PS3.3, C.8.20.2: with a person's help a segment is no longer automatic.
+        algorithm_type=kinds.SEMIAUTOMATIC if corrected else kinds.AUTOMATIC,
         algorithm_identification=algorithm(hd),
         tracking_uid=hd.UID(),
         tracking_id=code.title,

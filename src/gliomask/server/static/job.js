@@ -1,6 +1,16 @@
 "use strict";
-// Follows a job that has not ended: shows how far it is, and loads the page again at its end.
+// Follows a job that has not ended: shows how far it is, and loads the page again at its end. Later, shows new corrections.
 (() => {
+  // The viewer, in a frame of this page, has saved a correction: shows it in the list.
+  window.addEventListener("message", async (event) => {
+    if (event.origin !== window.location.origin || event.data !== "gliomask: corrected") return;
+    const answer = await fetch(window.location.href, { headers: { Accept: "text/html" } });
+    if (!answer.ok) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = page.getElementById("corrections");
+    const shown = document.getElementById("corrections");
+    if (fresh && shown) shown.replaceWith(fresh);
+  });
   const job = document.getElementById("job");
   if (!job || !["queued", "running"].includes(job.dataset.state)) return;
   const state = document.getElementById("state");

@@ -1,0 +1,108 @@
+"""Corrections of results: received, checked and kept by a process of their own, noted in the table."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import shutil
+from pathlib import Path
+
+from starlette.requests import Request
+
+from gliomask.errors import FileFormatError
+from gliomask.files.atomic import flush_folder, write_bytes
+from gliomask.files.json import read_json_as
+from gliomask.server.child import end, started
+from gliomask.server.correction_order import CORRECTIONS, FILES, ORDER, OUTCOME, SENT, CorrectionOrder
+from gliomask.server.jobs import Correction, CorrectionOutcome, Job, new_id
+from gliomask.server.keeper import Folders
+from gliomask.server.problems import RequestError
+from gliomask.server.receive import Receiver
+from gliomask.server.settings import Settings
+from gliomask.server.store import JobStore
+from gliomask.view.sent import MAX_BODY_BYTES
+
+log = logging.getLogger("gliomask.server")
+
+JSON = "application/json"
+
+MAX_OUTCOME_BYTES = 1 << 20
+
+
+class Corrector:
+    """Keeps corrections, one at a time.
+
+    Args:
+        settings: of the server.
+        folders: of the server.
+        store: the table.
+        receiver: of uploads.
+    """
+
+    def __init__(self, settings: Settings, folders: Folders, store: JobStore, receiver: Receiver) -> None:
+        self._settings, self._folders, self._store, self._receiver = settings, folders, store, receiver
+        self._turn = asyncio.Semaphore(1)
+
+    async def receive(self, request: Request, job: Job) -> Correction:
+        """Receives a correction of a job that is done; it is on disk and in the table when this returns.
+
+        Raises:
+            RequestError: it is refused.
+        """
+        most = self._settings.limits.corrections
+        if len(await asyncio.to_thread(self._store.corrections, job.id)) >= most:
+            raise RequestError("too_many_corrections")
+        async with self._receiver.body(request, JSON, MAX_BODY_BYTES) as body, self._turn:
+            name = new_id()
+            place = self._folders.jobs / job.id / CORRECTIONS / name
+            kept = False
+            try:
+                correction = await self._made(job, place, body)
+                noted = await asyncio.to_thread(self._store.corrected, job.id, name, correction, most)
+                kept = noted is not None
+            finally:
+                if not kept:
+                    await asyncio.to_thread(shutil.rmtree, place, True)
+        if noted is None:
+            raise RequestError("expired")
+        log.info("job %s: correction %d kept", job.short, noted.number)
+        return noted
+
+    async def _made(self, job: Job, place: Path, body: Path) -> Correction:
+        """Lets a worker check and keep what was sent."""
+        case = f"case-{hashlib.sha256(job.id.encode()).hexdigest()[:12]}"
+        training = None if self._settings.corrections is None else self._settings.corrections.absolute()
+        await asyncio.to_thread(_prepare, place, body, CorrectionOrder(case=case, training=training))
+        process = await started(self._settings.worker_command, place.parent.parent, place.name)
+        try:
+            await asyncio.wait_for(process.wait(), self._settings.limits.correction_seconds)
+        except TimeoutError:
+            raise RequestError(
+                "no_correction", "Keeping the correction takes longer than this server allows."
+            ) from None
+        finally:
+            await end(process)
+        return await asyncio.to_thread(_outcome, place)
+
+
+def _prepare(place: Path, body: Path, order: CorrectionOrder) -> None:
+    place.mkdir(parents=True, mode=0o700)
+    body.rename(place / SENT)
+    write_bytes(place / ORDER, (json.dumps(order.model_dump(mode="json")) + "\n").encode())
+
+
+def _outcome(place: Path) -> Correction:
+    """What the worker left, with its files flushed."""
+    try:
+        outcome = read_json_as(place / OUTCOME, CorrectionOutcome, "an outcome of a correction", MAX_OUTCOME_BYTES)
+    except (FileFormatError, OSError):
+        raise RequestError("unexpected", "The correction could not be kept.") from None
+    if outcome.correction is None:
+        message = "" if outcome.failure is None else outcome.failure.message
+        raise RequestError("no_correction", message)
+    (place / SENT).unlink(missing_ok=True)
+    for folder in (place / FILES, place, place.parent):
+        flush_folder(folder)
+    return outcome.correction

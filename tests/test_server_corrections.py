@@ -1,0 +1,214 @@
+"""Corrections on a server: what the viewer is told, what is kept beside the result, and what is refused."""
+
+import base64
+import gzip
+import html
+import io
+import json
+import zipfile
+
+import httpx
+import numpy as np
+import pytest
+from conftest import write_brats_case
+from server_process import running_server, wait_for
+
+from gliomask.io.brats import find_cases, read_label_map
+from gliomask.labels import convention
+from gliomask.server.client import Client
+from gliomask.server.jobs import Correction, Job, JobOptions, Kind, Outcome, State, new_id
+from gliomask.server.keeper import Folders, recover
+from gliomask.server.settings import Limits
+from gliomask.server.store import JobStore
+
+SEQUENCES = ("flair", "t1", "t1ce", "t2")
+TOKEN = "a-token-for-these-tests"
+WHO = "A. <B>"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corrections")
+    with running_server(
+        folder / "data", token=TOKEN, corrections=str(folder / "training"), limits={"corrections": 2}
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def http(server):
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    with httpx.Client(base_url=server.url, headers=headers, timeout=60, trust_env=False) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    from conftest import make_tiny_case
+
+    folder = write_brats_case(tmp_path_factory.mktemp("cases"), make_tiny_case())
+    return {name: folder / f"{folder.name}_{name}.nii.gz" for name in SEQUENCES}
+
+
+@pytest.fixture(scope="module")
+def job(server, scans):
+    with server.client() as client:
+        found = client.wait(client.submit(scans)["id"])
+    assert found["state"] == "done", found["failure"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def result(http, job, tmp_path_factory):
+    path = tmp_path_factory.mktemp("result") / "case_seg.nii.gz"
+    path.write_bytes(http.get(f"/api/v1/jobs/{job['id']}/results/case_seg.nii.gz").content)
+    return read_label_map(path, convention("brats2021"))[0]
+
+
+def packed(labels: np.ndarray) -> str:
+    return base64.b64encode(gzip.compress(labels.astype(np.uint8).tobytes(order="F"))).decode()
+
+
+def changed(result: np.ndarray) -> np.ndarray:
+    labels = result.copy()
+    labels[2, 3, 4] = (labels[2, 3, 4] + 1) % 4
+    return labels
+
+
+def send(http, job, labels, who=WHO, **options) -> httpx.Response:
+    body = {"who": who, "steps": [{"tool": "paint", "steps": 1, "voxels": 1}], "labels": labels}
+    return http.post(f"/api/v1/jobs/{job['id']}/corrections", json=body, **options)
+
+
+def manifest_of(page: str) -> dict:
+    return json.loads(page.partition('id="manifest">')[2].partition("</script>")[0])
+
+
+@pytest.mark.server
+def test_the_page_of_a_job_shows_the_viewer_with_its_scans_and_label_map(http, job, scans):
+    page = http.get(f"/jobs/{job['id']}")
+    viewer = http.get(f"/jobs/{job['id']}/view")
+    assert f'<iframe src="/jobs/{job["id"]}/view"' in page.text or http.get("/static/view.js").status_code == 404
+    assert "frame-src 'self'" in page.headers["content-security-policy"]
+    assert viewer.headers["x-frame-options"] == "SAMEORIGIN"
+    assert "script-src 'self';" in viewer.headers["content-security-policy"]
+    manifest = manifest_of(viewer.text)
+    (exam,) = manifest["exams"]
+    assert manifest["corrections"] == f"/api/v1/jobs/{job['id']}/corrections"
+    for name, path in scans.items():
+        found = http.get(f"/jobs/{job['id']}/files/{exam['scans'][name]['file']}")
+        assert found.content == path.read_bytes()
+    assert exam["segmentation"]["codes"] == [0, 1, 2, 4]
+    for path in ("files/99", "files/..%2fjob.json", "files/manifest.json", "files/-1", "view/manifest.json"):
+        assert http.get(f"/jobs/{job['id']}/{path}").status_code in (404, 422), path
+    assert http.get(f"/jobs/{new_id()}/view").status_code == 404
+
+
+@pytest.mark.server
+def test_a_correction_is_kept_beside_the_result_with_its_own_report_and_for_training(
+    server, http, job, result, tmp_path
+):
+    before = http.get(f"/api/v1/jobs/{job['id']}/results/case_seg.nii.gz").content
+    labels = changed(result)
+    with server.client() as client:
+        kept = client.correct(job["id"], labels, WHO)
+        fetched = client.fetch_correction(job["id"], kept, tmp_path / "fetched")
+    assert (kept["number"], kept["who"]) == (1, WHO)
+    assert kept["notes"] == ["The scans did not come as DICOM, so there is no DICOM segmentation."]
+    assert str(server.folder) not in str(kept)
+    files = {path.name: path.read_bytes() for path in fetched}
+    assert files.keys() == {file["name"] for file in kept["results"]}
+    # The result is what it was, and no file of a correction is called as one of it.
+    assert http.get(f"/api/v1/jobs/{job['id']}/results/case_seg.nii.gz").content == before
+    assert not {file["name"] for file in job["results"]} & set(files)
+    case = next(name for name in files if name.endswith(".zip")).removesuffix(".zip")
+    zipfile.ZipFile(io.BytesIO(files[f"{case}.zip"])).extractall(tmp_path / "unpacked")
+    for folder in (tmp_path / "unpacked", server.folder.parent / "training"):
+        (found,) = find_cases(folder)
+        assert found.case_id == case
+        np.testing.assert_array_equal(read_label_map(found.reference, found.labels)[0], labels)
+    about = json.loads(files[f"{case}_correction.json"])
+    assert (about["who"], about["original"]) == (WHO, "case_seg.nii.gz")
+    assert about["tool"].startswith("gliomask serve ")
+    assert f"Corrected by hand by {html.escape(WHO)}" in files[f"{case}_report.html"].decode()
+    assert kept["volumes_ml"] == pytest.approx(
+        {row.split("\t")[1]: float(row.split("\t")[4]) for row in files[f"{case}_volumes.tsv"].decode().splitlines()
+         if row.startswith("region")}
+    )  # fmt: skip
+    report = http.get(f"/jobs/{job['id']}/corrections/1/report")
+    assert "sandbox" in report.headers["content-security-policy"]
+    page = http.get(f"/jobs/{job['id']}").text
+    assert WHO not in page
+    assert f"Correction 1 by {html.escape(WHO)}" in page
+    shown = manifest_of(http.get(f"/jobs/{job['id']}/view?correction=1").text)
+    assert shown["exams"][0]["segmentation"]["url"].endswith(f"/corrections/1/{case}_seg.nii.gz")
+    assert len(manifest_of(http.get(f"/jobs/{job['id']}/view?beside=1").text)["exams"]) == 2
+    for path in (f"corrections/1/..%2f{case}.zip", "corrections/1/sent.json", "corrections/2/x", "corrections/1/x"):
+        assert http.get(f"/api/v1/jobs/{job['id']}/{path}").status_code == 404, path
+    with Client(server.url, TOKEN) as client:
+        assert [one["number"] for one in client.job(job["id"])["corrections"]] == [1]
+    assert job["id"] not in server.log()
+    assert "A. <B>" not in server.log()
+
+
+@pytest.mark.server
+def test_what_is_no_correction_is_refused_and_leaves_nothing(server, http, job, result):
+    place = f"/api/v1/jobs/{job['id']}/corrections"
+    folder = server.folder / "jobs" / job["id"] / "corrections"
+    before = sorted(folder.iterdir()) if folder.is_dir() else []
+    good = packed(changed(result))
+    assert httpx.post(server.url + place, json={}, trust_env=False).status_code == 401
+    refusals = [
+        (send(http, job, good, headers={"Origin": "http://evil.example"}), 403, "cross_site"),
+        (send(http, job, good, headers={"Sec-Fetch-Site": "cross-site"}), 403, "cross_site"),
+        (http.post(place, content=b"{}", headers={"Content-Type": "text/plain"}), 415, "unsupported_media_type"),
+        (http.post(f"/api/v1/jobs/{new_id()}/corrections", json={}), 404, "no_such_job"),
+        (send(http, job, packed(np.zeros((300, 300, 300)))), 422, "no_correction"),
+    ]
+    for answer, status, code in refusals:
+        assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    with http.stream("POST", place, content=iter([b" " * (1 << 20)] * 65), headers={"Content-Type": "application/json"}) as long:  # fmt: skip # noqa: E501
+        assert long.status_code == 413
+    assert (sorted(folder.iterdir()) if folder.is_dir() else []) == before
+    wait_for(lambda: not list((server.folder / "incoming").iterdir()), 10)
+
+
+@pytest.mark.server
+def test_a_job_that_has_not_ended_has_nothing_to_correct(server, http, scans):
+    with server.client() as client:
+        waiting = client.submit(scans, title="sleep")
+        answer = send(http, waiting, "")
+        assert (answer.status_code, answer.json()["code"]) == (409, "not_finished")
+        assert http.get(f"/jobs/{waiting['id']}/view").status_code == 409
+        client.cancel(waiting["id"])
+        wait_for(lambda: client.job(waiting["id"])["state"] == "cancelled")
+    assert send(http, waiting, "").json()["code"] == "no_such_result"
+
+
+def test_corrections_are_counted_limited_and_forgotten_with_their_job(tmp_path):
+    store = JobStore(tmp_path / "jobs.sqlite3")
+    one = Job(new_id(), Kind.NIFTI, State.QUEUED, JobOptions(), 1.0)
+    store.add(one)
+    given = Correction(who="Dr Unmistakable", when="2026-11-27T12:00:00Z", changed_ml=1.0, results=(), volumes_ml={})
+    assert store.corrected(one.id, "a", given, 2) is None
+    store.claim()
+    store.finish(one.id, State.DONE, Outcome(), 60)
+    assert store.corrected("another", "a", given, 2) is None
+    assert [store.corrected(one.id, name, given, 2).number for name in "ab"] == [1, 2]
+    assert store.corrected(one.id, "c", given, 2) is None
+    # What a server that was killed left unfinished goes at the next start.
+    folders = Folders(tmp_path)
+    folders.make()
+    for name in "abz":
+        (folders.jobs / one.id / "corrections" / name).mkdir(parents=True)
+    recover(folders, store, Limits())
+    assert {path.name for path in (folders.jobs / one.id / "corrections").iterdir()} == {"a", "b"}
+    assert {folder: found.number for folder, found in store.corrections(one.id).items()} == {"a": 1, "b": 2}
+    known = [path for path in tmp_path.glob("jobs.sqlite3*") if b"Unmistakable" in path.read_bytes()]
+    assert known
+    store.expire([one.id])
+    # Not in free pages or in the log either, while the table is open.
+    assert not [path for path in tmp_path.glob("jobs.sqlite3*") if b"Unmistakable" in path.read_bytes()]
+    assert store.corrections(one.id) == {}
+    assert store.corrected(one.id, "d", given, 2) is None
+    store.close()
