@@ -1,13 +1,13 @@
 /** The plain page round the pipeline: choose files, correct the sequences, segment, cancel, download. */
 
-import { recognise } from '../pipeline/case'
-import { isNiftiName, PAPER_ORDER, SEQUENCE_TITLES, type Sequence, stem } from '../pipeline/sequences'
+import { PAPER_ORDER, SEQUENCE_TITLES, type Sequence } from '../pipeline/sequences'
 import { isolate } from '../worker/isolation'
 import type { Done, Progress } from '../worker/messages'
-import { type Running, SegmentationFailed, segmentInWorker } from '../worker/client'
-import { unpack } from '../worker/zip'
+import { SegmentationFailed, segmentInWorker } from '../worker/client'
 import { text } from '../text/en'
 import type { Viewer } from '../viewer/viewer'
+import { type Dropped, dropped, ofFolder } from './dropped'
+import { type Candidate, type Given, NOTHING, sortOut } from './given'
 
 const element = <T extends HTMLElement>(id: string) => document.getElementById(id) as T
 const state = element('state')
@@ -16,48 +16,90 @@ const run = element<HTMLButtonElement>('run')
 const cancel = element<HTMLButtonElement>('cancel')
 const bar = element<HTMLProgressElement>('progress')
 
-let files: File[] = []
-let running: Running | null = null
+let given: Given = NOTHING
+/** Ends what is being done; null where nothing is. */
+let stop: (() => void) | null = null
 let viewer: Viewer | null = null
 
-element<HTMLInputElement>('files').addEventListener('change', (event) => void choose([...((event.target as HTMLInputElement).files ?? [])]))
+const filesOf = (event: Event) => [...((event.target as HTMLInputElement).files ?? [])]
+element('files').addEventListener('change', (event) => void choose(async () => ({ title: text.theseFiles, files: filesOf(event) })))
+element('folder').addEventListener('change', (event) => void choose(async () => ofFolder(filesOf(event))))
 addEventListener('dragover', (event) => event.preventDefault())
 addEventListener('drop', (event: DragEvent) => {
   event.preventDefault()
-  void choose([...(event.dataTransfer?.files ?? [])])
+  const transfer = event.dataTransfer
+  // What was dropped is asked for now: after the event it is gone.
+  const found = transfer ? dropped(transfer) : Promise.resolve({ title: text.theseFiles, files: [] })
+  void choose(() => found)
 })
 run.addEventListener('click', () => void start())
-cancel.addEventListener('click', () => running?.cancel())
+cancel.addEventListener('click', () => stop?.())
 void isolate().then((message) => {
   state.textContent = message
 })
 
-async function choose(given: File[]): Promise<void> {
+let choices = 0
+
+async function choose(what: () => Promise<Dropped>): Promise<void> {
+  const mine = ++choices
   error.textContent = ''
+  run.disabled = true
+  let found = NOTHING
+  let wrong = ''
   try {
-    const all: File[] = []
-    for (const file of given) all.push(...(/\.zip$/i.test(file.name) ? await unpack(file) : [file]))
-    files = all.filter((file) => isNiftiName(file.name))
+    found = await sortOut(await what(), (done, total) => (state.textContent = text.readingHeaders(done, total)))
+    if (!found.candidates.length) wrong = text.notAFolder
   } catch (failed) {
-    error.textContent = failed instanceof Error ? failed.message : String(failed)
-    files = []
+    wrong = failed instanceof Error ? failed.message : String(failed)
   }
-  const found = recognise(files)
+  // What was given meanwhile counts.
+  if (mine !== choices) return
+  given = found
+  error.textContent = wrong
+  state.textContent = ''
   const field = element<HTMLFieldSetElement>('sequences')
   field.querySelectorAll('label').forEach((label) => label.remove())
-  for (const sequence of PAPER_ORDER) field.append(chooser(sequence, found.files.get(sequence)))
-  field.hidden = !files.length
-  run.disabled = !files.length
+  for (const sequence of PAPER_ORDER) field.append(chooser(sequence, given.chosen.get(sequence)))
+  const notes = element('notes')
+  notes.replaceChildren(...given.notes.map((note) => Object.assign(document.createElement('li'), { textContent: note })))
+  field.append(notes)
+  field.hidden = !given.candidates.length
+  run.disabled = !given.candidates.length || stop !== null
 }
 
-function chooser(sequence: Sequence, chosen: File | undefined): HTMLLabelElement {
+function chooser(sequence: Sequence, chosen: Candidate | undefined): HTMLLabelElement {
   const label = document.createElement('label')
   const select = document.createElement('select')
   select.dataset['sequence'] = sequence
   select.append(new Option(text.noSequence, ''))
-  files.forEach((file, n) => select.append(new Option(file.name, String(n), false, file === chosen)))
+  given.candidates.forEach((one, n) => select.append(new Option(one.title, String(n), false, one === chosen)))
   label.append(SEQUENCE_TITLES[sequence], select)
   return label
+}
+
+/** The candidates that stand beside the sequences. */
+function selected(): Map<Sequence, Candidate> {
+  const chosen = new Map<Sequence, Candidate>()
+  for (const select of document.querySelectorAll<HTMLSelectElement>('#sequences select')) {
+    const one = select.value === '' ? undefined : given.candidates[Number(select.value)]
+    if (one) chosen.set(select.dataset['sequence'] as Sequence, one)
+  }
+  return chosen
+}
+
+/** Converts what is not NIfTI yet, one series after the other, each in a worker of its own. */
+async function opened(chosen: ReadonlyMap<Sequence, Candidate>): Promise<Map<Sequence, File>> {
+  const files = new Map<Sequence, File>()
+  let stopped = false
+  for (const [sequence, one] of chosen) {
+    if (given.dicom) state.textContent = text.converting(one.title)
+    stop = () => (stopped = true)
+    const { done, cancel } = await one.open()
+    stop = cancel
+    if (stopped) cancel()
+    files.set(sequence, await done)
+  }
+  return files
 }
 
 async function start(): Promise<void> {
@@ -65,28 +107,28 @@ async function start(): Promise<void> {
   element('result').hidden = true
   viewer?.close()
   viewer = null
-  const chosen = new Map<Sequence, File>()
-  for (const select of document.querySelectorAll<HTMLSelectElement>('#sequences select')) {
-    const file = select.value === '' ? undefined : files[Number(select.value)]
-    if (file) chosen.set(select.dataset['sequence'] as Sequence, file)
+  const chosen = selected()
+  if (!chosen.size) {
+    error.textContent = text.chooseOne
+    return
   }
-  const first = chosen.values().next().value
-  if (!first) return
-  const caseId = stem(first.name).replace(/[_-][^_-]*$/, '') || 'case'
   run.disabled = true
   cancel.hidden = bar.hidden = false
-  running = segmentInWorker(caseId, chosen, show)
   try {
+    const files = await opened(chosen)
+    const caseId = given.caseId([...files.values()][0]?.name ?? '')
+    const running = segmentInWorker(caseId, files, show)
+    stop = running.cancel
     const done = await running.done
     present(done)
-    await look(caseId, chosen, done)
+    await look(caseId, files, done)
   } catch (failed) {
-    const cancelled = failed instanceof SegmentationFailed && failed.cause === 'cancelled'
+    const cancelled = failed instanceof Error && ((failed instanceof SegmentationFailed && failed.cause === 'cancelled') || failed.name === 'AbortError')
     state.textContent = cancelled ? text.cancelled : ''
     if (!cancelled) error.textContent = failed instanceof Error ? failed.message : String(failed)
   } finally {
-    running = null
-    run.disabled = false
+    stop = null
+    run.disabled = !given.candidates.length
     cancel.hidden = bar.hidden = true
   }
 }

@@ -1,7 +1,6 @@
 /** What can be downloaded: the label map, the volumes, the run record and a report. */
 
 import type { Case } from './case'
-import { CHECKS_NOT_MADE } from './checks'
 import { voxelMl } from './grid'
 import type { Model } from './model'
 import { writeLabelMap } from './nifti'
@@ -82,7 +81,6 @@ export function runRecord(one: Case, model: Model, result: Segmentation, facts: 
     },
     core_rule: result.widenedCore,
     flags: result.flags,
-    checks_not_made: CHECKS_NOT_MADE,
     expected_dice: result.expectedDice,
     estimates: result.estimates,
     volumes: measure(result.labels, voxelMl(one.grid)),
@@ -111,7 +109,7 @@ export function reportHtml(one: Case, model: Model, result: Segmentation, facts:
 <h2>Volumes</h2>
 <table><thead><tr><th>Part</th><th>Meaning</th><th>Volume, ml</th></tr></thead><tbody>${rows.join('\n')}</tbody></table>
 <h2>What looks wrong</h2>
-${flags.length ? `<ul>${flags.join('\n')}</ul>` : '<p>Nothing was found. The run record names the checks that were not made.</p>'}
+${flags.length ? `<ul>${flags.join('\n')}</ul>` : '<p>Nothing was found.</p>'}
 <h2>Dice to be expected</h2>
 ${dice.length ? `<ul>${dice.join('\n')}</ul>` : '<p>It cannot be said for such scans.</p>'}
 <h2>Made from</h2>

@@ -2,6 +2,8 @@
 
 import type { Sequence } from '../pipeline/sequences'
 
+const SEQUENCES: Readonly<Record<Sequence, string>> = { flair: 'FLAIR', t1: 'T1', t1ce: 'T1ce', t2: 'T2' }
+
 const OVERLAYS: Readonly<Record<string, string>> = {
   segmentation: 'Segmentation',
   reference: 'Reference',
@@ -100,6 +102,20 @@ export const text = {
   unsaved: 'There are corrections that are not saved.',
   smallScreen: 'Correcting needs a wider screen or a pen; looking works here.',
 
+  theseFiles: 'these files',
+  tooManyFiles: (limit: number) => `The folder holds more than ${limit} files. Give the folder of one examination.`,
+  notAFolder: 'Nothing was found in what was dropped. Give files, a folder or a zip.',
+  severalFiles: (sequence: Sequence, count: number) => `${count} files are named as ${SEQUENCES[sequence]}: choose one.`,
+  leftAlone: (count: number) => (count === 1 ? 'One other file was left alone.' : `${count} other files were left alone.`),
+  series: (label: string, description: string, images: number) => `${label}: ${description || 'no description'} (${images} image${images === 1 ? '' : 's'})`,
+  takenFor: (label: string, description: string, reason: string) => `Series ${label}${description ? `, ${description}` : ''}: ${reason}.`,
+  readingHeaders: (done: number, total: number) => `Reading DICOM headers, ${done} of ${total}`,
+  converting: (title: string) => `Converting series ${title}`,
+  chooseOne: 'Choose a file or series for FLAIR or T1ce, at least.',
+  rawGrids:
+    'The sequences were scanned on grids of their own. The browser does not register scans; the command line does: gliomask segment FOLDER -o RESULTS ' +
+    '(extra raw; it also takes the skull off).',
+
   noSequence: 'none: the patient does not have it',
   cancelled: 'Cancelled.',
   progress: (stage: 'reading' | 'model' | 'network', secondsLeft: number | null) =>
@@ -107,5 +123,5 @@ export const text = {
     (secondsLeft === null ? '' : `, about ${Math.ceil(secondsLeft)} s left`),
   done: (seconds: number, threads: number) => `Done in ${seconds.toFixed(1)} s with ${threads} thread${threads > 1 ? 's' : ''}.`,
 
-  sequence: (sequence: Sequence) => ({ flair: 'FLAIR', t1: 'T1', t1ce: 'T1ce', t2: 'T2' })[sequence],
+  sequence: (sequence: Sequence) => SEQUENCES[sequence],
 } as const
