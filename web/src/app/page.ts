@@ -5,8 +5,10 @@ import { isolate } from '../worker/isolation'
 import type { Done, Progress } from '../worker/messages'
 import { SegmentationFailed, segmentInWorker } from '../worker/client'
 import { text } from '../text/en'
-import type { Viewer } from '../viewer/viewer'
+import type { Amount } from '../pipeline/results'
+import { device, lacks } from './device'
 import { type Dropped, dropped, ofFolder } from './dropped'
+import type { Shown } from './result'
 import { type Candidate, type Given, NOTHING, sortOut } from './given'
 
 const element = <T extends HTMLElement>(id: string) => document.getElementById(id) as T
@@ -16,10 +18,11 @@ const run = element<HTMLButtonElement>('run')
 const cancel = element<HTMLButtonElement>('cancel')
 const bar = element<HTMLProgressElement>('progress')
 
+const { title } = document
 let given: Given = NOTHING
 /** Ends what is being done; null where nothing is. */
 let stop: (() => void) | null = null
-let viewer: Viewer | null = null
+let shown: Shown | null = null
 
 const filesOf = (event: Event) => [...((event.target as HTMLInputElement).files ?? [])]
 element('files').addEventListener('change', (event) => void choose(async () => ({ title: text.theseFiles, files: filesOf(event) })))
@@ -34,8 +37,9 @@ addEventListener('drop', (event: DragEvent) => {
 })
 run.addEventListener('click', () => void start())
 cancel.addEventListener('click', () => stop?.())
-void isolate().then((message) => {
-  state.textContent = message
+void isolate().then((message) => note([message, ...lacks(device())]))
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden && stop) note([text.background])
 })
 
 let choices = 0
@@ -105,8 +109,8 @@ async function opened(chosen: ReadonlyMap<Sequence, Candidate>): Promise<Map<Seq
 async function start(): Promise<void> {
   error.textContent = ''
   element('result').hidden = true
-  viewer?.close()
-  viewer = null
+  shown?.viewer?.close()
+  shown = null
   const chosen = selected()
   if (!chosen.size) {
     error.textContent = text.chooseOne
@@ -130,26 +134,47 @@ async function start(): Promise<void> {
     stop = null
     run.disabled = !given.candidates.length
     cancel.hidden = bar.hidden = true
+    if (element('result').hidden) document.title = title
   }
+}
+
+/** Tells what a person should know beside what is being done. */
+function note(sentences: readonly string[]): void {
+  const now = [...element('device').children].map((line) => line.textContent)
+  const lines = sentences.filter((one) => one && !now.includes(one)).map((one) => Object.assign(document.createElement('li'), { textContent: one }))
+  element('device').append(...lines)
 }
 
 function show(now: Progress): void {
   state.textContent = text.progress(now.stage, now.secondsLeft)
   bar.value = now.stage === 'network' ? now.done / now.total : 0
+  // Seen where the page is one of many tabs.
+  document.title = text.titleProgress(Math.round(100 * bar.value))
+}
+
+/** Writes the volumes of the label map. */
+function tabulate(volumes: readonly Amount[]): void {
+  const table = element<HTMLTableElement>('volumes')
+  table.replaceChildren()
+  for (const amount of volumes) {
+    const row = table.insertRow()
+    for (const cell of [amount.name, amount.title, `${amount.volumeMl.toFixed(3)} ml`]) row.insertCell().textContent = cell
+  }
 }
 
 function present(done: Done): void {
-  const table = element<HTMLTableElement>('volumes')
-  table.replaceChildren()
-  for (const amount of done.volumes) {
-    const row = table.insertRow()
-    for (const text of [amount.name, amount.title, `${amount.volumeMl.toFixed(3)} ml`]) row.insertCell().textContent = text
-  }
+  tabulate(done.volumes)
   const item = (text: string) => Object.assign(document.createElement('li'), { textContent: text })
   element('flags').replaceChildren(...done.result.flags.map((flag) => item(flag.message)))
   element('downloads').replaceChildren(
     ...[...done.downloads].map(([name, blob]) => {
       const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: name, textContent: name })
+      link.addEventListener('click', (event) => {
+        const corrected = shown?.corrected()
+        if (!corrected) return
+        event.preventDefault()
+        void downloadCorrected(corrected, name)
+      })
       const line = document.createElement('li')
       line.append(link)
       return line
@@ -157,7 +182,16 @@ function present(done: Done): void {
   )
   const seconds = Object.values(done.result.seconds).reduce((sum, one) => sum + one, 0)
   state.textContent = text.done(seconds, done.threads)
+  document.title = text.titleDone
+  element('edited').textContent = ''
   element('result').hidden = false
+}
+
+/** Downloads the corrected file in the place of the one that was asked for. */
+async function downloadCorrected(corrected: Promise<Map<string, Blob>>, name: string): Promise<void> {
+  const { download } = await import('../viewer/dom')
+  const ending = name.slice(name.lastIndexOf('_'))
+  for (const [other, blob] of await corrected) if (other.endsWith(ending)) download(other, blob)
 }
 
 /** Shows the result over the scans; the viewer is loaded only now. */
@@ -165,5 +199,8 @@ async function look(caseId: string, files: ReadonlyMap<Sequence, File>, done: Do
   const { showResult } = await import('./result')
   const place = document.createElement('div')
   element('view').replaceChildren(place)
-  viewer = await showResult(place, caseId, files, done)
+  shown = await showResult(place, caseId, files, done, (volumes) => {
+    tabulate(volumes ?? done.volumes)
+    element('edited').textContent = volumes ? text.correctedDownloads : ''
+  })
 }

@@ -216,8 +216,12 @@ export class Viewer {
 
   /** Shows the chosen sequences; opens those that were not open yet, one after the other, and closes the others. */
   private arrange(): Promise<void> {
-    this.opening = this.opening.then(() => this.arrangeNow()).catch((failed: unknown) => this.say(failed instanceof Error ? failed.message : String(failed)))
-    return this.opening
+    this.root.dataset['busy'] = 'true'
+    const mine = this.opening.then(() => this.arrangeNow()).catch((failed: unknown) => this.say(failed instanceof Error ? failed.message : String(failed)))
+    this.opening = mine
+    return mine.finally(() => {
+      if (this.opening === mine) delete this.root.dataset['busy']
+    })
   }
 
   private async arrangeNow(): Promise<void> {

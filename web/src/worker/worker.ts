@@ -15,6 +15,9 @@ import { text } from '../text/en'
 import { type Engine, openEngine, proved, sha256 } from './engine'
 import type { Answer, Done, Failed, Job, Progress } from './messages'
 
+/** How browsers and the runtime say that memory is not to be had. */
+const OUT_OF_MEMORY = /out of memory|allocation failed|cannot allocate|bad_alloc|could not allocate|memory access out of bounds|\bOOM\b/i
+
 const say = (answer: Answer) => self.postMessage(answer)
 
 self.onmessage = async (event: MessageEvent<Job>) => {
@@ -52,8 +55,11 @@ async function run(job: Job): Promise<Done> {
     const result = await segment(one, model, engine.predict, average, (done, total) => report('network', done, total, (performance.now() - began) / 1000))
     const { grid } = one
     const volumes = measure(result.labels, voxelMl(grid))
-    const downloads = await downloadsOf(one, model, result, facts(engine, inputs))
-    return { kind: 'done', result, volumes, shape: grid.shape, affine: grid.affine, threads: engine.threads, downloads }
+    const made = facts(engine, inputs)
+    const downloads = await downloadsOf(one, model, result, made)
+    const { name, title, gliomask } = model
+    const about = { model: { name, title, gliomask }, facts: made }
+    return { kind: 'done', result, volumes, shape: grid.shape, affine: grid.affine, threads: engine.threads, about, downloads }
   } finally {
     await engine.close()
   }
@@ -92,9 +98,6 @@ function failure(error: unknown): Failed {
   if (error instanceof OtherGridError) return { kind: 'failed', cause: 'input', message: `${message} ${text.rawGrids}` }
   if (error instanceof InputError) return { kind: 'failed', cause: 'input', message }
   if (error instanceof ModelError) return { kind: 'failed', cause: 'model', message }
-  if (error instanceof RangeError || /out of memory|allocation failed|cannot allocate/i.test(message)) {
-    const hint = `The tab ran out of memory (${message}). Close other tabs, or use a computer with more memory; a BraTS case needs about 2 GB.`
-    return { kind: 'failed', cause: 'memory', message: hint }
-  }
+  if (error instanceof RangeError || OUT_OF_MEMORY.test(message)) return { kind: 'failed', cause: 'memory', message: text.outOfMemory(message) }
   return { kind: 'failed', cause: 'other', message }
 }
