@@ -27,11 +27,12 @@ export async function picture(page: Page, name: string): Promise<void> {
   await page.screenshot({ path: join(PICTURES, `${name}.jpg`), type: 'jpeg', quality: 85, timeout: 120_000 })
 }
 
-/** Takes a picture for a strip; empty where no pictures are made. */
-export async function shot(page: Page): Promise<Buffer> {
+/** Takes a picture for a strip, from an element on; empty where no pictures are made. */
+export async function shot(page: Page, from = 'h1'): Promise<Buffer> {
   if (!PICTURES) return Buffer.alloc(0)
   const before = page.viewportSize() ?? TABLET
   await page.setViewportSize({ width: 720, height: 720 })
+  await page.locator(from).first().evaluate((element) => element.scrollIntoView())
   const taken = await page.screenshot({ type: 'jpeg', quality: 90, timeout: 120_000 })
   await page.setViewportSize(before)
   return taken

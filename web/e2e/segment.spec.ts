@@ -143,7 +143,7 @@ test('a DICOM folder: series are recognised, a wrong choice is refused with the 
 
   await t2.selectOption({ label: (await t2.locator('option', { hasText: 'AX T2 TSE' }).textContent()) ?? '' })
   await page.click('#run')
-  await expect(page.locator('#result, #error:not(:empty)').first()).toBeVisible({ timeout: 280_000 })
+  await expect(page.locator('#result, #error:not(:empty)').first()).toBeVisible({ timeout: 900_000 })
   expect(await page.locator('#error').textContent()).toBe('')
   const labelMap = await downloaded(page, () => page.click('#downloads a[download="case_seg.nii.gz"]'))
   // dcm2niix lays rows out the other way, so the two are compared along the same axes.
@@ -173,11 +173,12 @@ for (const given of CASES) {
     strip.push(await shot(page))
     await page.click('#cancel')
     await expect(page.locator('#state')).toHaveText('Cancelled.')
+    await expect(page.locator('#progress')).toBeHidden()
     await expect(page.locator('#run')).toBeEnabled()
 
     const began = Date.now()
     await page.click('#run')
-    await expect(page.locator('#result, #error:not(:empty)').first()).toBeVisible({ timeout: 280_000 })
+    await expect(page.locator('#result, #error:not(:empty)').first()).toBeVisible({ timeout: 900_000 })
     const seconds = (Date.now() - began) / 1000
     expect(await page.locator('#error').textContent()).toBe('')
     const labelMap = await downloaded(page, () => page.click('#downloads a[download$="_seg.nii.gz"]'))
@@ -204,7 +205,7 @@ for (const given of CASES) {
     await page.locator('#result').evaluate((element) => element.scrollIntoView())
     await expectNoOverflow(page)
     await picture(page, 'browser')
-    strip.push(await shot(page))
+    strip.push(await shot(page, '#view .pictures'))
     await page.setViewportSize(TABLET)
     await paintOnce(page)
     const zip = unzipSync(await downloaded(page, () => page.getByRole('button', { name: 'Save the correction' }).click()))
@@ -221,7 +222,7 @@ for (const given of CASES) {
     expect(tsv.toString()).toContain(`label\tnecrotic\tnecrotic and non-enhancing core\t${necrotic}\t`)
     const report = await downloaded(page, () => page.click('#downloads a[download$="_report.html"]'))
     expect(report.toString()).toMatch(/Corrected by hand.*to necrotic: 1 voxel/s)
-    strip.push(await shot(page))
+    strip.push(await shot(page, '#result'))
     if (given === SAMPLE) await writeStrip(page, strip)
     expect(elsewhere(asked)).toEqual([])
     expect(complaints).toEqual([])
