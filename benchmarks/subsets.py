@@ -43,11 +43,13 @@ def there(missing: tuple[Sequence, ...]) -> str:
     return " ".join(sequence.value for sequence in PAPER_ORDER if sequence not in missing)
 
 
-def score(segmenter: Segmenter, files: CaseFiles, fold: int | None) -> Iterator[Row]:
+def score(
+    segmenter: Segmenter, files: CaseFiles, fold: int | None, subsets: list[tuple[Sequence, ...]]
+) -> Iterator[Row]:
     """Yields a row per subset of a case."""
     case = read_case(files)
     reference = read_reference(files, case.geometry)
-    for missing in SUBSETS:
+    for missing in subsets:
         found = segmenter.run(without(case, missing))
         counts = {region: count(region.mask(reference), region.mask(found.label_map)).dice for region in Region}
         dice = {region.value: f"{1.0 if np.isnan(value) else value:.6f}" for region, value in counts.items()}
@@ -62,9 +64,9 @@ def score(segmenter: Segmenter, files: CaseFiles, fold: int | None) -> Iterator[
 
 
 def summarise(rows: list[Row]) -> list[Row]:
-    """Returns a row per subset."""
+    """Returns a row per subset that was tried."""
     summary = []
-    for missing in SUBSETS:
+    for missing in [missing for missing in SUBSETS if any(row["sequences"] == there(missing) for row in rows)]:
         dice = np.array(
             [[float(row[region]) for region in Region] for row in rows if row["sequences"] == there(missing)]
         )
@@ -85,7 +87,9 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--postprocess")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--most", type=int, default=len(PAPER_ORDER), help="most sequences that are missing at a time")
     options = parser.parse_args()
+    subsets = [missing for missing in SUBSETS if len(missing) <= options.most]
     files = {found.case_id: found for found in find_cases(options.data)}
     rows = read_tsv(options.cases) if options.cases.exists() else []
     for model in options.models:
@@ -96,7 +100,7 @@ def main() -> None:
             if training is None or not training.held_out_cases:
                 raise SystemExit(f"{model}: its training held no case out; nothing can be scored honestly.")
             for case_id in sorted(set(training.held_out_cases) - {row["case"] for row in rows}):
-                rows += score(segmenter, files[case_id], training.fold)
+                rows += score(segmenter, files[case_id], training.fold, subsets)
                 write_bytes(options.cases, to_tsv(rows))
                 print(case_id, flush=True)
     content = to_tsv(summarise(rows))

@@ -7,15 +7,12 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from fakes import tiny_spec
+from hand_model import model_by_hand
 from hypothesis import settings
 
 from gliomask.case import Case
-from gliomask.engines.base import EngineSource
-from gliomask.engines.fake import FakeEngine
 from gliomask.geometry import Geometry
 from gliomask.io.brats import find_cases
-from gliomask.models.spec import ModelSpec
 from gliomask.segmentation import Segmenter
 from gliomask.sequences import Sequence
 
@@ -107,34 +104,6 @@ def tiny_brats_folder(tmp_path: Path, tiny_case: Case) -> Path:
     """A folder `cases` that holds one case, `tiny`, with its reference label map."""
     write_brats_case(tmp_path / "cases", tiny_case, tiny_labels())
     return tmp_path / "cases"
-
-
-# Bright on T1ce is enhancing, bright on FLAIR is oedema, dark on T1 is necrotic: logits of a pixel's z-scores (FLAIR,
-# T1, T1ce, T2).
-MIXING = [[0, 0, 3, 0], [0, -3, 0, 0], [0, 0, 0, 4], [0, 0, 0, 0]]
-
-
-class HandModel:
-    """A model as `load_model` returns it: its specification is a real one, its network is made by hand."""
-
-    sha256 = "0" * 64
-    int8 = None
-    source = EngineSource(b"", "by-hand")
-
-    def __init__(self) -> None:
-        self.spec = tiny_spec("slices", name="by-hand", halo=2)
-
-    def open(self, engine, threads):
-        return FakeEngine(MIXING, (3, 0, 0, 0), radius=1)
-
-    def change(self, **fields) -> None:
-        """Changes fields of the specification, which is checked as one that is read from a file."""
-        self.spec = ModelSpec(**(dict(self.spec) | fields))
-
-
-def model_by_hand() -> HandModel:
-    """A model with the network made by hand."""
-    return HandModel()
 
 
 @pytest.fixture

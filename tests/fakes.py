@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from gliomask.engines.base import SPATIAL_AXES, EngineSource
 from gliomask.engines.fake import FakeEngine
@@ -77,6 +76,8 @@ def tiny_keras(kind: str):
 
 def tiny_graph(kind: str, weights: dict[str, np.ndarray]) -> bytes:
     """The network as an ONNX file, written by hand: no code of `training.onnx_graph` is in it."""
+    import pytest  # not above: processes that tests start make networks, too
+
     onnx = pytest.importorskip("onnx")
     helper, axes = onnx.helper, SPATIAL_AXES[kind]
     first = [0, axes + 1, *range(1, axes + 1)]
@@ -130,6 +131,8 @@ def brittle_graph() -> bytes:
     """ReLU of 4 x 4 pixels: a graph that claims to take any size, fails on most, and folds those of as many pixels into
     4 x 4.
     """
+    import pytest
+
     onnx = pytest.importorskip("onnx")
     helper = onnx.helper
     nodes = [

@@ -6,7 +6,11 @@ A job's title may ask for what goes wrong in life.
 import sys
 import time
 
-from conftest import model_by_hand
+from hand_model import model_by_hand
+
+from gliomask.imports import import_without
+
+import_without("nibabel", "pydicom")
 
 import gliomask.segmentation.segmenter
 from gliomask.files.json import read_json_as

@@ -11,7 +11,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-from conftest import model_by_hand
+from hand_model import model_by_hand
+
+from gliomask.imports import import_without
+
+import_without("nibabel", "pydicom")
 
 import gliomask.segmentation.segmenter
 from gliomask.cohort import job, supervisor, worker

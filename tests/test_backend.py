@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from gliomask.errors import EngineUnavailableError, UsageError
-from gliomask.training.backend import use_backend
+from gliomask.training.backend import use_backend, use_devices
 
 
 @pytest.fixture
@@ -69,3 +69,10 @@ def test_threads_of_jax_are_the_processors_it_may_use(environment):
     environment.setattr(sys, "platform", "darwin")
     with pytest.raises(UsageError, match="cannot be set for JAX on darwin"):
         use_backend("jax", 2)
+
+
+def test_several_devices_are_for_jax_alone(environment):
+    environment.setitem(sys.modules, "keras", keras_on("tensorflow"))
+    use_devices(1, 8)
+    with pytest.raises(UsageError, match="on JAX alone"):
+        use_devices(2, 8)

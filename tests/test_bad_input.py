@@ -529,9 +529,9 @@ MOUNTED = """
 import json, subprocess, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-import conftest, gliomask, gliomask.segmentation.segmenter
+import gliomask, gliomask.segmentation.segmenter, hand_model
 from gliomask.cli.main import run
-gliomask.segmentation.segmenter.load_model = lambda name: conftest.model_by_hand()
+gliomask.segmentation.segmenter.load_model = lambda name: hand_model.model_by_hand()
 case, full, locked, package = map(Path, (*sys.argv[2:5], Path(gliomask.__file__).parent))
 def mount(*words):
     subprocess.run(["mount", *map(str, words)], check=True)

@@ -15,7 +15,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 from bids_dataset import ENDINGS, add_raw_session, add_session, make_dataset, raw_case
-from conftest import make_tiny_case, model_by_hand
+from conftest import make_tiny_case
+from hand_model import model_by_hand
 from PIL import Image
 
 from gliomask import __version__

@@ -250,3 +250,61 @@ def test_a_disk_that_is_full_ends_the_run_and_blames_no_case(segmenter, two_case
     with pytest.raises(LimitError, match="no room"):
         segment_all(segmenter, two_cases, tmp_path / "out", PLAIN)
     assert [row["status"] for row in read_table(tmp_path / "out" / "cohort.tsv")] == ["waiting", "waiting"]
+
+
+# Two cases at once: read and write while the networks are busy.
+
+
+def test_the_next_case_is_read_while_one_is_in_the_networks_and_rows_keep_their_order(
+    segmenter, two_cases, tmp_path, monkeypatch
+):
+    both, real, reported = threading.Barrier(2, timeout=20), segmenter.run, []
+
+    def run(case, progress):
+        # Passed only where the other case has come as far meanwhile.
+        both.wait()
+        return real(case, progress)
+
+    monkeypatch.setattr(segmenter, "run", run)
+    together = segment_all(segmenter, two_cases, tmp_path / "two", PLAIN, progress=lambda *done: reported.append(done))
+    assert [row.case for row in together] == ["second", "tiny"]
+    assert reported
+    monkeypatch.setattr(segmenter, "run", real)
+    for case in two_cases:
+        segment_all(segmenter, [case], tmp_path / "one", PLAIN)
+    for name in ("second_seg.nii.gz", "tiny_seg.nii.gz"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+
+
+@pytest.mark.parametrize("limits", [{"threads": 1}, {"max_memory_mb": 100_000}])
+def test_one_case_at_a_time_where_threads_or_memory_are_limited(segmenter, two_cases, tmp_path, monkeypatch, limits):
+    at_work, most, real = [], [], segmenter.run
+
+    def run(case, progress):
+        at_work.append(case)
+        most.append(len(at_work))
+        found = real(case, progress)
+        at_work.remove(case)
+        return found
+
+    segmenter.options = replace(segmenter.options, **limits)
+    monkeypatch.setattr(segmenter, "run", run)
+    monkeypatch.setattr(segmenter, "_within_memory", lambda member, prepared: member.plan)
+    segment_all(segmenter, two_cases, tmp_path / "out", PLAIN)
+    assert most == [1, 1]
+
+
+def test_an_interruption_does_not_wait_for_the_other_case(segmenter, two_cases, tmp_path, monkeypatch):
+    closed = threading.Event()
+    monkeypatch.setattr(segmenter, "close", closed.set)
+
+    def run(case, progress):
+        if case.case_id == "second":
+            raise KeyboardInterrupt
+        assert closed.wait(20), "the networks go on"
+        raise UsageError("closed")
+
+    monkeypatch.setattr(segmenter, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        segment_all(segmenter, two_cases, tmp_path / "out", PLAIN)
+    assert closed.is_set()

@@ -98,7 +98,7 @@ def test_loads_cases_from_disk_on_the_networks_axes(tmp_path, tiny_case):
     write_brats_case(tmp_path, turned, tiny_labels())
     read = []
     straight, turned_stack = load_cases(
-        find_cases(tmp_path), small_config(), lambda loaded: read.append(loaded.stack.case_id)
+        find_cases(tmp_path), small_config(), tmp_path, lambda loaded: read.append(loaded.stack.case_id)
     )
     assert read == ["tiny", "turned"]
     reference = make_stack()
@@ -115,7 +115,7 @@ def test_loads_cases_from_disk_on_the_networks_axes(tmp_path, tiny_case):
 def test_loading_needs_references(tmp_path, tiny_case):
     write_brats_case(tmp_path, tiny_case)
     with pytest.raises(CaseError, match="Case tiny: no reference label map"):
-        load_cases(find_cases(tmp_path), small_config(), lambda loaded: None)
+        load_cases(find_cases(tmp_path), small_config(), tmp_path, lambda loaded: None)
 
 
 def test_the_unet_sees_five_slices_and_some_patches_lose_sequences():

@@ -18,7 +18,7 @@ from gliomask.engines.ends import GraphEnds, label_probabilities
 from gliomask.errors import ModelError, UsageError
 from gliomask.labels import Label
 from gliomask.models import content
-from gliomask.models.adopt import Description, adopt
+from gliomask.models.adopt import ModelDescription, adopt
 from gliomask.models.registry import load_model
 from gliomask.models.verify import verify_model
 from gliomask.postprocess import decide
@@ -93,10 +93,10 @@ def saved(tmp_path: Path, graph: bytes) -> Path:
     return path
 
 
-NNUNET_3D = Description(
+NNUNET_3D = ModelDescription(
     inputs=INPUTS, outputs=REGIONS, activation="sigmoid", orientation="SPL", normalisation="z-score-brain", **SAID
 )
-MONAI_2D = Description(
+MONAI_2D = ModelDescription(
     inputs=INPUTS, outputs=LABELS, activation="softmax", orientation="RAS", normalisation="z-score-nonzero", **SAID
 )
 OPEN = {"size_multiple": 2, "halo": 0}
@@ -118,7 +118,7 @@ def member(request, tmp_path):
     return said, folder, sizes
 
 
-def expected(channels: np.ndarray, said: Description) -> np.ndarray:
+def expected(channels: np.ndarray, said: ModelDescription) -> np.ndarray:
     """Probabilities (I, J, K, 4) that the network gives for normalised channels (I, J, K, C) in LPS order, worked out
     in numpy on the whole array.
     """
@@ -199,7 +199,7 @@ def test_a_network_of_one_size_is_not_cut_otherwise(tmp_path):
 def test_what_the_graph_cannot_say_is_asked_for_all_at_once(tmp_path):
     graph = saved(tmp_path, mixing_graph(["n", 4, "a", "b"]))
     with pytest.raises(UsageError) as asked:
-        adopt(graph, tmp_path / "net", "net", Description())
+        adopt(graph, tmp_path / "net", "net", ModelDescription())
     for option in (
         "inputs",
         "outputs",

@@ -15,14 +15,14 @@ from gliomask.geometry import Geometry
 from gliomask.labels import Label, Region
 from gliomask.quality import Estimate
 from gliomask.report import preview, sections
-from gliomask.report.sections import AXIAL, CORONAL, SAGITTAL, Box
+from gliomask.report.sections import AXIAL, CORONAL, SAGITTAL, SectionBox
 from gliomask.sequences import PAPER_ORDER, Sequence
 
 PLANES = (AXIAL, CORONAL, SAGITTAL)
 
 
-def full_box(shape, spacing_mm=(1.0, 1.0, 1.0), scale=4.0) -> Box:
-    return Box((0, 0, 0), shape, spacing_mm, scale)
+def full_box(shape, spacing_mm=(1.0, 1.0, 1.0), scale=4.0) -> SectionBox:
+    return SectionBox((0, 0, 0), shape, spacing_mm, scale)
 
 
 def marked(shape, *voxels) -> np.ndarray:
@@ -39,7 +39,7 @@ def centre_of(picture: np.ndarray, label: Label) -> tuple[float, float]:
     return columns.mean() + 0.5, rows.mean() + 0.5
 
 
-def draw(box: Box, plane, index: int, label_map: np.ndarray) -> np.ndarray:
+def draw(box: SectionBox, plane, index: int, label_map: np.ndarray) -> np.ndarray:
     picture = sections.draw_section(box, plane, index, np.zeros(label_map.shape, np.float32), (0.0, 1.0))
     overlay = sections.draw_labels(box, plane, index, label_map)
     if overlay is not None:

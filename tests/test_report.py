@@ -34,12 +34,12 @@ from gliomask.report.document import (
     Heading,
     Notice,
     Paragraph,
-    Table,
+    TableBlock,
     visible,
 )
 from gliomask.report.html import POLICY, to_html
 from gliomask.report.provenance import NOT_RECORDED, file_name, provenance
-from gliomask.report.sections import AXIAL, Box
+from gliomask.report.sections import AXIAL, SectionBox
 from gliomask.report.viewer import MOST_PIXELS, MOST_SLICES, Layout, slice_viewer
 from gliomask.report.views import PLANES, Views
 from gliomask.sequences import Sequence
@@ -249,7 +249,7 @@ def test_the_slices_are_shown_from_disk_under_the_pages_own_policy(report, page,
 
 
 def test_large_volumes_are_thinned_out_and_keep_their_size_in_mm():
-    box = Box((10, 0, 5), (610, 300, 455), (0.4, 0.4, 0.4), 1.0)
+    box = SectionBox((10, 0, 5), (610, 300, 455), (0.4, 0.4, 0.4), 1.0)
     layout = Layout.of(box)
     assert (layout.step, layout.thin) == (3, 3)
     assert layout.indices == tuple(range(5, 455, 3))
@@ -335,7 +335,13 @@ def test_any_name_is_set(name):
         "A report",
         name,
         (("fact", name),),
-        (Heading(name), Paragraph(name), Notice((name,)), Cards((Card(name, name, name),)), Table(((name, name),))),
+        (
+            Heading(name),
+            Paragraph(name),
+            Notice((name,)),
+            Cards((Card(name, name, name),)),
+            TableBlock(((name, name),)),
+        ),
     )
     parsed(to_html(document))
     pages = texts(pdf.to_pdf(document))
@@ -353,7 +359,7 @@ def test_what_cannot_be_seen_is_shown_as_its_code():
 
 def test_a_long_table_goes_on_on_the_next_page():
     rows = tuple((str(n), f"row {n}") for n in range(150))
-    pages = texts(pdf.to_pdf(Document("A report", "x", blocks=(Table(rows, ("n", "name")),))))
+    pages = texts(pdf.to_pdf(Document("A report", "x", blocks=(TableBlock(rows, ("n", "name")),))))
     assert len(pages) > 2
     assert [
         n

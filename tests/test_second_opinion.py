@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import MIXING, make_tiny_case, model_by_hand, write_brats_case
+from conftest import make_tiny_case, write_brats_case
 from fakes import tiny_subsets
+from hand_model import MIXING, model_by_hand
 from test_cohort_here import segment_all
 
 import gliomask

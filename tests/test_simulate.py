@@ -22,7 +22,7 @@ from gliomask.simulate.artefacts import scan
 from gliomask.simulate.contrast import tissue_signals
 from gliomask.simulate.fields import BRATS_GEOMETRY, FULL_GRID, SMALL_GRID, SMALL_SHAPE, Grid, interpolate, smooth_noise
 from gliomask.simulate.patient import simulate_case
-from gliomask.simulate.tumour import Grade, Plan, Tumour, grow_tumour
+from gliomask.simulate.tumour import Grade, Tumour, TumourPlan, grow_tumour
 from gliomask.simulate.write import MAX_PATIENTS, RECORD_NAME, write_patients
 
 needs_atlas = pytest.mark.skipif(
@@ -168,8 +168,8 @@ def test_labels_follow_the_larger_share():
     assert tumour.label_map().tolist() == [[[0, Label.NECROTIC, Label.ENHANCING, Label.OEDEMA, 0]]]
 
 
-def plan(grade: Grade = Grade.HIGH, share: float = 0.6) -> Plan:
-    return Plan(grade, Mass((12.0, 13.0, 14.0), 5.0, 0.5), oedema_ml=2.0, enhancing_share=share)
+def plan(grade: Grade = Grade.HIGH, share: float = 0.6) -> TumourPlan:
+    return TumourPlan(grade, Mass((12.0, 13.0, 14.0), 5.0, 0.5), oedema_ml=2.0, enhancing_share=share)
 
 
 @given(seed=st.integers(0, 2**32), share=st.floats(0.05, 0.95))

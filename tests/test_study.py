@@ -23,8 +23,8 @@ from gliomask.io.brats import find_cases
 from gliomask.labels import Region
 from gliomask.study.config import make_study
 from gliomask.study.folder import StudyFolder
-from gliomask.study.plan import Kind, Task
-from gliomask.study.run import Outcome, Settings, open_study, plan_study, run_study, work_off
+from gliomask.study.plan import RowKind, Task
+from gliomask.study.run import StudyOutcome, StudySettings, open_study, plan_study, run_study, work_off
 from gliomask.study.work import do_task
 from gliomask.training.lock import locked
 
@@ -100,7 +100,7 @@ def here(plan, data, output, broken=()):
     def launch(task):
         if task in broken:
             return Ended(3, "no such luck")
-        if task.kind is Kind.TRAIN:
+        if task.kind is RowKind.TRAIN:
             pretend_training(folder, plan, task)
         else:
             do_task(folder, plan, task, data, threads=1, backend="tensorflow", tell=lambda line: None)
@@ -131,7 +131,9 @@ def pretend_training(folder, plan, task):
 def go(cases, output, only=(), broken=(), **changes):
     plan = plan_study(make_study(STUDY | changes, "study"), cases, FOLDS)
     display = Silent()
-    outcome = run_study(plan, cases, output, Settings(), display, only=only, launch=here(plan, cases, output, broken))
+    outcome = run_study(
+        plan, cases, output, StudySettings(), display, only=only, launch=here(plan, cases, output, broken)
+    )
     return plan, outcome, display
 
 
@@ -316,14 +318,14 @@ def test_a_prediction_that_was_cut_short_is_made_again(copied, cases):
 
 def test_a_step_that_fails_takes_along_those_that_need_it_alone(tmp_path, cases, no_pictures):
     plan = plan_study(make_study(STUDY, "study"), cases, FOLDS)
-    broken = Task(Kind.TRAIN, plan.rows["base"].training, 1)
+    broken = Task(RowKind.TRAIN, plan.rows["base"].training, 1)
     _, outcome, display = go(cases, tmp_path / "out", broken=(broken,))
     assert outcome.exit_code == 3
     assert display.failures == outcome.failed
     assert outcome.failed.pop(broken) == "no such luck"
     assert {task.fold for task in outcome.failed} == {1}
-    assert {task.name for task in outcome.failed if task.kind is Kind.SCORE} == {"base", "cleaned", "cut"}
-    assert Task(Kind.SCORE, "weighted", 1) in outcome.seconds
+    assert {task.name for task in outcome.failed if task.kind is RowKind.SCORE} == {"base", "cleaned", "cut"}
+    assert Task(RowKind.SCORE, "weighted", 1) in outcome.seconds
     record = json.loads((tmp_path / "out" / "study_run.json").read_text(encoding="utf-8"))
     assert record["failed"][str(broken)] == "no such luck"
     page = (tmp_path / "out" / "study.md").read_text(encoding="utf-8")
@@ -363,7 +365,7 @@ def test_a_folder_of_another_study_is_refused(copied, cases, changes, message):
 def test_other_folds_of_the_cases_are_refused(copied, cases):
     plan = plan_study(make_study(STUDY, "study"), cases, FOLDS | {"case3": 0})
     with pytest.raises(UsageError, match=r"made with other cases and folds: cases and folds.case3 was 1, now 0"):
-        run_study(plan, cases, copied, Settings(), Silent(), launch=here(plan, cases, copied))
+        run_study(plan, cases, copied, StudySettings(), Silent(), launch=here(plan, cases, copied))
 
 
 def test_words_may_change_and_a_definition_from_before_a_field_was_added_holds(copied, cases):
@@ -424,7 +426,7 @@ def test_several_steps_run_at_once_but_none_before_what_it_needs(cases, monkeypa
         most = max(most, len(running))
         return Watched(task=task)
 
-    outcome = Outcome()
+    outcome = StudyOutcome()
     tasks = plan.missing(lambda task: False)
     work_off(plan, tasks, launch, 2, Silent(), outcome, lambda task: None)
     assert most == 2
@@ -449,7 +451,7 @@ def test_ctrl_c_stops_what_runs(cases):
             lambda task: Interrupting(),
             2,
             Silent(),
-            Outcome(),
+            StudyOutcome(),
             lambda task: None,
         )
     assert len(stopped) == 2
@@ -526,7 +528,7 @@ def test_after_kill_9_nothing_goes_on_and_the_same_command_does(tmp_path, cases)
     assert len(first) < 7
     assert not (log.parent / "weights.npz").exists()
     plan = open_study(output, cases, None, None)
-    task = Task(Kind.TRAIN, plan.rows["base"].training, 0)
+    task = Task(RowKind.TRAIN, plan.rows["base"].training, 0)
     told = []
     # Threads stay as they are: TensorFlow may run in this process already.
     do_task(StudyFolder(output), plan, task, cases, threads=None, backend="tensorflow", tell=told.append)

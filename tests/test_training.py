@@ -303,10 +303,12 @@ def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path):
 
 
 ON_JAX = """
-    import json, sys
+    import json, os, sys
     from pathlib import Path
-    from gliomask.training.backend import use_backend
-    use_backend("jax", 1)
+    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+    from gliomask.errors import UsageError
+    from gliomask.training.backend import devices_in_use, use_backend, use_devices
+    use_backend("jax", 2)
     import numpy as np
     from stacks import NORMED_NETWORK, TINY_NETWORK, make_stacks, small_config
     from gliomask.networks.catalogue import NETWORKS
@@ -332,11 +334,23 @@ ON_JAX = """
     half = run("half", network="tiny", epochs=1, mixed_precision=True)
     dtype = half.model.get_layer("features").compute_dtype
     losses = [row["loss"] for row in run("sparse", network="sparse", epochs=4, learning_rate=3e-3).history]
-    print(json.dumps({"same": same, "losses": losses, "dtype": dtype, "half": half.history[0]["loss"]}))
+    refused = []
+    for devices, batch in ((3, 6), (2, 5)):
+        try:
+            use_devices(devices, batch)
+        except UsageError as error:
+            refused.append(str(error))
+    use_devices(2, small_config().batch_size)
+    shared = run("shared", **tiny)
+    by_history = [[row["loss"] for row in trained.history] for trained in (whole, shared)]
+    print(json.dumps({
+        "same": same, "losses": losses, "dtype": dtype, "half": half.history[0]["loss"], "refused": refused,
+        "devices": devices_in_use(), "one_and_two": by_history,
+    }))
 """  # noqa: E501
 
 
-def test_jax_trains_resumes_and_takes_half_precision(tmp_path):
+def test_jax_trains_resumes_takes_half_precision_and_shares_batches(tmp_path):
     pytest.importorskip("jax", reason="needs the extra 'jax'")
     done = in_its_own_process(ON_JAX, tmp_path)
     assert done.returncode == 0, done.stderr
@@ -345,6 +359,11 @@ def test_jax_trains_resumes_and_takes_half_precision(tmp_path):
     assert result["losses"][-1] < result["losses"][0]
     assert (result["dtype"], np.isfinite(result["half"])) == ("bfloat16", True)
     assert Checkpoint.load(tmp_path / "whole" / CHECKPOINT_NAME).backend == "jax"
+    assert result["devices"] == 2
+    one, two = result["one_and_two"]
+    np.testing.assert_allclose(one, two, rtol=1e-4)
+    assert "JAX finds 2: cpu:0, cpu:1" in result["refused"][0]
+    assert "cannot be shared by 2 devices" in result["refused"][1]
 
 
 @pytest.mark.gpu

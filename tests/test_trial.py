@@ -12,7 +12,7 @@ from fakes import tiny_source, write_tiny_model
 from gliomask.engines.base import EngineSource
 from gliomask.errors import EngineUnavailableError, LimitError, ModelError, UsageError
 from gliomask.models import registry, trial
-from gliomask.models.adopt import Description, adopt
+from gliomask.models.adopt import ModelDescription, adopt
 from gliomask.models.registry import load_model
 from gliomask.models.trial import try_out
 
@@ -141,7 +141,7 @@ def test_models_that_are_not_shipped_are_tried_and_shipped_ones_are_not(tmp_path
 @pytest.mark.parametrize("content", [far_index(), huge("Expand", [40_000_000_000])], ids=["far", "huge"])
 def test_adopting_a_hostile_graph_leaves_no_model_behind(tmp_path, content):
     (tmp_path / "net.onnx").write_bytes(content)
-    said = Description(
+    said = ModelDescription(
         inputs=("t1", "t1ce", "t2", "flair"),
         outputs=("background", "oedema", "necrotic", "enhancing"),
         activation="softmax",

@@ -114,10 +114,10 @@ def test_a_tumour_without_oedema_has_one():
     assert (twin_of(SliceStack("bare", stack.slices, labels, stack.centres, -5.0)).labels == Label.NECROTIC).any()
 
 
-def test_twins_are_mixed_into_an_epoch_by_their_share_and_repeatably():
+def test_twins_are_mixed_into_an_epoch_by_their_share_and_repeatably(tmp_path):
     stacks = [make_stack("one"), make_stack("two", seed=1)]
     config = small_config(unenhanced_share=0.5, patches_per_class=20)
-    twins = unenhanced_twins(stacks, config)
+    twins = unenhanced_twins(stacks, config, tmp_path)
     first, again = (list(epoch_batches(stacks, config, 0, twins)) for _ in range(2))
     assert all(
         np.array_equal(a, b) for one, two in zip(first, again, strict=True) for a, b in zip(one, two, strict=True)
@@ -128,9 +128,9 @@ def test_twins_are_mixed_into_an_epoch_by_their_share_and_repeatably():
     assert 0.3 * before < mixed < 0.95 * before
 
 
-def test_without_a_share_there_are_no_twins_and_nothing_changes():
+def test_without_a_share_there_are_no_twins_and_nothing_changes(tmp_path):
     stacks, config = make_stacks(2), small_config()
-    twins = unenhanced_twins(stacks, config)
+    twins = unenhanced_twins(stacks, config, tmp_path)
     assert twins == [None, None]
     for (image, label), (other_image, other_label) in zip(
         epoch_batches(stacks, config, 0, twins), epoch_batches(stacks, config, 0), strict=True

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import scipy.ndimage as ndi
+import scipy
 
 from gliomask.arrays import Mask, Volume, short_repr
 
@@ -209,12 +209,12 @@ def find_foreground(volumes: Mapping[Name, Volume], voxel_ml: float) -> Foregrou
 
 def _whole(mask: Mask) -> Mask:
     """The largest piece of a mask, its holes filled."""
-    labelled, count = ndi.label(mask)
+    labelled, count = scipy.ndimage.label(mask)
     if count > 1:
         sizes = np.bincount(labelled.ravel())
         sizes[0] = 0
         mask = labelled == sizes.argmax()
-    return np.asarray(ndi.binary_fill_holes(mask))
+    return np.asarray(scipy.ndimage.binary_fill_holes(mask))
 
 
 def without_far_air(volume: Volume, air: Air) -> Volume:
@@ -256,7 +256,7 @@ def without_nan(volume: Volume) -> tuple[Volume, int]:
         return volume, 0
     bad = np.isnan(volume)
     count = int(np.count_nonzero(bad))
-    labelled, _ = ndi.label(bad)
+    labelled, _ = scipy.ndimage.label(bad)
     outside = np.unique(np.concatenate([face.ravel() for face in faces(labelled)]))
     islands = count - int(np.count_nonzero(np.isin(labelled, outside[outside > 0])))
     if islands > NAN_ISLANDS * (volume.size - count) or islands == count:

@@ -80,7 +80,7 @@ class Geometry:
 
     @property
     def orientation(self) -> str:
-        """Nearest anatomical direction of each axis, as in `LPS`: I grows to the left, J to posterior, K to superior."""  # noqa: E501
+        """Nearest anatomical direction of each axis; `LPS`: I grows to the left, J to posterior, K to superior."""
         return "".join(orientations.aff2axcodes(self.affine))
 
     def corners_ras(self) -> npt.NDArray[np.float64]:

@@ -56,5 +56,5 @@ def duration(seconds: float) -> str:
 
 
 def counted(count: int, one: str, many: str = "") -> str:
-    """Returns a number with its noun, as in `1 case` and `2 cases`; `many` is the plural where an s does not make it."""  # noqa: E501
+    """Returns a number with its noun, as in `1 case` and `2 cases`; `many` is the plural where it is irregular."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy
 
 from gliomask.arrays import LabelMap, Mask
 from gliomask.errors import UsageError
@@ -31,7 +31,7 @@ NEIGHBOURS_IN_SLICE = np.zeros((3, 3, 3), np.bool_)
 NEIGHBOURS_IN_SLICE[:, :, 1] = True
 """8-connected within an axial slice, not connected between slices."""
 
-CROSS_IN_SLICE = ndimage.generate_binary_structure(2, 1)[:, :, None]
+CROSS_IN_SLICE = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)[:, :, None]
 """(3, 3, 1): OpenCV's `MORPH_ELLIPSE` of 3 x 3 pixels, which is a plus."""
 
 NEIGHBOURS_IN_VOLUME = np.ones((3, 3, 3), np.bool_)
@@ -214,11 +214,11 @@ def lost_parts(before: LabelMap, after: LabelMap, spacing_mm: Spacing) -> tuple[
     if not before.any() or not ((before > 0) & (after == 0)).any():
         return ()
     box = tumour_box(before)
-    components, count = ndimage.label(before[box], NEIGHBOURS_IN_VOLUME)
+    components, count = scipy.ndimage.label(before[box], NEIGHBOURS_IN_VOLUME)
     sizes = np.bincount(components.ravel(), minlength=count + 1)
     left = np.bincount(components[after[box] > 0], minlength=count + 1)
     gone = [number for number in range(1, count + 1) if not left[number]]
-    centres = ndimage.center_of_mass(np.ones(components.shape, np.bool_), components, gone)
+    centres = scipy.ndimage.center_of_mass(np.ones(components.shape, np.bool_), components, gone)
     start, voxel_ml = [part.start for part in box], float(np.prod(spacing_mm)) / 1000
     parts = [
         LostPart(
@@ -263,7 +263,7 @@ class EnhancementRule:
             return label_map.copy(), Removed(0, 0.0)
         voxel_ml = float(np.prod(spacing_mm)) / 1000
         result, box = label_map.copy(), tumour_box(label_map)
-        components, count = ndimage.label(label_map[box] == Label.ENHANCING, np.ones((3, 3, 3)))
+        components, count = scipy.ndimage.label(label_map[box] == Label.ENHANCING, np.ones((3, 3, 3)))
         seeds = (
             np.bincount(components.ravel(), weights=(enhancing[box] > self.probability).ravel(), minlength=count + 1)
             * voxel_ml
@@ -308,8 +308,8 @@ def smooth_border(label_map: LabelMap, spacing_mm: Spacing) -> LabelMap:  # noqa
 
     What lies beyond the image neither erodes nor dilates, as in OpenCV.
     """
-    eroded = ndimage.binary_erosion(label_map > 0, CROSS_IN_SLICE, border_value=1)
-    return np.where(ndimage.binary_dilation(eroded, CROSS_IN_SLICE), label_map, np.uint8(Label.BACKGROUND))
+    eroded = scipy.ndimage.binary_erosion(label_map > 0, CROSS_IN_SLICE, border_value=1)
+    return np.where(scipy.ndimage.binary_dilation(eroded, CROSS_IN_SLICE), label_map, np.uint8(Label.BACKGROUND))
 
 
 def open_grey_levels(label_map: LabelMap, spacing_mm: Spacing) -> LabelMap:  # noqa: ARG001 - every step takes a spacing
@@ -320,8 +320,8 @@ def open_grey_levels(label_map: LabelMap, spacing_mm: Spacing) -> LabelMap:  # n
     `morphologyEx`.
     """
     highest = np.iinfo(np.uint8).max
-    eroded = ndimage.minimum_filter(label_map, footprint=CROSS_IN_SLICE, mode="constant", cval=highest)
-    return np.asarray(ndimage.maximum_filter(eroded, footprint=CROSS_IN_SLICE, mode="constant", cval=0), np.uint8)
+    eroded = scipy.ndimage.minimum_filter(label_map, footprint=CROSS_IN_SLICE, mode="constant", cval=highest)
+    return np.asarray(scipy.ndimage.maximum_filter(eroded, footprint=CROSS_IN_SLICE, mode="constant", cval=0), np.uint8)
 
 
 def clean(label_map: LabelMap, spacing_mm: Spacing, cleaning: Cleaning = CHOSEN_CLEANING) -> LabelMap:
@@ -360,7 +360,7 @@ def _enclosed(mask: Mask) -> Mask:
     One labelling, where scipy's `binary_fill_holes` dilates until nothing changes.
     """
     outside = np.pad(~mask, 1, constant_values=True)
-    components, _ = ndimage.label(outside)
+    components, _ = scipy.ndimage.label(outside)
     return np.asarray(outside & (components != components[0, 0, 0]))[1:-1, 1:-1, 1:-1]
 
 
@@ -379,8 +379,8 @@ Threshold = Callable[[npt.NDArray[np.int64]], float]
 
 
 def _drop_components(label_map: LabelMap, neighbours: Mask, min_voxels: int | Threshold) -> LabelMap:
-    """Components of non-zero voxels below a size become background; the size may depend on the sizes of all components."""  # noqa: E501
-    components, _ = ndimage.label(label_map, neighbours)
+    """Components of non-zero voxels below a size become background; the size may depend on all components' sizes."""
+    components, _ = scipy.ndimage.label(label_map, neighbours)
     sizes = np.bincount(components.ravel())
     threshold = min_voxels if isinstance(min_voxels, int) else min_voxels(sizes[1:])
     keep = sizes >= threshold

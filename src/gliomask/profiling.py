@@ -31,7 +31,7 @@ SGEMM_SECONDS = 0.5
 """Square float32 matrices that are multiplied for about that long: large enough for the processor's full rate."""
 
 _CLEAR_PEAK = "5"
-"""Written to /proc/self/clear_refs it sets the peak of resident memory back to what is resident (Linux 4.0, proc(5))."""  # noqa: E501
+"""Written to /proc/self/clear_refs it resets the peak of resident memory to what is resident (Linux 4.0, proc(5))."""
 
 
 NETWORK_STAGES = ("first look", "network", "whole brain", "second opinion")

@@ -221,7 +221,7 @@ def place(
 
 
 def _moved_inside(centre: int, length: int, size: int) -> int:
-    """The nearest centre of a patch that does not leave an axis; in the middle of one that is shorter than the patch."""  # noqa: E501
+    """The nearest centre of a patch that stays on an axis; the middle of an axis shorter than the patch."""
     low = centre - size // 2
     room = length - size
     return (min(max(low, 0), room) if room >= 0 else room // 2) + size // 2

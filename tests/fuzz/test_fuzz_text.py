@@ -64,7 +64,7 @@ NESTED = st.recursive(
 @pytest.fixture(scope="module")
 def segmented(tmp_path_factory):
     """The results of a case, and the bytes of its run record."""
-    from conftest import model_by_hand
+    from hand_model import model_by_hand
 
     patch = pytest.MonkeyPatch()
     model = model_by_hand()

@@ -27,7 +27,7 @@ from gliomask.report.document import (
     Paragraph,
     Picture,
     Pictures,
-    Table,
+    TableBlock,
 )
 from gliomask.report.pictures import png
 from gliomask.report.rendered import Rendered
@@ -148,7 +148,7 @@ class GroupPage(Rendered):
         )
         if rows:
             yield Heading("Not segmented")
-            yield Table(rows, ("Session", "Status", "Why"), (), (1.4, 0.7, 5))
+            yield TableBlock(rows, ("Session", "Status", "Why"), (), (1.4, 0.7, 5))
 
     def _table(self, done: list[Member]) -> Iterator[Block]:
         if not done:
@@ -174,7 +174,7 @@ class GroupPage(Rendered):
         rows = tuple((member.name, message) for member in done for message in member.flags)
         if rows:
             yield Heading("Quality flags")
-            yield Table(rows, ("Session", "What looks wrong"), (), (1.4, 5.7))
+            yield TableBlock(rows, ("Session", "What looks wrong"), (), (1.4, 5.7))
 
 
 def _numbers(member: Member, column: str) -> dict[Region, float]:

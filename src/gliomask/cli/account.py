@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def show_row(row: CaseRow, state: State, *, kept: bool) -> None:
-    """Shows a line about a case of many, with how many are done, how fast it goes, and how long the others will take."""  # noqa: E501
+    """Shows a line about a case of many, with how many are done, how fast, and how long the others will take."""
     from gliomask.in_words import duration, millilitres
     from gliomask.results.row import KEPT
 

@@ -14,6 +14,7 @@ import click
 from gliomask.cli import options as shared
 from gliomask.cli.account import show_row, show_summary
 from gliomask.cli.say import echo
+from gliomask.imports import import_without
 from gliomask.segmentation.options import Delivery, Options, words
 
 if TYPE_CHECKING:
@@ -200,6 +201,7 @@ def run_command(
     OUT/cohort.tsv has a row for every case. The exit code is 0 where all are done, otherwise that of the commonest
     failure.
     """
+    import_without("nibabel", "pydicom")
     from gliomask.cohort.place import CohortPlace
     from gliomask.cohort.runner import begin, run_cohort
     from gliomask.cohort.supervisor import Limits

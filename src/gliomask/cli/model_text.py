@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gliomask.models.shelf import Summary
+from gliomask.models.shelf import ModelSummary
 
 NOT_MEASURED = "not measured"
 
 
-def table(rows: list[Summary]) -> str:
+def table(rows: list[ModelSummary]) -> str:
     """Returns models as a table, a line each; what was not measured is named so."""
     header = (
         "model",
@@ -28,7 +28,7 @@ def table(rows: list[Summary]) -> str:
     )
 
 
-def _cells(row: Summary) -> tuple[str, ...]:
+def _cells(row: ModelSummary) -> tuple[str, ...]:
     medians = [row.dice.get(region, {}).get("median") for region in ("WT", "TC", "ET")]
     dice = (
         " / ".join("?" if median is None else f"{median:.3f}" for median in medians) if any(medians) else NOT_MEASURED
@@ -52,7 +52,7 @@ def _dice_of(dice: Mapping[str, float]) -> str:
     return ", ".join(f"{region} {value:.3f}" for region, value in dice.items())
 
 
-def page(row: Summary) -> str:
+def page(row: ModelSummary) -> str:
     """Returns all of a summary as a page of text."""
     lines = [
         ("model", f"{row.name}{' (default)' if row.default else ''}: {row.title}"),

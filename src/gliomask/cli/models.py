@@ -175,12 +175,12 @@ def adopt(
     """  # noqa: E501
     from gliomask.errors import UsageError
     from gliomask.files.paths import as_given
-    from gliomask.models.adopt import Description
+    from gliomask.models.adopt import ModelDescription
     from gliomask.models.adopt import adopt as take_in
 
     if folder is None and inputs is not None:
         raise UsageError("Give -o, the model folder to write.")
-    description = Description(inputs=_list(inputs), outputs=_list(outputs), **said)
+    description = ModelDescription(inputs=_list(inputs), outputs=_list(outputs), **said)
     target = folder or Path()
     spec = take_in(graph, target, name or as_given(target).name.lower(), description, overwrite)
     echo(

@@ -27,11 +27,11 @@ from gliomask.in_words import duration
 
 if TYPE_CHECKING:
     from gliomask.study.plan import Task as StudyTask
-    from gliomask.training.loop import Step
+    from gliomask.training.loop import TrainingStep
 
 
 class Described(TextColumn):
-    """What is being done, with the names in it shown letter by letter: they come from disks and may steer a terminal."""  # noqa: E501
+    """What is being done, its names letter by letter: they come from disks and could steer a terminal."""
 
     def __init__(self) -> None:
         super().__init__("{task.description}", markup=False)
@@ -83,7 +83,7 @@ class TrainingDisplay:
         elif done == total:
             self.note(f"read {total} cases")
 
-    def step(self, step: Step) -> None:
+    def step(self, step: TrainingStep) -> None:
         """One step has been made."""
         done, total = (step.epoch - 1) * step.steps + step.step, step.epochs * step.steps
         now = time.monotonic()

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gliomask.cli import options as shared
-from gliomask.cli.imports import import_without
 from gliomask.cli.say import echo
+from gliomask.imports import import_without
 from gliomask.segmentation.options import Delivery, Options
 
 if TYPE_CHECKING:

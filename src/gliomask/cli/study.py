@@ -82,7 +82,7 @@ def command(
     if task is not None and data is not None:
         _do_task(data, output, task, threads, backend)
         return None
-    from gliomask.study.run import Settings, open_study, run_study
+    from gliomask.study.run import StudySettings, open_study, run_study
 
     plan = open_study(output, data, fold_table, config_file)
     if status or data is None:
@@ -93,7 +93,7 @@ def command(
         return None
     from gliomask.cli.progress import StudyDisplay
 
-    outcome = run_study(plan, data, output, Settings(jobs, threads, backend), StudyDisplay(), only=only)
+    outcome = run_study(plan, data, output, StudySettings(jobs, threads, backend), StudyDisplay(), only=only)
     echo(
         f"Written to {output}/: study.md, tables/, figures/, study_run.json. {len(outcome.seconds)} steps done, "
         f"{len(outcome.failed)} failed."

@@ -56,6 +56,13 @@ _PATH = click.Path(path_type=Path)
     "--compiled", is_flag=True, default=None, help="Compile each step with XLA, on TensorFlow too; JAX always does."
 )
 @click.option("--mixed-precision", is_flag=True, default=None, help="Half-precision arithmetic, for a GPU.")
+@click.option(
+    "--devices",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Devices of this machine that share each batch; more than one on JAX alone.",
+)
 @click.option("--strict", is_flag=True, help="Refuse cases whose scans look wrong (exit code 6) instead of warning.")
 @click.option("--show-config", is_flag=True, help="Print the configuration with every field explained, and stop.")
 def command(
@@ -67,6 +74,7 @@ def command(
     fold: int | None,
     start: Path | None,
     backend: str,
+    devices: int,
     show_config: bool,
     strict: bool,
     **choices: object,
@@ -95,9 +103,10 @@ def command(
             "DATA and -o are needed: the labelled cases, and the folder for the run.", click.get_current_context()
         )
     from gliomask.cli.progress import TrainingDisplay
-    from gliomask.training.backend import use_backend
+    from gliomask.training.backend import use_backend, use_devices
 
     use_backend(backend, config.threads)
+    use_devices(devices, config.batch_size)
     from gliomask.training.run import run_training
 
     with TrainingDisplay() as display:

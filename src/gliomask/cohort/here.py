@@ -1,13 +1,16 @@
 """Many cases in this process, one after the other, results side by side in one folder: `gliomask segment FOLDER`.
 
 Rows, table, progress and summary are those of `gliomask cohort`; what that command has besides (an index, worker
-processes, limits) this one does without, so it also runs on Windows, and several commands may fill one folder.
+processes, limits) this one does without, so it also runs on Windows, and several commands may fill one folder. While
+the networks work on one case, the next is read and the one before is written.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from gliomask.cohort.table import SharedTable, Summary
 from gliomask.cohort.worker import cannot_write
 from gliomask.errors import InputError
 from gliomask.files.atomic import make_folder
+from gliomask.predict.schedule import in_order
 from gliomask.progress import Progress
 from gliomask.results.layout import CaseLayout
 from gliomask.results.resume import earlier_record
@@ -28,6 +32,9 @@ from gliomask.segmentation.cases import Kept, refuse_places, segment_or_keep, wa
 from gliomask.segmentation.options import Delivery
 from gliomask.segmentation.segmenter import Segmenter
 from gliomask.segmentation.source import Source
+
+CASES_AT_ONCE = 2
+"""More would take memory and gain nothing: the networks use all processors for most of the time."""
 
 Cases = Mapping[str, Source | InputError]
 """What is to be segmented, by case; an error for a case that was found to be incomplete."""
@@ -42,7 +49,7 @@ class FolderRun:
         output: the folder.
         delivery: what to write, and how.
         resume: keep the cases that an earlier run has finished; what it left of others is replaced.
-        progress: called within the case at work.
+        progress: called within the case whose row comes next.
     """
 
     segmenter: Segmenter
@@ -77,21 +84,40 @@ class FolderRun:
         Raises:
             GliomaskError: nothing can be written any more.
         """
-        for case, source in cases.items():
-            start = time.perf_counter()
-            try:
-                result = self._result(case, source)
-            except Exception as error:
-                if cannot_write(error, self.output):
-                    raise
-                result = Result(row_of_failure(case, error))
-            yield result if result.kept else Result(replace(result.row, seconds=round(time.perf_counter() - start, 2)))
+        turns = [threading.Event() for _ in range(len(cases) + 1)]
+        items = zip(cases.items(), turns, strict=False)
+        with closing(in_order(items, self._row, self._at_once, abandon=self.segmenter.close)) as stream:
+            turns[0].set()
+            for following, (_, result) in zip(turns[1:], stream, strict=True):
+                following.set()
+                yield result
 
-    def _result(self, case: str, source: Source | InputError) -> Result:
+    @property
+    def _at_once(self) -> int:
+        options = self.segmenter.options
+        return 1 if options.max_memory_mb is not None or options.threads == 1 else CASES_AT_ONCE
+
+    def _row(self, item: tuple[tuple[str, Source | InputError], threading.Event]) -> Result:
+        (case, source), turn = item
+        start = time.perf_counter()
+
+        def progress(done: int, total: int) -> None:
+            if turn.is_set():
+                self.progress(done, total)
+
+        try:
+            result = self._result(case, source, progress)
+        except Exception as error:
+            if cannot_write(error, self.output):
+                raise
+            result = Result(row_of_failure(case, error))
+        return result if result.kept else Result(replace(result.row, seconds=round(time.perf_counter() - start, 2)))
+
+    def _result(self, case: str, source: Source | InputError, progress: Progress) -> Result:
         if isinstance(source, InputError):
             raise source
         found = segment_or_keep(
-            self.segmenter, source, self.output, self.delivery, resume=self.resume, progress=self.progress
+            self.segmenter, source, self.output, self.delivery, resume=self.resume, progress=progress
         )
         row = replace(row_of_record(found.record, CaseLayout.of(self.output, case).label_map.name, ""), attempts=1)
         return Result(replace(row, message=KEPT), kept=True) if isinstance(found, Kept) else Result(row)

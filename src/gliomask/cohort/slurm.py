@@ -342,7 +342,7 @@ class SlurmRunner:
 
 
 def _stamp(store: RowStore, case: str) -> object:
-    """Tells whether a row file was replaced: no time is compared, only whether it is the same file with the same times."""  # noqa: E501
+    """Tells whether a row file was replaced: times are only compared for equality, never for which is later."""
     try:
         status = store.path(case).stat()
     except OSError:

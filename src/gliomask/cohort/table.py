@@ -138,7 +138,7 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0 where all cases are done; otherwise the code of the commonest failure; 1 where cases wait and none failed."""  # noqa: E501
+        """0 where all cases are done, else the code of the commonest failure; 1 where cases wait and none failed."""
         if self.failures:
             return self.failures[0].example.exit_code or 1
         return 1 if self.waiting else 0

@@ -24,6 +24,7 @@ from gliomask.cohort.index import Entry, entry_of_cells
 from gliomask.cohort.rows import row_of_failure
 from gliomask.errors import GliomaskError, InputError, LimitError
 from gliomask.files.atomic import NO_ROOM
+from gliomask.imports import import_without
 from gliomask.report.run_record import peak_memory_mb
 
 HIGH_WATER = Path("/proc/self/clear_refs"), Path("/proc/self/status")
@@ -43,6 +44,7 @@ def main() -> int:
     lines: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=_read, args=(sys.stdin, lines), daemon=True).start()
     request = json.loads(lines.get())
+    import_without("nibabel", "pydicom")
     try:
         from gliomask.cohort.job import Job
 

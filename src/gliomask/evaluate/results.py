@@ -15,7 +15,7 @@ from gliomask.files.atomic import make_folder, write_bytes
 from gliomask.files.json import to_json
 from gliomask.files.tables import to_tsv
 from gliomask.labels import Region
-from gliomask.metrics.summary import RESAMPLES, Summary
+from gliomask.metrics.summary import RESAMPLES, MetricSummary
 from gliomask.report.plots import BoxPlot, draw_box_plots
 from gliomask.report.run_record import environment, input_hashes, write_record
 
@@ -201,7 +201,7 @@ def describe(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def _numbers(value: Summary) -> str:
+def _numbers(value: MetricSummary) -> str:
     if value.n == 0:
         return f"{0:>4}"
     median, mean = (

@@ -18,7 +18,7 @@ from gliomask.io.label_maps import LabelMapFile, find_label_maps, unknown_masks
 from gliomask.labels import LabelConvention, Region, convention
 from gliomask.metrics import empty
 from gliomask.metrics.region import RegionScores, score_region, worst_scores
-from gliomask.metrics.summary import Summary, summarise
+from gliomask.metrics.summary import MetricSummary, summarise
 
 METRICS = tuple(item.name for item in fields(RegionScores))
 LESION_METRICS = tuple(name for name in METRICS if name.startswith("lesion"))
@@ -96,7 +96,7 @@ class Evaluation:
         return {row.case_id: getattr(row.scores[region], metric) for row in self.rows if row.scores}
 
     @cached_property
-    def summary(self) -> dict[Region, dict[str, Summary]]:
+    def summary(self) -> dict[Region, dict[str, MetricSummary]]:
         """What every column comes to; those of `missing` and `failed` cases are in it."""
         return {
             region: {metric: summarise(self.column(region, metric).values(), self.seed) for metric in self.metrics}

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 OTHER_PLACES = ("/dev/shm", f"/run/user/{os.getuid() if hasattr(os, 'getuid') else 0}")
-"""Folders in memory that Linux has also where the root is read-only (shm_overview(7); systemd's user runtime folder)."""  # noqa: E501
+"""Folders in memory, which Linux also has where the root is read-only (shm_overview(7); user runtime folder)."""
 
 
 VARIABLES = ("TMPDIR", "MPLCONFIGDIR")

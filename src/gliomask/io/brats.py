@@ -13,7 +13,9 @@ import zipfile
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Ordered
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -358,7 +360,7 @@ class ReadFiles:
         return {str(path): volume.sha256 for path, volume in zip(self.files.paths(), self.volumes, strict=True)}
 
     def case(self) -> Case:
-        """Returns the scans as a case, on the grid of the first.
+        """Returns the scans as a case, on the grid of the first; made once.
 
         Sequences that have the same voxels with their axes in another order are laid out as the first; `Case.reordered`
         names them.
@@ -367,6 +369,10 @@ class ReadFiles:
             CaseError: the case is incomplete, empty or holds values that are not finite.
             GeometryError: the sequences are not on one grid.
         """
+        return self._case
+
+    @cached_property
+    def _case(self) -> Case:
         files, first = self.files, self.volumes[0]
         if files.channels is not None:
             return _case_of_channels(files, files.channels, first)
@@ -400,11 +406,20 @@ def read_files(files: CaseFiles, threads: int = len(PAPER_ORDER)) -> ReadFiles:
     return ReadFiles(files, tuple(_at_once(nifti.read_volume, files.paths(), threads)))
 
 
-_ahead: Ahead[CaseFiles, ReadFiles] = Ahead(read_files)
+def _read_and_look(files: CaseFiles) -> ReadFiles:
+    """Reads the scans and, where they are those of one grid, finds what stands out from air: both are remembered."""
+    read = read_files(files)
+    # Whoever asks for the case is told what is wrong with it.
+    with suppress(InputError):
+        _ = read.case().foreground
+    return read
+
+
+_ahead: Ahead[CaseFiles, ReadFiles] = Ahead(_read_and_look)
 
 
 def read_ahead(files: CaseFiles) -> None:
-    """Begins to read the scans of a case in the background; `read_begun` then waits for them."""
+    """Begins to read the scans of a case in the background, and to look at them; `read_begun` then waits for them."""
     _ahead.begin(files)
 
 

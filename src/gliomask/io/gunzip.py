@@ -22,7 +22,7 @@ MAX_MEMBERS = 100_000
 whenever a member ends in it, so that millions of empty members would take hours."""
 
 GZIP_WINDOW = 31
-"""zlib's `wbits` for a gzip header and the largest window; zlib then checks each member's checksum and length itself."""  # noqa: E501
+"""zlib's `wbits` for a gzip header and the largest window; zlib then checks each member's checksum and length."""
 
 
 class GunzipError(Exception):

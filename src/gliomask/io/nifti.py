@@ -84,7 +84,7 @@ all programs.
 """
 
 SHEAR_TOLERANCE = 1e-4
-"""A quaternion holds rotations and spacings only. Where it misses the affine by more (mm per voxel), it is left unset."""  # noqa: E501
+"""A quaternion holds rotations and spacings. Where it misses the affine by more (mm per voxel), it is left unset."""
 
 LABEL_LEVEL, PROBABILITY_LEVEL = 4, 1
 """gzip levels: label maps shrink a hundredfold at any level; probabilities hardly shrink, and take seconds above

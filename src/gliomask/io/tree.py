@@ -25,7 +25,7 @@ MAX_FOLDERS = 200_000
 
 
 IN_A_SPACE = re.compile(r"(.+)_space-[^_]+_[^_]+")
-"""Name of what native-space preprocessing writes beside a case's label map: the same, masks and scans in other spaces."""  # noqa: E501
+"""Names of what native-space preprocessing writes beside a label map: label maps, masks, scans in other spaces."""
 
 
 @dataclass(frozen=True)

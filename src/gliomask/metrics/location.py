@@ -19,7 +19,7 @@ COARSE_MM = 4.0
 """Grid on which the brain's symmetry is judged: fine enough for a plane, and a few ten thousand points."""
 
 CROSSING_MM = 5.0
-"""Tumour counts as beyond the midline from this far: a plane through a whole brain cannot follow the falx more closely."""  # noqa: E501
+"""Tumour counts as beyond the midline from this far: no plane through a brain follows the falx more closely."""
 
 CROSSING_SHARE = 0.01
 """Share of a region that must lie beyond on either side for it to cross: a few stray voxels do not."""

@@ -13,7 +13,7 @@ RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
-class Summary:
+class MetricSummary:
     """A column's summary over the cells that are not blank; NaN where there are too few.
 
     Args:
@@ -41,7 +41,7 @@ class Summary:
     median_high: float = math.nan
 
 
-def summarise(values: Iterable[float], seed: int = 0, resamples: int = RESAMPLES) -> Summary:
+def summarise(values: Iterable[float], seed: int = 0, resamples: int = RESAMPLES) -> MetricSummary:
     """Summarises one value per case.
 
     Args:
@@ -51,11 +51,11 @@ def summarise(values: Iterable[float], seed: int = 0, resamples: int = RESAMPLES
     """
     cells = np.array([value for value in values if not math.isnan(value)])
     if cells.size == 0:
-        return Summary(0)
+        return MetricSummary(0)
     drawn = cells[np.random.default_rng(seed).integers(0, cells.size, (resamples, cells.size))]
     intervals = np.percentile([drawn.mean(axis=1), np.median(drawn, axis=1)], [2.5, 97.5], axis=1)
     quartiles = np.percentile(cells, [25, 50, 75])
-    return Summary(
+    return MetricSummary(
         n=cells.size,
         mean=float(cells.mean()),
         sd=float(cells.std(ddof=1)) if cells.size > 1 else math.nan,

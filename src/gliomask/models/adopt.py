@@ -62,7 +62,7 @@ QUESTIONS = {
 
 
 @dataclass(frozen=True)
-class Description:
+class ModelDescription:
     """What a person says of a network; None where nothing was said.
 
     See `models.spec.ModelSpec` and `QUESTIONS` for each field.
@@ -87,7 +87,7 @@ class Description:
 
 
 @dataclass(frozen=True)
-class Reading:
+class GraphReading:
     """What a graph says: its one input and output, whether items are slices or volumes, the fixed size and batch, and
     its number of parameters.
     """
@@ -127,7 +127,7 @@ class Reading:
         )
 
 
-def read_graph(content: bytes, origin: str) -> Reading:
+def read_graph(content: bytes, origin: str) -> GraphReading:
     """Returns what an ONNX file says of its network.
 
     Raises:
@@ -153,10 +153,10 @@ def read_graph(content: bytes, origin: str) -> Reading:
         raise ModelError(
             f"{origin}: its input has {found} axes; slices have 4 and volumes 5, batch and channels included."
         )
-    return Reading(facts.inputs[0], facts.outputs[0], KINDS[len(sizes)], facts.parameters)
+    return GraphReading(facts.inputs[0], facts.outputs[0], KINDS[len(sizes)], facts.parameters)
 
 
-def adopt(graph: Path, folder: Path, name: str, said: Description, overwrite: bool = False) -> ModelSpec:
+def adopt(graph: Path, folder: Path, name: str, said: ModelDescription, overwrite: bool = False) -> ModelSpec:
     """Makes a model folder of an ONNX file: reads the graph, runs it once for the golden pair, and proves it in every
     installed engine.
 
@@ -195,7 +195,7 @@ def adopt(graph: Path, folder: Path, name: str, said: Description, overwrite: bo
     return spec
 
 
-def _described(reading: Reading, name: str, said: Description, graph: Path) -> ModelSpec:
+def _described(reading: GraphReading, name: str, said: ModelDescription, graph: Path) -> ModelSpec:
     layout = said.layout or (reading.layout(len(said.inputs)) if said.inputs else None)
     space = reading.space(layout) if layout else ()
     fixed = all(size is not None for size in space or reading.sizes[1:])
@@ -217,7 +217,7 @@ def _described(reading: Reading, name: str, said: Description, graph: Path) -> M
     return _spec(reading, name, values, tuple(size for size in space if size is not None) or None)
 
 
-def _refuse_silence(values: dict[str, Any], reading: Reading, graph: Path) -> None:
+def _refuse_silence(values: dict[str, Any], reading: GraphReading, graph: Path) -> None:
     missing = [question for key, question in QUESTIONS.items() if values[key] is None]
     # Where the channels are follows from their number more often than not.
     if values["inputs"] is None:
@@ -230,7 +230,7 @@ def _refuse_silence(values: dict[str, Any], reading: Reading, graph: Path) -> No
         )
 
 
-def _spec(reading: Reading, name: str, values: dict[str, Any], size: tuple[int, ...] | None) -> ModelSpec:
+def _spec(reading: GraphReading, name: str, values: dict[str, Any], size: tuple[int, ...] | None) -> ModelSpec:
     try:
         return ModelSpec(
             schema_version=SCHEMA_VERSION,

@@ -1,4 +1,4 @@
-"""What a network computes and holds for each pixel of its input, counted from its ONNX graph without any ONNX software."""  # noqa: E501
+"""What a network computes and holds for each pixel of its input, counted from its graph without ONNX software."""
 
 from __future__ import annotations
 

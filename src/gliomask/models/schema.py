@@ -1,4 +1,4 @@
-"""What all parts of a model file have in common: how strictly they are read, and what is said where they do not hold."""  # noqa: E501
+"""What all parts of a model file share: how strictly they are read, and what is said where they do not hold."""
 
 from __future__ import annotations
 

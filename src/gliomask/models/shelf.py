@@ -34,7 +34,7 @@ CARDS = "docs/model-cards"
 
 
 @dataclass(frozen=True)
-class Summary:
+class ModelSummary:
     """What a model says of itself. None stands for what it does not say.
 
     Args:
@@ -135,12 +135,12 @@ def find_model(name_or_path: str | Path) -> Path:
     return path
 
 
-def summaries() -> list[Summary]:
+def summaries() -> list[ModelSummary]:
     """Returns what each shipped model says of itself, the default first."""
     return [summarise(SHIPPED_FOLDER / name) for name in shipped_names()]
 
 
-def summarise(folder: Path) -> Summary:
+def summarise(folder: Path) -> ModelSummary:
     """Returns what a model says of itself.
 
     Raises:
@@ -156,11 +156,11 @@ def summarise(folder: Path) -> Summary:
         ) from error
 
 
-def _summary(folder: Path, fields: Mapping[str, Any], digest: str) -> Summary:
+def _summary(folder: Path, fields: Mapping[str, Any], digest: str) -> ModelSummary:
     shipped = folder.parent == SHIPPED_FOLDER
     timing = fields["timing"] or {}
     graph = folder / "model.onnx"
-    return Summary(
+    return ModelSummary(
         name=str(fields["name"]),
         shipped=shipped,
         default=shipped and folder.name == DEFAULT_MODEL,

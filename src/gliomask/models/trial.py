@@ -40,7 +40,7 @@ SAID_LETTERS = 400
 """Most letters of the child's own words in a message."""
 
 _tried: set[tuple[str, ...]] = set()
-"""What has come through its trial in this process. (One lookup and one addition, each a single step to other threads.)"""  # noqa: E501
+"""What has come through its trial in this process. Lookup and addition are each a single step to other threads."""
 
 
 def try_out(source: EngineSource, engine: str, batch: Batch, threads: int | None = None) -> None:
@@ -135,7 +135,7 @@ def _most_bytes() -> int:
 
 
 def _limit(most_bytes: int, seconds: float) -> None:
-    """Holds this process to its limits: memory, time (also where its parent is gone), no file, no dump of its memory."""  # noqa: E501
+    """Holds this process to its limits: memory, time (also without its parent), no file, no dump of its memory."""
     try:
         import resource
     except ImportError:  # Windows: the parent's time limit alone

@@ -10,7 +10,7 @@ from math import ceil
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy
 
 from gliomask.arrays import Mask, Probabilities
 from gliomask.labels import Label
@@ -77,7 +77,7 @@ def _widened(suspected: Mask, spacing_mm: tuple[float, float, float]) -> Mask:
     reach = [ceil(MARGIN_MM / spacing) for spacing in spacing_mm]
     box = box_with_halo(suspected, max(reach), 1)
     region = np.zeros_like(suspected)
-    region[box] = ndimage.maximum_filter(
+    region[box] = scipy.ndimage.maximum_filter(
         suspected[box].view(np.uint8), [2 * more + 1 for more in reach], mode="constant"
     ).view(bool)
     return region

@@ -13,7 +13,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_order(items: Iterable[T], work: Callable[[T], R], in_flight: int = 1) -> Generator[tuple[T, R], None, None]:
+def in_order(
+    items: Iterable[T], work: Callable[[T], R], in_flight: int = 1, abandon: Callable[[], object] = lambda: None
+) -> Generator[tuple[T, R], None, None]:
     """Yields each item with the result of its work, in the order of the items.
 
     While the caller uses one result, the next items are made and worked on. The order of results, and so every sum that
@@ -24,6 +26,8 @@ def in_order(items: Iterable[T], work: Callable[[T], R], in_flight: int = 1) -> 
         items: made one by one as they are needed.
         work: called in other threads where `in_flight` is more than 1; else in the caller's.
         in_flight: most items that have been drawn and whose results have not been yielded.
+        abandon: called before what is being worked on is waited for, where an error or an interruption ends the stream
+            early.
 
     Raises:
         LimitError: no thread can be started.
@@ -44,6 +48,9 @@ def in_order(items: Iterable[T], work: Callable[[T], R], in_flight: int = 1) -> 
             while waiting:
                 oldest, future = waiting.popleft()
                 yield oldest, future.result()
+        except BaseException:
+            abandon()
+            raise
         finally:
             for _, future in waiting:
                 future.cancel()

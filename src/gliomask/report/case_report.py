@@ -39,7 +39,7 @@ from gliomask.report.document import (
     Paragraph,
     Picture,
     Pictures,
-    Table,
+    TableBlock,
 )
 from gliomask.report.pictures import (
     HEAT,
@@ -313,7 +313,7 @@ def _sections(report: CaseReport) -> list[Block]:
     return [Pictures(tuple(rows), f"{where} {READING}", legend=legend)]
 
 
-def _volumes(volumes: Volumes) -> Table:
+def _volumes(volumes: Volumes) -> TableBlock:
     whole = volumes.of(Region.WT).volume_ml
     rows, swatches = [], []
     for amount in volumes.amounts:
@@ -325,7 +325,7 @@ def _volumes(volumes: Volumes) -> Table:
         "Each voxel has one label; regions are sums of labels: the tumour core is all but oedema, the whole tumour "
         "is everything."
     )
-    return Table(tuple(rows), header, (1, 2, 3), (4, 1.4, 1.4, 1.4), tuple(swatches), caption=caption)
+    return TableBlock(tuple(rows), header, (1, 2, 3), (4, 1.4, 1.4, 1.4), tuple(swatches), caption=caption)
 
 
 def _amount_title(amount: Amount) -> str:
@@ -368,7 +368,9 @@ def _diameters(report: CaseReport) -> list[Block]:
     picture = Picture(png(draw_diameters(report.views, largest)), words)
     return [
         *blocks,
-        Table(tuple(rows), header, (1, 2, 3, 4, 5, 6, 7), (0.8, 1.2, 1.5, 1.2, 1.1, 1.1, 1.1, 1.3), caption=caption),
+        TableBlock(
+            tuple(rows), header, (1, 2, 3, 4, 5, 6, 7), (0.8, 1.2, 1.5, 1.2, 1.1, 1.1, 1.1, 1.3), caption=caption
+        ),
         Pictures(
             ((picture,),),
             f"Lesion 1: a {largest.diameters.longest_mm:.1f} mm, b {largest.diameters.perpendicular_mm:.1f} mm.",
@@ -402,7 +404,7 @@ def _location(report: CaseReport) -> list[Block]:
         )
         rows.append((f"{region.title.capitalize()} ({region.value})", voxel, ras, *told))
     header = ("Region", "Centre, voxel I, J, K", "Centre, RAS mm", "Side", "Left / right", "Crosses midline")
-    blocks: list[Block] = [Heading("Location"), Table(tuple(rows), header, (), (2, 1.9, 1.9, 0.9, 1.2, 1.1))]
+    blocks: list[Block] = [Heading("Location"), TableBlock(tuple(rows), header, (), (2, 1.9, 1.9, 0.9, 1.2, 1.1))]
     if report.midplane is None:
         blocks.append(
             Notice(
@@ -425,10 +427,10 @@ def _quality(origin: Provenance) -> list[Block]:
             "Estimates, not measurements: no reference was at hand. Of cross-validated patients four in five lay "
             "within the interval."
         )
-        blocks.append(Table(((f"Expected Dice ({INTERVAL})", *cells),), header, (), (1.4, 1, 1, 1), caption=words))
+        blocks.append(TableBlock(((f"Expected Dice ({INTERVAL})", *cells),), header, (), (1.4, 1, 1, 1), caption=words))
     if origin.estimates:
         blocks.append(
-            Table(
+            TableBlock(
                 origin.estimates,
                 ("Estimate", "Value"),
                 (),
@@ -472,9 +474,9 @@ def _origin(report: CaseReport) -> list[Block]:
             "for treatment.",
             quiet=True,
         ),
-        Table(made, (), (), (1, 4)),
+        TableBlock(made, (), (), (1, 4)),
         *(
-            [Table(files, ("File", "Name", "SHA-256"), (), (1, 2.6, 4.2), code=(1, 2))]
+            [TableBlock(files, ("File", "Name", "SHA-256"), (), (1, 2.6, 4.2), code=(1, 2))]
             if files
             else [Paragraph("No run record: input files are not known.")]
         ),

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from gliomask.in_words import dice, volume_number
 from gliomask.labels import Region
-from gliomask.report.document import Table
+from gliomask.report.document import TableBlock
 
 DASH = "\N{EN DASH}"
 
@@ -35,7 +35,7 @@ class CaseLine:
 
 def case_table(
     lines: Ordered[CaseLine], first: str, more: tuple[str, ...], caption: str, widths: tuple[float, ...] = ()
-) -> Table:
+) -> TableBlock:
     """Returns the table of cases.
 
     Args:
@@ -64,4 +64,4 @@ def case_table(
     shares = (2.0, *[0.85] * len(Region), *[1.0] * len(Region), *(widths or (1.2,) * len(more)))
     # Every letter that means something in an address is written by its code: a case's name cannot lead elsewhere.
     links = tuple("" if line.report is None else quote(line.report) for line in lines)
-    return Table(rows, header, numbers, shares, caption=caption, links=links, sortable=True)
+    return TableBlock(rows, header, numbers, shares, caption=caption, links=links, sortable=True)

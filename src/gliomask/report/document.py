@@ -72,7 +72,7 @@ class Cards:
 
 
 @dataclass(frozen=True)
-class Table:
+class TableBlock:
     """Rows of cells.
 
     Args:
@@ -146,7 +146,7 @@ class SliceViewer:
     marks: tuple[str, str, str, str]
 
 
-Block = Heading | Paragraph | Notice | Cards | Table | Pictures | SliceViewer
+Block = Heading | Paragraph | Notice | Cards | TableBlock | Pictures | SliceViewer
 
 
 @dataclass(frozen=True)

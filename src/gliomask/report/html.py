@@ -28,7 +28,7 @@ from gliomask.report.document import (
     Picture,
     Pictures,
     SliceViewer,
-    Table,
+    TableBlock,
     visible,
 )
 
@@ -76,7 +76,7 @@ footer { position: fixed; bottom: 0; left: 0; right: 0; background: #fff; border
 
 MOVING: dict[str, Callable[[Block], bool]] = {
     "viewer": lambda block: isinstance(block, SliceViewer),
-    "sort": lambda block: isinstance(block, Table) and block.sortable,
+    "sort": lambda block: isinstance(block, TableBlock) and block.sortable,
 }
 """Scripts, each with a style sheet of its name, and which blocks need them."""
 
@@ -132,7 +132,7 @@ def _block(block: Block) -> str:
             return f'<div class="notice{" warning" if block.warning else ""}">{lines}</div>'
         case Cards():
             return f'<div class="cards">{"".join(_card(card.value, card.title, card.remark) for card in block.cards)}</div>'  # noqa: E501
-        case Table():
+        case TableBlock():
             return table_html(block)
         case Pictures():
             return _pictures(block)
@@ -147,7 +147,7 @@ def _card(value: str, title: str, remark: str) -> str:
     )
 
 
-def table_html(table: Table) -> str:
+def table_html(table: TableBlock) -> str:
     """Returns a table as HTML; one that can be sorted needs `piece("sort.js")` after it."""
     caption = f"<caption>{_text(table.caption)}</caption>" if table.caption else ""
     header = "".join(f"<th{_class(table, column)}>{_text(cell)}</th>" for column, cell in enumerate(table.header))
@@ -168,7 +168,7 @@ def table_html(table: Table) -> str:
     return f"<table{' class=sortable' if table.sortable else ''}>{''.join(parts)}</table>"
 
 
-def _class(table: Table, column: int) -> str:
+def _class(table: TableBlock, column: int) -> str:
     names = [name for name, columns in (("number", table.numbers), ("code", table.code)) if column in columns]
     return f' class="{" ".join(names)}"' if names else ""
 

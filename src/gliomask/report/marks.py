@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import ImageDraw, ImageFont
 
-from gliomask.report.sections import Plane
+from gliomask.report.sections import SectionPlane
 
 TEXT, QUIET, BLACK = (245, 246, 248), (190, 196, 204), (0, 0, 0)
 
@@ -24,7 +24,9 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def draw_letters(pen: ImageDraw.ImageDraw, plane: Plane, size: tuple[int, int], letters: int, edge: int = 10) -> None:
+def draw_letters(
+    pen: ImageDraw.ImageDraw, plane: SectionPlane, size: tuple[int, int], letters: int, edge: int = 10
+) -> None:
     """Writes the directions (R, L, A, P, S, I) at the four edges of a panel.
 
     Args:

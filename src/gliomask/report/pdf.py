@@ -28,7 +28,7 @@ from gliomask.report.document import (
     Paragraph,
     Pictures,
     SliceViewer,
-    Table,
+    TableBlock,
     visible,
 )
 
@@ -224,7 +224,7 @@ def _block(page: FPDF, block: Block) -> None:
         case Cards():
             for start in range(0, len(block.cards), MOST_CARDS):
                 _cards(page, block.cards[start : start + MOST_CARDS])
-        case Table():
+        case TableBlock():
             _table(page, block)
         case Pictures():
             _pictures(page, block)
@@ -250,7 +250,7 @@ def _height(block: Block) -> float:
     """About how many millimetres a block takes."""
     if isinstance(block, SliceViewer):
         return 0.0
-    return (len(block.rows) + 2) * ROW if isinstance(block, Table) else PARAGRAPH
+    return (len(block.rows) + 2) * ROW if isinstance(block, TableBlock) else PARAGRAPH
 
 
 def _notice(page: FPDF, notice: Notice) -> None:
@@ -299,7 +299,7 @@ def _fitted_to(page: FPDF, text: str, width: float, size: float) -> str:
     return _fitted(page, text, width)
 
 
-def _table(page: FPDF, table: Table) -> None:
+def _table(page: FPDF, table: TableBlock) -> None:
     columns = len(table.rows[0]) if table.rows else len(table.header)
     shares = table.widths or (1.0,) * columns
     widths = [WIDTH * share / sum(shares) for share in shares]
@@ -319,7 +319,13 @@ def _table(page: FPDF, table: Table) -> None:
 
 
 def _row(
-    page: FPDF, table: Table, cells: tuple[str, ...], widths: list[float], swatch: RGB | None, *, heading: bool = False
+    page: FPDF,
+    table: TableBlock,
+    cells: tuple[str, ...],
+    widths: list[float],
+    swatch: RGB | None,
+    *,
+    heading: bool = False,
 ) -> None:
     indents = [5.0 if swatch and n == 0 else 0.0 for n in range(len(cells))]
     lines = []
@@ -347,7 +353,7 @@ def _row(
     page.set_xy(MARGIN, top + height)
 
 
-def _cell_font(page: FPDF, table: Table, column: int, *, heading: bool) -> None:
+def _cell_font(page: FPDF, table: TableBlock, column: int, *, heading: bool) -> None:
     if heading:
         _font(page, SMALL, QUIET, "B")
     elif column in table.code:

@@ -14,7 +14,7 @@ from gliomask.colours import REDDISH_PURPLE
 from gliomask.labels import Label
 from gliomask.metrics.diameters import LesionDiameters, Segment
 from gliomask.report.marks import BLACK, HALO, QUIET, TEXT, draw_letters, draw_scale_bar, font
-from gliomask.report.sections import AXIAL, Box, Plane, draw_labels, draw_section
+from gliomask.report.sections import AXIAL, SectionBox, SectionPlane, draw_labels, draw_section
 from gliomask.report.sections import Picture as Section
 from gliomask.report.views import Views
 from gliomask.sequences import READING_ORDER, Sequence
@@ -28,7 +28,7 @@ HEAT = REDDISH_PURPLE
 """Of uncertainty: no label has a colour like it."""
 
 
-def draw_views(views: Views, plane: Plane) -> list[tuple[Sequence, Image.Image]]:
+def draw_views(views: Views, plane: SectionPlane) -> list[tuple[Sequence, Image.Image]]:
     """Returns the four sequences in one plane, all of one size."""
     height = views.box.size(plane)[1] + 2 * SIDE_AIR
     place = views.place(plane)
@@ -38,7 +38,7 @@ def draw_views(views: Views, plane: Plane) -> list[tuple[Sequence, Image.Image]]
     ]
 
 
-def draw_uncertainty(views: Views, plane: Plane, uncertainty: Volume) -> Image.Image:
+def draw_uncertainty(views: Views, plane: SectionPlane, uncertainty: Volume) -> Image.Image:
     """Returns one section of T1ce (FLAIR without it) with how unsure the network is laid over.
 
     Args:
@@ -89,7 +89,7 @@ def draw_diameters(views: Views, lesion: LesionDiameters) -> Image.Image:
     return panel
 
 
-def _on_panel(segment: Segment, box: Box, shape: tuple[int, ...]) -> list[tuple[float, float]]:
+def _on_panel(segment: Segment, box: SectionBox, shape: tuple[int, ...]) -> list[tuple[float, float]]:
     """Ends of a line in an axial slice, in pixels of its panel."""
     left = (PANEL_WIDTH - shape[1]) // 2
     sizes = [box.stop[axis] - box.start[axis] for axis in (0, 1)]
@@ -102,7 +102,9 @@ def _on_panel(segment: Segment, box: Box, shape: tuple[int, ...]) -> list[tuple[
     ]
 
 
-def _panel(section: Section | None, box: Box, plane: Plane, title: str, place: str, height: int) -> Image.Image:
+def _panel(
+    section: Section | None, box: SectionBox, plane: SectionPlane, title: str, place: str, height: int
+) -> Image.Image:
     panel = Image.new("RGB", (PANEL_WIDTH, height), BLACK)
     if section is None:
         middle = (PANEL_WIDTH / 2, height / 2)

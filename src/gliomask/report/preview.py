@@ -26,7 +26,7 @@ from gliomask.judgement import doubted, doubts_first
 from gliomask.labels import Region
 from gliomask.quality import Estimate
 from gliomask.report.marks import BLACK, HALO, QUIET, TEXT, draw_letters, draw_scale_bar, font
-from gliomask.report.sections import AXIAL, CORONAL, FILL_ALPHA, SAGITTAL, Plane
+from gliomask.report.sections import AXIAL, CORONAL, FILL_ALPHA, SAGITTAL, SectionPlane
 from gliomask.report.views import Views
 from gliomask.report.volumes import Volumes, measure
 from gliomask.sequences import Sequence
@@ -64,7 +64,7 @@ class Shown:
         labels: False where the scan is shown by itself.
     """
 
-    plane: Plane
+    plane: SectionPlane
     sequence: Sequence
     labels: bool = True
 
@@ -92,7 +92,7 @@ def panels_for(present: Iterable[Sequence], *, tumour: bool = True) -> tuple[tup
     )
 
 
-def _with_plain(cuts: list[tuple[Plane, Sequence]], room: int) -> tuple[Shown, ...]:
+def _with_plain(cuts: list[tuple[SectionPlane, Sequence]], room: int) -> tuple[Shown, ...]:
     row = list[Shown]()
     for plane, sequence in cuts:
         if room > 0:

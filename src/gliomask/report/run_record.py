@@ -55,7 +55,7 @@ def _version_if_loaded(package: str) -> str | None:
 
 
 def peak_memory_mb() -> float | None:
-    """Returns the largest resident memory of this process so far, in 10^6 bytes; None where the system does not tell."""  # noqa: E501
+    """Returns the largest resident memory of this process so far, 10^6 bytes; None where the system tells none."""
     try:
         import resource
     except ImportError:

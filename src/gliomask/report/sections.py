@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 from PIL import Image
-from scipy import ndimage
 
 from gliomask.arrays import LabelMap, Mask, Volume
 from gliomask.colours import PALETTE
@@ -31,7 +31,7 @@ OVERSAMPLING = 2
 """Labels are drawn at so many times the resolution and averaged, for smooth lines."""
 
 CONTOUR_FILTER_PIXELS = 5
-"""Window, in oversampled pixels, within which a change of label draws a line: two on either side, one of the picture's."""  # noqa: E501
+"""Window, oversampled pixels, in which a change of label draws a line: two on either side, one of the picture."""
 
 T = TypeVar("T", bound=np.generic)
 
@@ -40,7 +40,7 @@ Picture = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Plane:
+class SectionPlane:
     """One way of cutting.
 
     Args:
@@ -60,13 +60,13 @@ class Plane:
     marks: tuple[str, str, str, str]
 
 
-AXIAL = Plane("axial", 2, 0, 1, False, ("R", "L", "A", "P"))
-CORONAL = Plane("coronal", 1, 0, 2, True, ("R", "L", "S", "I"))
-SAGITTAL = Plane("sagittal", 0, 1, 2, True, ("A", "P", "S", "I"))
+AXIAL = SectionPlane("axial", 2, 0, 1, False, ("R", "L", "A", "P"))
+CORONAL = SectionPlane("coronal", 1, 0, 2, True, ("R", "L", "S", "I"))
+SAGITTAL = SectionPlane("sagittal", 0, 1, 2, True, ("A", "P", "S", "I"))
 
 
 @dataclass(frozen=True)
-class Box:
+class SectionBox:
     """The part of a volume that is shown, and how large.
 
     Args:
@@ -85,14 +85,14 @@ class Box:
         """Length along an axis."""
         return (self.stop[axis] - self.start[axis]) * self.spacing_mm[axis]
 
-    def size(self, plane: Plane) -> tuple[int, int]:
+    def size(self, plane: SectionPlane) -> tuple[int, int]:
         """Width and height of a section's picture, pixels."""
         width, height = (
             max(1, round(self.extent_mm(axis) * self.pixels_per_mm)) for axis in (plane.across, plane.down)
         )
         return width, height
 
-    def position(self, plane: Plane, at: tuple[int, int, int]) -> tuple[float, float]:
+    def position(self, plane: SectionPlane, at: tuple[int, int, int]) -> tuple[float, float]:
         """Where in a section's picture the centre of a voxel lies: from the left and from the top, as shares of its
         size.
         """
@@ -102,7 +102,7 @@ class Box:
         )
         return left, 1 - top if plane.upwards else top
 
-    def cut(self, volume: npt.NDArray[T], plane: Plane, index: int) -> npt.NDArray[T]:
+    def cut(self, volume: npt.NDArray[T], plane: SectionPlane, index: int) -> npt.NDArray[T]:
         """Returns one section, (rows, columns) as in the picture."""
         ranges = [slice(low, high) for low, high in zip(self.start, self.stop, strict=True)]
         ranges[plane.normal] = slice(index, index + 1)
@@ -120,7 +120,9 @@ def window(volume: Volume, brain: Mask) -> tuple[float, float]:
     return float(low), float(high) if high > low else float(low) + 1
 
 
-def draw_section(box: Box, plane: Plane, index: int, volume: Volume | LabelMap, levels: tuple[float, float]) -> Picture:
+def draw_section(
+    box: SectionBox, plane: SectionPlane, index: int, volume: Volume | LabelMap, levels: tuple[float, float]
+) -> Picture:
     """Returns one section of a scan, in grey.
 
     Args:
@@ -158,7 +160,7 @@ class Overlay:
         picture[self.area] = (under * (1 - self.alpha) + self.colour).round().astype(np.uint8)
 
 
-def draw_labels(box: Box, plane: Plane, index: int, label_map: LabelMap) -> Overlay | None:
+def draw_labels(box: SectionBox, plane: SectionPlane, index: int, label_map: LabelMap) -> Overlay | None:
     """Returns the labels of one section, tinted and outlined; None where there are none.
 
     Args:
@@ -172,7 +174,8 @@ def draw_labels(box: Box, plane: Plane, index: int, label_map: LabelMap) -> Over
         return None
     area = _covered(labels, box.size(plane))
     fine = _enlarge(labels, area, box.size(plane))
-    border = ndimage.maximum_filter(fine, CONTOUR_FILTER_PIXELS) != ndimage.minimum_filter(fine, CONTOUR_FILTER_PIXELS)
+    highest = scipy.ndimage.maximum_filter(fine, CONTOUR_FILTER_PIXELS)
+    border = highest != scipy.ndimage.minimum_filter(fine, CONTOUR_FILTER_PIXELS)
     alpha = np.where(fine > 0, np.where(border, np.float32(1), np.float32(FILL_ALPHA)), np.float32(0))[..., None]
     palette = np.array([PALETTE.labels.get(label, (0, 0, 0)) for label in Label], np.float32)
     return Overlay(area, _average(palette[fine] * alpha), _average(alpha))

@@ -13,7 +13,16 @@ from PIL import Image, ImageDraw
 from gliomask.arrays import LabelMap, Mask, Volume
 from gliomask.geometry import Geometry
 from gliomask.report.marks import BLACK, HALO, QUIET, TEXT, draw_letters, draw_scale_bar, font
-from gliomask.report.sections import AXIAL, CORONAL, DISPLAY_ORIENTATION, Box, Plane, draw_labels, draw_section, window
+from gliomask.report.sections import (
+    AXIAL,
+    CORONAL,
+    DISPLAY_ORIENTATION,
+    SectionBox,
+    SectionPlane,
+    draw_labels,
+    draw_section,
+    window,
+)
 from gliomask.sequences import Sequence
 
 SHOWN = (Sequence.T1CE, Sequence.FLAIR)
@@ -30,7 +39,7 @@ Point = tuple[float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
-class Scans:
+class VisitScans:
     """Scans of a visit, as pictures need them.
 
     Args:
@@ -40,8 +49,8 @@ class Scans:
     greys: Mapping[Sequence, npt.NDArray[np.uint8]]
 
     @classmethod
-    def of(cls, volumes: Mapping[Sequence, Volume], brain: Mask) -> Scans:
-        """Keeps of a visit's volumes (I, J, K) what is drawn, in a byte a voxel, so that many visits fit into memory."""  # noqa: E501
+    def of(cls, volumes: Mapping[Sequence, Volume], brain: Mask) -> VisitScans:
+        """Keeps what is drawn of a visit's volumes (I, J, K), a byte a voxel, so that many visits fit in memory."""
         greys = {}
         for sequence in SHOWN:
             if sequence in volumes:
@@ -76,7 +85,7 @@ def common_place(label_maps: Ordered[tuple[LabelMap, Geometry]]) -> Point | None
     return None if best is None else best[1]
 
 
-def draw_visit(scans: Scans, labels: LabelMap, grid: Geometry, place: Point) -> list[Image.Image]:
+def draw_visit(scans: VisitScans, labels: LabelMap, grid: Geometry, place: Point) -> list[Image.Image]:
     """Returns a visit's panels: each sequence in each plane, cut at a place.
 
     Args:
@@ -98,7 +107,7 @@ def draw_visit(scans: Scans, labels: LabelMap, grid: Geometry, place: Point) -> 
     ]
 
 
-def _box(shown: Mask, spacing_mm: tuple[float, float, float]) -> Box:
+def _box(shown: Mask, spacing_mm: tuple[float, float, float]) -> SectionBox:
     """What is drawn: the head with some air, at a scale at which both planes fit into a panel."""
     start, stop = [0, 0, 0], list(shown.shape)
     for axis in range(3):
@@ -107,11 +116,16 @@ def _box(shown: Mask, spacing_mm: tuple[float, float, float]) -> Box:
             air = round(MARGIN_MM / spacing_mm[axis])
             start[axis], stop[axis] = max(int(found[0]) - air, 0), min(int(found[-1]) + 1 + air, shown.shape[axis])
     longest_mm = max((high - low) * mm for low, high, mm in zip(start, stop, spacing_mm, strict=True))
-    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]), spacing_mm, (PANEL - 4) / longest_mm)
+    return SectionBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]), spacing_mm, (PANEL - 4) / longest_mm)
 
 
 def _panel(
-    grey: npt.NDArray[np.uint8] | None, sequence: Sequence, plane: Plane, labels: LabelMap, box: Box, index: int
+    grey: npt.NDArray[np.uint8] | None,
+    sequence: Sequence,
+    plane: SectionPlane,
+    labels: LabelMap,
+    box: SectionBox,
+    index: int,
 ) -> Image.Image:
     panel = Image.new("RGB", (PANEL, PANEL), BLACK)
     pen = ImageDraw.Draw(panel)

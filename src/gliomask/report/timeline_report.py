@@ -39,13 +39,13 @@ from gliomask.report.document import (
     Paragraph,
     Picture,
     Pictures,
-    Table,
+    TableBlock,
 )
 from gliomask.report.pictures import png
 from gliomask.report.provenance import Provenance
 from gliomask.report.rendered import Rendered
 from gliomask.report.sections import DISPLAY_ORIENTATION
-from gliomask.report.timeline_pictures import Scans, common_place, draw_visit
+from gliomask.report.timeline_pictures import VisitScans, common_place, draw_visit
 from gliomask.report.volumes import Volumes, measure
 
 TITLE = "Glioma follow-up report"
@@ -85,7 +85,7 @@ class TimePoint:
     origin: Provenance = field(default_factory=Provenance)
     brain: Mask | None = None
     no_brain: str = ""
-    scans: Scans | None = None
+    scans: VisitScans | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -406,7 +406,7 @@ def _volume_tables(visits: Ordered[Visit]) -> list[Block]:
                 )
             )
         header = (region.title.capitalize(), "Volume, ml", "Voxels", "From baseline", "From nadir")
-        blocks.append(Table(tuple(rows), header, (1, 2, 3, 4), (2.4, 1.2, 1.1, 1.7, 1.7)))
+        blocks.append(TableBlock(tuple(rows), header, (1, 2, 3, 4), (2.4, 1.2, 1.1, 1.7, 1.7)))
     note = (
         "Baseline is the first time point; the nadir is the smallest volume of all earlier ones. No share is "
         "given of 0 ml."
@@ -446,7 +446,7 @@ def _diameters(visits: Ordered[Visit]) -> list[Block]:
     )
     return [
         Heading("Diameters"),
-        Table(tuple(rows), header, (1, 2, 3, 4, 5), (2.2, 1.1, 1.5, 1.2, 1.4, 1.4), caption=note),
+        TableBlock(tuple(rows), header, (1, 2, 3, 4, 5), (2.2, 1.1, 1.5, 1.2, 1.4, 1.4), caption=note),
     ]
 
 
@@ -478,7 +478,7 @@ def _new(visits: Ordered[Visit]) -> list[Block]:
         "New is a part of the region, in three dimensions, that touches none of the region at any earlier time "
         "point. New enhancement may lie in old oedema."
     )
-    return [Heading("New lesions"), Table(tuple(rows), header, (2, 3), (2, 2.4, 1.6, 2), caption=note)]
+    return [Heading("New lesions"), TableBlock(tuple(rows), header, (2, 3), (2, 2.4, 1.6, 2), caption=note)]
 
 
 def _origins(visits: Ordered[Visit]) -> list[Block]:
@@ -496,6 +496,6 @@ def _origins(visits: Ordered[Visit]) -> list[Block]:
             "for treatment.",
             quiet=True,
         ),
-        Table(tuple(rows), ("Time point", "Model", "SHA-256 begins"), (), (1.6, 3, 2), code=(2,)),
-        *([Table(files, ("Time point", "File", "SHA-256"), (), (1.3, 2.4, 4.2), code=(1, 2))] if files else []),
+        TableBlock(tuple(rows), ("Time point", "Model", "SHA-256 begins"), (), (1.6, 3, 2), code=(2,)),
+        *([TableBlock(files, ("Time point", "File", "SHA-256"), (), (1.3, 2.4, 4.2), code=(1, 2))] if files else []),
     ]

@@ -1,4 +1,4 @@
-"""All axial slices of a case for the page to scroll through: one sheet of tiles for each sequence, one for the labels."""  # noqa: E501
+"""All axial slices of a case for the page to scroll through: a sheet of tiles for each sequence and the labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gliomask.arrays import LabelMap, Volume
 from gliomask.colours import PALETTE
 from gliomask.labels import Label
 from gliomask.report.document import SliceViewer
-from gliomask.report.sections import AXIAL, Box
+from gliomask.report.sections import AXIAL, SectionBox
 from gliomask.report.views import Views
 from gliomask.sequences import READING_ORDER, Sequence
 
@@ -48,7 +48,7 @@ class Layout:
     size: tuple[int, int]
 
     @classmethod
-    def of(cls, box: Box) -> Layout:
+    def of(cls, box: SectionBox) -> Layout:
         """Returns the layout for the shown part of a volume."""
         lengths = [stop - start for start, stop in zip(box.start, box.stop, strict=True)]
         step, thin = math.ceil(lengths[2] / MOST_SLICES), math.ceil(max(lengths[:2]) / MOST_PIXELS)
@@ -91,7 +91,7 @@ def _grey(volume: Volume, levels: tuple[float, float]) -> LabelMap:
     return scaled.clip(0, 255).astype(np.uint8)
 
 
-def _sheet(volume: LabelMap, box: Box, layout: Layout) -> LabelMap:
+def _sheet(volume: LabelMap, box: SectionBox, layout: Layout) -> LabelMap:
     """(rows, columns) of pixels: the tiles in rows, in their order."""
     width, height = layout.size
     rows = math.ceil(len(layout.indices) / layout.columns)

@@ -13,10 +13,10 @@ from gliomask.report.sections import (
     CORONAL,
     DISPLAY_ORIENTATION,
     SAGITTAL,
-    Box,
     Overlay,
     Picture,
-    Plane,
+    SectionBox,
+    SectionPlane,
     draw_labels,
     draw_section,
     window,
@@ -46,10 +46,10 @@ class Views:
 
     volumes: dict[Sequence, Volume]
     labels: LabelMap
-    box: Box
+    box: SectionBox
     centre: Point
     levels: dict[Sequence, tuple[float, float]]
-    overlays: dict[Plane, Overlay | None]
+    overlays: dict[SectionPlane, Overlay | None]
 
     @classmethod
     def of(cls, case: Case, label_map: LabelMap, width: int, height: int) -> Views:
@@ -70,7 +70,7 @@ class Views:
         overlays = {plane: draw_labels(box, plane, centre[plane.normal], labels) for plane in PLANES}
         return cls(volumes, labels, box, centre, levels, overlays)
 
-    def section(self, plane: Plane, sequence: Sequence, *, labels: bool = True) -> Picture | None:
+    def section(self, plane: SectionPlane, sequence: Sequence, *, labels: bool = True) -> Picture | None:
         """Returns one section, with the labels laid over unless told otherwise; None where the patient does not have
         the sequence.
         """
@@ -84,12 +84,12 @@ class Views:
             overlay.lay_over(picture)
         return picture
 
-    def place(self, plane: Plane) -> str:
+    def place(self, plane: SectionPlane) -> str:
         """Which section it is, for captions, counted from 1."""
         return f"{plane.name} {self.centre[plane.normal] + 1}/{self.labels.shape[plane.normal]}"
 
 
-def _box(shown: Mask, spacing_mm: tuple[float, float, float], width: int, height: int) -> Box:
+def _box(shown: Mask, spacing_mm: tuple[float, float, float], width: int, height: int) -> SectionBox:
     """The brain's box with some air, at the largest scale at which every section fits."""
     start, stop = [], []
     for axis in range(3):
@@ -99,10 +99,10 @@ def _box(shown: Mask, spacing_mm: tuple[float, float, float], width: int, height
         stop.append(min(int(found[-1]) + 1 + air, shown.shape[axis]))
     size_mm = [(high - low) * mm for low, high, mm in zip(start, stop, spacing_mm, strict=True)]
     scale = min(width / max(size_mm[0], size_mm[1]), height / max(size_mm[1], size_mm[2]))
-    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]), spacing_mm, scale)
+    return SectionBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]), spacing_mm, scale)
 
 
-def _centre(label_map: LabelMap, box: Box) -> Point:
+def _centre(label_map: LabelMap, box: SectionBox) -> Point:
     """The section with most tumour along each axis; without tumour, the middle of the box."""
     i, j, k = (np.count_nonzero(label_map, axis=tuple({0, 1, 2} - {axis})) for axis in range(3))
     if not i.any():

@@ -28,7 +28,7 @@ from gliomask.report.case_report import IN_BRATS_SPACE, case_report
 from gliomask.report.pdf import require_fpdf
 from gliomask.report.provenance import InputFile, Provenance, file_name, provenance
 from gliomask.report.rendered import Rendered
-from gliomask.report.timeline_pictures import Scans
+from gliomask.report.timeline_pictures import VisitScans
 from gliomask.report.timeline_report import TimelineReport, TimePoint, timeline_report
 from gliomask.results.layout import FRAME, CaseLayout, report_formats
 from gliomask.results.record import RunRecord, read_record
@@ -375,7 +375,7 @@ def _time_point(name: str, result: _Result, day: date | None) -> TimePoint:
         return replace(known, no_brain=str(error).rstrip("."))
     if not grid.same_grid(result.geometry):
         return replace(known, no_brain=f"{where} lie on another grid than the label map")
-    return replace(known, brain=brain, scans=Scans.of(volumes, brain) if volumes else None)
+    return replace(known, brain=brain, scans=VisitScans.of(volumes, brain) if volumes else None)
 
 
 Head = tuple[Mask, Geometry, Mapping[Sequence, Volume], str]

@@ -111,7 +111,7 @@ def _through_brats_space(
     given = None if mask is None else (np.asarray(mask.values != 0), mask.geometry)
     settings = Settings(frozenset(options.skip), given, scans.without, options.threads)
     prepared, segmented = parts(progress, (PREPARING_SHARE, 1 - PREPARING_SHARE))
-    with stage("prepare"):
+    with segmenter.preparing, stage("prepare"):
         registered = prepare_examination(examination, settings, prepared)
     seconds["prepare"] = round(time.perf_counter() - start, 3)
     prediction = segmenter.run(registered.case, segmented)

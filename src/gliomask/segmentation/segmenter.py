@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
@@ -194,6 +195,8 @@ class Segmenter:
     """
 
     options: Options = field(default_factory=Options)
+    preparing: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    """Held while raw scans are registered: two patients at once would take twice the memory."""
 
     def __post_init__(self) -> None:
         self.model: Model = load_model(self.options.model)

@@ -25,6 +25,7 @@ from gliomask.errors import GliomaskError, InputError, LimitError, ModelError, Q
 from gliomask.files.atomic import write_bytes
 from gliomask.files.hashing import sha256_of
 from gliomask.files.json import read_json_as
+from gliomask.imports import import_without
 from gliomask.server.jobs import Failure, JobOptions, Kind, Outcome, Progress, ResultFile
 
 ORDER, OUTCOME = Path("job.json"), Path("outcome.json")
@@ -83,6 +84,7 @@ def main(arguments: list[str]) -> int:
     _end_with(server)
     order = read_json_as(ORDER, Order, "an order for a worker")
     _limit(order)
+    import_without("nibabel", "pydicom")
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1) as lines:
         # What libraries print goes to the log.
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

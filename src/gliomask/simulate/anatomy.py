@@ -11,7 +11,7 @@ import numpy.typing as npt
 import scipy.ndimage as ndi
 
 from gliomask.arrays import Mask, Volume
-from gliomask.simulate.atlas import Atlas
+from gliomask.simulate.atlas import TissueAtlas
 from gliomask.simulate.fields import Grid, smooth_noise
 
 # The pose of the atlas in the BraTS grid: fitted (Powell, 7 parameters) to the share of 65 labelled training cases that
@@ -133,7 +133,7 @@ def push_aside(frame: npt.NDArray[np.float32], grid: Grid, mass: Mass) -> npt.ND
     return result
 
 
-def brain_of(generator: np.random.Generator, grid: Grid, atlas: Atlas, frame: npt.NDArray[np.float32]) -> Mask:
+def brain_of(generator: np.random.Generator, grid: Grid, atlas: TissueAtlas, frame: npt.NDArray[np.float32]) -> Mask:
     """Returns one patient's brain mask, with the uneven edge that skull stripping leaves: (I, J, K)."""
     inside = np.asarray(ndi.map_coordinates(atlas.brain, frame, order=1, output=np.float32))
     level = (
@@ -146,7 +146,7 @@ def brain_of(generator: np.random.Generator, grid: Grid, atlas: Atlas, frame: np
 
 
 def anatomy_of(
-    generator: np.random.Generator, grid: Grid, atlas: Atlas, frame: npt.NDArray[np.float32], brain: Mask
+    generator: np.random.Generator, grid: Grid, atlas: TissueAtlas, frame: npt.NDArray[np.float32], brain: Mask
 ) -> Anatomy:
     """Returns one patient's tissue, drawn from the atlas along a frame that a tumour may have pushed aside."""
     points = frame[:, brain]

@@ -31,7 +31,7 @@ cisterns.
 
 
 @dataclass(frozen=True, eq=False)
-class Atlas:
+class TissueAtlas:
     """Maps of an average brain on one grid of 1 mm, axes to the left, to posterior and up; all (I, J, K) in 0 to 1.
 
     Args:
@@ -79,7 +79,7 @@ def atlas_record() -> dict[str, object]:
 
 
 @lru_cache(maxsize=1)
-def load_atlas() -> Atlas:
+def load_atlas() -> TissueAtlas:
     """Reads the maps. Raises as `atlas_files`."""
     t1, grey, white = (_read(path) for path in atlas_files().values())
     inside = t1 > 0.02
@@ -88,7 +88,7 @@ def load_atlas() -> Atlas:
     # The T1 map is normalised so that grey matter is about 0.62 and white matter about 0.85 (medians where the shares
     # exceed 0.9).
     detail = np.where(grey + white > 0.8, t1 - 0.62 * grey - 0.85 * white, 0)
-    return Atlas(
+    return TissueAtlas(
         ndi.gaussian_filter(inside.astype(np.float32), 1),
         grey,
         white,

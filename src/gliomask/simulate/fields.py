@@ -96,7 +96,7 @@ def interpolate(values: Volume, grid: Grid, steps: list[int]) -> Volume:
 
 
 def _spline_weights(size: int, step: float, nodes: int, shift: float) -> npt.NDArray[np.float32]:
-    """Weights of `nodes` lattice points at each of `size` voxels, (size, nodes); `shift` in [0, 1) moves the lattice."""  # noqa: E501
+    """Weights of `nodes` lattice points at each of `size` voxels, (size, nodes); `shift` is in [0, 1)."""
     distance = np.abs((np.arange(size) / step + shift)[:, None] + 0.5 - np.arange(nodes)[None, :])
     near = 2 / 3 - distance**2 + distance**3 / 2
     far = np.clip(2 - distance, 0, None) ** 3 / 6

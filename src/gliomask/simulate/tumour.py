@@ -16,7 +16,7 @@ import scipy.ndimage as ndi
 from gliomask.arrays import LabelMap, Volume
 from gliomask.labels import Label
 from gliomask.simulate.anatomy import ATLAS_CENTRE, Anatomy, Mass
-from gliomask.simulate.atlas import Atlas
+from gliomask.simulate.atlas import TissueAtlas
 from gliomask.simulate.fields import Grid, interpolate, smooth_noise
 
 
@@ -39,7 +39,7 @@ NO_ENHANCEMENT = 0.45
 LOW_ENHANCING_SHARE = 0.35
 
 LOWEST_SITE = 62
-"""Atlas level (10 mm below the commissures) under which no tumour starts: gliomas of adults arise above the tentorium."""  # noqa: E501
+"""Atlas level (10 mm below the commissures) under which no tumour starts: adults' gliomas lie above the tentorium."""
 MIDLINE_MM = 16.0
 """Distance from the midplane within which no tumour starts: that keeps off the brain stem and the third ventricle."""
 
@@ -57,7 +57,7 @@ OEDEMA_EDGE_MM = 2.5
 
 
 @dataclass(frozen=True)
-class Plan:
+class TumourPlan:
     """What was drawn for a tumour before it grew.
 
     Args:
@@ -94,8 +94,8 @@ class Tumour:
 
 
 def draw_plan(
-    generator: np.random.Generator, atlas: Atlas, frame: npt.NDArray[np.float32], grid: Grid, grade: Grade
-) -> Plan:
+    generator: np.random.Generator, atlas: TissueAtlas, frame: npt.NDArray[np.float32], grid: Grid, grade: Grade
+) -> TumourPlan:
     """Draws site, size and kind of a tumour for the brain that `frame`, (3, I, J, K), lays into the grid."""
     radius_mm = (_log_normal(generator, CORE_ML[grade]) * 1000 * 3 / 4 / np.pi) ** (1 / 3)
     centre_mm = _draw_site(generator, atlas, frame, grid)
@@ -106,7 +106,7 @@ def draw_plan(
         share = 0.0 if generator.random() < NO_ENHANCEMENT else float(generator.uniform(0.03, LOW_ENHANCING_SHARE))
     # Low-grade gliomas infiltrate more than they push.
     displaced = float(generator.uniform(0.35, 0.75) if grade is Grade.HIGH else generator.uniform(0.1, 0.4))
-    return Plan(grade, Mass(centre_mm, radius_mm, displaced), _log_normal(generator, OEDEMA_ML[grade]), share)
+    return TumourPlan(grade, Mass(centre_mm, radius_mm, displaced), _log_normal(generator, OEDEMA_ML[grade]), share)
 
 
 def _log_normal(generator: np.random.Generator, numbers: tuple[float, float, float, float]) -> float:
@@ -115,7 +115,7 @@ def _log_normal(generator: np.random.Generator, numbers: tuple[float, float, flo
 
 
 def _draw_site(
-    generator: np.random.Generator, atlas: Atlas, frame: npt.NDArray[np.float32], grid: Grid
+    generator: np.random.Generator, atlas: TissueAtlas, frame: npt.NDArray[np.float32], grid: Grid
 ) -> tuple[float, float, float]:
     """Draws a place in the white matter of the hemispheres, in BraTS voxels."""
     sites = np.argwhere(atlas.white[::3, ::3, ::3] > 0.6) * 3
@@ -128,7 +128,7 @@ def _draw_site(
     return float(i), float(j), float(k)
 
 
-def grow_tumour(generator: np.random.Generator, grid: Grid, anatomy: Anatomy, plan: Plan) -> Tumour:
+def grow_tumour(generator: np.random.Generator, grid: Grid, anatomy: Anatomy, plan: TumourPlan) -> Tumour:
     """Grows a planned tumour in a brain that its mass has already pushed aside."""
     inside_mm = _core_depth(generator, grid, plan.mass)
     solid = np.clip(1 - 1.5 * ndi.gaussian_filter(anatomy.ventricles, 0.7), 0, 1) * anatomy.brain
@@ -152,7 +152,7 @@ def _core_depth(generator: np.random.Generator, grid: Grid, mass: Mass) -> Volum
     return np.asarray(depth * np.float32(mass.radius_mm), np.float32)
 
 
-def _enhancement(generator: np.random.Generator, grid: Grid, inside_mm: Volume, plan: Plan) -> Volume:
+def _enhancement(generator: np.random.Generator, grid: Grid, inside_mm: Volume, plan: TumourPlan) -> Volume:
     """Share of the core tissue that enhances: a rim of uneven thickness with gaps, and islands within."""
     if plan.enhancing_share == 0:
         return np.zeros(grid.shape, np.float32)

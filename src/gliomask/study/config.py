@@ -34,11 +34,11 @@ Fields = dict[str, JsonValue]
 """Fields of `TrainConfig` by name."""
 
 
-class _Part(BaseModel):
+class _ConfigPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Inference(_Part):
+class Inference(_ConfigPart):
     """How a slice is cut before it goes through the network; see `gliomask.predict.brain.PatchPlan`."""
 
     patches: Literal["whole", "adjacent", "overlapping"] = Field(
@@ -55,7 +55,7 @@ class Inference(_Part):
     )
 
 
-class Experiment(_Part):
+class Experiment(_ConfigPart):
     """One row of the table: a training, a way of inference and a post-processing."""
 
     name: Name = Field(description="of the row; also of its files")
@@ -74,7 +74,7 @@ class Experiment(_Part):
         return self.title or self.name
 
 
-class Comparison(_Part):
+class StudyComparison(_ConfigPart):
     """One question of the study: some experiments against one of them."""
 
     name: Name = Field(description="of the comparison; also of its picture")
@@ -86,7 +86,7 @@ class Comparison(_Part):
     experiments: tuple[Name, ...] = Field(min_length=1, description="the others, in the order of the table")
 
 
-class StudyConfig(_Part):
+class StudyConfig(_ConfigPart):
     """A whole study: the same file, cases and seeds give the same tables on the same machine."""
 
     title: str = Field(default="The study of Ben Naceur et al. 2020, repeated", description="heading of the page")
@@ -114,14 +114,14 @@ class StudyConfig(_Part):
     experiments: tuple[Experiment, ...] = Field(
         min_length=1, description="the rows, in the order in which they are worked off"
     )
-    comparisons: tuple[Comparison, ...] = Field(default=(), description="the questions, in the order of the page")
+    comparisons: tuple[StudyComparison, ...] = Field(default=(), description="the questions, in the order of the page")
 
     @property
     def by_name(self) -> dict[str, Experiment]:
         """The experiments."""
         return {experiment.name: experiment for experiment in self.experiments}
 
-    def baseline_of(self, comparison: Comparison) -> str:
+    def baseline_of(self, comparison: StudyComparison) -> str:
         """The experiment that a comparison's others are compared with."""
         return comparison.baseline or self.baseline
 
@@ -265,7 +265,7 @@ def _described(study: StudyConfig) -> Iterator[str]:
     for name, field in StudyConfig.model_fields.items():
         yield f"# {field.description}"
         if name in ("experiments", "comparisons"):
-            part: type[_Part] = Experiment if name == "experiments" else Comparison
+            part: type[_ConfigPart] = Experiment if name == "experiments" else StudyComparison
             yield from (f"#   {inner}: {entry.description}" for inner, entry in part.model_fields.items())
             yield f"{name}:" if values[name] else f"{name}: []"
             yield from (

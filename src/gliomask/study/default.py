@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gliomask.study.config import Comparison, Experiment, Inference, StudyConfig
+from gliomask.study.config import Experiment, Inference, StudyComparison, StudyConfig
 
 BASELINE = Experiment(name="sparse", title="SparseMultiOCM")
 """Volume normalisation, patches of 64 x 64 drawn equally per class and centred on the pixel drawn, plain cross-entropy,
@@ -39,13 +39,13 @@ EXPERIMENTS = (
 )
 
 COMPARISONS = (
-    Comparison(
+    StudyComparison(
         name="networks",
         title="The three networks",
         question="Does one of the paper's three networks segment better than the others?",
         experiments=("input-sparse", "dense"),
     ),
-    Comparison(
+    StudyComparison(
         name="inference",
         title="Patches in inference",
         question="The paper: overlapping patches beat adjacent ones. Both are cut from the same slices for the same "
@@ -53,7 +53,7 @@ COMPARISONS = (
         baseline="adjacent",
         experiments=("overlapping", "sparse"),
     ),
-    Comparison(
+    StudyComparison(
         name="placement",
         title="Patches in training",
         question="The same question of the patches that a network learns from; `sparse` learns from patches centred "
@@ -61,33 +61,33 @@ COMPARISONS = (
         baseline="train-adjacent",
         experiments=("train-overlapping", "sparse"),
     ),
-    Comparison(
+    StudyComparison(
         name="weights",
         title="Weights of the cross-entropy",
         question="The paper: weighted cross-entropy beats the plain one.",
         experiments=("weights-paper", "weights-inverse"),
     ),
-    Comparison(
+    StudyComparison(
         name="sampling",
         title="Equal sampling",
         question="The paper: patches drawn equally per class beat plain training. Here the change is to patches "
         "drawn anywhere in the brain.",
         experiments=("uniform-sampling",),
     ),
-    Comparison(
+    StudyComparison(
         name="postprocessing",
         title="Post-processing",
         question="The paper: each of its two post-processings helps. `post-legacy` is the published code to the "
         "letter; `post-3d` is ours.",
         experiments=("post-1", "post-1+2", "post-legacy", "post-3d"),
     ),
-    Comparison(
+    StudyComparison(
         name="normalisation",
         title="Normalisation",
         question="Intensities normalised per slice, as in the published code, against per volume.",
         experiments=("slice-normalisation",),
     ),
-    Comparison(
+    StudyComparison(
         name="patch-size",
         title="Size of the training patches",
         question=(

@@ -20,7 +20,7 @@ from gliomask.io.nifti import write_bytes
 from gliomask.models.files import SPEC_NAME
 from gliomask.results.layout import CaseLayout
 from gliomask.study.config import StudyConfig, make_study
-from gliomask.study.plan import Kind, Plan, Task
+from gliomask.study.plan import RowKind, StudyPlan, Task
 from gliomask.study.tables import Cells, read_tsv, to_tsv
 from gliomask.training.config import TrainConfig
 
@@ -111,11 +111,11 @@ class StudyFolder:
             ) from error
         raise FileFormatError(f"{self.record}: not the run record of a study. Move it away; no result is lost by that.")
 
-    def done(self, plan: Plan, task: Task) -> bool:
+    def done(self, plan: StudyPlan, task: Task) -> bool:
         """True where all results of a step are there."""
-        if task.kind is Kind.SCORE:
+        if task.kind is RowKind.SCORE:
             return self.read_cells(task.name).covers(plan.cases(task.fold))
-        if task.kind is Kind.PREDICT:
+        if task.kind is RowKind.PREDICT:
             return all(
                 CaseLayout.of(self.prediction(task.name), case).record.exists() for case in plan.cases(task.fold)
             )
@@ -130,22 +130,22 @@ class StudyFolder:
         """How many epochs of a training are finished."""
         return len(self.learning_curve(training, fold))
 
-    def state(self, plan: Plan, experiment: str, fold: int) -> str:
+    def state(self, plan: StudyPlan, experiment: str, fold: int) -> str:
         """How far a cell of the study is, in a word or two."""
         row = plan.rows[experiment]
-        if self.done(plan, Task(Kind.SCORE, experiment, fold)):
+        if self.done(plan, Task(RowKind.SCORE, experiment, fold)):
             return "done"
         cases = plan.cases(fold)
         predicted = sum(CaseLayout.of(self.prediction(row.prediction), case).record.exists() for case in cases)
         if predicted:
             return f"predicted {predicted} of {len(cases)}"
-        if self.done(plan, Task(Kind.TRAIN, row.training, fold)):
+        if self.done(plan, Task(RowKind.TRAIN, row.training, fold)):
             return "trained"
         epochs = self.epochs_done(row.training, fold)
         return f"epoch {epochs} of {row.config.epochs}" if epochs else "missing"
 
 
-def write_definition(folder: StudyFolder, plan: Plan) -> None:
+def write_definition(folder: StudyFolder, plan: StudyPlan) -> None:
     """Writes down what is studied, after making sure that the results which are there belong to it.
 
     Raises:
@@ -197,7 +197,7 @@ def _read(folder: StudyFolder) -> dict[str, Any]:
     )
 
 
-def refuse_other(folder: StudyFolder, plan: Plan) -> None:
+def refuse_other(folder: StudyFolder, plan: StudyPlan) -> None:
     """Compares a plan with the definitions that the results in the folder were made under; experiments without results
     may change.
 

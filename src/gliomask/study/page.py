@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from gliomask.labels import Region
 from gliomask.metrics.empty import policy
-from gliomask.metrics.summary import RESAMPLES, Summary
-from gliomask.study.config import BUDGET_PATCH, Comparison
+from gliomask.metrics.summary import RESAMPLES, MetricSummary
+from gliomask.study.config import BUDGET_PATCH, StudyComparison
 from gliomask.study.results import Results
 
 
@@ -129,7 +129,7 @@ def _overview(results: Results) -> Iterator[str]:
     yield markdown(["experiment", *heads], rows)
 
 
-def _comparison(results: Results, comparison: Comparison, figures: set[str]) -> Iterator[str]:
+def _comparison(results: Results, comparison: StudyComparison, figures: set[str]) -> Iterator[str]:
     baseline = results.plan.study.baseline_of(comparison)
     if comparison.question:
         yield comparison.question
@@ -210,12 +210,12 @@ def _name(results: Results, name: str) -> str:
     return f"`{name}` {title}" if title else f"`{name}`"
 
 
-def _interval(summary: Summary, kind: str) -> str:
+def _interval(summary: MetricSummary, kind: str) -> str:
     value, low, high = (getattr(summary, name) for name in (kind, f"{kind}_low", f"{kind}_high"))
     return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
-def _signed(summary: Summary, kind: str = "mean") -> str:
+def _signed(summary: MetricSummary, kind: str = "mean") -> str:
     value, low, high = (getattr(summary, name) for name in (kind, f"{kind}_low", f"{kind}_high"))
     return f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
 

@@ -16,7 +16,7 @@ from gliomask.study.config import MACHINE_FIELDS, Experiment, Inference, StudyCo
 from gliomask.training.config import TrainConfig
 
 
-class Kind(StrEnum):
+class RowKind(StrEnum):
     """What a step of the work is."""
 
     TRAIN = "train"
@@ -28,7 +28,7 @@ class Kind(StrEnum):
 class Task:
     """One step of the work: a training, a prediction or an experiment (`name`), with one fold held out."""
 
-    kind: Kind
+    kind: RowKind
     name: str
     fold: int
 
@@ -44,13 +44,13 @@ class Task:
         """
         try:
             kind, name, fold = text.split("/")
-            return cls(Kind(kind), name, int(fold))
+            return cls(RowKind(kind), name, int(fold))
         except ValueError:
             raise UsageError(f"'{text}' is no step of a study. One is written like train/sparse-0123abcd/0.") from None
 
 
 @dataclass(frozen=True)
-class Row:
+class StudyRow:
     """An experiment with all that it rests on.
 
     Args:
@@ -78,7 +78,7 @@ class Row:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class StudyPlan:
     """A study as work to do.
 
     Args:
@@ -89,7 +89,7 @@ class Plan:
     """
 
     study: StudyConfig
-    rows: dict[str, Row]
+    rows: dict[str, StudyRow]
     folds: tuple[int, ...]
     fold_of: dict[str, int]
 
@@ -101,7 +101,7 @@ class Plan:
         """The configuration of a training."""
         return next(row.config for row in self.rows.values() if row.training == training)
 
-    def row_of_prediction(self, prediction: str) -> Row:
+    def row_of_prediction(self, prediction: str) -> StudyRow:
         """The first row that rests on a prediction."""
         return next(row for row in self.rows.values() if row.prediction == prediction)
 
@@ -111,10 +111,10 @@ class Plan:
 
     def need(self, task: Task) -> Task | None:
         """The step that must be done before this one."""
-        if task.kind is Kind.SCORE:
-            return Task(Kind.PREDICT, self.rows[task.name].prediction, task.fold)
-        if task.kind is Kind.PREDICT:
-            return Task(Kind.TRAIN, self.row_of_prediction(task.name).training, task.fold)
+        if task.kind is RowKind.SCORE:
+            return Task(RowKind.PREDICT, self.rows[task.name].prediction, task.fold)
+        if task.kind is RowKind.PREDICT:
+            return Task(RowKind.TRAIN, self.row_of_prediction(task.name).training, task.fold)
         return None
 
     def missing(self, done: Callable[[Task], bool], only: tuple[str, ...] = ()) -> list[Task]:
@@ -134,7 +134,7 @@ class Plan:
         for name in only or self.rows:
             for fold in self.folds:
                 chain: list[Task] = []
-                task: Task | None = Task(Kind.SCORE, name, fold)
+                task: Task | None = Task(RowKind.SCORE, name, fold)
                 while task is not None and not done(task):
                     chain.append(task)
                     task = self.need(task)
@@ -142,7 +142,7 @@ class Plan:
         return list(tasks)
 
 
-def make_plan(study: StudyConfig, folds: Mapping[str, int], cases: list[str]) -> Plan:
+def make_plan(study: StudyConfig, folds: Mapping[str, int], cases: list[str]) -> StudyPlan:
     """Works out what a study rests on.
 
     Args:
@@ -176,14 +176,14 @@ def make_plan(study: StudyConfig, folds: Mapping[str, int], cases: list[str]) ->
     held_out_cases = [case for case in fold_of if fold_of[case] in held_out]
     training_cases = len(cases) - len(held_out_cases) / len(held_out)
     rows = [_row(study, experiment, training_cases) for experiment in study.experiments]
-    return Plan(study, {row.experiment.name: row for row in rows}, held_out, fold_of)
+    return StudyPlan(study, {row.experiment.name: row for row in rows}, held_out, fold_of)
 
 
-def _row(study: StudyConfig, experiment: Experiment, training_cases: float) -> Row:
+def _row(study: StudyConfig, experiment: Experiment, training_cases: float) -> StudyRow:
     config = train_config(study, experiment, training_cases=training_cases)
     # Fields at their defaults are left out, so that a name outlives fields that later versions add.
     training = f"{config.network}-{_digest(config.model_dump(mode='json', exclude_defaults=True, exclude=set(MACHINE_FIELDS)))}"  # noqa: E501
-    return Row(experiment, config, training, f"{training}-{_cut_name(experiment.inference)}")
+    return StudyRow(experiment, config, training, f"{training}-{_cut_name(experiment.inference)}")
 
 
 def _cut_name(inference: Inference) -> str:

@@ -19,14 +19,16 @@ from gliomask.results.layout import CaseLayout
 from gliomask.study.figures import Curve, draw_comparison, draw_curves
 from gliomask.study.folder import StudyFolder, merge_rows
 from gliomask.study.page import Facts, page
-from gliomask.study.plan import Kind, Plan, Task
+from gliomask.study.plan import RowKind, StudyPlan, Task
 from gliomask.study.results import Results
 from gliomask.study.tables import read_tsv, to_tsv
 
 PANEL_ROWS = 4
 
 
-def write_report(folder: StudyFolder, plan: Plan, data: Path | None, changed: Collection[str] | None = None) -> Results:
+def write_report(
+    folder: StudyFolder, plan: StudyPlan, data: Path | None, changed: Collection[str] | None = None
+) -> Results:
     """Writes tables, pictures and page from what is there.
 
     Args:
@@ -77,7 +79,7 @@ def _draw(folder: StudyFolder, results: Results, facts: Facts, changed: Collecti
         draw_curves(panels, folder.figure("learning_curves"))
 
 
-def _curve_panels(plan: Plan, facts: Facts) -> dict[str, list[Curve]]:
+def _curve_panels(plan: StudyPlan, facts: Facts) -> dict[str, list[Curve]]:
     """The curves of each comparison of several trainings."""
     panels = {}
     for comparison in plan.study.comparisons:
@@ -94,7 +96,7 @@ def _curve_panels(plan: Plan, facts: Facts) -> dict[str, list[Curve]]:
     return panels
 
 
-def _curves_of(plan: Plan, name: str, facts: Facts) -> list[Curve]:
+def _curves_of(plan: StudyPlan, name: str, facts: Facts) -> list[Curve]:
     row, found = plan.rows[name], []
     for fold in plan.folds:
         points = [point for point in facts.curves if (point["training"], point["fold"]) == (row.training, str(fold))]
@@ -104,7 +106,7 @@ def _curves_of(plan: Plan, name: str, facts: Facts) -> list[Curve]:
     return found
 
 
-def _done(folder: StudyFolder, plan: Plan, kind: Kind, names: list[str]) -> list[Task]:
+def _done(folder: StudyFolder, plan: StudyPlan, kind: RowKind, names: list[str]) -> list[Task]:
     return [
         task
         for name in dict.fromkeys(names)
@@ -125,11 +127,11 @@ def _text(rows: list[dict[str, Any]], names: set[str], key: str) -> list[dict[st
     ]
 
 
-def _trainings(folder: StudyFolder, plan: Plan) -> list[dict[str, str]]:
+def _trainings(folder: StudyFolder, plan: StudyPlan) -> list[dict[str, str]]:
     """A row per finished training; those that a deleted `work/` held are kept."""
     known, rows = _known(folder, "trainings", "training"), []
     machine = environment()
-    for task in _done(folder, plan, Kind.TRAIN, [row.training for row in plan.rows.values()]):
+    for task in _done(folder, plan, RowKind.TRAIN, [row.training for row in plan.rows.values()]):
         if (task.name, str(task.fold)) in known:
             continue
         record = read_json(folder.training(task.name, task.fold) / "train_run.json")
@@ -159,9 +161,9 @@ CURVE_COLUMNS = ("validation_loss", "epoch", "loss", "seconds", "waiting_share")
 """Of a training's log, those that logs of all versions have: rows of several go into one table."""
 
 
-def _curves(folder: StudyFolder, plan: Plan) -> list[dict[str, str]]:
+def _curves(folder: StudyFolder, plan: StudyPlan) -> list[dict[str, str]]:
     known, rows = _known(folder, "curves", "training"), list[dict[str, Any]]()
-    for task in _done(folder, plan, Kind.TRAIN, [row.training for row in plan.rows.values()]):
+    for task in _done(folder, plan, RowKind.TRAIN, [row.training for row in plan.rows.values()]):
         if (task.name, str(task.fold)) not in known:
             for point in folder.learning_curve(task.name, task.fold):
                 rows.append(
@@ -174,9 +176,9 @@ def _curves(folder: StudyFolder, plan: Plan) -> list[dict[str, str]]:
     )
 
 
-def _predictions(folder: StudyFolder, plan: Plan) -> list[dict[str, str]]:
+def _predictions(folder: StudyFolder, plan: StudyPlan) -> list[dict[str, str]]:
     known, rows = _known(folder, "predictions", "prediction"), []
-    for task in _done(folder, plan, Kind.PREDICT, [row.prediction for row in plan.rows.values()]):
+    for task in _done(folder, plan, RowKind.PREDICT, [row.prediction for row in plan.rows.values()]):
         if (task.name, str(task.fold)) in known:
             continue
         paths = [CaseLayout.of(folder.prediction(task.name), case).record for case in plan.cases(task.fold)]

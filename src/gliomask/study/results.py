@@ -10,10 +10,10 @@ from typing import Any
 
 from gliomask.evaluate.scoring import METRICS
 from gliomask.labels import Region
-from gliomask.metrics.summary import Summary, summarise
-from gliomask.study.config import Comparison
+from gliomask.metrics.summary import MetricSummary, summarise
+from gliomask.study.config import StudyComparison
 from gliomask.study.folder import StudyFolder
-from gliomask.study.plan import Kind, Plan, Task
+from gliomask.study.plan import RowKind, StudyPlan, Task
 from gliomask.study.statistics import Paired, holm, paired
 from gliomask.study.tables import Cells
 
@@ -55,13 +55,13 @@ class Results:
         failed: why, by step, for steps that failed the last time.
     """
 
-    plan: Plan
+    plan: StudyPlan
     cells: dict[str, Cells]
     states: dict[tuple[str, int], str]
     failed: dict[str, str]
 
     @classmethod
-    def read(cls, folder: StudyFolder, plan: Plan) -> Results:
+    def read(cls, folder: StudyFolder, plan: StudyPlan) -> Results:
         """Reads what is in a study's folder."""
         held_out = [case for fold in plan.folds for case in plan.cases(fold)]
         cells = {name: folder.read_cells(name).of(held_out) for name in plan.rows}
@@ -70,7 +70,7 @@ class Results:
         states |= {
             (name, fold): "failed"
             for name, fold in states
-            if str(Task(Kind.SCORE, name, fold)) in failed and states[name, fold] != "done"
+            if str(Task(RowKind.SCORE, name, fold)) in failed and states[name, fold] != "done"
         }
         # Steps that failed only because another did say nothing new.
         return cls(
@@ -99,11 +99,11 @@ class Results:
             for line in [*lines, f"{len(self.states) - len(self.missing)} of {len(self.states)} cells are there."]
         )
 
-    def summary(self, experiment: str, region: Region, metric: str) -> Summary:
+    def summary(self, experiment: str, region: Region, metric: str) -> MetricSummary:
         """What a column of an experiment comes to."""
         return _summary(tuple(_filled(self.cells[experiment].column(region, metric).values())), self.plan.study.seed)
 
-    def compare(self, comparison: Comparison, metric: str) -> list[Difference]:
+    def compare(self, comparison: StudyComparison, metric: str) -> list[Difference]:
         """Every experiment of a comparison against its baseline, region by region, with p values corrected together."""
         baseline = self.plan.study.baseline_of(comparison)
         found = [
@@ -185,7 +185,7 @@ def _frozen(column: dict[str, float]) -> Frozen:
 
 # The tables are written after every row, and most columns are the ones of the time before.
 @cache
-def _summary(values: tuple[float, ...], seed: int) -> Summary:
+def _summary(values: tuple[float, ...], seed: int) -> MetricSummary:
     return summarise(values, seed)
 
 

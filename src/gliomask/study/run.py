@@ -20,7 +20,7 @@ from gliomask.io.brats import find_cases
 from gliomask.report.run_record import write_record
 from gliomask.study.config import StudyConfig
 from gliomask.study.folder import StudyFolder, read_definition, write_definition
-from gliomask.study.plan import Kind, Plan, Task, make_plan
+from gliomask.study.plan import RowKind, StudyPlan, Task, make_plan
 from gliomask.study.read import read_study
 from gliomask.study.report import write_report
 from gliomask.training.folds import read_folds
@@ -48,7 +48,7 @@ Launch = Callable[[Task], Running]
 """Starts a step."""
 
 
-class Display(Protocol):
+class StudyWatcher(Protocol):
     """What a study tells its user."""
 
     def started(self, task: Task, left: int) -> None:
@@ -65,7 +65,7 @@ class Display(Protocol):
 
 
 @dataclass(frozen=True)
-class Settings:
+class StudySettings:
     """How the work is done, which changes no result but its timing.
 
     Args:
@@ -85,7 +85,7 @@ class Settings:
 
 
 @dataclass
-class Outcome:
+class StudyOutcome:
     """What came of the steps: seconds of those that were done, a message and an exit code for each that failed."""
 
     seconds: dict[Task, float] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class Outcome:
     exit_code: int = 0
 
 
-def plan_study(study: StudyConfig, data: Path, folds: dict[str, int]) -> Plan:
+def plan_study(study: StudyConfig, data: Path, folds: dict[str, int]) -> StudyPlan:
     """Returns the plan of a study on the cases below `data`.
 
     Raises:
@@ -110,7 +110,7 @@ def plan_study(study: StudyConfig, data: Path, folds: dict[str, int]) -> Plan:
     return make_plan(study, folds, [case.case_id for case in cases])
 
 
-def open_study(output: Path, data: Path | None, fold_table: Path | None, config_file: Path | None) -> Plan:
+def open_study(output: Path, data: Path | None, fold_table: Path | None, config_file: Path | None) -> StudyPlan:
     """Returns the plan of a study that begins, or of one that goes on.
 
     Args:
@@ -138,15 +138,15 @@ def open_study(output: Path, data: Path | None, fold_table: Path | None, config_
 
 
 def run_study(
-    plan: Plan,
+    plan: StudyPlan,
     data: Path,
     output: Path,
-    settings: Settings,
-    display: Display,
+    settings: StudySettings,
+    display: StudyWatcher,
     *,
     only: tuple[str, ...] = (),
     launch: Launch | None = None,
-) -> Outcome:
+) -> StudyOutcome:
     """Does what is missing of a study and writes its tables and its page after every row that gets scores.
 
     A step that fails takes along those that need it; all others are done.
@@ -178,10 +178,10 @@ def run_study(
 
         def done(task: Task) -> None:
             log.write(outcome)
-            if task.kind is Kind.SCORE:
+            if task.kind is RowKind.SCORE:
                 write_report(folder, plan, data, changed=(task.name,))
 
-        outcome = Outcome()
+        outcome = StudyOutcome()
         # What failed the last time is tried again, and is no failure until then.
         log.write(outcome)
         try:
@@ -193,12 +193,12 @@ def run_study(
 
 
 def work_off(
-    plan: Plan,
+    plan: StudyPlan,
     tasks: list[Task],
     launch: Launch,
     jobs: int,
-    display: Display,
-    outcome: Outcome,
+    display: StudyWatcher,
+    outcome: StudyOutcome,
     done: Callable[[Task], None],
 ) -> None:
     """Runs steps, at most `jobs` at once, the first that can begin first; fills `outcome` as they end."""
@@ -228,7 +228,7 @@ def work_off(
             process.stop()
 
 
-def _next(plan: Plan, waiting: list[Task], running: dict[Task, tuple[Running, float]]) -> Task | None:
+def _next(plan: StudyPlan, waiting: list[Task], running: dict[Task, tuple[Running, float]]) -> Task | None:
     return next(
         (
             task
@@ -239,7 +239,9 @@ def _next(plan: Plan, waiting: list[Task], running: dict[Task, tuple[Running, fl
     )
 
 
-def _fail(plan: Plan, task: Task, message: str, waiting: list[Task], outcome: Outcome, display: Display) -> None:
+def _fail(
+    plan: StudyPlan, task: Task, message: str, waiting: list[Task], outcome: StudyOutcome, display: StudyWatcher
+) -> None:
     outcome.failed[task] = message
     display.failed(task, message)
     for other in [other for other in waiting if plan.need(other) == task]:
@@ -247,7 +249,7 @@ def _fail(plan: Plan, task: Task, message: str, waiting: list[Task], outcome: Ou
         _fail(plan, other, f"{task} failed", waiting, outcome, display)
 
 
-class _Process:
+class _StudyProcess:
     """A step as `gliomask study --task` in a process of its own."""
 
     def __init__(self, command: list[str], log: Path) -> None:
@@ -283,7 +285,7 @@ class _Process:
             self.process.wait()
 
 
-def processes(folder: StudyFolder, data: Path, settings: Settings) -> Launch:
+def processes(folder: StudyFolder, data: Path, settings: StudySettings) -> Launch:
     """Returns a way to start each step as a process."""
     threads = [] if settings.threads_each is None else ["--threads", str(settings.threads_each)]
 
@@ -302,7 +304,7 @@ def processes(folder: StudyFolder, data: Path, settings: Settings) -> Launch:
             "--task",
             str(task),
         ]
-        return _Process(command, folder.log(task))
+        return _StudyProcess(command, folder.log(task))
 
     return launch
 
@@ -310,11 +312,11 @@ def processes(folder: StudyFolder, data: Path, settings: Settings) -> Launch:
 class _Log:
     """The run record: every step ever done in the folder, with its seconds, and what failed the last time."""
 
-    def __init__(self, folder: StudyFolder, plan: Plan, settings: Settings, only: tuple[str, ...]) -> None:
+    def __init__(self, folder: StudyFolder, plan: StudyPlan, settings: StudySettings, only: tuple[str, ...]) -> None:
         self.folder, self.plan, self.settings, self.only = folder, plan, settings, only
         self.earlier: list[dict[str, Any]] = folder.read_record()["steps"]
 
-    def write(self, outcome: Outcome) -> None:
+    def write(self, outcome: StudyOutcome) -> None:
         """Replaces the record."""
         threads = self.settings.threads_each
         steps = [

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gliomask.metrics.summary import Summary, summarise
+from gliomask.metrics.summary import MetricSummary, summarise
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Paired:
         p: of Wilcoxon's signed-rank test, two-sided; NaN without a patient, 1 where no patient differs.
     """
 
-    difference: Summary
+    difference: MetricSummary
     p: float
 
 

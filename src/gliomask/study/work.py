@@ -22,7 +22,7 @@ from gliomask.segmentation import Delivery, Options, Segmentation, Segmenter
 from gliomask.segmentation.cases import segment_to_files
 from gliomask.segmentation.source import FileSource
 from gliomask.study.folder import StudyFolder
-from gliomask.study.plan import Kind, Plan, Task
+from gliomask.study.plan import RowKind, StudyPlan, Task
 from gliomask.study.tables import Cells, to_tsv
 
 LABELS = convention("brats2021")
@@ -33,7 +33,7 @@ Tell = Callable[[str], None]
 
 
 def do_task(
-    folder: StudyFolder, plan: Plan, task: Task, data: Path, *, threads: int | None, backend: str, tell: Tell
+    folder: StudyFolder, plan: StudyPlan, task: Task, data: Path, *, threads: int | None, backend: str, tell: Tell
 ) -> None:
     """Does one step; what an interrupted process left of it is gone on with.
 
@@ -49,12 +49,12 @@ def do_task(
     Raises:
         GliomaskError: whatever the training, the segmentation or the scoring refuses.
     """
-    if task.kind is Kind.TRAIN:
+    if task.kind is RowKind.TRAIN:
         _train(folder, plan, task, data, threads, backend, tell)
         return
     files = {case.case_id: case for case in find_cases(data)}
     cases = [files[case] for case in plan.cases(task.fold)]
-    if task.kind is Kind.PREDICT:
+    if task.kind is RowKind.PREDICT:
         row = plan.row_of_prediction(task.name)
         cut = row.experiment.inference
         model = str(folder.model(row.training, task.fold))
@@ -78,7 +78,7 @@ def do_task(
         write_bytes(folder.cells(task.name), to_tsv(everything.rows(plan.fold_of)))
 
 
-class _Teller:
+class _StudyTeller:
     """Shows a training line by line."""
 
     def __init__(self, tell: Tell) -> None:
@@ -102,7 +102,7 @@ class _Teller:
 
 
 def _train(
-    folder: StudyFolder, plan: Plan, task: Task, data: Path, threads: int | None, backend: str, tell: Tell
+    folder: StudyFolder, plan: StudyPlan, task: Task, data: Path, threads: int | None, backend: str, tell: Tell
 ) -> None:
     from gliomask.training.backend import use_backend
 
@@ -115,7 +115,7 @@ def _train(
     rows = [{"case": case, "fold": fold} for case, fold in plan.fold_of.items()]
     write_bytes(table, to_tsv(rows))
     run = folder.training(task.name, task.fold)
-    run_training(data, run, config, table, task.fold, _Teller(tell))
+    run_training(data, run, config, table, task.fold, _StudyTeller(tell))
     model = folder.model(task.name, task.fold)
     if not (model / SPEC_NAME).exists():
         # For this study alone; a model that is handed on is exported again, with its licence and the names of those who

@@ -13,7 +13,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from gliomask.report.document import Table
+from gliomask.report.document import TableBlock
 from gliomask.report.html import piece, table_html
 
 
@@ -54,7 +54,7 @@ class StudyPage:
     failures: tuple[tuple[str, str, str, str], ...]
     pictures: tuple[tuple[str, bytes], ...]
     cases: tuple[PageCase, ...]
-    table: Table
+    table: TableBlock
 
     def html(self) -> bytes:
         """Returns the page; it needs no other file and no network, and what cases are called cannot become a part of

@@ -16,7 +16,7 @@ from gliomask.files.atomic import make_folder, refuse_existing, write_bytes
 from gliomask.io import nifti
 from gliomask.labels import Region
 from gliomask.report.case_table import CaseLine, case_table
-from gliomask.report.document import Table
+from gliomask.report.document import TableBlock
 from gliomask.report.run_record import write_record
 from gliomask.summary.cases import StudyCase, read_cases
 from gliomask.summary.compare import Comparison, compare
@@ -190,7 +190,7 @@ def page_of(
     )
 
 
-def _table(cases: Ordered[StudyCase], folder: Path) -> Table:
+def _table(cases: Ordered[StudyCase], folder: Path) -> TableBlock:
     caption = (
         "A heading sorts by its column; a case's name leads to its report, where it has one (segment --report html)."
     )

@@ -6,6 +6,7 @@ import os
 import sys
 
 from gliomask.errors import EngineUnavailableError, UsageError
+from gliomask.processors import usable_processors
 from gliomask.training.quiet import without_startup_lines
 
 BACKENDS = ("tensorflow", "jax")
@@ -63,6 +64,45 @@ def _limit_jax(threads: int | None) -> None:
         # XLA's CPU client sizes its thread pool by the processors that the process may use.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     import jax  # noqa: F401
+
+
+def use_devices(count: int, batch_size: int) -> None:
+    """Spreads every batch of the trainings to come over several devices of this machine: data parallelism as Keras does
+    it, on JAX.
+
+    Each device has a copy of the network; what they learn of their shares of a batch is averaged at every step. So the
+    results are those of one device but for rounding.
+
+    Args:
+        count: of devices; 1 changes nothing.
+        batch_size: patches in a batch, which the devices share equally.
+
+    Raises:
+        UsageError: Keras runs on something else, there are fewer devices, a batch cannot be shared, or the devices are
+            parts of one processor that has too few threads for them: they would wait for each other for ever.
+    """
+    import keras
+
+    if count == 1:
+        return
+    if keras.backend.backend() != "jax":
+        raise UsageError("Several devices train together on JAX alone. Give --backend jax, or leave --devices out.")
+    devices = keras.distribution.list_devices()
+    if count > len(devices):
+        raise UsageError(f"{count} devices were asked for; JAX finds {len(devices)}: {', '.join(devices)}.")
+    if batch_size % count:
+        raise UsageError(f"A batch of {batch_size} patches cannot be shared by {count} devices. Change batch_size.")
+    if devices[0].startswith("cpu") and usable_processors() < count:
+        raise UsageError(f"{count} devices on the processor need as many threads; there are {usable_processors()}.")
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices[:count]))
+
+
+def devices_in_use() -> int:
+    """Returns over how many devices batches are spread."""
+    import keras
+
+    distribution = keras.distribution.distribution()
+    return 1 if distribution is None else int(distribution.device_mesh.devices.size)
 
 
 def accelerator() -> str:

@@ -1,5 +1,5 @@
-"""From labelled cases to batches: cases are read and normalised once and kept in memory, patches are drawn in a thread
-of their own.
+"""From labelled cases to batches: cases are read and normalised once and kept on disk, mapped into memory; patches are
+drawn in a thread of their own.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Ordered
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from gliomask.sampling import SAMPLERS, Draw, SliceStack, cut_patch, place, regi
 from gliomask.sequences import Sequence, droppable
 from gliomask.training.config import TrainConfig
 from gliomask.training.examine import examine
+from gliomask.training.on_disk import StacksOnDisk
 from gliomask.training.unenhanced import without_enhancement
 
 QUEUED_BATCHES = 8
@@ -68,27 +70,46 @@ def load_case(files: CaseFiles, config: TrainConfig) -> Loaded:
     )
 
 
-def load_cases(files: list[CaseFiles], config: TrainConfig, progress: Callable[[Loaded], None]) -> list[SliceStack]:
-    """Reads all cases; calls `progress` with each when it has been read."""
-    stacks = []
-    for one in files:
-        loaded = load_case(one, config)
-        stacks.append(loaded.stack)
-        progress(loaded)
-    return stacks
+def load_cases(
+    files: list[CaseFiles], config: TrainConfig, folder: Path, progress: Callable[[Loaded], None]
+) -> list[SliceStack]:
+    """Reads all cases; calls `progress` with each when it has been read.
+
+    Args:
+        files: where they are.
+        config: sequences and normalisation.
+        folder: on whose disk the cases are kept, see `StacksOnDisk`.
+        progress: see above.
+    """
+    with StacksOnDisk(folder) as kept:
+        for one in files:
+            loaded = load_case(one, config)
+            kept.add(loaded.stack)
+            progress(loaded)
+        return kept.stacks()
 
 
-def unenhanced_twins(cases: list[SliceStack], config: TrainConfig) -> list[SliceStack | None]:
+def unenhanced_twins(cases: list[SliceStack], config: TrainConfig, folder: Path) -> list[SliceStack | None]:
     """Returns for each case the synthetic patient whose tumour hardly enhances; all None if the configuration wants
     none.
+
+    Args:
+        cases: the patients.
+        config: the share of such patients, and the seed.
+        folder: on whose disk they are kept.
     """
     if not config.unenhanced_share:
         return [None] * len(cases)
     t1, t1ce = config.sequences.index(Sequence.T1), config.sequences.index(Sequence.T1CE)
-    return [
-        without_enhancement(case, t1, t1ce, np.random.default_rng([config.seed, TWINS, n]))
-        for n, case in enumerate(cases)
-    ]
+    made = []
+    with StacksOnDisk(folder) as kept:
+        for n, case in enumerate(cases):
+            twin = without_enhancement(case, t1, t1ce, np.random.default_rng([config.seed, TWINS, n]))
+            made.append(twin is not None)
+            if twin is not None:
+                kept.add(twin)
+        twins = iter(kept.stacks())
+    return [next(twins) if has_twin else None for has_twin in made]
 
 
 def epoch_batches(

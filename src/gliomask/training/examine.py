@@ -30,7 +30,7 @@ def examine(case: Case) -> tuple[Flag, ...]:
 
 
 def fingerprint(stack: SliceStack) -> str:
-    """Returns a SHA-256 that is equal for one examination under two names, whatever the order of the axes in its files."""  # noqa: E501
+    """Returns a SHA-256, the same for one examination under two names, whatever the order of its files' axes."""
     return sha256(repr(stack.slices.shape).encode() + stack.slices.tobytes())
 
 

@@ -1,4 +1,4 @@
-"""The training itself: epochs of steps, a checkpoint after each epoch, exact resumption, and the weights worth keeping."""  # noqa: E501
+"""The training itself: epochs of steps, a checkpoint after each, exact resumption, the weights worth keeping."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ scale.
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingStep:
     """What the loop tells about each step, for a progress display."""
 
     epoch: int
@@ -57,7 +57,7 @@ class Trained:
     patches: int
 
 
-OnStep = Callable[[Step], None]
+OnStep = Callable[[TrainingStep], None]
 OnEpoch = Callable[[list[dict[str, float]]], None]
 
 
@@ -119,7 +119,7 @@ class _Run:
         self, training: list[SliceStack], validation: list[SliceStack], config: TrainConfig, folder: Path
     ) -> None:
         self.training, self.validation, self.config = training, validation, config
-        self.twins = unenhanced_twins(training, config)
+        self.twins = unenhanced_twins(training, config, folder)
         self.steps = steps_per_epoch(training, config)
         for use, cases in (("training", training), *([("validation", validation)] if validation else [])):
             if not steps_per_epoch(cases, config):
@@ -177,7 +177,7 @@ class _Run:
                 self._average_statistics()
                 self._refuse_diverged(losses[-1], f"epoch {epoch + 1}, step {step}")
                 if on_step is not None:
-                    on_step(Step(epoch + 1, self.config.epochs, step, self.steps, float(np.mean(losses))))
+                    on_step(TrainingStep(epoch + 1, self.config.epochs, step, self.steps, float(np.mean(losses))))
         seconds = time.perf_counter() - start
         row = {
             "epoch": epoch + 1,

@@ -23,7 +23,7 @@ from gliomask.io.nifti import write_bytes
 from gliomask.models.files import SPEC_NAME
 from gliomask.processors import thread_count
 from gliomask.sampling import SliceStack
-from gliomask.training.backend import accelerator
+from gliomask.training.backend import accelerator, devices_in_use
 from gliomask.training.checkpoint import Checkpoint
 from gliomask.training.config import TrainConfig
 from gliomask.training.curve import draw_learning_curve
@@ -37,7 +37,7 @@ from gliomask.training.examine import (
 )
 from gliomask.training.folds import read_folds, set_aside, split
 from gliomask.training.lock import locked
-from gliomask.training.loop import CHECKPOINT_NAME, Step, Trained, finished, train
+from gliomask.training.loop import CHECKPOINT_NAME, Trained, TrainingStep, finished, train
 from gliomask.training.weights import WEIGHTS_NAME, save_weights
 
 RECORD_NAME = "train_run.json"
@@ -46,13 +46,13 @@ FEW_CASES = 20
 """Below this a note is shown: the smallest set of patients on which a network of the paper was found useful had 26."""
 
 
-class Display(Protocol):
+class TrainingWatcher(Protocol):
     """What a training tells its user."""
 
     def read(self, case_id: str, done: int, total: int) -> None:
         """One case has been read."""
 
-    def step(self, step: Step) -> None:
+    def step(self, step: TrainingStep) -> None:
         """One step has been made."""
 
     def epoch(self, history: list[dict[str, float]]) -> None:
@@ -63,7 +63,7 @@ class Display(Protocol):
 
 
 @dataclass(frozen=True)
-class Summary:
+class TrainingSummary:
     """How a training went.
 
     Args:
@@ -85,11 +85,11 @@ def run_training(
     config: TrainConfig,
     fold_table: Path | None,
     fold: int | None,
-    display: Display,
+    display: TrainingWatcher,
     start: Path | None = None,
     *,
     strict: bool = False,
-) -> Summary:
+) -> TrainingSummary:
     """Trains on the labelled cases below `data`; leaves checkpoint.npz, log.csv, curve.png, weights.npz and
     train_run.json in `folder`.
 
@@ -131,7 +131,7 @@ def run_training(
         origin = _origin(start, held_out)
         refuse_held_out_twice(chosen, held_out)
         examined = _Examined(display, len(chosen))
-        stacks = [load_cases(cases, config, examined.read) for cases in (training, validation)]
+        stacks = [load_cases(cases, config, folder, examined.read) for cases in (training, validation)]
         examined.refuse(strict=strict)
         trained = _train(stacks[0], stacks[1], folder, config, display, start)
         cases = {"training": training, "validation": validation, "held_out": held_out}
@@ -225,7 +225,7 @@ def _origin(start: Path | None, held_out: list[CaseFiles]) -> dict[str, Any] | N
 class _Examined:
     """What was seen of the cases while they were read."""
 
-    def __init__(self, display: Display, count: int) -> None:
+    def __init__(self, display: TrainingWatcher, count: int) -> None:
         self.display, self.count = display, count
         self.flags: dict[str, tuple[Flag, ...]] = {}
         self.fingerprints: dict[str, str] = {}
@@ -259,7 +259,7 @@ def _train(
     validation: list[SliceStack],
     folder: Path,
     config: TrainConfig,
-    display: Display,
+    display: TrainingWatcher,
     start: Path | None,
 ) -> Trained:
     """Trains, writes the weights."""
@@ -288,6 +288,7 @@ def _write_record(
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
         "device": accelerator(),
+        "devices": devices_in_use(),
         "threads": thread_count(config.threads),
         "config": config.model_dump(mode="json"),
         "fold": fold,
@@ -300,10 +301,10 @@ def _write_record(
     write_bytes(folder / RECORD_NAME, to_json(record))
 
 
-def _summary(folder: Path, history: list[dict[str, float]]) -> Summary:
+def _summary(folder: Path, history: list[dict[str, float]]) -> TrainingSummary:
     seconds = sum(row["seconds"] for row in history)
     waited = sum(row["seconds"] * row["waiting_share"] for row in history)
-    return Summary(folder / WEIGHTS_NAME, len(history), seconds / 3600, waited / seconds if seconds else 0.0)
+    return TrainingSummary(folder / WEIGHTS_NAME, len(history), seconds / 3600, waited / seconds if seconds else 0.0)
 
 
 def _choose_cases(data: Path, fold_table: Path | None, fold: int | None) -> tuple[list[CaseFiles], list[CaseFiles]]:

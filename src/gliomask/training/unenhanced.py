@@ -17,7 +17,7 @@ from gliomask.labels import Label
 from gliomask.sampling import SliceStack
 
 RIM_PIXELS = 2
-"""How far beyond its label enhancement is taken out, pixels: the reference's outline halves the slope of a bright rim."""  # noqa: E501
+"""How far beyond its label enhancement is taken out, pixels: an outline halves the slope of a bright rim."""
 
 EDGE_SIGMA = 1.0
 """Width of the passage from changed to unchanged voxels, voxels."""

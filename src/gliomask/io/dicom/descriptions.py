@@ -167,7 +167,7 @@ def _alone(token: str) -> list[str]:
 
 
 def _agent(said: list[str]) -> Agent:
-    """A bare `pre` gives way to `post` and to an agent's name; `with` and `without` of an agent contradict each other."""  # noqa: E501
+    """A bare `pre` gives way to `post` and to an agent's name; `with` and `without` of an agent contradict."""
     if "both" in said or ("with" in said and "without" in said):
         return Agent.BOTH
     if "with" in said:

@@ -26,7 +26,7 @@ REQUIRED_EMPTY = (
     "AccessionNumber",
     "ReferringPhysicianName",
 )
-"""Attributes of type 2 (PS3.3, C.7.1.1 and C.7.2.1): must be written, may be empty. Anonymised series often lack them."""  # noqa: E501
+"""Attributes of type 2 (PS3.3, C.7.1.1, C.7.2.1): written, maybe empty. Anonymised series often lack them."""
 
 IMAGE = (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "PositionReferenceIndicator", "Modality", "Rows", "Columns",  # noqa: E501
@@ -195,7 +195,7 @@ def _character_set(source: Any) -> Any:
 
 
 def _groups(dataset: Any) -> list[Any]:
-    """Where a geometric attribute may stand: the groups of the first frame, the shared ones, the top (PS3.3, C.7.6.16)."""  # noqa: E501
+    """Where a geometric attribute may stand: groups of the first frame, shared groups, the top (PS3.3, C.7.6.16)."""
     first = [
         group
         for keyword in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")

@@ -189,7 +189,7 @@ def _in_larger_head(scan: Scan, atlas: Atlas, best: Alignment) -> Alignment:
 
 
 def _align_sized(scan: Scan, atlas: Atlas, size: float) -> Alignment:
-    """As if the average head were of a size, as a share of the adult's: stretches cost what they differ from that size."""  # noqa: E501
+    """As if the average head had a size, as a share of the adult's: stretches cost how far they are from it."""
     grown = Geometry(scan.geometry.shape, np.diag([1 / size, 1 / size, 1 / size, 1.0]) @ scan.geometry.affine)
     found = _align_adult(Scan(scan.volume, grown, scan.source), atlas)
     matrix = np.diag([size, size, size, 1.0]) @ found.matrix

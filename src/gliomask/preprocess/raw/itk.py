@@ -81,7 +81,7 @@ def resample(volume: Volume, geometry: Geometry, target: Geometry, matrix: Affin
 
 
 def read(path: Path) -> tuple[Volume, Geometry]:
-    """Reads a file that comes with an installed package; the user's own go through `io.nifti`, which trusts no header."""  # noqa: E501
+    """Reads a file of an installed package; the user's own go through `io.nifti`, which trusts no header."""
     image = simpleitk().ReadImage(str(path), simpleitk().sitkFloat32)
     volume = np.ascontiguousarray(simpleitk().GetArrayFromImage(image).transpose(2, 1, 0))
     affine = np.eye(4)

@@ -79,7 +79,7 @@ def distance_mm(first: Affine, second: Affine, points: Points) -> npt.NDArray[np
 
 
 def to_itk_text(matrix: Affine) -> str:
-    """Returns the map as an ITK transform file (`.tfm`), which SimpleITK, ANTs and 3D Slicer read; ITK's world is LPS."""  # noqa: E501
+    """Returns the map as an ITK transform file (`.tfm`), for SimpleITK, ANTs and 3D Slicer; ITK's world is LPS."""
     lps = LPS @ matrix @ LPS
     numbers = " ".join(f"{value:.12g}" for value in (*lps[:3, :3].ravel(), *lps[:3, 3]))
     return (
