@@ -7,4 +7,4 @@
 #BSUB -r
 set -eu
 out=/results/out
-exec gliomask cohort work "$out" --threads 4 --chunk "$out/.cohort/slurm/1/chunks/$LSB_JOBINDEX.tsv"
+exec gliomask cohort work "$out" --workers 2 --threads 2 --chunk "$out/.cohort/slurm/1/chunks/$LSB_JOBINDEX.tsv"

@@ -11,4 +11,4 @@
 #PBS -r y
 set -eu
 out=/results/out
-exec gliomask cohort work "$out" --threads 4 --chunk "$out/.cohort/slurm/1/chunks/$PBS_ARRAY_INDEX.tsv"
+exec gliomask cohort work "$out" --workers 2 --threads 2 --chunk "$out/.cohort/slurm/1/chunks/$PBS_ARRAY_INDEX.tsv"

@@ -38,7 +38,7 @@ def misbehave(case: str) -> None:
         time.sleep(0.15)
 
 
-class OddJob(job.Job):
+class OddJob(job.CohortJob):
     def do(self, entry):
         misbehave(entry.case)
         return super().do(entry)
@@ -47,7 +47,7 @@ class OddJob(job.Job):
 def install() -> None:
     model = model_by_hand()
     gliomask.segmentation.segmenter.load_model = lambda name: model
-    job.Job = OddJob
+    job.CohortJob = OddJob
     supervisor.WORKER = HERE
 
 

@@ -17,7 +17,7 @@ from stub_cohort import install
 
 install()
 
-from gliomask.cohort.job import Job  # noqa: E402 - after the network made by hand is in its place
+from gliomask.cohort.job import CohortJob  # noqa: E402 - after the network made by hand is in its place
 from gliomask.cohort.place import CohortPlace  # noqa: E402
 from gliomask.cohort.rows import MAX_ROW_BYTES, RowStore, parse_row  # noqa: E402
 from gliomask.cohort.runner import Cohort, begin, left_to_do, open_table  # noqa: E402
@@ -31,7 +31,7 @@ ASKED = {"preview": False, "raw": "never", "precision": "fp32"}
 def do_all(cohort: Cohort) -> None:
     table = open_table(cohort)
     store = RowStore(cohort.place.rows)
-    with Job(cohort.settings.asked, cohort.place.folder, 1) as job:
+    with CohortJob(cohort.settings.asked, cohort.place.folder, 1) as job:
         for entry in left_to_do(cohort, table.rows, retry_failed=False, verify=False):
             row = job.do(entry).row
             store.write(row)

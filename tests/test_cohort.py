@@ -21,10 +21,10 @@ from gliomask.cohort.job import complete, settled
 from gliomask.cohort.local import LocalRunner
 from gliomask.cohort.place import CohortPlace
 from gliomask.cohort.progress import Rate
-from gliomask.cohort.rows import COLUMNS, Row, RowStore, failed
+from gliomask.cohort.rows import COLUMNS, CohortRow, RowStore, failed, row_of_failure
 from gliomask.cohort.runner import begin, open_table, run_cohort
-from gliomask.cohort.supervisor import Limits
-from gliomask.cohort.table import Summary, Table
+from gliomask.cohort.supervisor import CaseLimits
+from gliomask.cohort.table import CohortSummary, CohortTable
 from gliomask.errors import CaseError, FileFormatError, UsageError
 from gliomask.files.lock import locked
 from gliomask.files.tables import read_table
@@ -148,7 +148,7 @@ def test_a_bids_dataset_is_a_cohort(tmp_path):
 
 def test_a_row_is_read_back_and_a_damaged_one_is_none(tmp_path):
     store = RowStore(tmp_path)
-    row = Row("a", "done", 1.5, wt_ml=3.25, label_map="a/a_seg.nii.gz")
+    row = CohortRow("a", "done", 1.5, wt_ml=3.25, label_map="a/a_seg.nii.gz")
     store.write(row)
     assert store.read("a") == row
     assert list(store) == [row]
@@ -161,14 +161,14 @@ def test_a_row_is_read_back_and_a_damaged_one_is_none(tmp_path):
 
 def test_a_row_of_another_case_under_a_file_is_not_believed(tmp_path):
     store = RowStore(tmp_path)
-    store.write(Row("a", "done"))
+    store.write(CohortRow("a", "done"))
     store.path("b").parent.mkdir(exist_ok=True)
     store.path("a").rename(store.path("b"))
     assert store.read("b") is None
 
 
 def test_the_table_has_a_row_for_every_case_and_no_formulas(tmp_path):
-    table = Table(tmp_path / "cohort.tsv", ["=x", "b"], [Row("gone", "done")])
+    table = CohortTable(tmp_path / "cohort.tsv", ["=x", "b"], [CohortRow("gone", "done")])
     table.put(failed("=x", "CaseError", "=1+1", 3))
     table.write()
     lines = list(csv.reader((tmp_path / "cohort.tsv").read_text().splitlines(), delimiter="\t"))
@@ -185,20 +185,36 @@ def test_columns_begin_with_those_of_segment():
 
 def test_a_summary_counts_by_reason_and_its_code_is_that_of_the_commonest():
     rows = [
-        Row("a", "done"),
+        CohortRow("a", "done"),
         failed("b", "crash", "", 1),
         failed("c", "CaseError", "x", 3),
         failed("d", "CaseError", "y", 3),
-        Row("e", "waiting"),
+        CohortRow("e", "waiting"),
     ]
-    summary = Summary.of(rows)
+    summary = CohortSummary.of(rows)
     assert (summary.done, summary.failed, summary.waiting, summary.exit_code) == (1, 3, 1, 3)
     assert [(item.reason, item.count, item.example.case) for item in summary.failures] == [
         ("CaseError", 2, "c"),
         ("crash", 1, "b"),
     ]
-    assert Summary.of(rows[:1]).exit_code == 0
-    assert Summary.of(rows[4:]).exit_code == 1
+    assert CohortSummary.of(rows[:1]).exit_code == 0
+    assert CohortSummary.of(rows[4:]).exit_code == 1
+
+
+def test_a_row_says_what_ended_its_case():
+    said = {
+        "memory": row_of_failure("a", MemoryError()),
+        "ours": row_of_failure("a", CaseError("Case a: no t1.")),
+        "unforeseen": row_of_failure("a", ValueError("x"), seconds=2.345),
+    }
+    assert {name: (row.reason, row.exit_code) for name, row in said.items()} == {
+        "memory": ("memory limit", 5),
+        "ours": ("CaseError", 3),
+        "unforeseen": ("unexpected ValueError", 1),
+    }
+    assert said["memory"].message.startswith("Case a: Memory ran out.")
+    assert (said["ours"].message, said["unforeseen"].message) == ("Case a: no t1.", "ValueError: x")
+    assert said["unforeseen"].seconds == 2.35
 
 
 def test_the_rate_counts_work_and_not_what_is_kept():
@@ -226,7 +242,8 @@ def test_processors_follow_control_groups_and_slurm(tmp_path):
     assert memory_mb({"SLURM_MEM_PER_NODE": "1000"}, tmp_path) == pytest.approx(1048.576)
     assert processors({"SLURM_CPUS_PER_TASK": "1"}, tmp_path / "none") == 1
     assert default_workers(16, 7000.0) == 2
-    assert default_workers(1, None) == 1
+    assert [default_workers(count, None) for count in (1, 2, 3, 4, 9)] == [1, 2, 2, 2, 4]
+    assert default_workers(2, 4000.0) == 1
 
 
 # Running
@@ -239,7 +256,7 @@ def test_a_cohort_is_done_in_isolation_and_every_case_accounted_for(stub, tmp_pa
     cohort = begin(cases, CohortPlace(tmp_path / "out"), ASKED)
     seen = []
     summary = run_cohort(
-        cohort, LocalRunner(2, 1, Limits(8.0, 600)), lambda result, state: seen.append((result.row.case, state))
+        cohort, LocalRunner(2, 1, CaseLimits(8.0, 600)), lambda result, state: seen.append((result.row.case, state))
     )
     assert summary.done == 2
     rows = table_of(tmp_path / "out")
@@ -429,7 +446,7 @@ def test_a_folder_of_dicom_examinations_is_a_cohort(fake_model, tmp_path):
     import numpy as np
     from dicom_series import write_series
 
-    from gliomask.cohort.job import Job
+    from gliomask.cohort.job import CohortJob
 
     case = make_tiny_case("x")
     for name in ("P1", "P2"):
@@ -448,7 +465,7 @@ def test_a_folder_of_dicom_examinations_is_a_cohort(fake_model, tmp_path):
     ]
     archive = Path(shutil.make_archive(str(tmp_path / "P3"), "zip", tmp_path / "in" / "P1"))
     assert [(entry.case, entry.dicom) for entry in find_entries(archive)[0]] == [("P3", archive)]
-    with Job(ASKED, tmp_path / "out") as job:
+    with CohortJob(ASKED, tmp_path / "out") as job:
         ended = job.do(entries[0])
         assert (ended.kept, ended.row.status, ended.row.label_map) == (False, "done", "P1/P1_seg.nii.gz")
         assert ended.row.wt_ml > 0

@@ -6,16 +6,20 @@ import os
 import signal
 import subprocess
 import time
+from itertools import islice
 from pathlib import Path
 
 import pytest
 from stub_cohort import HERE, PLAIN
 from test_cohort import ASKED, results_of, table_of, write_cases
 
-from gliomask.cohort import supervisor
+from gliomask.cohort import dask, supervisor
+from gliomask.cohort.dask import DaskRunner
 from gliomask.cohort.local import LocalRunner
 from gliomask.cohort.place import CohortPlace
-from gliomask.cohort.runner import begin, run_cohort
+from gliomask.cohort.rows import RowStore
+from gliomask.cohort.runner import begin, open_table, run_cohort
+from gliomask.errors import UsageError
 
 
 def dask_workers(parent: int) -> list[int]:
@@ -43,9 +47,10 @@ def test_a_lost_worker_loses_no_case_and_results_are_those_of_one_machine(tmp_pa
     command = [*HERE[:2], str(cases), "-o", str(tmp_path / "out"), "--workers", "2", "--dask", "local", *PLAIN]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     rows = tmp_path / "out" / ".cohort" / "rows"
-    until = time.monotonic() + 60
+    until = time.monotonic() + 200
     while time.monotonic() < until and len(list(rows.glob("??/*.json"))) < 2:
         time.sleep(0.05)
+    assert run.poll() is None
     os.kill(dask_workers(run.pid)[0], signal.SIGKILL)
     said, complained = run.communicate(timeout=120)
     assert run.returncode == 1, complained
@@ -54,6 +59,38 @@ def test_a_lost_worker_loses_no_case_and_results_are_those_of_one_machine(tmp_pa
     assert {case: row["status"] for case, row in table.items() if row["status"] != "done"} == {"x-crash": "failed"}
     assert table["x-crash"]["reason"] == "crash"
     assert results_of(tmp_path / "out") == results_of(tmp_path / "serial")
+
+
+def test_a_cluster_with_an_address_does_a_cohort_keeps_what_is_done_and_is_left_as_it_was(tmp_path, monkeypatch):
+    from distributed import LocalCluster
+
+    monkeypatch.setattr(supervisor, "WORKER", HERE)
+    monkeypatch.setattr(dask, "CONNECT_SECONDS", 1)
+    cases = write_cases(tmp_path / "in", "a", "b", "c-hang")
+    place = CohortPlace(tmp_path / "out")
+    # Workers are threads of this process, so that theirs is the network made by hand; the way to them is a socket.
+    with LocalCluster(
+        n_workers=0, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None, silence_logs=50
+    ) as cluster:
+        assert cluster.scheduler_address.startswith("tcp://")
+        runner = DaskRunner(cluster.scheduler_address)
+        cohort = begin(cases, place, ASKED)
+        with pytest.raises(UsageError, match="has no worker"):
+            run_cohort(cohort, runner)
+        cluster.scale(1)
+        monkeypatch.setattr(dask, "CONNECT_SECONDS", 30)
+        for kept in (False, True):
+            results = runner.run(place, cohort.settings.asked, cohort.entries)
+            assert {result.row.case: result.kept for result in islice(results, 2)} == {"a": kept, "b": kept}
+            # The case at work is ended with the run, and waits again; no process of it is left.
+            results.close()
+            assert dask._warm == {}
+            assert RowStore(place.rows).read("c-hang") is None
+    assert {case: row.status for case, row in open_table(cohort).rows.items()} == {
+        "a": "done",
+        "b": "done",
+        "c-hang": "waiting",
+    }
 
 
 def test_an_address_where_nobody_answers_is_said(tmp_path):

@@ -5,6 +5,7 @@ odd clocks, lost power.
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import random
@@ -23,13 +24,14 @@ import gliomask.files.atomic as atomic
 from gliomask.cohort import supervisor, worker
 from gliomask.cohort.local import LocalRunner
 from gliomask.cohort.place import CohortPlace
-from gliomask.cohort.rows import Row, RowStore
+from gliomask.cohort.rows import CohortRow, RowStore
 from gliomask.cohort.runner import begin, open_table, run_cohort
-from gliomask.cohort.supervisor import Limits
-from gliomask.cohort.table import Table
+from gliomask.cohort.supervisor import CaseLimits
+from gliomask.cohort.table import CohortTable
 from gliomask.errors import FileFormatError, LimitError, UsageError
 from gliomask.files.lock import locked
 
+ROOT = Path(__file__).resolve().parents[1]
 HELPER = Path(__file__).with_name("stub_kills.py")
 
 
@@ -135,7 +137,7 @@ def test_a_case_that_took_its_machine_down_comes_last(tmp_path):
     cases = write_cases(tmp_path / "in", "a", "b")
     cohort = begin(cases, CohortPlace(tmp_path / "out"), ASKED)
     RowStore(cohort.place.rows).write(
-        Row("a", "waiting", message=supervisor.BEGUN, attempts=1, options_sha256=cohort.settings.options_sha256)
+        CohortRow("a", "waiting", message=supervisor.BEGUN, attempts=1, options_sha256=cohort.settings.options_sha256)
     )
     from gliomask.cohort.runner import left_to_do
 
@@ -249,7 +251,7 @@ def test_a_clock_that_goes_backwards_changes_nothing(stub, tmp_path, monkeypatch
 
     monkeypatch.setattr(time, "time", backwards)
     with locked(cohort.place.hidden):
-        assert run_cohort(cohort, LocalRunner(limits=Limits(60))).done == 2
+        assert run_cohort(cohort, LocalRunner(limits=CaseLimits(60))).done == 2
     # Files from the future are no reason to do anything again.
     for path in (tmp_path / "out").rglob("*"):
         os.utime(path, (4e9, 4e9))
@@ -269,29 +271,29 @@ def test_a_row_survives_a_loss_of_power(tmp_path, monkeypatch):
         Path, "replace", lambda self, target: (calls.append(("rename", str(target))), replace(self, target))[1]
     )
     store = RowStore(tmp_path)
-    store.write(Row("a", "done"))
+    store.write(CohortRow("a", "done"))
     path = store.path("a")
     assert [kind for kind, _ in calls] == ["fsync", "rename", "fsync"]
     assert re.fullmatch(rf"{path.parent}/\.gliomask-.*\.part", calls[0][1])
     assert calls[1] == ("rename", str(path))
     assert calls[2] == ("fsync", str(path.parent))
     calls.clear()
-    table = Table(tmp_path / "cohort.tsv", ["a"])
+    table = CohortTable(tmp_path / "cohort.tsv", ["a"])
     table.write()
     assert [kind for kind, _ in calls] == ["fsync", "rename", "fsync"]
 
 
 def test_a_row_that_cannot_be_flushed_is_an_error_and_the_earlier_row_stays(tmp_path, monkeypatch):
     store = RowStore(tmp_path)
-    store.write(Row("a", "done", 1.0))
+    store.write(CohortRow("a", "done", 1.0))
 
     def full(fd: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(atomic.os, "fsync", full)
     with pytest.raises(LimitError, match="No space left"):
-        store.write(Row("a", "done", 2.0))
-    assert store.read("a") == Row("a", "done", 1.0)
+        store.write(CohortRow("a", "done", 2.0))
+    assert store.read("a") == CohortRow("a", "done", 1.0)
     assert [path.name for path in store.path("a").parent.iterdir()] == [store.path("a").name]
 
 
@@ -309,3 +311,17 @@ def test_a_damaged_row_or_table_is_made_again_from_the_results(stub, tmp_path):
     assert {name: after[name] for name in ("status", "wt_ml", "label_map_sha256", "inputs_sha256", "finished")} == {
         name: before[name] for name in ("status", "wt_ml", "label_map_sha256", "inputs_sha256", "finished")
     }
+
+
+def test_every_promise_names_a_test_that_exists():
+    lines = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8").splitlines()
+    first = lines.index("| promise | test |")
+    promises = list(itertools.takewhile(lambda line: line.startswith("|"), lines[first + 2 :]))
+    assert len(promises) > 15
+    for promise in promises:
+        last_cell = promise.split("|")[-2]
+        names = re.findall(r"`(test_\w+)`", last_cell)
+        file = (re.findall(r"`(test_\w+\.py)`", last_cell) or ["test_cohort_faults.py"])[0]
+        assert names, promise
+        text = (ROOT / "tests" / file).read_text(encoding="utf-8")
+        assert [name for name in names if f"\ndef {name}(" not in text] == [], promise

@@ -15,7 +15,7 @@ from conftest import make_tiny_case, tiny_labels, write_brats_case
 from test_deliver import WRITING, names
 
 from gliomask.cohort.here import FolderRun, segment_folder
-from gliomask.cohort.rows import Row
+from gliomask.cohort.rows import CohortRow
 from gliomask.cohort.table import SharedTable
 from gliomask.errors import CaseError, LimitError, UsageError
 from gliomask.files.tables import read_table
@@ -180,8 +180,8 @@ def written(table, *rows):
 def test_names_that_a_spreadsheet_would_calculate_are_text_and_stay_the_same_case(tmp_path):
     table = tmp_path / "cohort.tsv"
     for seconds in (1.0, 2.0):
-        written(table, Row("=1+1", "failed", seconds, message='@SUM(A1)\t"quoted"'))
-    written(table, Row("other", "done", 1.0, "not_1mm", wt_ml=-0.5))
+        written(table, CohortRow("=1+1", "failed", seconds, message='@SUM(A1)\t"quoted"'))
+    written(table, CohortRow("other", "done", 1.0, "not_1mm", wt_ml=-0.5))
     header, first, second = table.read_text().splitlines()
     assert first.split("\t")[:3] == ["'=1+1", "failed", "2"]
     assert "'@SUM(A1)" in first
@@ -192,7 +192,7 @@ def test_names_that_a_spreadsheet_would_calculate_are_text_and_stay_the_same_cas
 
 def test_what_has_not_ended_waits_in_the_table_and_takes_no_earlier_row_away(tmp_path):
     table = tmp_path / "cohort.tsv"
-    written(table, Row("a", "done", 5.0))
+    written(table, CohortRow("a", "done", 5.0))
     SharedTable(table, ["a", "b"]).write()
     assert [(row["case"], row["status"], row["seconds"]) for row in read_table(table)] == [
         ("a", "done", "5"),
@@ -202,7 +202,7 @@ def test_what_has_not_ended_waits_in_the_table_and_takes_no_earlier_row_away(tmp
 
 def test_a_table_of_an_earlier_version_is_filled_up(tmp_path):
     (tmp_path / "cohort.tsv").write_text("case\tstatus\tseconds\tflags\tmessage\nold\tdone\t3\t\t\n")
-    written(tmp_path / "cohort.tsv", Row("new", "done", 1.0, label_map="new_seg.nii.gz"))
+    written(tmp_path / "cohort.tsv", CohortRow("new", "done", 1.0, label_map="new_seg.nii.gz"))
     assert [(row["case"], row["seconds"], row["label_map"]) for row in read_table(tmp_path / "cohort.tsv")] == [
         ("old", "3", ""),
         ("new", "1", "new_seg.nii.gz"),
@@ -211,7 +211,9 @@ def test_a_table_of_an_earlier_version_is_filled_up(tmp_path):
 
 def test_runs_that_fill_one_table_at_a_time_lose_no_row(tmp_path):
     runs = [
-        threading.Thread(target=written, args=(tmp_path / "cohort.tsv", *(Row(f"{run}-{n}", "done") for n in range(5))))
+        threading.Thread(
+            target=written, args=(tmp_path / "cohort.tsv", *(CohortRow(f"{run}-{n}", "done") for n in range(5)))
+        )
         for run in range(4)
     ]
     for run in runs:
@@ -237,7 +239,7 @@ def test_a_table_is_not_written_anew_for_every_case_of_a_large_cohort(tmp_path, 
     table.write()
     for n in range(1000):
         now[0] += 1.0
-        table.put(Row(str(n), "done"))
+        table.put(CohortRow(str(n), "done"))
     table.write()
     assert len(writes) < 25
 

@@ -5,8 +5,9 @@ refused by name.
 import hashlib
 import json
 import os
+import re
 import sys
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import given, settings
@@ -113,6 +114,32 @@ def test_a_process_that_dies_at_any_step_leaves_old_results_or_new_ones(tmp_path
     assert code == 0
     assert outcomes == {False, True}
     assert step > 12
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="asks Linux which file is flushed")
+def test_results_survive_a_loss_of_power(tmp_path, monkeypatch):
+    """The order of system calls: what must last before a name counts is flushed before it is given."""
+    calls = []
+    fsync, replace, rename = os.fsync, Path.replace, Path.rename
+
+    def seen(kind, path):
+        calls.append((kind, Path(path).relative_to(tmp_path).as_posix().replace(".part", ".ready")))
+
+    monkeypatch.setattr(os, "fsync", lambda fd: (seen("flush", Path(f"/proc/self/fd/{fd}").readlink()), fsync(fd))[1])
+    monkeypatch.setattr(Path, "replace", lambda self, to: (seen("name", to), replace(self, to))[1])
+    monkeypatch.setattr(Path, "rename", lambda self, to: (seen("name", to), rename(self, to))[1])
+    write(tmp_path, NEW)
+    calls = [(kind, re.sub(r"-[0-9a-f]{16}\.([0-9a-f]{8}\.)?", ".", name)) for kind, name in calls]
+    ready, hidden = calls.index(("name", ".gliomask.ready")), ".gliomask.ready"
+    before = [name for kind, name in calls[:ready] if kind == "flush"]
+    record, manifest = before.index(f"{hidden}/files/x_run.json"), before.index(f"{hidden}/manifest.json")
+    assert f"{hidden}/files" in before[record:]
+    assert hidden in before[manifest:]
+    after = calls[ready + 1 :]
+    place = after.index(("name", "x_run.json"))
+    assert ("flush", ".") in after[:1]
+    assert {name for kind, name in after[:place] if kind == "name"} == set(NEW)
+    assert after[place - 1 : place + 2] == [("flush", "."), ("name", "x_run.json"), ("flush", ".")]
 
 
 def test_an_error_leaves_the_old_results_and_nothing_else(tmp_path):

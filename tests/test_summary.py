@@ -4,6 +4,7 @@ command.
 
 from __future__ import annotations
 
+import base64
 import csv
 import html
 import json
@@ -11,6 +12,7 @@ import math
 import re
 import shutil
 import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -25,9 +27,11 @@ from gliomask.cohort import supervisor
 from gliomask.cohort.local import LocalRunner
 from gliomask.cohort.place import CohortPlace
 from gliomask.cohort.runner import begin, run_cohort
-from gliomask.errors import CaseError, UsageError
+from gliomask.errors import CaseError, EngineUnavailableError, UsageError
 from gliomask.labels import Region
 from gliomask.report.case_table import CaseLine, case_table
+from gliomask.report.html import script_source
+from gliomask.summary import page
 from gliomask.summary.features import CODES, INTENSITY, SHAPE, intensity_features, shape_features
 from gliomask.summary.page import PageCase, StudyPage
 from gliomask.summary.statistics import agreement, modified_z, outliers
@@ -179,6 +183,9 @@ def test_a_study_is_summarised_and_compared_and_scored(study, capsys):
     assert comparison[1]["status"] in ("same", "changed")
     assert 0.5 < float(comparison[1]["wt_dice"]) <= 1
     assert rows(to / "scores" / "scores.tsv")
+    text = (to / "review.html").read_text()
+    assert "Median Dice of 3 cases against their references: WT" in text
+    assert "The second run has another label map." in text or "changed" not in {row["status"] for row in comparison}
     record = json.loads((to / "summarise_run.json").read_text())
     assert record["agreement_ml"]["WT"]["count"] == 2
     # Nothing that exists is replaced.
@@ -209,6 +216,10 @@ def test_a_folder_without_results_is_refused_and_nothing_is_written(tmp_path):
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
+ONE_PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
 TABLE = case_table([CaseLine(HOSTILE, report=f"../{HOSTILE}_report.html")], "Case", (), "")
 
 
@@ -227,30 +238,70 @@ def test_the_page_stands_alone_and_no_name_becomes_a_part_of_it():
 def test_the_page_is_html_that_a_parser_accepts():
     import html5lib
 
-    page = StudyPage("t", (), (), (), (PageCase("a", "done", ("x",), (), None),), TABLE).html()
-    html5lib.HTMLParser(strict=True).parse(page)
+    text = StudyPage("t", (), (), (), (PageCase("a", "done", ("x",), (), None),), TABLE).html()
+    html5lib.HTMLParser(strict=True).parse(text)
+
+
+def test_pictures_beyond_what_a_page_can_hold_are_taken_from_their_files(fake_model, tmp_path, monkeypatch):
+    from gliomask.summary import study
+
+    for name in ("a", "b #1"):
+        write_brats_case(tmp_path / "in", make_tiny_case(name), tiny_labels())
+    assert run(["segment", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--raw", "never"]) == 0
+    monkeypatch.setattr(study, "EMBEDDED_BYTES", 1)
+    summarise(tmp_path / "out", tmp_path / "summary", Choices(features=False, frequency=False))
+    text = (tmp_path / "summary" / "review.html").read_text()
+    assert text.count("data:image/jpeg;base64,") == 1
+    assert '"picture": "../out/b%20%231_preview.png"' in text
+
+
+def test_without_jinja2_it_is_said_what_to_install_before_any_work(tmp_path, monkeypatch):
+    page.template.cache_clear()
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(EngineUnavailableError, match=r"gliomask\[summary\]"):
+        summarise(tmp_path / "out", tmp_path / "summary")
+    assert not (tmp_path / "summary").exists()
+
+
+def with_script(text: str, script: str) -> str:
+    """A page that also runs a test's script: its policy allows it."""
+    allowed = text.replace("script-src ", f"script-src {script_source(script)} ", 1)
+    return allowed.replace("</body>", f"<script>{script}</script></body>")
 
 
 @needs_chromium
 def test_cases_are_decided_by_keyboard_and_saved_as_a_table(tmp_path):
-    cases = tuple(PageCase(name, "done", (), (), None) for name in ("=a", "b", "c"))
-    page = StudyPage("t", (), (), (), cases, TABLE).html().decode()
+    (tmp_path / "c.png").write_bytes(ONE_PIXEL)
+    cases = tuple(PageCase(name, "done", (), (), "c.png", f"sha-{name[-1]}") for name in ("=a", "b", "c"))
+    text = StudyPage("t", (), (), (), cases, TABLE).html().decode()
     keys = """
       const press = (key) => document.dispatchEvent(new KeyboardEvent("keydown", { key }));
       press("a"); press("j"); press("r"); press("k"); press("n");
       const note = document.getElementById("note");
       note.value = "blurred\\tscan"; note.dispatchEvent(new Event("input")); note.blur();
       press("g");
-      document.body.dataset.found = JSON.stringify([window.gliomaskDecisions(), document.querySelector("#case h3").textContent]);
-    """  # noqa: E501
-    (tmp_path / "page.html").write_text(page.replace("</body>", f"<script>{keys}</script></body>"), encoding="utf-8")
+      const first = [window.gliomaskDecisions(), document.querySelector("#case h3").textContent];
+      press("j"); press("u"); press("k"); press("k"); press("u");
+      const undone = window.gliomaskDecisions();
+      const said = window.gliomaskLoad(first[0].replace("sha-c", "sha-of-another-label-map"));
+      document.body.dataset.found = JSON.stringify([...first, undone, said, window.gliomaskDecisions()]);
+    """
+    (tmp_path / "page.html").write_text(with_script(text, keys), encoding="utf-8")
     dom = dom_of(tmp_path / "page.html", tmp_path / "profile")
     found = json.loads(html.unescape(re.search(r'data-found="([^"]*)"', dom).group(1)))
-    assert found == ["case\tdecision\tnote\n'=a\taccepted\t\nb\t\tblurred scan\nc\trejected\t\n", "b"]
+    heading = "case\tdecision\tnote\tlabel_map_sha256\n"
+    saved = heading + "'=a\taccepted\t\tsha-a\nb\t\tblurred scan\tsha-b\nc\trejected\t\tsha-c\n"
+    assert found == [
+        saved,
+        "b",
+        saved.replace("accepted", "").replace("rejected", ""),
+        "2 decisions loaded, 1 left out: of other cases or label maps.",
+        saved.replace("rejected", ""),
+    ]
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
 def test_the_script_of_the_page_is_javascript_that_parses(tmp_path):
-    page = StudyPage("t", (), (), (), (), TABLE).html().decode()
-    (tmp_path / "page.js").write_text(page.split("<script>")[1].partition("</script>")[0])
+    text = StudyPage("t", (), (), (), (), TABLE).html().decode()
+    (tmp_path / "page.js").write_text(text.split("<script>")[1].partition("</script>")[0])
     assert subprocess.run(["node", "--check", tmp_path / "page.js"], check=False).returncode == 0

@@ -77,3 +77,22 @@ class QualityError(GliomaskError):
     """A quality check failed and the caller asked for that to be an error."""
 
     exit_code = 6
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that there was no memory left."""
+    return isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError)
+
+
+def message_of(error: BaseException) -> str:
+    """Returns what a row or a record says of an error that ended one case of many: its own message, with its kind
+    before it where nobody foresaw it.
+    """
+    if ran_out_of_memory(error):
+        return "Memory ran out. Give it more memory, or work on fewer cases at a time."
+    return str(error) if isinstance(error, GliomaskError) else f"{type(error).__name__}: {error}"
+
+
+def exit_code_of(error: BaseException) -> int:
+    """Returns the exit code that an error stands for, also where nobody foresaw it."""
+    return LimitError.exit_code if ran_out_of_memory(error) else int(getattr(error, "exit_code", 1))

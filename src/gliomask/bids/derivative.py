@@ -172,7 +172,7 @@ class Derivatives:
             return FRAME_REFERENCE
         sequence = self.reference if space is None else Sequence(space)
         if sequence is None:
-            sequence = next(one for one in (Sequence.T1CE, Sequence.FLAIR) if one in self.files.used())
+            sequence = next(shown for shown in (Sequence.T1CE, Sequence.FLAIR) if shown in self.files.used())
         return uri(self.files.sequences[sequence], self.root)
 
     def _image(

@@ -82,16 +82,16 @@ class Filters:
         return ", ".join(_in_words(key, wanted) for key, wanted in self.asked[sequence].items())
 
 
-def _fits(wanted: Any, found: str | None) -> bool:
+def _fits(wanted: Any, value: str | None) -> bool:
     if isinstance(wanted, list):
-        return any(_fits(one, found) for one in wanted)
-    if wanted is None or found is None:
-        return wanted is None and found is None
+        return any(_fits(each, value) for each in wanted)
+    if wanted is None or value is None:
+        return wanted is None and value is None
     if wanted == ANY:
         return True
     text = str(wanted)
     # Indices may be written with leading zeros: run 1 is run-01.
-    return text == found or (text.isdigit() and found.isdigit() and int(text) == int(found))
+    return text == value or (text.isdigit() and value.isdigit() and int(text) == int(value))
 
 
 def _in_words(key: str, wanted: Any) -> str:
@@ -133,19 +133,19 @@ def _checked(path: Path, sequence: str, filters: Any) -> dict[str, Any]:
         raise UsageError(
             f"{path}: {sequence}: an object of entities is needed, such as {{'run': 2}}; found {filters!r}."
         )
-    found: dict[str, Any] = {
+    asked: dict[str, Any] = {
         LONG_NAMES.get(key, str(key)): wanted for key, wanted in filters.items() if key != "datatype"
     }
-    for key, wanted in found.items():
+    for key, wanted in asked.items():
         if key not in SHORT_NAMES:
             raise UsageError(
                 f"{path}: {sequence}: there is no entity '{key}' to choose by. Known ones: {', '.join(SHORT_NAMES)}."
             )
         if not all(
-            one is None or type(one) in (str, int) for one in (wanted if isinstance(wanted, list) else [wanted])
+            each is None or type(each) in (str, int) for each in (wanted if isinstance(wanted, list) else [wanted])
         ):
             raise UsageError(
                 f"{path}: {sequence}: {key} is {wanted!r}; give a label, a number, null (not there), '{ANY}' (any) "
                 "or a list of these."
             )
-    return found
+    return asked

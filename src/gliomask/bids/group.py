@@ -13,7 +13,7 @@ from typing import Any
 from gliomask.bids.derivative import in_json
 from gliomask.bids.layout import Session
 from gliomask.bids.output import refuse_other_dataset
-from gliomask.bids.page import GroupPage, Member
+from gliomask.bids.page import GroupMember, GroupPage
 from gliomask.bids.records import LOGS, read_failure, read_record
 from gliomask.bids.session_record import SessionRecord
 from gliomask.errors import UsageError
@@ -68,7 +68,7 @@ class GroupResult:
         written: the files.
     """
 
-    members: tuple[Member, ...]
+    members: tuple[GroupMember, ...]
     written: tuple[Path, ...]
 
 
@@ -99,18 +99,18 @@ def run_group(name: str, output: Path, sessions: Ordered[Session], *, overwrite:
     return GroupResult(members, tuple(paths))
 
 
-def _member(output: Path, session: Session) -> Member:
+def _member(output: Path, session: Session) -> GroupMember:
     failure = read_failure(output, session)
     record = read_record(output, session)
     picture = output / session.folder / "figures" / f"{session.case_id}_dseg.png"
     if failure is not None:
-        return Member(session, "failed", _values(session, "failed", message=failure.message))
+        return GroupMember(session, "failed", _values(session, "failed", message=failure.message))
     if record is None:
-        return Member(session, "missing", _values(session, "missing", message="not segmented yet"))
+        return GroupMember(session, "missing", _values(session, "missing", message="not segmented yet"))
     gone = [name for name in record.outputs or () if not (output / name).is_file()]
     if gone:
-        return Member(session, "missing", _values(session, "missing", message=f"{gone[0]} is gone"))
-    return Member(
+        return GroupMember(session, "missing", _values(session, "missing", message=f"{gone[0]} is gone"))
+    return GroupMember(
         session,
         "done",
         _values(session, "done", **dict(_results(record))),
@@ -126,8 +126,8 @@ def _values(session: Session, status: str, **more: str) -> dict[str, str]:
         "session_id": NOT_THERE if session.session is None else f"ses-{session.session}",
     }
     # A table is one line a row: a message may have several.
-    found = {**ids, "status": status} | {name: " ".join(text.split()) for name, text in more.items()}
-    return {name: found.get(name) or NOT_THERE for name in COLUMNS}
+    cells = {**ids, "status": status} | {name: " ".join(text.split()) for name, text in more.items()}
+    return {name: cells.get(name) or NOT_THERE for name in COLUMNS}
 
 
 def _results(record: SessionRecord) -> Iterator[tuple[str, str]]:
@@ -153,7 +153,7 @@ def _report(record: SessionRecord, session: Session) -> str | None:
     return name if name in (record.outputs or ()) else None
 
 
-def _table(members: Ordered[Member]) -> bytes:
+def _table(members: Ordered[GroupMember]) -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(
         text, list(COLUMNS), delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None

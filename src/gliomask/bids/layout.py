@@ -163,22 +163,22 @@ def find_sessions(dataset: Dataset, subjects: Iterable[str] = (), sessions: Iter
         UsageError: there is no such participant or session.
     """
     asked = list(sessions)
-    found: list[Session] = []
+    sessions_chosen: list[Session] = []
     known: set[str] = set()
     for subject in chosen(participants(dataset), subjects, "sub"):
         labels = _labels(dataset.root / f"sub-{subject}", "ses")
         known.update(labels)
-        wanted = [label for label in labels if label in {one.removeprefix("ses-") for one in asked} or not asked]
+        wanted = [label for label in labels if label in {name.removeprefix("ses-") for name in asked} or not asked]
         units = [*([] if asked else [Session(subject, None)]), *(Session(subject, label) for label in wanted)]
         with_images = [unit for unit in units if anatomical_images(dataset, unit)]
-        found += with_images or ([] if asked else units[:1])
+        sessions_chosen += with_images or ([] if asked else units[:1])
     chosen(sorted(known), asked, "ses")
-    if not found:
+    if not sessions_chosen:
         raise UsageError(
             f"No participant that was asked for has an anatomical image in ses-{', ses-'.join(asked)}. Leave "
             "--session-label out, or give another."
         )
-    return found
+    return sessions_chosen
 
 
 def anatomical_images(dataset: Dataset, session: Session) -> dict[Path, BidsName]:
@@ -220,30 +220,30 @@ def session_files(
     """
     refuse_too_few(without)
     images = anatomical_images(dataset, session)
-    found: dict[Sequence, list[Path]] = defaultdict(list)
+    paths_of: dict[Sequence, list[Path]] = defaultdict(list)
     for sequence in PAPER_ORDER:
         if sequence not in without:
-            found[sequence] = [path for path, name in images.items() if filters.accepts(sequence, name)]
-    _refuse_several(session, found)
-    missing = [f"{sequence.value} ({filters.in_words(sequence)})" for sequence, paths in found.items() if not paths]
+            paths_of[sequence] = [path for path, name in images.items() if filters.accepts(sequence, name)]
+    _refuse_several(session, paths_of)
+    missing = [f"{sequence.value} ({filters.in_words(sequence)})" for sequence, paths in paths_of.items() if not paths]
     if missing:
-        there = ", ".join(path.name for path in images) or "no anatomical image"
+        names = ", ".join(path.name for path in images) or "no anatomical image"
         raise CaseError(
-            f"{session.case_id}: missing {'; '.join(missing)}; found {there}. Where a file is named otherwise, say "
+            f"{session.case_id}: missing {'; '.join(missing)}; found {names}. Where a file is named otherwise, say "
             "so by --bids-filter-file; "
             "where the patients do not have a sequence, say --without."
         )
     return CaseFiles(
         session.case_id,
-        {sequence: paths[0] for sequence, paths in found.items()},
+        {sequence: paths[0] for sequence, paths in paths_of.items()},
         None,
         convention(LABELS),
         without=without,
     )
 
 
-def _refuse_several(session: Session, found: dict[Sequence, list[Path]]) -> None:
-    for sequence, paths in found.items():
+def _refuse_several(session: Session, paths_of: dict[Sequence, list[Path]]) -> None:
+    for sequence, paths in paths_of.items():
         if len(paths) > 1:
             example = f'{{"{sequence.value}": {{"run": 1}}}}'
             names = ", ".join(path.name for path in paths)
@@ -252,7 +252,7 @@ def _refuse_several(session: Session, found: dict[Sequence, list[Path]]) -> None
                 f"--bids-filter-file, with JSON such as {example}."
             )
     taken: dict[Path, Sequence] = {}
-    for sequence, paths in found.items():
+    for sequence, paths in paths_of.items():
         for path in paths:
             if path in taken:
                 raise CaseError(

@@ -49,10 +49,10 @@ def parse_name(name: str) -> BidsName | None:
     stem, dot, extension = name.partition(".")
     *pairs, suffix = stem.split("_")
     matches = [_ENTITY.fullmatch(pair) for pair in pairs]
-    found = {match[1]: match[2] for match in matches if match}
-    if not dot or not pairs or len(found) < len(pairs) or not _SUFFIX.fullmatch(suffix):
+    entities = {match[1]: match[2] for match in matches if match}
+    if not dot or not pairs or len(entities) < len(pairs) or not _SUFFIX.fullmatch(suffix):
         return None
-    return BidsName(found, suffix, dot + extension)
+    return BidsName(entities, suffix, dot + extension)
 
 
 def is_label(text: str) -> bool:

@@ -74,7 +74,7 @@ def refuse_other_dataset(output: Path) -> None:
         made_by = read_description(output / DESCRIPTION).get("GeneratedBy")
     except FileFormatError as error:
         raise UsageError(f"{error} Or give another output folder.") from error
-    names = [one.get("Name") for one in made_by if isinstance(one, dict)] if isinstance(made_by, list) else []
+    names = [maker.get("Name") for maker in made_by if isinstance(maker, dict)] if isinstance(made_by, list) else []
     if NAME not in names:
         raise UsageError(
             f"{output}: holds a dataset that {NAME} did not make ({DESCRIPTION}, GeneratedBy). Give another "

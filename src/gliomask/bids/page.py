@@ -44,7 +44,7 @@ AMOUNTS = tuple(f"{region.value.lower()}_ml" for region in Region)
 
 
 @dataclass(frozen=True)
-class Member:
+class GroupMember:
     """One session of the dataset.
 
     Args:
@@ -79,7 +79,7 @@ class GroupPage(Rendered):
     """
 
     dataset: str
-    members: tuple[Member, ...]
+    members: tuple[GroupMember, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the rows of the table."""
@@ -107,7 +107,7 @@ class GroupPage(Rendered):
         )
         return Document(TITLE, self.dataset, facts, blocks)
 
-    def _of(self, status: str) -> list[Member]:
+    def _of(self, status: str) -> list[GroupMember]:
         return [member for member in self.members if member.status == status]
 
     def _notice(self) -> Notice:
@@ -127,7 +127,7 @@ class GroupPage(Rendered):
             (f"All {len(self.members)} sessions were segmented, and none raised a quality flag.",), warning=False
         )
 
-    def _cards(self, done: list[Member]) -> Iterator[Block]:
+    def _cards(self, done: list[GroupMember]) -> Iterator[Block]:
         if not done:
             return
         cards = [Card(f"{len(done)} of {len(self.members)}", "Sessions segmented")]
@@ -150,7 +150,7 @@ class GroupPage(Rendered):
             yield Heading("Not segmented")
             yield TableBlock(rows, ("Session", "Status", "Why"), (), (1.4, 0.7, 5))
 
-    def _table(self, done: list[Member]) -> Iterator[Block]:
+    def _table(self, done: list[GroupMember]) -> Iterator[Block]:
         if not done:
             return
         lines = [
@@ -170,23 +170,23 @@ class GroupPage(Rendered):
         )
         yield case_table(lines, "Session", ("Registered from raw scans", "Flags"), caption, (1.2, 2.0))
 
-    def _flags(self, done: list[Member]) -> Iterator[Block]:
+    def _flags(self, done: list[GroupMember]) -> Iterator[Block]:
         rows = tuple((member.name, message) for member in done for message in member.flags)
         if rows:
             yield Heading("Quality flags")
             yield TableBlock(rows, ("Session", "What looks wrong"), (), (1.4, 5.7))
 
 
-def _numbers(member: Member, column: str) -> dict[Region, float]:
+def _numbers(member: GroupMember, column: str) -> dict[Region, float]:
     cells = {region: member.values[column.format(region.value.lower())] for region in Region}
     return {region: float(cell) for region, cell in cells.items() if cell != "n/a"}
 
 
-def _flag_names(member: Member) -> str:
+def _flag_names(member: GroupMember) -> str:
     return "" if member.values["flags"] == "n/a" else member.values["flags"].replace("_", " ")
 
 
-def _pictures(done: list[Member]) -> Iterator[Block]:
+def _pictures(done: list[GroupMember]) -> Iterator[Block]:
     if not done:
         return
     shown = [
@@ -204,7 +204,7 @@ def _pictures(done: list[Member]) -> Iterator[Block]:
     )
 
 
-def _captioned(member: Member) -> bytes:
+def _captioned(member: GroupMember) -> bytes:
     """The small picture with the participant's name and the volume of the whole tumour in a band below it."""
     picture = Image.open(io.BytesIO(member.picture or b"")).convert("RGB")
     whole = Image.new("RGB", (picture.width, picture.height + CAPTION), "white")

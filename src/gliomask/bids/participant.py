@@ -29,7 +29,7 @@ from gliomask.bids.records import (
     write_failure,
 )
 from gliomask.bids.thumbnail import thumbnail
-from gliomask.errors import GliomaskError, UsageError
+from gliomask.errors import UsageError, message_of
 from gliomask.files.atomic import temporary_folder
 from gliomask.io.brats import CaseFiles
 from gliomask.progress import Progress
@@ -50,7 +50,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Plan:
+class ParticipantPlan:
     """What is to be done at the participant level.
 
     Args:
@@ -98,7 +98,7 @@ class Participants:
 
 
 def run_participants(
-    plan: Plan,
+    plan: ParticipantPlan,
     segmenter: Segmenter,
     on_row: Callable[[CaseRow], None] = lambda row: None,
     progress: Progress = lambda done, total: None,
@@ -115,7 +115,7 @@ def run_participants(
         A row for each session, and the first error.
 
     Raises:
-        UsageError: as `Plan.refuse_existing`.
+        UsageError: as `ParticipantPlan.refuse_existing`.
     """
     plan.refuse_existing()
     describe_dataset(plan.dataset, plan.output)
@@ -129,7 +129,9 @@ def run_participants(
     return Participants(tuple(rows), first_error)
 
 
-def _one(plan: Plan, segmenter: Segmenter, session: Session, progress: Progress) -> tuple[CaseRow, Exception | None]:
+def _one(
+    plan: ParticipantPlan, segmenter: Segmenter, session: Session, progress: Progress
+) -> tuple[CaseRow, Exception | None]:
     start = time.perf_counter()
     try:
         files = session_files(plan.dataset, session, plan.filters, plan.without)
@@ -141,8 +143,7 @@ def _one(plan: Plan, segmenter: Segmenter, session: Session, progress: Progress)
             row = _segment(plan, segmenter, session, files, work, progress)
         return replace(row, seconds=round(time.perf_counter() - start, 2)), None
     except Exception as error:
-        message = str(error) if isinstance(error, GliomaskError) else f"{type(error).__name__}: {error}"
-        failed = CaseRow(session.case_id, "failed", round(time.perf_counter() - start, 2), "", message)
+        failed = CaseRow(session.case_id, "failed", round(time.perf_counter() - start, 2), "", message_of(error))
         # As elsewhere in the derivative dataset, no folder of this machine is named.
         write_failure(
             plan.output,
@@ -154,7 +155,7 @@ def _one(plan: Plan, segmenter: Segmenter, session: Session, progress: Progress)
 
 
 @contextmanager
-def _work_folder(plan: Plan, session: Session) -> Iterator[Path]:
+def _work_folder(plan: ParticipantPlan, session: Session) -> Iterator[Path]:
     if plan.work is not None:
         yield plan.work / session.case_id
         return
@@ -163,7 +164,7 @@ def _work_folder(plan: Plan, session: Session) -> Iterator[Path]:
 
 
 def _segment(
-    plan: Plan, segmenter: Segmenter, session: Session, files: CaseFiles, work: Path, progress: Progress
+    plan: ParticipantPlan, segmenter: Segmenter, session: Session, files: CaseFiles, work: Path, progress: Progress
 ) -> CaseRow:
     """Segments a session into the work folder and brings its results into the derivative dataset."""
     earlier = read_record(plan.output, session)
@@ -191,7 +192,7 @@ def _segment(
 
 
 def _kept_row(
-    plan: Plan, segmenter: Segmenter, session: Session, files: CaseFiles
+    plan: ParticipantPlan, segmenter: Segmenter, session: Session, files: CaseFiles
 ) -> tuple[CaseRow, Exception | None] | None:
     try:
         record = read_record(plan.output, session)
@@ -203,7 +204,7 @@ def _kept_row(
 
 
 def _pieces(
-    plan: Plan,
+    plan: ParticipantPlan,
     session: Session,
     files: CaseFiles,
     results: CaseLayout,

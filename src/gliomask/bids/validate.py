@@ -129,8 +129,8 @@ def validate(dataset: Path) -> Findings:
             "Install it again (pip install --force-reinstall bids-validator-deno), or give --skip-bids-validator."
         ) from error
     return Findings(
-        tuple(found for level, found in named if level == "error"),
-        tuple(found for level, found in named if level != "error"),
+        tuple(finding for level, finding in named if level == "error"),
+        tuple(finding for level, finding in named if level != "error"),
     )
 
 
@@ -172,20 +172,20 @@ def refuse_invalid(dataset: Path, participants: Collection[str] | None = None) -
         CaseError: the dataset is not valid.
         EngineUnavailableError: as `validate`.
     """
-    found = validate(dataset)
+    findings = validate(dataset)
     if participants is not None:
         aside = tuple(
             error
-            for error in found.errors
+            for error in findings.errors
             if (name := PARTICIPANT.match(error.location)) and name[1] not in participants
         )
-        found = Findings(tuple(error for error in found.errors if error not in aside), found.warnings, aside)
-    if found.errors:
-        shown = "\n  ".join(str(finding) for finding in found.errors[:SHOWN])
-        more = f"\n  and {len(found.errors) - SHOWN} more" if len(found.errors) > SHOWN else ""
+        findings = Findings(tuple(error for error in findings.errors if error not in aside), findings.warnings, aside)
+    if findings.errors:
+        shown = "\n  ".join(str(finding) for finding in findings.errors[:SHOWN])
+        more = f"\n  and {len(findings.errors) - SHOWN} more" if len(findings.errors) > SHOWN else ""
         raise CaseError(
-            f"{dataset}: is no valid BIDS dataset; the BIDS validator found {len(found.errors)} errors:\n  "
+            f"{dataset}: is no valid BIDS dataset; the BIDS validator found {len(findings.errors)} errors:\n  "
             f"{shown}{more}\n"
             "Mend them, or give --skip-bids-validator if they do not matter to the anatomical images."
         )
-    return found
+    return findings

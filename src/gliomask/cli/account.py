@@ -10,12 +10,12 @@ from gliomask.cli.say import echo
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gliomask.cohort.progress import State
-    from gliomask.cohort.table import Summary
+    from gliomask.cohort.progress import RunState
+    from gliomask.cohort.table import CohortSummary
     from gliomask.results.row import CaseRow
 
 
-def show_row(row: CaseRow, state: State, *, kept: bool) -> None:
+def show_row(row: CaseRow, state: RunState, *, kept: bool) -> None:
     """Shows a line about a case of many, with how many are done, how fast, and how long the others will take."""
     from gliomask.in_words import duration, millilitres
     from gliomask.results.row import KEPT
@@ -29,7 +29,7 @@ def show_row(row: CaseRow, state: State, *, kept: bool) -> None:
     echo(f"[{state.done}/{state.total}] {row.case}: {how}  {words}{flags}{left}", err=row.status == "failed")
 
 
-def show_summary(summary: Summary, table: Path, hints: Iterable[str] = ()) -> None:
+def show_summary(summary: CohortSummary, table: Path, hints: Iterable[str] = ()) -> None:
     """Shows what became of all cases, failures by reason.
 
     Args:

@@ -20,11 +20,9 @@ from gliomask.segmentation.options import Delivery, Options
 
 if TYPE_CHECKING:
     from gliomask.bids.layout import Dataset, Session
-    from gliomask.bids.participant import Plan
+    from gliomask.bids.participant import ParticipantPlan
     from gliomask.bids.records import Request
     from gliomask.results.row import CaseRow
-
-_PATH = click.Path(path_type=Path)
 
 NOT_FOR_DATASETS = ("engine", "patches", "patch_size", "stride", "bias_correction", "skip", "brain_mask")
 """Options of `gliomask segment` that a BIDS App does not have: they are about one patient, or about trying out
@@ -49,20 +47,20 @@ def spread(args: list[str]) -> list[str]:
     """Returns arguments with underscores in the names of options as hyphens, and each value of an option of `MANY` with
     the option before it.
     """
-    found: list[str] = []
+    words: list[str] = []
     many, first = "", False
     for arg in args:
         if arg.startswith("-"):
             name, equals, value = arg.partition("=")
             name = name.replace("_", "-") if name.startswith("--") else name
             many, first = (name, True) if name in MANY and not equals else ("", False)
-            found.append(name + equals + value)
+            words.append(name + equals + value)
         elif many and not first:
-            found += [many, arg]
+            words += [many, arg]
         else:
-            found.append(arg)
+            words.append(arg)
             first = False
-    return found
+    return words
 
 
 @click.command(
@@ -71,8 +69,8 @@ def spread(args: list[str]) -> list[str]:
     short_help="Segment a BIDS dataset, as a BIDS App.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.argument("bids_dir", type=_PATH)
-@click.argument("output_dir", type=_PATH)
+@click.argument("bids_dir", type=shared.GivenPath())
+@click.argument("output_dir", type=shared.GivenPath())
 @click.argument("analysis_level", type=click.Choice(["participant", "group"]))
 @click.option(
     "--participant-label",
@@ -91,11 +89,13 @@ def spread(args: list[str]) -> list[str]:
 @click.option(
     "-w",
     "--work-dir",
-    type=_PATH,
+    type=shared.GivenPath(),
     help="Folder for intermediate results, which stay there.  [default: a temporary one]",
 )
 @click.option(
-    "--bids-filter-file", type=_PATH, help="JSON that says which image is which sequence where a session holds several."
+    "--bids-filter-file",
+    type=shared.GivenPath(),
+    help="JSON that says which image is which sequence where a session holds several.",
 )
 @click.option("--skip-bids-validator", is_flag=True, help="Do not check the dataset with the BIDS validator first.")
 @click.option(
@@ -169,27 +169,32 @@ def command(
     chosen = find_sessions(dataset, participants, sessions)
     if analysis_level == "group":
         return _group(dataset, output_dir, chosen, overwrite=overwrite or resume)
-    from gliomask.bids.filters import read_filters
-    from gliomask.bids.participant import Plan
-    from gliomask.sequences import parse_sequence
-
-    request = _request(values, report, probseg=probseg)
-    options = shared.chosen(Options, values)
-    plan = Plan(
-        dataset,
-        output_dir,
-        work_dir,
-        chosen,
-        read_filters(bids_filter_file),
-        frozenset(map(parse_sequence, without)),
-        request,
-        overwrite,
-        resume,
+    plan = _plan(
+        dataset, output_dir, chosen, work_dir, bids_filter_file, without, _request(values, report, probseg=probseg)
     )
+    plan = replace(plan, overwrite=overwrite, resume=resume)
     plan.refuse_existing()
     asked = {session.subject for session in chosen} if participants else None
     _validate(dataset, asked, skip=skip_bids_validator)
-    return _participants(plan, options)
+    return _participants(plan, shared.chosen(Options, values))
+
+
+def _plan(
+    dataset: Dataset,
+    output: Path,
+    sessions: list[Session],
+    work: Path | None,
+    filters: Path | None,
+    without: tuple[str, ...],
+    request: Request,
+) -> ParticipantPlan:
+    """What the participant level is to do."""
+    from gliomask.bids.filters import read_filters
+    from gliomask.bids.participant import ParticipantPlan
+    from gliomask.sequences import parse_sequence
+
+    absent = frozenset(map(parse_sequence, without))
+    return ParticipantPlan(dataset, output, work, sessions, read_filters(filters), absent, request)
 
 
 def _request(values: dict[str, Any], report: str, *, probseg: bool) -> Request:
@@ -215,9 +220,10 @@ def _validate(dataset: Dataset, participants: set[str] | None, *, skip: bool) ->
     if skip:
         echo("The dataset was not validated, as asked.")
         return
-    found = refuse_invalid(dataset.root, participants)
-    aside = f"; {len(found.elsewhere)} errors below participants that were not asked for" if found.elsewhere else ""
-    echo(f"The BIDS validator found no error in {dataset.root} ({len(found.warnings)} warnings{aside}).")
+    findings = refuse_invalid(dataset.root, participants)
+    others = len(findings.elsewhere)
+    aside = f"; {others} errors below participants that were not asked for" if others else ""
+    echo(f"The BIDS validator found no error in {dataset.root} ({len(findings.warnings)} warnings{aside}).")
 
 
 def _group(dataset: Dataset, output: Path, sessions: list[Session], *, overwrite: bool) -> int:
@@ -237,11 +243,12 @@ def _group(dataset: Dataset, output: Path, sessions: list[Session], *, overwrite
     return 0
 
 
-def _participants(plan: Plan, options: Options) -> int:
+def _participants(plan: ParticipantPlan, options: Options) -> int:
     from gliomask.bids.participant import run_participants
     from gliomask.cli.account import show_row
     from gliomask.cli.progress import cohort_progress
     from gliomask.cohort.progress import Rate
+    from gliomask.errors import exit_code_of
     from gliomask.results.row import KEPT
     from gliomask.segmentation import Segmenter
 
@@ -261,7 +268,7 @@ def _participants(plan: Plan, options: Options) -> int:
     )
     if failed:
         echo(f"Failed: {', '.join(failed)}. Their records in {plan.output / 'logs'} say why.", err=True)
-        return int(getattr(result.first_error, "exit_code", 1))
+        return 1 if result.first_error is None else exit_code_of(result.first_error)
     return 0
 
 

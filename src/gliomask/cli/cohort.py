@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Sequence as Ordered
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +20,14 @@ from gliomask.segmentation.options import Delivery, Options, words
 
 if TYPE_CHECKING:
     from gliomask.cohort.dask import DaskRunner
+    from gliomask.cohort.index import Entry
     from gliomask.cohort.local import LocalRunner
     from gliomask.cohort.place import CohortPlace
-    from gliomask.cohort.progress import State
-    from gliomask.cohort.rows import Result
+    from gliomask.cohort.progress import RunState
+    from gliomask.cohort.rows import CohortRow, Result
     from gliomask.cohort.runner import Cohort
-    from gliomask.cohort.supervisor import Limits
-    from gliomask.cohort.table import Summary
+    from gliomask.cohort.supervisor import CaseLimits
+    from gliomask.cohort.table import CohortSummary
 
 _OUTPUT = click.option(
     "-o",
@@ -114,7 +116,7 @@ def on_slurm(function: Any) -> Any:
             type=click.IntRange(min=0),
             default=3,
             show_default=True,
-            help="Cases done here first, to estimate time and memory.",
+            help="Cases done here first, to estimate time and memory, unless so many are done already.",
         ),
         click.option(
             "--chunk-size", type=click.IntRange(min=1), help="Cases of a task.  [default: as many as take 45 minutes]"
@@ -204,15 +206,15 @@ def run_command(
     import_without("nibabel", "pydicom")
     from gliomask.cohort.place import CohortPlace
     from gliomask.cohort.runner import begin, run_cohort
-    from gliomask.cohort.supervisor import Limits
+    from gliomask.cohort.supervisor import CaseLimits
     from gliomask.sequences import parse_sequence
 
     cluster = {name: options.pop(name) for name in SLURM_OPTIONS}
-    limits = Limits(case_minutes * 60, case_memory)
+    limits = CaseLimits(case_minutes * 60, case_memory)
     place = CohortPlace(output)
     with place.held():
         cohort = begin(source, place, asked_of(options), map(parse_sequence, without), refresh=refresh)
-        display = Display(progress, cohort)
+        display = AccountDisplay(progress, cohort)
         if cluster["slurm"]:
             return submit_cohort(cohort, cluster, limits, display, retry_failed=retry_failed)
         refuse_cluster_at_work(place)
@@ -224,7 +226,7 @@ def run_command(
     return summary.exit_code
 
 
-def local_runner(workers: int | None, threads: int | None, limits: Limits) -> LocalRunner:
+def local_runner(workers: int | None, threads: int | None, limits: CaseLimits) -> LocalRunner:
     """The runner of this machine, with as many workers and threads as it has room for."""
     from gliomask.cohort.allowance import default_workers, memory_mb
     from gliomask.cohort.local import LocalRunner
@@ -261,48 +263,65 @@ def refuse_cluster_at_work(place: CohortPlace) -> None:
 
 
 def submit_cohort(
-    cohort: Cohort, cluster: dict[str, Any], limits: Limits, display: Display, *, retry_failed: bool
+    cohort: Cohort, cluster: dict[str, Any], limits: CaseLimits, display: AccountDisplay, *, retry_failed: bool
 ) -> int:
     """Writes a job for what is left of a cohort, and submits and follows it where that was asked for."""
     from gliomask.cohort.runner import left_to_do, open_table, run_cohort
     from gliomask.cohort.slurm import SlurmOptions, SlurmRunner, make_plan, submit, tasks, write_job
+    from gliomask.cohort.table import CohortSummary
 
     passed = [f"--{name}={cluster[name]}" for name in ("account", "partition") if cluster[name]]
     names = ("chunk_size", "limit", "cpus", "minutes", "memory_mb", "container")
     options = SlurmOptions(**{name: cluster[name] for name in names}, sbatch=(*passed, *cluster["sbatch"]))
+    following = cluster["follow"] and bool(tasks(cohort.place))
+    if not following:
+        # Before the pilot: it would do cases that a task may be doing.
+        refuse_cluster_at_work(cohort.place)
     rows = open_table(cohort).rows
     todo = left_to_do(cohort, rows, retry_failed=retry_failed, verify=False)
-    following = cluster["follow"] and bool(tasks(cohort.place))
-    count = 0 if following else min(cluster["pilot"], len(todo))
-    if count:
-        # Spread over the cohort: neighbours often come from one scanner.
-        pilot = [todo[at * len(todo) // count] for at in range(count)]
-        display.begin(f"{count} here first, as a pilot")
-        run_cohort(cohort, local_runner(1, cluster["cpus"], limits), display.case, entries=pilot)
+    pilot = [] if following else pilot_of(todo, of_options(cohort, rows), cluster["pilot"])
+    if pilot:
+        display.begin(f"{len(pilot)} here first, as a pilot")
+        run_cohort(cohort, local_runner(options.workers, options.threads, limits), display.case, entries=pilot)
         rows = open_table(cohort).rows
         todo = [entry for entry in todo if entry not in pilot]
     if cluster["follow"]:
-        runner = SlurmRunner(options, limits, tuple(rows.values()), tell=lambda line: echo(line, err=True))
+        runner = SlurmRunner(options, limits, of_options(cohort, rows), tell=lambda line: echo(line, err=True))
         summary = run_cohort(cohort, runner, display.case, entries=todo)
         display.end(summary)
         return summary.exit_code
     if not todo:
-        echo("Nothing is left to do.")
-        return 0
-    refuse_cluster_at_work(cohort.place)
+        summary = CohortSummary.of(rows.values())
+        display.end(summary)
+        return summary.exit_code
     plan = make_plan(
         todo,
-        rows.values(),
+        of_options(cohort, rows),
         options,
         frozenset(case for case, row in rows.items() if row.status == "waiting" and row.attempts),
     )
     path = write_job(cohort.place, plan, options, limits)
-    echo(f"{len(todo)} cases in {len(plan.chunks)} tasks of {plan.minutes} min and {plan.memory_mb} MB: {path}")
+    echo(f"{len(todo)} cases in {plan}: {path}")
     if cluster["submit"]:
         echo(f"Submitted job {submit(path)}. Then: gliomask cohort status {cohort.place.folder}")
     else:
         echo(f"Submit it with: sbatch {path}")
     return 0
+
+
+def of_options(cohort: Cohort, rows: Mapping[str, CohortRow]) -> tuple[CohortRow, ...]:
+    """The rows that were made with what is asked now: others tell nothing about the time that a case takes."""
+    return tuple(row for row in rows.values() if row.options_sha256 == cohort.settings.options_sha256)
+
+
+def pilot_of(todo: Ordered[Entry], rows: Iterable[CohortRow], count: int) -> list[Entry]:
+    """The cases to do here first, so that `count` tell how long a case takes; those of `rows` that are done count among
+    them.
+
+    They are spread over the cohort: neighbours often come from one scanner.
+    """
+    size = min(max(count - sum(row.status == "done" for row in rows), 0), len(todo))
+    return [todo[at * len(todo) // size] for at in range(size)]
 
 
 @command.command("work", short_help="Do one chunk of a cluster's job.", hidden=True)
@@ -325,11 +344,11 @@ def work_command(
     from gliomask.cohort.index import read_index
     from gliomask.cohort.place import CohortPlace
     from gliomask.cohort.settings import read_settings
-    from gliomask.cohort.supervisor import Limits
+    from gliomask.cohort.supervisor import CaseLimits
 
     place = CohortPlace(output)
     settings, entries = read_settings(place), read_index(chunk)
-    runner = replace(local_runner(workers or 1, threads, Limits(case_minutes * 60, case_memory)), hold_name=None)
+    runner = replace(local_runner(workers or 1, threads, CaseLimits(case_minutes * 60, case_memory)), hold_name=None)
     with closing(runner.run(place, settings.asked, entries)) as results:
         for result in results:
             echo(f"{result.row.case}: {'kept' if result.kept else result.row.status} {result.row.message}")
@@ -342,7 +361,7 @@ def asked_of(options: dict[str, Any]) -> dict[str, Any]:
     return values | {"spaces": list(options["spaces"]), "skip": list(words(options["skip"] or ""))}
 
 
-class Display:
+class AccountDisplay:
     """What a run shows: lines for people, or lines of JSON for programs.
 
     Args:
@@ -371,7 +390,7 @@ class Display:
         aside = f", of which {refused} cannot be used" if refused else ""
         echo(f"{len(self._cohort.entries)} cases{aside}; {how}. Index: {self._cohort.place.index}")
 
-    def case(self, result: Result, state: State) -> None:
+    def case(self, result: Result, state: RunState) -> None:
         """Says how a case ended."""
         row = result.row
         if self._json:
@@ -387,7 +406,7 @@ class Display:
             return
         show_row(row, state, kept=result.kept)
 
-    def end(self, summary: Summary) -> None:
+    def end(self, summary: CohortSummary) -> None:
         """Says what became of all."""
         if self._json:
             failures = [
@@ -409,7 +428,7 @@ class Display:
         echo(json.dumps({"time": round(time.time(), 3), **values}))
 
 
-def hints(summary: Summary) -> Iterator[str]:
+def hints(summary: CohortSummary) -> Iterator[str]:
     """What may be done about the failures of a cohort."""
     if any(failure.example.attempts for failure in summary.failures):
         yield "--retry-failed tries them again."
@@ -441,7 +460,7 @@ def status_command(output: Path, as_json: bool) -> int:
     """
     from gliomask.cohort.place import CohortPlace
     from gliomask.cohort.runner import open_table, reopen
-    from gliomask.cohort.table import Summary
+    from gliomask.cohort.table import CohortSummary
     from gliomask.errors import UsageError
     from gliomask.files.lock import locked
 
@@ -453,7 +472,7 @@ def status_command(output: Path, as_json: bool) -> int:
     except UsageError:
         # A run is at work, and it writes the table itself.
         table = open_table(cohort, write=False)
-    summary = Summary.of(table.rows.values())
+    summary = CohortSummary.of(table.rows.values())
     running = cluster_tasks(place)
     if as_json:
         failures = {failure.reason: failure.count for failure in summary.failures}

@@ -15,7 +15,7 @@ from gliomask.imports import import_without
 from gliomask.segmentation.options import Delivery, Options
 
 if TYPE_CHECKING:
-    from gliomask.cohort.progress import State
+    from gliomask.cohort.progress import RunState
     from gliomask.cohort.rows import Result
     from gliomask.errors import InputError
     from gliomask.io.brats import CaseFiles
@@ -243,7 +243,7 @@ def _segment_many(
         sources[case] = source
     with cohort_progress(len(cases)) as display:
 
-        def show(result: Result, state: State) -> None:
+        def show(result: Result, state: RunState) -> None:
             display.ended()
             show_row(result.row, state, kept=result.kept)
 

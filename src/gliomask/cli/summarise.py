@@ -56,6 +56,7 @@ def command(
     from rich.console import Console
 
     from gliomask.cli.progress import progress_bar
+    from gliomask.evaluate.results import describe
     from gliomask.summary.write import Choices, summarise
 
     with progress_bar(Console(stderr=True)) as progress:
@@ -64,32 +65,22 @@ def command(
         def show(case: str, done: int, total: int) -> None:
             progress.update(task, description=f"measured {case}", completed=done, total=total)
 
-        found = summarise(results, folder, Choices(other, features, parquet, frequency, overwrite), show)
+        choices = Choices(other, references, policy, features, parquet, frequency, overwrite)
+        written = summarise(results, folder, choices, show)
     echo(
-        f"{found.summary.done} cases done, {found.summary.failed} failed, {found.summary.waiting} waiting; "
-        f"{len(found.outliers)} outliers."
+        f"{written.summary.done} cases done, {written.summary.failed} failed, {written.summary.waiting} waiting; "
+        f"{len(written.outliers)} outliers."
     )
-    for region, value in ({} if found.comparison is None else found.comparison.agreements).items():
+    for region, value in ({} if written.comparison is None else written.comparison.agreements).items():
         echo(
             f"{region.value}: the second run differs by {value.bias:+.2f} ml (95 % limits {value.low:+.2f} to "
             f"{value.high:+.2f}, {value.count} cases)"
         )
-    for case, why in found.left_out.items():
+    for case, why in written.left_out.items():
         echo(f"{case}: left out of the map or the features: {why}", err=True)
-    if references is not None:
-        _score(results, references, folder / "scores", policy, overwrite=overwrite)
+    if written.evaluation is not None:
+        echo(describe(written.evaluation))
     echo(
         f"Look through the cases: {folder / 'review.html'}. Tables: "
-        f"{', '.join(path.name for path in found.files if path.suffix in ('.tsv', '.parquet'))}"
+        f"{', '.join(path.name for path in written.files if path.suffix in ('.tsv', '.parquet'))}"
     )
-
-
-def _score(results: Path, references: Path, folder: Path, policy: str, *, overwrite: bool) -> None:
-    from gliomask.evaluate.results import describe, refuse_existing, write_evaluation
-    from gliomask.evaluate.scoring import evaluate
-    from gliomask.summary.cases import conventions_of
-
-    refuse_existing(folder, overwrite)
-    evaluation = evaluate(results, references, policy=policy, labels=conventions_of(results))
-    write_evaluation(evaluation, folder, overwrite=overwrite)
-    echo(describe(evaluation))

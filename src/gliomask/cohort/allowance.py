@@ -17,7 +17,7 @@ number of workers rests on it.
 """
 
 PROCESSORS_OF_WORKER = 2
-"""So that reading and writing of one case overlap with the network of another."""
+"""More would wait for each other: half of a case's work (reading, regions, writing) uses one processor."""
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -50,6 +50,16 @@ def memory_mb(environment: Mapping[str, str] = os.environ, root: Path = Path("/"
     return min(limits) if limits else None
 
 
+def workers_for(count: int) -> int:
+    """Returns how many workers keep processors busy: at least two where there are two processors, so that reading and
+    writing of one case overlap with the network of another.
+
+    Args:
+        count: processors.
+    """
+    return max(1, count // PROCESSORS_OF_WORKER, min(count, 2))
+
+
 def default_workers(count: int, memory: float | None) -> int:
     """Returns how many workers to start.
 
@@ -58,4 +68,4 @@ def default_workers(count: int, memory: float | None) -> int:
         memory: memory that may be used, 10^6 bytes; None where unknown.
     """
     by_memory = count if memory is None else int(memory // MEMORY_OF_WORKER_MB)
-    return max(1, min(count // PROCESSORS_OF_WORKER, by_memory))
+    return max(1, min(workers_for(count), by_memory))

@@ -9,7 +9,8 @@ on one machine. Where a Dask worker is lost, the scheduler gives its cases to ot
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,7 @@ from gliomask.cohort.index import Entry, entry_of_cells
 from gliomask.cohort.place import CohortPlace
 from gliomask.cohort.rows import Result, RowStore, failed, parse_row
 from gliomask.cohort.settings import Asked, asked_sha256
-from gliomask.cohort.supervisor import Limits, Supervisor
+from gliomask.cohort.supervisor import CaseLimits, Supervisor
 from gliomask.errors import EngineUnavailableError, UsageError
 
 LOCAL = "local"
@@ -29,7 +30,27 @@ IN_FLIGHT = 4
 
 CONNECT_SECONDS = 30
 
-_warm = threading.local()
+STOP_SECONDS = 30
+"""How long the end of a run waits for Dask's workers to end theirs."""
+
+
+@dataclass(frozen=True)
+class _Warm:
+    """The process with a warm model that a thread of a Dask worker watches.
+
+    Args:
+        key: what it was started for.
+        supervisor: watches it.
+        stop: ends the case at work.
+    """
+
+    key: str
+    supervisor: Supervisor
+    stop: threading.Event
+
+
+_warm: dict[int, _Warm] = {}
+"""By thread, in a Dask worker."""
 
 
 @dataclass(frozen=True)
@@ -46,61 +67,84 @@ class DaskRunner:
     address: str = LOCAL
     workers: int = 1
     threads: int = 1
-    limits: Limits = field(default_factory=Limits)
+    limits: CaseLimits = field(default_factory=CaseLimits)
 
     def run(self, place: CohortPlace, asked: Asked, entries: Iterable[Entry]) -> Generator[Result]:
         """See `runner.Runner`.
 
         Raises:
             EngineUnavailableError: distributed is not installed (extra `cluster`).
-            UsageError: there is no scheduler at the address.
+            UsageError: there is no scheduler at the address, or it has no worker.
         """
         try:
-            from distributed import Client, LocalCluster, as_completed
+            from distributed import as_completed
         except ImportError as error:
             raise EngineUnavailableError(
                 f"--dask needs distributed, which cannot be imported ({error}). Run: pip install 'gliomask[cluster]'"
             ) from error
-        command = None
-        cluster: Any = self.address
-        if self.address == LOCAL:
-            command = supervisor.WORKER
-            cluster = LocalCluster(
-                n_workers=self.workers, threads_per_worker=1, dashboard_address=None, silence_logs=50
-            )
-        try:
-            client = Client(cluster, timeout=CONNECT_SECONDS)
-        except (OSError, ValueError) as error:
-            raise UsageError(
-                f"--dask {self.address}: no scheduler answers there ({error}). Start one: dask scheduler; dask worker."
-            ) from error
-        try:
-            settings = {
-                "folder": str(place.folder.absolute()),
-                "asked": dict(asked),
-                "limits": asdict(self.limits),
-                "threads": self.threads,
-                "command": command,
-            }
-            source = iter(entries)
-            slots = IN_FLIGHT * max(1, sum(client.nthreads().values()))
-            cases: dict[str, str] = {}
+        settings = {
+            "folder": str(place.folder.absolute()),
+            "asked": dict(asked),
+            "limits": asdict(self.limits),
+            "threads": self.threads,
+            "command": supervisor.WORKER if self.address == LOCAL else None,
+        }
+        source = iter(entries)
+        with self._client() as client:
+            pending: dict[str, tuple[Any, str]] = {}
 
             def submit(entry: Entry) -> Any:
                 future = client.submit(do_one, entry.cells(), settings, pure=False)
-                cases[future.key] = entry.case
+                pending[future.key] = future, entry.case
                 return future
 
-            waiting = as_completed([submit(entry) for entry in islice(source, slots)])
-            for future in waiting:
-                yield _result(future, cases.pop(future.key), place, asked)
-                following = next(source, None)
-                if following is not None:
-                    waiting.add(submit(following))
-        finally:
-            client.close()
+            slots = IN_FLIGHT * sum(client.nthreads().values())
+            try:
+                waiting = as_completed([submit(entry) for entry in islice(source, slots)])
+                for future in waiting:
+                    yield _result(future, pending.pop(future.key)[1], place, asked)
+                    following = next(source, None)
+                    if following is not None:
+                        waiting.add(submit(following))
+            finally:
+                _end(client, [future for future, _ in pending.values()], _key(settings))
+
+    @contextmanager
+    def _client(self) -> Iterator[Any]:
+        """A connection to the scheduler, which has a worker."""
+        from distributed import Client, LocalCluster
+
+        with ExitStack() as opened:
+            cluster: Any = self.address
             if self.address == LOCAL:
-                cluster.close()
+                cluster = LocalCluster(
+                    n_workers=self.workers, threads_per_worker=1, dashboard_address=None, silence_logs=50
+                )
+                opened.callback(cluster.close)
+            try:
+                client = Client(cluster, timeout=CONNECT_SECONDS)
+            except (OSError, ValueError) as error:
+                raise UsageError(
+                    f"--dask {self.address}: no scheduler answers there ({error}). Start one: dask scheduler; dask "
+                    "worker."
+                ) from error
+            opened.callback(client.close)
+            try:
+                client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+            except TimeoutError:
+                raise UsageError(
+                    f"--dask {self.address}: the scheduler has no worker. Start some, on machines that see the same "
+                    f"files: dask worker {self.address} --nthreads 1"
+                ) from None
+            yield client
+
+
+def _end(client: Any, futures: list[Any], key: str) -> None:
+    """Ends the cases at work and the processes that keep a model for this run; the cluster stays to others."""
+    # A scheduler that is lost is no reason to fail: its workers end by themselves what they have begun.
+    with suppress(Exception):
+        client.cancel(futures, force=True)
+        client.sync(client._run, release, key, on_error="return", callback_timeout=STOP_SECONDS)
 
 
 def _result(future: Any, case: str, place: CohortPlace, asked: Asked) -> Result:
@@ -124,18 +168,28 @@ def _result(future: Any, case: str, place: CohortPlace, asked: Asked) -> Result:
 
 def do_one(cells: dict[str, str], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Does a case; runs in a Dask worker, whose thread keeps its process with the warm model for the cases to come."""
-    key = asked_sha256(
-        {name: value for name, value in settings.items() if name != "limits"} | {"limits": str(settings["limits"])}
-    )
-    if getattr(_warm, "key", None) != key:
-        if hasattr(_warm, "supervisor"):
-            _warm.supervisor.close()
-        place = CohortPlace(Path(settings["folder"]))
+    thread, key = threading.get_ident(), _key(settings)
+    warm = _warm.get(thread)
+    if warm is None or warm.key != key:
+        if warm is not None:
+            warm.supervisor.close()
+        place, limits, stop = CohortPlace(Path(settings["folder"])), CaseLimits(**settings["limits"]), threading.Event()
         command = None if settings["command"] is None else tuple(settings["command"])
-        limits = Limits(**settings["limits"])
-        _warm.supervisor = Supervisor(
-            place, settings["asked"], limits, settings["threads"], threading.Event(), command=command
-        )
-        _warm.key = key
-    result: Result = _warm.supervisor.do(entry_of_cells(cells))
+        watched = Supervisor(place, settings["asked"], limits, settings["threads"], stop, command=command)
+        warm = _warm[thread] = _Warm(key, watched, stop)
+    result: Result = warm.supervisor.do(entry_of_cells(cells))
     return {"row": asdict(result.row), "kept": result.kept}
+
+
+def release(key: str) -> None:
+    """Ends what this Dask worker keeps for a run; a case at work waits again."""
+    for thread, warm in list(_warm.items()):
+        if warm.key == key:
+            warm.stop.set()
+            _warm.pop(thread, None)
+            warm.supervisor.close()
+
+
+def _key(settings: Mapping[str, Any]) -> str:
+    """Names what a worker's process was started for."""
+    return asked_sha256({**settings, "limits": str(settings["limits"])})

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from gliomask.cohort.place import TABLE
-from gliomask.cohort.progress import Rate, State
+from gliomask.cohort.progress import Rate, RunState
 from gliomask.cohort.rows import Result, row_of_failure, row_of_record
 from gliomask.cohort.runner import follow
-from gliomask.cohort.table import SharedTable, Summary
+from gliomask.cohort.table import CohortSummary, SharedTable
 from gliomask.cohort.worker import cannot_write
 from gliomask.errors import InputError
 from gliomask.files.atomic import make_folder
@@ -116,16 +116,16 @@ class FolderRun:
     def _result(self, case: str, source: Source | InputError, progress: Progress) -> Result:
         if isinstance(source, InputError):
             raise source
-        found = segment_or_keep(
+        ended = segment_or_keep(
             self.segmenter, source, self.output, self.delivery, resume=self.resume, progress=progress
         )
-        row = replace(row_of_record(found.record, CaseLayout.of(self.output, case).label_map.name, ""), attempts=1)
-        return Result(replace(row, message=KEPT), kept=True) if isinstance(found, Kept) else Result(row)
+        row = replace(row_of_record(ended.record, CaseLayout.of(self.output, case).label_map.name, ""), attempts=1)
+        return Result(replace(row, message=KEPT), kept=True) if isinstance(ended, Kept) else Result(row)
 
 
 def segment_folder(
-    run: FolderRun, cases: Cases, on_case: Callable[[Result, State], Any] = lambda result, state: None
-) -> Summary:
+    run: FolderRun, cases: Cases, on_case: Callable[[Result, RunState], Any] = lambda result, state: None
+) -> CohortSummary:
     """Segments cases into one folder, and keeps `cohort.tsv` in it, a row per case.
 
     Args:

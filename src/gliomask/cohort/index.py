@@ -126,10 +126,10 @@ def find_entries(place: Path, without: Iterable[Sequence] = ()) -> tuple[list[En
     elif place.exists() and holds_dicom(place):
         entries = _dicom(place, absent)
     else:
-        found = survey(place, without=absent)
-        notes = found.notes
-        refused = [Entry(case, error=str(error)) for case, error in found.refused.items()]
-        entries = sorted([*map(Entry.of, found.cases), *refused], key=lambda entry: entry.case)
+        surveyed = survey(place, without=absent)
+        notes = surveyed.notes
+        refused = [Entry(case, error=str(error)) for case, error in surveyed.refused.items()]
+        entries = sorted([*map(Entry.of, surveyed.cases), *refused], key=lambda entry: entry.case)
     return _checked(entries, place), notes
 
 

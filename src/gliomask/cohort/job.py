@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from gliomask.cohort.index import Entry
-from gliomask.cohort.rows import Result, Row, row_of_record
+from gliomask.cohort.rows import CohortRow, Result, row_of_record
 from gliomask.cohort.settings import Asked, asked_sha256
 from gliomask.engines.precision import choose_precision, pays
 from gliomask.errors import CaseError, FileFormatError, UsageError
@@ -35,8 +35,10 @@ OF_RUNNING = frozenset({"threads", "max_memory_mb", "brain_mask", "overwrite"})
 
 def _defaults(options: type) -> dict[str, Any]:
     """The defaults of an options class, in plain values."""
-    found = {name: default_of(one) for name, (one, _) in described(options).items() if name not in OF_RUNNING}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+    defaults = {
+        name: default_of(default) for name, (default, _) in described(options).items() if name not in OF_RUNNING
+    }
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in defaults.items()}
 
 
 _OPTIONS, _DELIVERY = _defaults(Options), _defaults(Delivery)
@@ -82,7 +84,7 @@ def settled(asked: Asked, earlier: Asked | None = None) -> dict[str, Any]:
     return {**asked, "precision": choose_precision("auto", asked["engine"], offered=offered)}
 
 
-class Job:
+class CohortJob:
     """Does cases, one after the other. Use it in a `with` statement: it holds an open model.
 
     Args:
@@ -130,7 +132,7 @@ class Job:
             return Result(replace(row, seconds=round(time.perf_counter() - start, 2), message=why), kept=False)
         return Result(self._row(record, results), kept=True)
 
-    def _row(self, record: RunRecord, results: CaseLayout) -> Row:
+    def _row(self, record: RunRecord, results: CaseLayout) -> CohortRow:
         return row_of_record(record, results.label_map.relative_to(self.output).as_posix(), self._sha256)
 
     def _earlier(self, entry: Entry, source: Source, results: CaseLayout) -> tuple[RunRecord | None, str]:

@@ -15,7 +15,7 @@ from gliomask.cohort.index import Entry
 from gliomask.cohort.place import CohortPlace
 from gliomask.cohort.rows import Result
 from gliomask.cohort.settings import Asked
-from gliomask.cohort.supervisor import Limits, StoppedError, Supervisor
+from gliomask.cohort.supervisor import CaseLimits, StoppedError, Supervisor
 from gliomask.errors import UsageError
 from gliomask.files.atomic import not_written
 
@@ -40,7 +40,7 @@ class LocalRunner:
 
     workers: int = 1
     threads: int = 1
-    limits: Limits = field(default_factory=Limits)
+    limits: CaseLimits = field(default_factory=CaseLimits)
     hold_name: str | None = "workers"
 
     def run(self, place: CohortPlace, asked: Asked, entries: Iterable[Entry]) -> Generator[Result]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class State:
+class RunState:
     """Where a run stands.
 
     Args:
@@ -41,13 +41,13 @@ class Rate:
         self._start = clock()
         self._worked = 0
 
-    def ended(self, *, failed: bool, kept: bool) -> State:
+    def ended(self, *, failed: bool, kept: bool) -> RunState:
         """Takes up a case that ended; returns where the run stands."""
         self._done += 1
         self._failed += failed
         self._worked += not kept
         seconds = max(self._clock() - self._start, 1e-9)
         if not self._worked:
-            return State(self._done, self._total, self._failed, None, None)
+            return RunState(self._done, self._total, self._failed, None, None)
         rate = self._worked / seconds
-        return State(self._done, self._total, self._failed, rate * 3600, max(self._total - self._done, 0) / rate)
+        return RunState(self._done, self._total, self._failed, rate * 3600, max(self._total - self._done, 0) / rate)

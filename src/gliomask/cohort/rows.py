@@ -18,7 +18,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from gliomask.errors import FileFormatError, GliomaskError, LimitError
+from gliomask.errors import FileFormatError, GliomaskError, exit_code_of, message_of, ran_out_of_memory
 from gliomask.files.atomic import make_folder, write_bytes
 from gliomask.files.json import UNREADABLE, read_json
 from gliomask.results.record import RunRecord
@@ -32,7 +32,7 @@ MESSAGE_LETTERS = 2000
 
 
 @dataclass(frozen=True)
-class Row(CaseRow):
+class CohortRow(CaseRow):
     """What became of a case: a row of `cohort.tsv`, whether `gliomask cohort` or `gliomask segment FOLDER` wrote it.
 
     Args:
@@ -79,17 +79,19 @@ class Result:
     options.
     """
 
-    row: Row
+    row: CohortRow
     kept: bool = False
 
 
-COLUMNS = tuple(field.name for field in fields(Row))
+COLUMNS = tuple(field.name for field in fields(CohortRow))
 
 
-def failed(case: str, reason: str, message: str, exit_code: int, options_sha256: str = "", seconds: float = 0.0) -> Row:
+def failed(
+    case: str, reason: str, message: str, exit_code: int, options_sha256: str = "", seconds: float = 0.0
+) -> CohortRow:
     """Returns the row of a case that could not be done."""
     text = message if len(message) <= MESSAGE_LETTERS else f"{message[:MESSAGE_LETTERS]} ..."
-    return Row(
+    return CohortRow(
         case,
         "failed",
         round(seconds, 2),
@@ -100,19 +102,16 @@ def failed(case: str, reason: str, message: str, exit_code: int, options_sha256:
     )
 
 
-def row_of_failure(case: str, error: Exception, options_sha256: str = "", seconds: float = 0.0) -> Row:
+def row_of_failure(case: str, error: Exception, options_sha256: str = "", seconds: float = 0.0) -> CohortRow:
     """Returns the row of a case that ended in an error."""
-    if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
-        message = f"Case {case}: memory ran out. Give it more memory, or work on fewer cases at a time."
-        return failed(case, "memory limit", message, LimitError.exit_code, options_sha256, seconds)
-    if isinstance(error, GliomaskError):
-        return failed(case, type(error).__name__, str(error), error.exit_code, options_sha256, seconds)
-    return failed(
-        case, f"unexpected {type(error).__name__}", f"{type(error).__name__}: {error}", 1, options_sha256, seconds
-    )
+    message = message_of(error)
+    reason = type(error).__name__ if isinstance(error, GliomaskError) else f"unexpected {type(error).__name__}"
+    if ran_out_of_memory(error):
+        reason, message = "memory limit", f"Case {case}: {message}"
+    return failed(case, reason, message, exit_code_of(error), options_sha256, seconds)
 
 
-def row_of_record(record: RunRecord, label_map: str, options_sha256: str) -> Row:
+def row_of_record(record: RunRecord, label_map: str, options_sha256: str) -> CohortRow:
     """Returns the row of a case whose results are complete, from its run record.
 
     Args:
@@ -120,7 +119,7 @@ def row_of_record(record: RunRecord, label_map: str, options_sha256: str) -> Row
         label_map: path of the label map from the output folder.
         options_sha256: of what was asked.
     """
-    return Row(
+    return CohortRow(
         record.case,
         "done",
         round(record.seconds.get("total", 0.0), 2),
@@ -153,7 +152,7 @@ class RowStore:
         digest = sha256(case.encode()).hexdigest()
         return self.folder / digest[:2] / f"{digest[2:26]}.json"
 
-    def write(self, row: Row) -> None:
+    def write(self, row: CohortRow) -> None:
         """Writes a row whole or not at all, and flushes it to disk.
 
         Raises:
@@ -164,7 +163,7 @@ class RowStore:
         make_folder(path.parent)
         write_bytes(path, to_bytes(row))
 
-    def read(self, case: str) -> Row | None:
+    def read(self, case: str) -> CohortRow | None:
         """Returns the row of a case; None where there is none, or where the file is damaged: then the case is asked for
         again, from its results.
         """
@@ -177,7 +176,7 @@ class RowStore:
             return None
         return row if row.case == case else None
 
-    def put_back(self, case: str, row: Row | None) -> None:
+    def put_back(self, case: str, row: CohortRow | None) -> None:
         """Gives a case the row that it had before it was begun; where that cannot be written, it stays begun."""
         with suppress(GliomaskError, OSError):
             if row is None:
@@ -185,7 +184,7 @@ class RowStore:
             else:
                 self.write(row)
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[CohortRow]:
         for path in sorted(self.folder.glob("??/*.json")):
             try:
                 yield parse_row(read_json(path, MAX_ROW_BYTES), str(path))
@@ -193,15 +192,15 @@ class RowStore:
                 continue
 
 
-def to_bytes(row: Row) -> bytes:
+def to_bytes(row: CohortRow) -> bytes:
     """Returns a row as a line of JSON."""
     return (json.dumps(asdict(row), allow_nan=False) + "\n").encode()
 
 
-_ROW: TypeAdapter[Row] = TypeAdapter(Row)
+_ROW: TypeAdapter[CohortRow] = TypeAdapter(CohortRow)
 
 
-def parse_row(values: object, name: str) -> Row:
+def parse_row(values: object, name: str) -> CohortRow:
     """Returns the row that JSON values hold.
 
     Raises:

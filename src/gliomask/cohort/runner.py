@@ -14,10 +14,10 @@ from typing import Any, Protocol
 from gliomask.cohort.index import Entry, find_entries, read_index, write_index
 from gliomask.cohort.job import complete, settled
 from gliomask.cohort.place import CohortPlace
-from gliomask.cohort.progress import Rate, State
-from gliomask.cohort.rows import Result, Row, RowStore, failed
-from gliomask.cohort.settings import Asked, Settings, differences, read_settings, write_settings
-from gliomask.cohort.table import Summary, Table
+from gliomask.cohort.progress import Rate, RunState
+from gliomask.cohort.rows import CohortRow, Result, RowStore, failed
+from gliomask.cohort.settings import Asked, CohortSettings, differences, read_settings, write_settings
+from gliomask.cohort.table import CohortSummary, CohortTable
 from gliomask.errors import CaseError, FileFormatError, GliomaskError, UsageError
 from gliomask.files.hashing import sha256
 from gliomask.files.paths import as_given
@@ -51,7 +51,7 @@ class Cohort:
     """
 
     place: CohortPlace
-    settings: Settings
+    settings: CohortSettings
     entries: tuple[Entry, ...]
     notes: tuple[str, ...] = ()
 
@@ -90,7 +90,7 @@ def begin(
         at = Path(earlier.source) if source is None and earlier is not None else as_given(source or Path())
         place.begin()
         entries, notes = find_entries(at, without)
-        settings = Settings(str(at), len(entries), sha256(write_index(place.index, entries)), values)
+        settings = CohortSettings(str(at), len(entries), sha256(write_index(place.index, entries)), values)
     if earlier is not None and (other := differences(earlier.asked, values)):
         notes.append(f"Other options than in the last run ({', '.join(other)}): finished cases are done again.")
     write_settings(place, settings)
@@ -108,7 +108,7 @@ def reopen(place: CohortPlace) -> Cohort:
     return Cohort(place, settings, tuple(read_entries(place, settings)))
 
 
-def read_entries(place: CohortPlace, settings: Settings) -> list[Entry]:
+def read_entries(place: CohortPlace, settings: CohortSettings) -> list[Entry]:
     """Returns the entries of the index.
 
     Raises:
@@ -128,7 +128,7 @@ def read_entries(place: CohortPlace, settings: Settings) -> list[Entry]:
     return read_index(place.index)
 
 
-def left_to_do(cohort: Cohort, rows: dict[str, Row], *, retry_failed: bool, verify: bool = True) -> list[Entry]:
+def left_to_do(cohort: Cohort, rows: dict[str, CohortRow], *, retry_failed: bool, verify: bool = True) -> list[Entry]:
     """Returns the cases to hand to a runner.
 
     Args:
@@ -158,11 +158,11 @@ def left_to_do(cohort: Cohort, rows: dict[str, Row], *, retry_failed: bool, veri
 def run_cohort(
     cohort: Cohort,
     runner: Runner,
-    on_case: Callable[[Result, State], Any] = lambda result, state: None,
+    on_case: Callable[[Result, RunState], Any] = lambda result, state: None,
     *,
     retry_failed: bool = False,
     entries: Ordered[Entry] | None = None,
-) -> Summary:
+) -> CohortSummary:
     """Does what is left of a cohort, and keeps its table.
 
     Args:
@@ -193,7 +193,9 @@ def run_cohort(
         raise
 
 
-def follow(table: Table, results: Generator[Result], rate: Rate, on_case: Callable[[Result, State], Any]) -> Summary:
+def follow(
+    table: CohortTable, results: Generator[Result], rate: Rate, on_case: Callable[[Result, RunState], Any]
+) -> CohortSummary:
     """Takes up results as cases end, and keeps the table; returns what became of the cases of the table.
 
     Args:
@@ -208,10 +210,10 @@ def follow(table: Table, results: Generator[Result], rate: Rate, on_case: Callab
             table.put(result.row)
             on_case(result, rate.ended(failed=result.row.status == "failed", kept=result.kept))
     table.write()
-    return Summary.of(table.rows.values())
+    return CohortSummary.of(table.rows.values())
 
 
-def open_table(cohort: Cohort, *, write: bool = True) -> Table:
+def open_table(cohort: Cohort, *, write: bool = True) -> CohortTable:
     """Returns the table of a cohort, merged from all row files.
 
     Args:
@@ -219,7 +221,7 @@ def open_table(cohort: Cohort, *, write: bool = True) -> Table:
         write: write the table, and rows of cases that cannot be used; only one process may do so at a time.
     """
     store = RowStore(cohort.place.rows)
-    table = Table(cohort.place.table, [entry.case for entry in cohort.entries], store)
+    table = CohortTable(cohort.place.table, [entry.case for entry in cohort.entries], store)
     for entry in cohort.entries:
         row = table.rows[entry.case]
         if entry.error and row.message != entry.error:
@@ -229,7 +231,7 @@ def open_table(cohort: Cohort, *, write: bool = True) -> Table:
             table.rows[entry.case] = row
         elif not entry.error and row.reason == "CaseError" and row.attempts == 0 and row.status == "failed":
             # An earlier index could not use it, this one can.
-            table.rows[entry.case] = Row(entry.case, "waiting")
+            table.rows[entry.case] = CohortRow(entry.case, "waiting")
     if write:
         table.write()
     return table

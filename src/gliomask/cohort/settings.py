@@ -20,7 +20,7 @@ Asked = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Settings:
+class CohortSettings:
     """What a cohort is.
 
     Args:
@@ -48,7 +48,7 @@ def asked_sha256(asked: Asked) -> str:
     return sha256(json.dumps(dict(asked), sort_keys=True).encode()).hexdigest()
 
 
-def write_settings(place: CohortPlace, settings: Settings) -> None:
+def write_settings(place: CohortPlace, settings: CohortSettings) -> None:
     """Writes them whole or not at all.
 
     Raises:
@@ -58,7 +58,7 @@ def write_settings(place: CohortPlace, settings: Settings) -> None:
     write_bytes(place.settings, (json.dumps(asdict(settings), indent=1, allow_nan=False) + "\n").encode())
 
 
-def read_settings(place: CohortPlace) -> Settings:
+def read_settings(place: CohortPlace) -> CohortSettings:
     """Reads them.
 
     Raises:
@@ -70,7 +70,7 @@ def read_settings(place: CohortPlace) -> Settings:
             f"{place.folder}: is no cohort: it holds no {place.settings.name}. Give the output folder of "
             "gliomask cohort."
         )
-    return read_json_as(place.settings, Settings, "the settings of a cohort")
+    return read_json_as(place.settings, CohortSettings, "the settings of a cohort")
 
 
 def differences(earlier: Asked, asked: Asked) -> list[str]:

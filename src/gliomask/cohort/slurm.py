@@ -23,11 +23,12 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+from gliomask.cohort.allowance import workers_for
 from gliomask.cohort.index import Entry, write_index
 from gliomask.cohort.place import CohortPlace
-from gliomask.cohort.rows import Result, Row, RowStore
+from gliomask.cohort.rows import CohortRow, Result, RowStore
 from gliomask.cohort.settings import Asked
-from gliomask.cohort.supervisor import Limits
+from gliomask.cohort.supervisor import CaseLimits
 from gliomask.errors import EngineUnavailableError, GliomaskError, UsageError
 from gliomask.files.atomic import make_folder, write_bytes
 from gliomask.files.paths import as_given
@@ -45,6 +46,9 @@ START_MINUTES, TASK_MEMORY_MB = 5, 500
 """Of a task besides its cases: the start of Python, the model and its proof, on a file system that is at its limit; and
 its own process's memory.
 """
+
+MAX_BINDS = 8
+"""Folders of scans that a container is given one by one; where there are more, those above them."""
 
 GUESS = (120.0, 3000.0)
 """Seconds and 10^6 bytes of a case where there was no pilot."""
@@ -79,9 +83,19 @@ class SlurmOptions:
     container: Path | None = None
     command: tuple[str, ...] | None = None
 
+    @property
+    def workers(self) -> int:
+        """Cases of a task at a time."""
+        return workers_for(self.cpus)
+
+    @property
+    def threads(self) -> int:
+        """Processors of each."""
+        return max(1, self.cpus // self.workers)
+
 
 @dataclass(frozen=True)
-class Plan:
+class ArrayPlan:
     """What is asked of the cluster.
 
     Args:
@@ -94,10 +108,13 @@ class Plan:
     minutes: int
     memory_mb: int
 
+    def __str__(self) -> str:
+        return f"{len(self.chunks)} tasks of {self.minutes} min and {self.memory_mb} MB"
+
 
 def make_plan(
-    entries: Ordered[Entry], pilot: Iterable[Row], options: SlurmOptions, begun: frozenset[str] = frozenset()
-) -> Plan:
+    entries: Ordered[Entry], pilot: Iterable[CohortRow], options: SlurmOptions, begun: frozenset[str] = frozenset()
+) -> ArrayPlan:
     """Cuts cases into chunks and estimates what each takes.
 
     Args:
@@ -113,14 +130,15 @@ def make_plan(
     plain = [entry for entry in entries if entry.case not in begun]
     alone = [(entry,) for entry in entries if entry.case in begun]
     room = max(MAX_TASKS - len(alone), 1)
-    size = options.chunk_size or max(1, int(TASK_MINUTES * 60 / seconds))
+    size = options.chunk_size or max(1, int(TASK_MINUTES * 60 / seconds)) * options.workers
     size = max(size, math.ceil(len(plain) / room))
     chunks = [tuple(plain[at : at + size]) for at in range(0, len(plain), size)] + alone
     if len(chunks) > MAX_TASKS:
         chunks = [*chunks[: MAX_TASKS - 1], tuple(entry for chunk in chunks[MAX_TASKS - 1 :] for entry in chunk)]
-    longest = max(map(len, chunks), default=1)
+    longest = math.ceil(max(map(len, chunks), default=1) / options.workers)
     minutes = options.minutes or START_MINUTES + math.ceil(TIME_MARGIN * seconds * longest / 60)
-    return Plan(tuple(chunks), minutes, options.memory_mb or math.ceil(MEMORY_MARGIN * memory + TASK_MEMORY_MB))
+    memory_mb = options.memory_mb or math.ceil(MEMORY_MARGIN * memory * options.workers + TASK_MEMORY_MB)
+    return ArrayPlan(tuple(chunks), minutes, memory_mb)
 
 
 def job_name(place: CohortPlace) -> str:
@@ -129,7 +147,12 @@ def job_name(place: CohortPlace) -> str:
 
 
 def script(
-    place: CohortPlace, folder: Path, plan: Plan, options: SlurmOptions, limits: Limits, binds: Iterable[Path] = ()
+    place: CohortPlace,
+    folder: Path,
+    plan: ArrayPlan,
+    options: SlurmOptions,
+    limits: CaseLimits,
+    binds: Iterable[Path] = (),
 ) -> str:
     """Returns the batch script of a job.
 
@@ -155,7 +178,7 @@ def script(
         f"--output={shlex.quote(log)}",
         "--open-mode=append",
         "--requeue",
-        *options.sbatch,
+        *map(_directive, options.sbatch),
     ]
     if any("\n" in line or "\r" in line for line in lines):
         raise UsageError("An option of sbatch, or the output folder, holds a line break.")
@@ -163,8 +186,10 @@ def script(
         "cohort",
         "work",
         str(as_given(place.folder)),
+        "--workers",
+        str(options.workers),
         "--threads",
-        str(options.cpus),
+        str(options.threads),
         "--case-minutes",
         f"{(limits.seconds or 86_400 * 7) / 60:g}",
     ]
@@ -174,6 +199,18 @@ def script(
     head = "\n".join(f"#SBATCH {line}" for line in lines)
     about = f"# Written by gliomask cohort --slurm: {len(plan.chunks)} tasks. Research software, not a medical device."
     return f"#!/bin/bash\n{head}\n{about}\nexec {words} --chunk {chunk}\n"
+
+
+def _directive(option: str) -> str:
+    """An option as a line `#SBATCH` takes it, which splits at blanks as a shell does: `--comment=two words` needs
+    quotes; what is quoted already, or has its value behind a blank (`-p long`), stays.
+    """
+    name, equals, value = option.partition("=")
+    return (
+        f"{name}={shlex.quote(value)}"
+        if equals and set(value) & set(" \t#\\") and not set(value) & set("'\"")
+        else option
+    )
 
 
 def _launch(place: CohortPlace, options: SlurmOptions, binds: Iterable[Path]) -> tuple[str, ...]:
@@ -198,19 +235,24 @@ def _launch(place: CohortPlace, options: SlurmOptions, binds: Iterable[Path]) ->
 
 
 def folders_of(entries: Iterable[Entry]) -> list[Path]:
-    """Returns the folders that hold the scans, none inside another of them."""
-    parents = {
-        path.parent
-        for entry in entries
-        for path in (*entry.files.values(), entry.channels, entry.dicom)
-        if path is not None
-    }
-    # One mount a case is too many: cases of one tree lie in folders beside each other.
-    tops = {parent.parent if len(parent.parts) > 2 else parent for parent in parents}
-    return sorted(top for top in tops if not any(other in top.parents for other in tops))
+    """Returns the folders that a container must see to read the scans, at most `MAX_BINDS` where that is possible, and
+    none inside another of them. Where scans are links (DataLad), what they lead to is among them.
+    """
+    scans = [path for entry in entries for path in (*entry.files.values(), entry.channels, entry.dicom) if path]
+    parents = {parent for scan in scans for parent in (scan.parent, scan.resolve().parent)}
+    # Cases of one tree lie in folders beside each other: one mount a case is too many.
+    folders = _outermost(parent.parent if len(parent.parts) > 2 else parent for parent in parents)
+    while len(folders) > MAX_BINDS and (deepest := max(len(folder.parts) for folder in folders)) > 2:
+        folders = _outermost(folder.parent if len(folder.parts) == deepest else folder for folder in folders)
+    return sorted(folders)
 
 
-def write_job(place: CohortPlace, plan: Plan, options: SlurmOptions, limits: Limits) -> Path:
+def _outermost(folders: Iterable[Path]) -> set[Path]:
+    every = set(folders)
+    return {folder for folder in every if every.isdisjoint(folder.parents)}
+
+
+def write_job(place: CohortPlace, plan: ArrayPlan, options: SlurmOptions, limits: CaseLimits) -> Path:
     """Writes the chunks and the script of a job; returns the script.
 
     Raises:
@@ -248,10 +290,10 @@ def tasks(place: CohortPlace) -> dict[str, int]:
         EngineUnavailableError: there is no squeue.
         GliomaskError: SLURM does not answer.
     """
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for line in _ask("squeue", "--noheader", "--array", f"--name={job_name(place)}", "--format=%T").split():
-        found[line] = found.get(line, 0) + 1
-    return found
+        counts[line] = counts.get(line, 0) + 1
+    return counts
 
 
 def _ask(program: str, *arguments: str) -> str:
@@ -288,8 +330,8 @@ class SlurmRunner:
     """
 
     options: SlurmOptions = field(default_factory=SlurmOptions)
-    limits: Limits = field(default_factory=Limits)
-    pilot: tuple[Row, ...] = ()
+    limits: CaseLimits = field(default_factory=CaseLimits)
+    pilot: tuple[CohortRow, ...] = ()
     rounds: int = 3
     tell: Callable[[str], None] = lambda line: None
     poll_seconds: float = POLL_SECONDS
@@ -311,10 +353,10 @@ class SlurmRunner:
                     for case in left
                     if (row := store.read(case)) is not None and row.status == "waiting" and row.attempts
                 )
-                path = write_job(
-                    place, make_plan(list(left.values()), self.pilot, self.options, begun), self.options, self.limits
-                )
-                self.tell(f"Submitted job {submit(path)}: {path}")
+                plan = make_plan(list(left.values()), self.pilot, self.options, begun)
+                path = write_job(place, plan, self.options, self.limits)
+                self.tell(f"{len(left)} cases in {plan}: {path}")
+                self.tell(f"Submitted job {submit(path)}.")
             yield from self._follow(place, store, left, seen)
         if left:
             self.tell(f"{len(left)} cases were not done in {self.rounds} jobs. The logs say why: {place.slurm}")

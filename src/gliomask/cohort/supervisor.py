@@ -20,7 +20,7 @@ from typing import Any
 from gliomask.cohort.allowance import THREAD_VARIABLES
 from gliomask.cohort.index import Entry
 from gliomask.cohort.place import CohortPlace
-from gliomask.cohort.rows import Result, Row, RowStore, failed, parse_row
+from gliomask.cohort.rows import CohortRow, Result, RowStore, failed, parse_row
 from gliomask.cohort.settings import Asked, asked_sha256
 from gliomask.errors import GliomaskError, LimitError, ModelError, UsageError
 
@@ -53,7 +53,7 @@ class StoppedError(Exception):
 
 
 @dataclass(frozen=True)
-class Limits:
+class CaseLimits:
     """What one case may take.
 
     Args:
@@ -85,7 +85,7 @@ class Supervisor:
         self,
         place: CohortPlace,
         asked: Asked,
-        limits: Limits,
+        limits: CaseLimits,
         threads: int,
         stop: threading.Event,
         hold: tuple[int, ...] = (),
@@ -102,7 +102,7 @@ class Supervisor:
         )
         self._store = RowStore(place.rows)
         self._sha256 = asked_sha256(asked)
-        self._process: _Process | None = None
+        self._process: _Worker | None = None
 
     def do(self, entry: Entry) -> Result:
         """Does a case, whatever it does to its process, and writes its row file.
@@ -116,7 +116,7 @@ class Supervisor:
         if earlier is None or (earlier.status, earlier.options_sha256) != ("done", self._sha256):
             # Where the machine goes down with this case, the next run knows at which case that was.
             self._store.write(
-                Row(entry.case, "waiting", message=BEGUN, attempts=before + 1, options_sha256=self._sha256)
+                CohortRow(entry.case, "waiting", message=BEGUN, attempts=before + 1, options_sha256=self._sha256)
             )
         try:
             return self._do(entry, earlier, before)
@@ -124,7 +124,7 @@ class Supervisor:
             self._store.put_back(entry.case, earlier)
             raise
 
-    def _do(self, entry: Entry, earlier: Row | None, before: int) -> Result:
+    def _do(self, entry: Entry, earlier: CohortRow | None, before: int) -> Result:
         tries = 0
         while True:
             tries += 1
@@ -137,7 +137,7 @@ class Supervisor:
         self._store.write(row)
         return Result(row)
 
-    def _kept(self, earlier: Row | None, row: Row) -> Row:
+    def _kept(self, earlier: CohortRow | None, row: CohortRow) -> CohortRow:
         """The row of a case that is kept: the one that is there, where it says the same."""
         if earlier is not None and (earlier.status, earlier.label_map_sha256, earlier.options_sha256) == (
             "done",
@@ -180,12 +180,12 @@ class Supervisor:
         )
         return Result(replace(row, peak_memory_mb=process.peak_mb)), end == "crash"
 
-    def _ready(self) -> _Process:
+    def _ready(self) -> _Worker:
         """The worker with its model open; started where there is none."""
         if self._process is not None and self._process.lives:
             return self._process
         for _ in range(STARTS):
-            process = _Process(self._command, self._threads, self._hold)
+            process = _Worker(self._command, self._threads, self._hold)
             self._process = process
             memory = self._limits.memory_mb
             sent = {
@@ -223,7 +223,7 @@ def _in_words(code: int | None) -> str:
     return _WORDS.get(code or 0, f"ended with code {code}") if code is not None else "ended"
 
 
-class _Process:
+class _Worker:
     """A worker process, its answers, its last words and its memory."""
 
     def __init__(self, command: tuple[str, ...], threads: int, hold: tuple[int, ...]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gliomask.cohort.rows import COLUMNS, Row
+from gliomask.cohort.rows import COLUMNS, CohortRow
 from gliomask.errors import FileFormatError, UsageError
 from gliomask.files.atomic import write_bytes
 from gliomask.files.lock import awaited
@@ -21,7 +21,7 @@ case.
 """
 
 
-class Table:
+class CohortTable:
     """The table in memory and on disk.
 
     Args:
@@ -30,16 +30,16 @@ class Table:
         rows: those that are known already; rows of cases that are not in `cases` are left out.
     """
 
-    def __init__(self, path: Path, cases: Iterable[str], rows: Iterable[Row] = ()) -> None:
+    def __init__(self, path: Path, cases: Iterable[str], rows: Iterable[CohortRow] = ()) -> None:
         self.path = path
-        self.rows: dict[str, Row] = {case: Row(case, "waiting") for case in cases}
+        self.rows: dict[str, CohortRow] = {case: CohortRow(case, "waiting") for case in cases}
         for row in rows:
             if row.case in self.rows:
                 self.rows[row.case] = row
         self._took = self._last = 0.0
         self._changed = True
 
-    def put(self, row: Row) -> None:
+    def put(self, row: CohortRow) -> None:
         """Takes up a row, and writes the table unless that was done a moment ago; `write` writes it in any case."""
         self.rows[row.case] = row
         self._changed = True
@@ -65,7 +65,7 @@ class Table:
         write_bytes(self.path, to_tsv([asdict(row) for row in self.rows.values()], COLUMNS))
 
 
-class SharedTable(Table):
+class SharedTable(CohortTable):
     """A table that several runs may write into, at one time as well: rows of other cases stay, and so does an earlier
     row until its case has ended again.
     """
@@ -97,16 +97,16 @@ class SharedTable(Table):
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailureKind:
     """Failures of one kind: how many, and the first of them."""
 
     reason: str
     count: int
-    example: Row
+    example: CohortRow
 
 
 @dataclass(frozen=True)
-class Summary:
+class CohortSummary:
     """What became of a cohort.
 
     Args:
@@ -117,16 +117,16 @@ class Summary:
 
     done: int
     waiting: int
-    failures: tuple[Failure, ...]
+    failures: tuple[FailureKind, ...]
 
     @classmethod
-    def of(cls, rows: Iterable[Row]) -> Summary:
+    def of(cls, rows: Iterable[CohortRow]) -> CohortSummary:
         """Counts rows."""
         rows = list(rows)
         status = Counter(row.status for row in rows)
         bad = [row for row in rows if row.status == "failed"]
         failures = [
-            Failure(reason, count, next(row for row in bad if row.reason == reason))
+            FailureKind(reason, count, next(row for row in bad if row.reason == reason))
             for reason, count in Counter(row.reason for row in bad).most_common()
         ]
         return cls(status["done"], status["waiting"], tuple(failures))

@@ -46,9 +46,9 @@ def main() -> int:
     request = json.loads(lines.get())
     import_without("nibabel", "pydicom")
     try:
-        from gliomask.cohort.job import Job
+        from gliomask.cohort.job import CohortJob
 
-        job = Job(request["asked"], Path(request["output"]), request["threads"])
+        job = CohortJob(request["asked"], Path(request["output"]), request["threads"])
     except GliomaskError as error:
         _answer(answers, {"refused": str(error), "exit_code": error.exit_code})
         return error.exit_code

@@ -79,7 +79,8 @@ def replacing(path: Path, *, exclusive: bool = False) -> Iterator[BinaryIO]:
             _share(descriptor)
             os.fsync(descriptor)
             status = os.fstat(descriptor)
-        _put_in_place(temporary, path, exclusive)
+        if _put_in_place(temporary, path, exclusive):
+            temporary = None
         flush_folder(path.parent)
         written = _written.get()
         if written is not None:
@@ -111,10 +112,11 @@ def _mask() -> int:
     return mask
 
 
-def _put_in_place(temporary: Path, path: Path, exclusive: bool) -> None:
+def _put_in_place(temporary: Path, path: Path, exclusive: bool) -> bool:
+    """Gives a file its name; returns whether its temporary name is gone with that."""
     if not exclusive:
         temporary.replace(path)
-        return
+        return True
     try:
         os.link(temporary, path)
     except OSError as error:
@@ -124,6 +126,8 @@ def _put_in_place(temporary: Path, path: Path, exclusive: bool) -> None:
             raise
         refuse_existing([path], overwrite=False)
         temporary.replace(path)
+        return True
+    return False
 
 
 def _exists(path: Path, remedy: str = REPLACE) -> UsageError:
@@ -202,6 +206,9 @@ def make_folder(folder: Path) -> None:
         UsageError: it cannot be made.
         LimitError: the disk is full.
     """
+    # Asking first spares a file server that many workers share a request that changes nothing.
+    if folder.is_dir():
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -89,7 +89,7 @@ def to_html(document: Document) -> str:
     blocks = "\n".join(_block(block) for block in document.blocks)
     moving = [name for name, needed in MOVING.items() if any(needed(block) for block in document.blocks)]
     scripts = [piece(f"{name}.js") for name in moving]
-    policy = f"{POLICY}; script-src {' '.join(map(_source, scripts))}" if moving else POLICY
+    policy = f"{POLICY}; script-src {' '.join(map(script_source, scripts))}" if moving else POLICY
     style = STYLE + "".join(piece(f"{name}.css") for name in moving)
     script = "".join(f"<script>{text}</script>\n" for text in scripts)
     return f"""<!DOCTYPE html>
@@ -241,8 +241,8 @@ def _viewer(viewer: SliceViewer) -> str:
 </div>"""  # noqa: E501
 
 
-def _source(script: str) -> str:
-    """A script as a content security policy names it (CSP level 3, section 2.3.1)."""
+def script_source(script: str) -> str:
+    """Returns how a content security policy names a script (CSP level 3, section 2.3.1)."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 

@@ -125,7 +125,9 @@ def write_case(
         names = [*hashes, str(place.record)]
         write_plain(folder / MANIFEST, json.dumps({"files": names, "stale": stale}).encode())
         _refuse_other_kinds(place, names)
-        flush_folder(folder)
+        # Every name in it, before it counts: without the record's it would be taken for half moved.
+        for inner in {inner for path in (*found.values(), staged) for inner in path.relative_to(folder).parents}:
+            flush_folder(folder / inner)
         folder.rename(place.ready)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -191,13 +193,14 @@ def _finish(place: Place) -> bool:
             flush_folder(place.folder)
             for name in stale:
                 (place.folder / name).unlink(missing_ok=True)
-        for name in names:
-            staged, target = place.ready / FILES / name, place.folder / name
-            # Those that are gone were moved before the process was killed; the record is the last of them.
-            if staged.is_file():
-                make_folder(target.parent)
-                staged.replace(target)
-                flush_folder(target.parent)
+        *results, record = names
+        for name in results:
+            _move(place, name)
+        # Each folder once, and before the record: where that is found after a loss of power, so are the others.
+        for folder in {(place.folder / name).parent for name in results}:
+            flush_folder(folder)
+        _move(place, record)
+        flush_folder(place.record_path.parent)
         # Half of a ready folder would look like results, so it is given up in one step.
         done = place.ready.rename(place.folder / f"{place.ready.stem}.{token_hex(4)}.part")
     except OSError as error:
@@ -207,6 +210,14 @@ def _finish(place: Place) -> bool:
         ) from error
     shutil.rmtree(done, ignore_errors=True)
     return True
+
+
+def _move(place: Place, name: PurePosixPath) -> None:
+    """Moves a result to its place, unless that was done before the process was killed."""
+    staged, target = place.ready / FILES / name, place.folder / name
+    if staged.is_file():
+        make_folder(target.parent)
+        staged.replace(target)
 
 
 def _manifest(place: Place) -> tuple[list[PurePosixPath], list[PurePosixPath]]:

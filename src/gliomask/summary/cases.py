@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gliomask.arrays import LabelMap
 from gliomask.cohort.place import CohortPlace
-from gliomask.cohort.rows import Row, row_of_record
+from gliomask.cohort.rows import CohortRow, row_of_record
 from gliomask.cohort.runner import open_table, reopen
 from gliomask.errors import CaseError, FileFormatError
 from gliomask.geometry import Geometry
@@ -32,7 +32,7 @@ class StudyCase:
         record: its run record; None where it has none.
     """
 
-    row: Row
+    row: CohortRow
     layout: CaseLayout | None = None
     record: RunRecord | None = None
 
@@ -78,15 +78,15 @@ def read_cases(place: Path) -> list[StudyCase]:
     if cohort.exists:
         rows = open_table(reopen(cohort), write=False).rows
         return [_with_results(row, place) for row in rows.values()]
-    found = sorted(_records(place), key=lambda case: case.case)
-    if not found:
+    recorded = sorted(_records(place), key=lambda case: case.case)
+    if not recorded:
         raise CaseError(
             f"{place}: holds no results of gliomask. Give the output folder of gliomask cohort or gliomask segment."
         )
-    return found
+    return recorded
 
 
-def _with_results(row: Row, place: Path) -> StudyCase:
+def _with_results(row: CohortRow, place: Path) -> StudyCase:
     if row.status != "done":
         return StudyCase(row)
     layout = CaseLayout(place / row.label_map)

@@ -30,7 +30,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RunComparison:
     """Two runs.
 
     Args:
@@ -42,7 +42,7 @@ class Comparison:
     agreements: dict[Region, Agreement]
 
 
-def compare(first: Iterable[StudyCase], second: Iterable[StudyCase]) -> Comparison:
+def compare(first: Iterable[StudyCase], second: Iterable[StudyCase]) -> RunComparison:
     """Compares the cases that two runs have in common, and lists the others."""
     ours, theirs = ({case.case: case for case in cases} for cases in (first, second))
     pairs = tuple(_pair(ours.get(case), theirs.get(case)) for case in sorted({*ours, *theirs}))
@@ -52,7 +52,7 @@ def compare(first: Iterable[StudyCase], second: Iterable[StudyCase]) -> Comparis
         if both
         else {}
     )
-    return Comparison(pairs, agreements)
+    return RunComparison(pairs, agreements)
 
 
 def _pair(first: StudyCase | None, second: StudyCase | None) -> Pair:

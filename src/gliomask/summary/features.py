@@ -68,9 +68,9 @@ def shape_features(mask: Mask, spacing_mm: tuple[float, float, float]) -> dict[s
         EngineUnavailableError: scikit-image is not installed (extra `summary`).
     """
     voxels = int(mask.sum())
-    found = dict.fromkeys(SHAPE, math.nan) | {"volume_voxel_counting_mm3": voxels * math.prod(spacing_mm)}
+    features = dict.fromkeys(SHAPE, math.nan) | {"volume_voxel_counting_mm3": voxels * math.prod(spacing_mm)}
     if voxels < FEWEST_VOXELS:
-        return found
+        return features
     corner = [(int(at.min()), int(at.max()) + 1) for at in np.nonzero(mask)]
     small = mask[tuple(slice(*ends) for ends in corner)]
     vertices, triangles = _mesh(small, spacing_mm)
@@ -78,9 +78,12 @@ def shape_features(mask: Mask, spacing_mm: tuple[float, float, float]) -> dict[s
     crosses = np.cross(sides[:, 1] - sides[:, 0], sides[:, 2] - sides[:, 0])
     area = float(np.linalg.norm(crosses, axis=1).sum() / 2)
     volume = abs(float(np.einsum("ij,ij->i", sides[:, 0], np.cross(sides[:, 1], sides[:, 2])).sum() / 6))
-    found |= {"volume_mesh_mm3": volume, "surface_area_mm2": area, "surface_to_volume_ratio_per_mm": area / volume}
-    found |= {"sphericity": (36 * math.pi * volume**2) ** (1 / 3) / area, "maximum_3d_diameter_mm": _diameter(vertices)}
-    return found | _axes(np.argwhere(small) * np.asarray(spacing_mm))
+    features |= {"volume_mesh_mm3": volume, "surface_area_mm2": area, "surface_to_volume_ratio_per_mm": area / volume}
+    features |= {
+        "sphericity": (36 * math.pi * volume**2) ** (1 / 3) / area,
+        "maximum_3d_diameter_mm": _diameter(vertices),
+    }
+    return features | _axes(np.argwhere(small) * np.asarray(spacing_mm))
 
 
 def _mesh(mask: Mask, spacing_mm: tuple[float, float, float]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
@@ -127,7 +130,7 @@ def intensity_features(values: npt.NDArray[np.floating]) -> dict[str, float]:
     tenth, quarter, middle, three_quarters, ninetieth = np.percentile(given, [10, 25, 50, 75, 90])
     centred = given - mean
     inner = given[(given >= tenth) & (given <= ninetieth)]
-    found = {
+    statistics = {
         "mean": mean,
         "variance": deviation**2,
         "skewness": (centred**3).mean() / deviation**3 if deviation else 0.0,
@@ -146,4 +149,4 @@ def intensity_features(values: npt.NDArray[np.floating]) -> dict[str, float]:
         "energy": (given**2).sum(),
         "root_mean_square": math.sqrt((given**2).mean()),
     }
-    return {name: float(value) for name, value in found.items()}
+    return {name: float(value) for name, value in statistics.items()}

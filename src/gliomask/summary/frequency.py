@@ -36,7 +36,7 @@ def frequency_map(cases: Iterable[StudyCase]) -> FrequencyMap | None:
 
     Prepared cases are taken to lie in BraTS space, as they must to be segmented. One label map is in memory at a time.
     """
-    found: FrequencyMap | None = None
+    frequency: FrequencyMap | None = None
     left_out: dict[str, str] = {}
     for case in cases:
         if not case.done:
@@ -46,11 +46,11 @@ def frequency_map(cases: Iterable[StudyCase]) -> FrequencyMap | None:
         except InputError as error:
             left_out[case.case] = str(error)
             continue
-        if found is None:
-            found = FrequencyMap(np.zeros(geometry.shape, np.float32), geometry, 0, left_out)
-        if not found.geometry.same_grid(geometry):
+        if frequency is None:
+            frequency = FrequencyMap(np.zeros(geometry.shape, np.float32), geometry, 0, left_out)
+        if not frequency.geometry.same_grid(geometry):
             left_out[case.case] = f"its grid is another: {geometry}"
             continue
-        np.add(found.counts, Region.WT.mask(label_map), out=found.counts)
-        found = FrequencyMap(found.counts, found.geometry, found.cases + 1, left_out)
-    return found
+        np.add(frequency.counts, Region.WT.mask(label_map), out=frequency.counts)
+        frequency = FrequencyMap(frequency.counts, frequency.geometry, frequency.cases + 1, left_out)
+    return frequency

@@ -2,14 +2,19 @@
 (() => {
   const cases = JSON.parse(document.getElementById("cases").textContent);
   const at = (id) => document.getElementById(id);
-  const key = "gliomask-review:" + document.title;
+  // Pages that are opened from disk share one store: the study's own name keeps them apart.
+  const key = "gliomask-review:" + document.body.dataset.study;
   let decisions = {};
   try { decisions = JSON.parse(localStorage.getItem(key)) || {}; } catch { decisions = {}; }
   let shown = [], place = 0;
 
-  const of = (name) => (Object.hasOwn(decisions, name) ? decisions[name] : { decision: "", note: "" });
-  const keep = (name, change) => {
-    decisions[name] = { ...of(name), ...change };
+  // A decision is about one label map: when the case was segmented anew, it is to be looked at again.
+  const of = (item) => {
+    const kept = Object.hasOwn(decisions, item.case) ? decisions[item.case] : null;
+    return kept && kept.labelMap === item.labelMap ? kept : { decision: "", note: "" };
+  };
+  const keep = (item, change) => {
+    decisions[item.case] = { ...of(item), ...change, labelMap: item.labelMap };
     try { localStorage.setItem(key, JSON.stringify(decisions)); } catch { /* The page still works; save before closing it. */ }
   };
   const add = (parent, kind, text, style) => {
@@ -23,8 +28,8 @@
   const filters = {
     all: () => true,
     attention: (item) => item.attention.length > 0,
-    undecided: (item) => !of(item.case).decision,
-    rejected: (item) => of(item.case).decision === "rejected",
+    undecided: (item) => !of(item).decision,
+    rejected: (item) => of(item).decision === "rejected",
   };
 
   const choose = () => {
@@ -37,11 +42,11 @@
   const show = () => {
     const article = at("case"), item = shown[place];
     article.replaceChildren();
-    const decided = cases.filter((one) => of(one.case).decision).length;
+    const decided = cases.filter((other) => of(other).decision).length;
     at("count").textContent = shown.length ? `${place + 1} of ${shown.length} shown; ${decided} of ${cases.length} decided` : "No case to show.";
-    at("note").value = item ? of(item.case).note : "";
+    at("note").value = item ? of(item).note : "";
     if (!item) return;
-    const choice = of(item.case).decision;
+    const choice = of(item).decision;
     const heading = add(article, "h3", item.case);
     if (choice) add(heading, "span", " " + choice, choice);
     for (const line of item.attention) add(article, "p", line, "attention");
@@ -62,14 +67,14 @@
   const decide = (decision) => {
     const item = shown[place];
     if (!item) return;
-    keep(item.case, { decision });
+    keep(item, { decision });
     if (decision) move(1);
     show();
   };
   const nextUndecided = () => {
     for (let step = 1; step <= shown.length; step += 1) {
       const index = (place + step) % shown.length;
-      if (!of(shown[index].case).decision) { place = index; break; }
+      if (!of(shown[index]).decision) { place = index; break; }
     }
     show();
   };
@@ -79,7 +84,8 @@
     const flat = String(text).replace(/[\t\r\n\v\f]+/g, " ").trim();
     return /^'*[=+\-@]/.test(flat) ? "'" + flat : flat;
   };
-  const table = () => [["case", "decision", "note"], ...cases.map((item) => [item.case, of(item.case).decision, of(item.case).note])]
+  const COLUMNS = ["case", "decision", "note", "label_map_sha256"];
+  const table = () => [COLUMNS, ...cases.map((item) => [item.case, of(item).decision, of(item).note, item.labelMap])]
     .map((row) => row.map(cell).join("\t")).join("\n") + "\n";
   const save = () => {
     const link = document.createElement("a");
@@ -89,13 +95,35 @@
     URL.revokeObjectURL(link.href);
   };
 
+  const plain = (text) => (/^'+[=+\-@]/.test(text) ? text.slice(1) : text);
+  // Takes up a saved table; what it says of other label maps is left alone. Returns what became of it, in words.
+  const load = (text) => {
+    const [heading, ...lines] = text.split(/\r?\n/).filter(Boolean).map((line) => line.split("\t").map(plain));
+    if (!heading || heading.join() !== COLUMNS.join()) return "This is no table of decisions.";
+    const items = new Map(cases.map((item) => [item.case, item]));
+    let taken = 0, other = 0;
+    for (const [name, decision, note, labelMap] of lines) {
+      const item = items.get(name);
+      if (!decision && !note) continue;
+      if (!item || item.labelMap !== (labelMap || "") || !["", "accepted", "rejected"].includes(decision)) { other += 1; continue; }
+      keep(item, { decision, note: String(note || "").slice(0, 500) });
+      taken += 1;
+    }
+    choose();
+    return `${taken} decisions loaded` + (other ? `, ${other} left out: of other cases or label maps.` : ".");
+  };
+
   at("filter").addEventListener("change", choose);
+  at("load").addEventListener("change", async () => {
+    const [file] = at("load").files;
+    if (file) at("loaded").textContent = file.size < 5e7 ? load(await file.text()) : "This file is too large.";
+  });
   at("next").addEventListener("click", () => move(1));
   at("back").addEventListener("click", () => move(-1));
   at("accept").addEventListener("click", () => decide("accepted"));
   at("reject").addEventListener("click", () => decide("rejected"));
   at("save").addEventListener("click", save);
-  at("note").addEventListener("input", () => { if (shown[place]) keep(shown[place].case, { note: at("note").value }); });
+  at("note").addEventListener("input", () => { if (shown[place]) keep(shown[place], { note: at("note").value }); });
   const keys = {
     a: () => decide("accepted"), r: () => decide("rejected"), u: () => decide(""), n: () => at("note").focus(), g: nextUndecided,
     j: () => move(1), k: () => move(-1), ArrowRight: () => move(1), ArrowLeft: () => move(-1),
@@ -105,10 +133,11 @@
       if (event.key === "Enter" || event.key === "Escape") at("note").blur();
       return;
     }
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target === at("filter") || !Object.hasOwn(keys, event.key)) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target === at("filter") || event.target === at("load") || !Object.hasOwn(keys, event.key)) return;
     event.preventDefault();
     keys[event.key]();
   });
   window.gliomaskDecisions = table;
+  window.gliomaskLoad = load;
   choose();
 })();

@@ -1,5 +1,7 @@
-"""The page of a study: one HTML file without any other, to look through hundreds of cases by keyboard and to write down
-what was decided.
+"""The page of a study: one HTML file to look through hundreds of cases by keyboard and to write down what was decided.
+
+It stands alone, but for the pictures of a very large cohort: those beyond `EMBEDDED_BYTES` are taken from the cases'
+own files.
 """
 
 from __future__ import annotations
@@ -9,12 +11,19 @@ import json
 from collections.abc import Mapping
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
-from html import escape
+from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from gliomask.errors import EngineUnavailableError
 from gliomask.report.document import TableBlock
-from gliomask.report.html import piece, table_html
+from gliomask.report.html import piece, script_source, table_html
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+EMBEDDED_BYTES = 60_000_000
+"""Of pictures that the page holds itself, some 1,300 cases: browsers open a page of that size in seconds."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +35,16 @@ class PageCase:
         status: `done`, `failed` or `waiting`.
         facts: short lines about it.
         attention: why to look at it: flags, outlier, failure; empty for others.
-        picture: JPEG; None where there is none.
+        picture: JPEG, or the path of a picture's file from the page, with slashes; None where there is none.
+        label_map_sha256: what a decision is about; empty where there is no label map.
     """
 
     case: str
     status: str
     facts: tuple[str, ...]
     attention: tuple[str, ...]
-    picture: bytes | None
+    picture: bytes | str | None
+    label_map_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,7 @@ class StudyPage:
         pictures: caption and PNG of each figure.
         cases: those that ask for attention first.
         table: a line for each case.
+        study: names the study among others, so that decisions of each are kept apart.
     """
 
     title: str
@@ -55,43 +67,59 @@ class StudyPage:
     pictures: tuple[tuple[str, bytes], ...]
     cases: tuple[PageCase, ...]
     table: TableBlock
+    study: str = ""
 
     def html(self) -> bytes:
-        """Returns the page; it needs no other file and no network, and what cases are called cannot become a part of
-        the page.
+        """Returns the page; it needs no network, and what cases are called cannot become a part of the page.
+
+        Raises:
+            EngineUnavailableError: Jinja2 is not installed (extra `summary`).
         """
-        parts = {
-            "TITLE": escape(self.title),
-            "FACTS": "".join(f"<p>{escape(line)}</p>" for line in self.facts),
-            "FAILURES": _table(self.failures),
-            "PICTURES": "".join(_figure(text, png) for text, png in self.pictures),
-            "TABLE": table_html(self.table),
-            "STYLE": _piece("page.css") + piece("sort.css"),
-            "SCRIPT": _piece("page.js"),
-            "SORT": piece("sort.js"),
-            "CASES": _in_script([_values(case) for case in self.cases]),
-        }
-        text = _piece("page.html")
-        # In one pass, so that a case called @SCRIPT@ stays a case's name.
-        pieces = text.split("@")
-        return "".join(parts.get(piece, piece) if number % 2 else piece for number, piece in enumerate(pieces)).encode(
-            "utf-8", "backslashreplace"
+        from markupsafe import Markup
+
+        scripts = [_piece("page.js"), piece("sort.js")]
+        text = template().render(
+            title=self.title,
+            study=self.study,
+            facts=self.facts,
+            pictures=[(caption, _data("image/png", png)) for caption, png in self.pictures],
+            failures=self.failures,
+            # Ours, or escaped where they are made.
+            table=Markup(table_html(self.table)),
+            cases=Markup(_in_script([_values(case) for case in self.cases])),
+            style=Markup(_piece("page.css") + piece("sort.css")),
+            scripts=list(map(Markup, scripts)),
+            script_sources=Markup(" ".join(map(script_source, scripts))),
         )
+        return text.encode("utf-8", "backslashreplace")
+
+
+@cache
+def template() -> Template:
+    """Returns the template of the page; every value in it is escaped.
+
+    Raises:
+        EngineUnavailableError: Jinja2 is not installed (extra `summary`).
+    """
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ImportError as error:
+        raise EngineUnavailableError(
+            f"The page needs Jinja2, which cannot be imported ({error}). Run: pip install 'gliomask[summary]'"
+        ) from error
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_piece("page.html"))
 
 
 def _values(case: PageCase) -> Mapping[str, Any]:
-    picture = "" if case.picture is None else _data("image/jpeg", case.picture)
     return {
         "case": case.case,
         "status": case.status,
         "facts": case.facts,
         "attention": case.attention,
-        "picture": picture,
+        "picture": _data("image/jpeg", case.picture) if isinstance(case.picture, bytes) else case.picture or "",
+        "labelMap": case.label_map_sha256,
     }
-
-
-def _figure(caption: str, png: bytes) -> str:
-    return f'<figure><img alt="" src="{_data("image/png", png)}"><figcaption>{escape(caption)}</figcaption></figure>'
 
 
 def _data(kind: str, content: bytes) -> str:
@@ -101,14 +129,6 @@ def _data(kind: str, content: bytes) -> str:
 def _in_script(values: Ordered[Any]) -> str:
     """JSON that cannot end the element it stands in (HTML standard, "Restrictions for contents of script elements")."""
     return json.dumps(values).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _table(rows: Ordered[Ordered[str]]) -> str:
-    if not rows:
-        return "<p>No case failed.</p>"
-    head = "".join(f"<th>{name}</th>" for name in ("Why", "Cases", "Such as", "Message"))
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _piece(name: str) -> str:

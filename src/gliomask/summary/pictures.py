@@ -19,7 +19,7 @@ from PIL import Image
 
 from gliomask.colours import PALETTE
 from gliomask.labels import Region
-from gliomask.summary.compare import Comparison
+from gliomask.summary.compare import RunComparison
 from gliomask.summary.frequency import FrequencyMap
 
 THUMBNAIL_WIDTH = 900
@@ -62,19 +62,20 @@ def volumes_picture(volumes_ml: Mapping[Region, Ordered[float]]) -> bytes:
     return _png(figure)
 
 
-def comparison_picture(comparison: Comparison) -> bytes:
+def comparison_picture(comparison: RunComparison) -> bytes:
     """Returns a Bland-Altman plot for each region, as PNG."""
     figure = Figure((10, 3), dpi=110, layout="constrained")
-    for axes, (region, found) in zip(
+    for axes, (region, agreement) in zip(
         figure.subplots(1, len(comparison.agreements), squeeze=False)[0], comparison.agreements.items(), strict=True
     ):
         pairs = np.asarray([pair.volumes_ml[region] for pair in comparison.pairs if pair.volumes_ml])
         axes.scatter(pairs.mean(axis=1), pairs[:, 1] - pairs[:, 0], s=9, color=_colour(region))
-        for value, style in ((found.bias, "-"), (found.low, "--"), (found.high, "--")):
+        for value, style in ((agreement.bias, "-"), (agreement.low, "--"), (agreement.high, "--")):
             if np.isfinite(value):
                 axes.axhline(value, linestyle=style, linewidth=1, color="0.3")
         axes.set_title(
-            f"{region.title}: bias {found.bias:+.2f} ml, limits {found.low:+.2f} to {found.high:+.2f}", fontsize=8
+            f"{region.title}: bias {agreement.bias:+.2f} ml\nlimits {agreement.low:+.2f} to {agreement.high:+.2f}",
+            fontsize=8,
         )
         axes.set_xlabel("mean of both, ml", fontsize=8)
         axes.set_ylabel("second less first, ml", fontsize=8)
@@ -82,20 +83,20 @@ def comparison_picture(comparison: Comparison) -> bytes:
     return _png(figure)
 
 
-def frequency_picture(found: FrequencyMap) -> bytes:
+def frequency_picture(frequency: FrequencyMap) -> bytes:
     """Returns axial slices of the map, from the feet upwards, as PNG; the patient's right is on the left."""
-    reach = np.flatnonzero(found.counts.any(axis=(0, 1)))
-    low, high = (int(reach[0]), int(reach[-1])) if len(reach) else (0, found.counts.shape[2] - 1)
+    reach = np.flatnonzero(frequency.counts.any(axis=(0, 1)))
+    low, high = (int(reach[0]), int(reach[-1])) if len(reach) else (0, frequency.counts.shape[2] - 1)
     figure = Figure((12, 2.2), dpi=110, layout="constrained")
-    most = float(found.counts.max()) or 1.0
+    most = float(frequency.counts.max()) or 1.0
     image: Any = None
-    flip = -1 if found.geometry.affine[0, 0] > 0 else 1
-    turn = -1 if found.geometry.affine[1, 1] > 0 else 1
+    flip = -1 if frequency.geometry.affine[0, 0] > 0 else 1
+    turn = -1 if frequency.geometry.affine[1, 1] > 0 else 1
     for axes, index in zip(figure.subplots(1, SLICES), np.linspace(low, high, SLICES).round().astype(int), strict=True):
-        image = axes.imshow(found.counts[::flip, ::turn, index].T, cmap="inferno", vmin=0, vmax=most)
+        image = axes.imshow(frequency.counts[::flip, ::turn, index].T, cmap="inferno", vmin=0, vmax=most)
         axes.set_title(f"slice {index + 1}", fontsize=8)
         axes.set_axis_off()
-    figure.colorbar(image, ax=figure.axes, label="cases", shrink=0.8)
+    figure.colorbar(image, ax=figure.axes, label="cases", shrink=0.8, ticks=MaxNLocator(integer=True))
     return _png(figure)
 
 

@@ -43,16 +43,16 @@ def outliers(volumes_ml: Mapping[str, Mapping[Region, float]]) -> dict[str, list
     Args:
         volumes_ml: of each region, by case.
     """
-    found: dict[str, list[str]] = {}
+    reasons: dict[str, list[str]] = {}
     cases = list(volumes_ml)
     for region in Region if len(cases) >= FEWEST else ():
         values = [volumes_ml[case][region] for case in cases]
         for case, value, z in zip(cases, values, modified_z(values), strict=True):
             if abs(z) > APART:
-                found.setdefault(case, []).append(
+                reasons.setdefault(case, []).append(
                     f"{region.value} {value:.1f} ml is {'large' if z > 0 else 'small'} for this cohort (z {z:+.1f})"
                 )
-    return found
+    return reasons
 
 
 @dataclass(frozen=True)

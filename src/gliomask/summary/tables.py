@@ -19,7 +19,7 @@ from gliomask.io import nifti
 from gliomask.labels import Region
 from gliomask.sequences import PAPER_ORDER
 from gliomask.summary.cases import StudyCase, scans_of
-from gliomask.summary.compare import Comparison
+from gliomask.summary.compare import RunComparison
 from gliomask.summary.features import INTENSITY, SHAPE, intensity_features, shape_features
 
 FEATURE_COLUMNS = (
@@ -62,7 +62,7 @@ def feature_rows(case: StudyCase) -> list[dict[str, Any]]:
     return rows
 
 
-def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
+def comparison_rows(comparison: RunComparison) -> list[dict[str, Any]]:
     """Returns a row for each case of two runs."""
     rows = []
     for pair in comparison.pairs:
