@@ -1,4 +1,5 @@
-"""Makes `web/vectors`: small inputs with what the Python code makes of them, to which the browser's pipeline is held.
+"""Makes `web/vectors`: small inputs with what the Python code makes of them, to which the browser's pipeline is held;
+and `web/src/dicom/words.json`, the words by which series are recognised.
 
     python scripts/make_web_vectors.py
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from importlib.resources import as_file, files
@@ -22,24 +24,28 @@ import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 
-from gliomask.air import find_foreground, without_nan
+from gliomask.air import find_foreground, measure_air, without_far_air, without_nan
 from gliomask.case import Case
-from gliomask.errors import GliomaskError
+from gliomask.errors import CaseError, GliomaskError
 from gliomask.geometry import Geometry
 from gliomask.io import nifti
 from gliomask.io.brats import explicit_case, find_cases, read_case
+from gliomask.io.dicom import descriptions, headers, recognise
 from gliomask.labels import Region
 from gliomask.models.registry import DEFAULT_MODEL, load_model
 from gliomask.postprocess import EnhancementRule, postprocess
 from gliomask.predict.sizes import Sizes
-from gliomask.preprocess.checks import brain_samples, check_samples
+from gliomask.preprocess.checks import brain_samples, check_case, check_samples, refuse_no_brain
 from gliomask.preprocess.normalise import normalise_volume
+from gliomask.preprocess.shape import likeness_to_brain, orientation_measures
 from gliomask.quality import region_share
 from gliomask.report.volumes import measure
 from gliomask.segmentation import Options, Segmenter
 from gliomask.sequences import PAPER_ORDER, Sequence, sequence_of_file_name
 
-VECTORS = Path(__file__).resolve().parent.parent / "web" / "vectors"
+WEB = Path(__file__).resolve().parent.parent / "web"
+VECTORS = WEB / "vectors"
+WORDS = WEB / "src" / "dicom" / "words.json"
 SEED, STEP = 20261127, 3
 OBLIQUE = np.array([[0.05, 0.02, -1.1, 30], [0.9, 0.1, 0.1, -20], [-0.1, 1.0, 0.05, 11], [0, 0, 0, 1]])
 """Axes to the front, up and to the left: no axis of the network is where it would be in BraTS."""
@@ -88,6 +94,89 @@ def names() -> Json:
     )
     more = ("sub-1_ce-gad_T1w", "p_t1", "p.FLA", "p_seg", "", "t1_ce", "p t2w", "p_t1_t2")
     return {stem: sequence_of_file_name(stem) for stem in (*stems, *more)}
+
+
+SERIES: tuple[str | Json, ...] = (
+    *("AX T1", "AX T1 PRE GD", "t1_mprage_sag_p2_iso", "SAG T1 FLAIR", "sT1W_3D_TFE", "T1 SE ohne KM", "3DT1"),
+    *("AX T1 POST", "AX T1 +C", "T1 C+", "t1_mprage_tra_KM", "3D T1 BRAVO Gd", "T1W/SE/GD", "T1 apr\u00e8s inj."),
+    *("Ax T2 FRFSE", "T2W_TSE", "AX FLAIR POST GD", "t2_space_dark-fluid_sag", "T2 TIRM tra", "3-plane localizer"),
+    *("ep2d_diff_3scan_trace_ADC", "AX T2* GRE", "SWI_Images", "rCBV", "TOF_3D_multi-slab", "T2 STIR cor", "PD TSE"),
+    *("AX 3D T1 POST W/O FS", "AX T1 GD WITHOUT FAT SAT", "T1 GADO SANS FATSAT", "AX T1 NO FS POST", "AX T1 W/O"),
+    *("W/O AX T1", "T1 sin contraste", "T1 W/O FS W/O GD", "AX T1 W/ GD", "AX T1 W/WO", "t1 mit und ohne KM"),
+    *("AX T1 POST GAD PRE-OP STEALTH", "AX T1 POST-OP", "AX T1 POSTOP PRE GD", "T1 POST RT", "t1postgd", "T1PRE"),
+    *("T1_c", "T1 -C", "T1 FLAIR +C", "ASSET Cal", "T2W/FE-EPI", "gre_fm", "Dual-echo_iso", "FLAIR_ROI", "T2 MPR"),
+    *("T1 SAG LWS", "AX T1 subtraction", "something else", "", "phase " * 400, "COR T2 reformatted"),
+    {"description": "AX T1", "contrast_agent": "GADOVIST"},
+    {"description": "AX T1 PRE", "contrast_agent": "GADOVIST"},
+    {"description": "AX T1", "image_type": ("DERIVED", "SECONDARY", "MPR")},
+    {"description": "AX T1", "image_type": ("ORIGINAL", "PRIMARY", "MOSAIC")},
+    {"description": "AX T1", "modality": "CT"},
+    {"description": "AX T1", "sop_class": "1.2.840.10008.5.1.4.1.1.7"},
+    {"description": "AX T1", "photometric": "MONOCHROME1"},
+    {"description": "AX T2", "b_value": 1000.0},
+    {"acquisition_contrast": "FLUID_ATTENUATED"},
+    {"protocol": "AX T1"},
+)
+"""Descriptions, and further tags, of series."""
+
+TIMINGS = (
+    *((600, 12, None, ("SE",)), (2300, 3, 900, ("GR", "IR")), (4500, 100, None, ("SE",))),
+    *((9000, 120, 2500, ("SE", "IR")), (4000, 12, None, ("SE",)), (4000, 30, 160, ("SE", "IR"))),
+    *((600, 20, None, ("GR",)), (3000, 80, None, ("EP", "SE")), (None, 80, None, ("SE",)), (8.9, 3.2, 300, ("GR",))),
+)
+"""TR, TE, TI in ms and ScanningSequence."""
+
+
+def series() -> Iterator[Json]:
+    """Tags of series, and what each is taken for and why."""
+    blank: Json = {
+        **dict.fromkeys(("series_uid", "study_uid", "frame_of_reference_uid", "transfer_syntax"), "1"),
+        **{"patient": ("", ""), "identifiers": frozenset(), "number": 1, "images_in_acquisition": None},
+        **{"manufacturer": "", "field_strength_t": None},
+    }
+    told: Json = {
+        **{"sop_class": headers.MR_CLASSES[0], "modality": "MR", "samples_per_pixel": 1, "photometric": "MONOCHROME2"},
+        **dict.fromkeys(("description", "protocol", "sequence_name", "acquisition_contrast", "contrast_agent"), ""),
+        **{"image_type": ("ORIGINAL", "PRIMARY"), "scanning_sequence": (), "b_value": None},
+        **dict.fromkeys(("repetition_time_ms", "echo_time_ms", "inversion_time_ms"), None),
+    }
+    names = ("repetition_time_ms", "echo_time_ms", "inversion_time_ms", "scanning_sequence")
+    timed = [
+        {"description": words, **dict(zip(names, timing, strict=True))}
+        for words in ("", "AX T1", "AX T2", "AX FLAIR")
+        for timing in TIMINGS
+    ]
+    for fields in (*SERIES, *timed):
+        tags = told | ({"description": fields} if isinstance(fields, str) else fields)
+        guess = recognise.recognise(headers.Tags(**blank, **tags))
+        facts = (guess.sequence, guess.reason, guess.named, guess.agent_by_header, guess.reformatted)
+        yield {"tags": {name: value for name, value in tags.items() if value != told[name]}, "guess": facts}
+
+
+def words() -> str:
+    """Returns the words by which series are recognised; its regular expressions mean the same in JavaScript."""
+    found = {
+        "maxLetters": headers.MAX_LETTERS,
+        "agent": descriptions.AGENT.pattern,
+        "native": descriptions.NATIVE.pattern,
+        "visit": descriptions.VISIT.pattern,
+        "place": descriptions.PLACE.pattern,
+        "saturation": descriptions.SATURATION.pattern,
+        "without": sorted(descriptions.WITHOUT_WORDS),
+        "no": sorted(descriptions.NO_WORDS),
+        "before": sorted(descriptions.BEFORE),
+        "after": sorted(descriptions.AFTER),
+        "filler": sorted(descriptions.FILLER),
+        "kinds": recognise.WORDS,
+        "echoPlanar": recognise.ECHO_PLANAR.pattern,
+        "reformattedWords": recognise.REFORMATTED_WORDS.pattern,
+        "reformatted": recognise.REFORMATTED,
+        "derivedKinds": recognise.DERIVED_KINDS,
+        "mrClasses": headers.MR_CLASSES,
+    }
+    # JavaScript spells what a group held $1.
+    found["rewritten"] = [(pattern, re.sub(r"\\(\d)", r"$\1", text)) for pattern, text in descriptions.REWRITTEN]
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
 
 def volumes(generator: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
@@ -168,6 +257,68 @@ def contrast(
     return {"what": what, "order": order, "changed": changed, "flags": {flag.name: flag.message for flag in flags}}
 
 
+MM = 5.0
+FIELD = (44, 44, 44)
+"""Voxels of the field of view of shapes, and their size in mm; axes to the left, to posterior and up."""
+
+BRAIN = ((0, 0, 15, 66, 84, 54), (0, 42, -38, 48, 36, 26))
+SHAPES: dict[str, tuple[tuple[float, ...], ...]] = {
+    "a brain": BRAIN,
+    "front for back": tuple((x, -y, z, *radii) for x, y, z, *radii in BRAIN),
+    "top for bottom": tuple((x, y, -z, *radii) for x, y, z, *radii in BRAIN),
+    "lying across": tuple((y, x, z, b, a, c) for x, y, z, a, b, c in BRAIN),
+    "a phantom": ((0, 0, 0, 73, 77, 72),),
+    "a limb": ((0, 0, 0, 44, 47, 5000),),
+    "a slab of a head": ((0, 0, -10, 82, 105, 28),),
+    "the front of a brain": ((0, -60, 15, 66, 60, 54),),
+    "hardly anything": ((0, 0, 0, 20, 20, 20),),
+}
+"""Ellipsoids: centre and radii in mm, from the middle of the field of view."""
+
+
+def shapes() -> Iterator[Json]:
+    """Masks made of ellipsoids, how each lies, and what is said of it."""
+    geometry = Geometry(FIELD, np.diag([-MM, -MM, MM, 1]))
+    along = [(np.arange(n) - n / 2 + 0.5) * MM for n in FIELD]
+    x, y, z = np.meshgrid(*along, indexing="ij")
+    i, j, k = np.indices(FIELD)
+    for what, ellipsoids in SHAPES.items():
+        inside = np.zeros(FIELD, bool)
+        for left, back, up, a, b, c in ellipsoids:
+            inside |= ((x - left) / a) ** 2 + ((y - back) / b) ** 2 + ((z - up) / c) ** 2 < 1
+        laid = {
+            sequence: np.where(inside, 100 + (7 * i + 3 * j + 5 * k + 11 * n * i) % 50, 0).astype(np.float32)
+            for n, sequence in enumerate(PAPER_ORDER)
+        }
+        case = Case("shape", laid, geometry)
+        measures = orientation_measures(inside, geometry)
+        refused = None
+        try:
+            refuse_no_brain(case)
+        except CaseError as error:
+            refused = str(error)
+        flags = {
+            flag.name: flag.message for flag in check_case(case) if flag.name in ("orientation_wrong", "unlike_brain")
+        }
+        yield {
+            "what": what,
+            "ellipsoids": ellipsoids,
+            "voxels": int(inside.sum()),
+            "measures": measures and vars(measures),
+            "likeness": likeness_to_brain(inside, geometry),
+            "refused": refused,
+            "flags": flags,
+        }
+
+
+def far_airs(found: dict[str, npt.NDArray[np.float32]]) -> Iterator[Json]:
+    """Volumes whose air is a constant, and what the brain's statistics see of it."""
+    for level in (-32768.0, -9.0, 5000.0, 150.0):
+        volume = np.where(found["clean"] == 0, np.float32(level), found["clean"])
+        air = measure_air(volume)
+        yield {"level": level, "measured": air.level, "values": flat(without_far_air(volume, air))}
+
+
 def tile_sizes() -> Iterator[Json]:
     """Sizes of tiles as three planes of a case ask for them, one after the other, and what is used in their place."""
     planes = [
@@ -218,8 +369,13 @@ def functions() -> Json:
         "normalised": {name: flat(normalise_volume(found[name], brain)) for name in ("clean", "ringing", "scores")},
         "airs": list(airs(found)),
         "headers": list(written_headers()),
+        "odd_headers": list(odd_headers()),
         "contrasts": list(contrasts()),
         "sizes": list(tile_sizes()),
+        "series": list(series()),
+        "field": {"shape": FIELD, "mm": MM},
+        "shapes": list(shapes()),
+        "far_airs": list(far_airs(found)),
         "label_maps": list(label_maps(generator)),
     }
 
@@ -259,6 +415,10 @@ def bad_files() -> dict[str, bytes]:
         "a giant voxel": {"srow_x": [2000, 0, 0, 0]},
         "a long quaternion": {"sform_code": 0, "qform_code": 1, "quatern_b": 1, "quatern_c": 0.5},
         "another magic": {"magic": b"ni1"},
+        "a quaternion more than a rounding error too long": {
+            **{"sform_code": 0, "qform_code": 1, "quatern_b": 1.0001},
+        },
+        "a negative spacing without a sform": {"sform_code": 0, "qform_code": 1, "pixdim": [1, -1, 1, 1, 1, 1, 1, 1]},
     }
     made = {what: header(**fields) + voxels for what, fields in changed.items()}
     texts = {
@@ -276,6 +436,37 @@ def bad_files() -> dict[str, bytes]:
         "too much": header() + bytes(200_000),
         "NIfTI-2 cut": header(2)[:400],
     }
+
+
+def odd_headers() -> Iterator[Json]:
+    """Headers that are odd and still read: the affine, and whether the two orientations are flagged."""
+    kinds: dict[str, Json] = {
+        "pixdim[0] of 0": {"pixdim": [0, 2, 2, 2, 1, 1, 1, 1], "sform_code": 0, "qform_code": 1},
+        "pixdim[0] of -3": {"pixdim": [-3, 2, 2, 2, 1, 1, 1, 1], "sform_code": 0, "qform_code": 1},
+        "a negative spacing beside a sform": {"pixdim": [1, -1, 1, 1, 1, 1, 1, 1]},
+        "a quaternion a rounding error too long": {"sform_code": 0, "qform_code": 1, "quatern_b": 1.00004},
+        "two orientations": {"qform_code": 1, "quatern_b": 1},
+        "a qform that is no rotation": {"qform_code": 1, "quatern_b": 1, "quatern_c": 0.5},
+    }
+    voxels = np.arange(64, dtype="<i2").tobytes()
+    for version in (1, 2):
+        for what, fields in kinds.items():
+            content = header(version, **fields) + voxels
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "p_flair.nii"
+                path.write_bytes(content)
+                scan = nifti.read_volume(path)
+                nifti.write_volume(Path(folder) / "p.nii", np.zeros((4, 4, 4), np.uint8), scan.geometry, scan.header)
+                written = (Path(folder) / "p.nii").read_bytes()[:-64]
+            four = {sequence: scan.values * np.float32(n) for n, sequence in enumerate(PAPER_ORDER, start=1)}
+            flags = check_case(Case("p", four, scan.geometry, header=scan.header))
+            yield {
+                "what": f"NIfTI-{version}, {what}",
+                "file": base64.b64encode(content).decode(),
+                "affine": scan.geometry.affine[:3].tolist(),
+                "written": base64.b64encode(written).decode(),
+                "flags": {flag.name: flag.message for flag in flags if flag.name == "two_orientations"},
+            }
 
 
 def refusals() -> list[Json]:
@@ -309,6 +500,7 @@ def bad_cases() -> list[Json]:
         "one value": {Sequence.T1CE: (np.full_like(ramp, 7.5), np.eye(4))},
         "not a number": {Sequence.FLAIR: (nan, np.eye(4))},
         "a CT": {Sequence.T2: (np.where(ramp < 32, -1000, ramp).astype(np.float32), np.eye(4))},
+        "a CT with a circle": {Sequence.T2: (np.where(ramp < 32, -3024, ramp).astype(np.float32), np.eye(4))},
         "twice the same": {Sequence.T2: four[Sequence.T1]},
         "two slices": {sequence: (volume[:, :, :2], affine) for sequence, (volume, affine) in four.items()},
     }
@@ -413,6 +605,7 @@ def tables() -> dict[str, str]:
 
 if __name__ == "__main__":
     VECTORS.mkdir(parents=True, exist_ok=True)
+    WORDS.write_text(words())
     for name, text in tables().items():
         (VECTORS / name).write_text(text)
     write_pipeline(VECTORS / "pipeline")

@@ -45,6 +45,10 @@ def test_tables_are_current(made, name):
     assert not stale, f"run scripts/make_web_vectors.py: {name} is stale in {stale}"
 
 
+def test_the_words_by_which_series_are_recognised_are_current(made):
+    assert made.words() == made.WORDS.read_text(), "run scripts/make_web_vectors.py"
+
+
 def test_the_tiny_case_and_its_label_map_are_current(made, tmp_path):
     made.write_pipeline(tmp_path)
     kept = made.VECTORS / "pipeline"

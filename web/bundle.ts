@@ -5,9 +5,23 @@ import { join, sep } from 'node:path'
 
 import type { Plugin, Rollup } from 'vite'
 
+const DCM2NIIX = `Copyright (c) 2014-2021 Chris Rorden. All rights reserved.
+
+It is compiled with CharLS (the same licence), OpenJPEG (the same licence without its third clause) and NanoJPEG (MIT):
+Copyright (c) 2007, Jan de Vaan, Victor Derks
+Copyright (c) 2002-2011, Communications and Remote Sensing Laboratory, Universite catholique de Louvain (UCL), Belgium
+Copyright (c) 2002-2011, Professor Benoit Macq
+Copyright (c) 2003-2011, Antonin Descampe
+Copyright (c) 2003-2009, Francois-Olivier Devaux
+Copyright (c) 2005, Herve Drolon, FreeImage Team
+Copyright (c) 2002-2003, Yannick Verschueren
+Copyright (c) 2001-2003, David Janssens
+Copyright (c) 2009, Martin J. Fiedler`
+
 /** Packages that come without their licence's text: the holder, and a package whose text it is with another name. */
 const WITHOUT_TEXT: Readonly<Record<string, readonly [holder: string, like: string]>> = {
   'onnxruntime-web': ['Copyright (c) Microsoft Corporation', 'fflate/LICENSE'],
+  '@niivue/dcm2niix': [DCM2NIIX, 'source-map-js/LICENSE'],
   '@niivue/niivue': ['Copyright (c) 2021, Niivue\nAll rights reserved.', 'esutils/LICENSE.BSD'],
 }
 

@@ -3,7 +3,7 @@ import { defineConfig } from '@playwright/test'
 /** Debian's Chromium; GLIOMASK_CHROMIUM names another. */
 export default defineConfig({
   testDir: 'e2e',
-  timeout: 600_000,
+  timeout: 1_200_000,
   workers: 1,
   reporter: 'list',
   use: {

@@ -27,7 +27,7 @@ export default defineConfig({
     conditions: ['onnxruntime-web-use-extern-wasm', ...defaultClientConditions],
   },
   worker: { format: 'es', rollupOptions: { output: { entryFileNames: 'assets/[name]-[hash].js' } } },
-  plugins: [compressWasm(), licencesFile(['fflate', 'onnxruntime-web'])],
+  plugins: [compressWasm(), licencesFile(['@niivue/dcm2niix', 'dicom-parser', 'fflate', 'onnxruntime-web'])],
   build: {
     outDir: '../src/gliomask/web/app',
     emptyOutDir: true,
@@ -38,5 +38,5 @@ export default defineConfig({
       output: { entryFileNames: (chunk) => (chunk.name === 'service-worker' ? '[name].js' : 'assets/[name]-[hash].js') },
     },
   },
-  test: { include: ['test/**/*.test.ts'], testTimeout: 120_000 },
+  test: { include: ['test/**/*.test.ts'], testTimeout: 120_000, hookTimeout: 120_000 },
 } as Parameters<typeof defineConfig>[0])

@@ -27,6 +27,28 @@ export async function picture(page: Page, name: string): Promise<void> {
   await page.screenshot({ path: join(PICTURES, `${name}.jpg`), type: 'jpeg', quality: 85, timeout: 120_000 })
 }
 
+/** Takes a picture for a strip, from an element on; empty where no pictures are made. */
+export async function shot(page: Page, from = 'h1'): Promise<Buffer> {
+  if (!PICTURES) return Buffer.alloc(0)
+  const before = page.viewportSize() ?? TABLET
+  await page.setViewportSize({ width: 720, height: 720 })
+  await page.locator(from).first().evaluate((element) => element.scrollIntoView())
+  const taken = await page.screenshot({ type: 'jpeg', quality: 90, timeout: 120_000 })
+  await page.setViewportSize(before)
+  return taken
+}
+
+/** Puts pictures side by side, small enough to open a README with (`strip.jpg`). */
+export async function writeStrip(page: Page, pictures: readonly Buffer[]): Promise<void> {
+  if (!PICTURES) return
+  const sheet = await page.context().newPage()
+  await sheet.setViewportSize({ width: 360 * pictures.length, height: 360 })
+  const images = pictures.map((one) => `<img width=360 height=360 src="data:image/jpeg;base64,${one.toString('base64')}">`)
+  await sheet.setContent(`<body style="margin:0;display:flex">${images.join('')}</body>`)
+  await sheet.screenshot({ path: join(PICTURES, 'strip.jpg'), type: 'jpeg', quality: 80 })
+  await sheet.close()
+}
+
 /** Gathers the errors that a page reports. */
 export function complaintsOf(page: Page): string[] {
   const complaints: string[] = []

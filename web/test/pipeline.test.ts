@@ -16,6 +16,7 @@ import { type NiftiVolume, readNifti } from '../src/pipeline/nifti'
 import { labelMapFile, measure, reportHtml, runRecord } from '../src/pipeline/results'
 import { segment } from '../src/pipeline/segment'
 import { PAPER_ORDER, type Sequence } from '../src/pipeline/sequences'
+import type { Outline } from '../src/pipeline/shape'
 import { openEngine } from '../src/worker/engine'
 
 const PIPELINE = join(import.meta.dirname, '../vectors/pipeline')
@@ -34,11 +35,13 @@ interface Contrast {
 
 let folder = ''
 let model: Model
+let outline: Outline
 
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'gliomask-model-'))
   execFileSync(PYTHON, ['-c', WRITE_MODEL, folder])
   model = JSON.parse(readFileSync(join(folder, 'model.json'), 'utf8')) as Model
+  outline = { bits: new Uint8Array(readFileSync(join(folder, model.outline.file))), shape: [...model.outline.shape], mm: model.outline.mm }
 })
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -62,7 +65,7 @@ test('the tiny case gets the label map that Python gives it', async () => {
   const engine = await openEngine(model, fetchFile)
   const one = await tinyCase()
   const steps: [number, number][] = []
-  const result = await segment(one, model, engine.predict, (done, total) => steps.push([done, total]))
+  const result = await segment(one, model, engine.predict, outline, (done, total) => steps.push([done, total]))
   await engine.close()
   const expected = await read('tiny_seg.nii.gz')
   const other = result.labels.filter((value, v) => value !== expected.values[v]).length
@@ -119,12 +122,12 @@ test('an answer that differs from the golden pair is refused', async () => {
 test('scans with the skull on are refused with the way to go', async () => {
   const one = await tinyCase()
   const head = { ...one, foreground: { ...one.foreground, airs: one.foreground.airs.map((air) => ({ ...air, filled: 0.9 })) } }
-  const work = segment(head, model, () => Promise.reject(new Error('must not be asked')))
+  const work = segment(head, model, () => Promise.reject(new Error('must not be asked')), outline)
   await expect(work).rejects.toThrow(/90% of the field of view is not air.*gliomask segment CASE --raw always/)
 })
 
 test('a sequence that the model needs is asked for', async () => {
   const one = await tinyCase(['flair', 't1', 't1ce'])
-  const work = segment(one, { ...model, mayMiss: [] }, () => Promise.reject(new Error('must not be asked')))
+  const work = segment(one, { ...model, mayMiss: [] }, () => Promise.reject(new Error('must not be asked')), outline)
   await expect(work).rejects.toThrow("Case tiny: model 'residual-unet' needs t2; it was not trained to do without.")
 })

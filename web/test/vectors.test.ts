@@ -5,8 +5,9 @@ import { join } from 'node:path'
 
 import { describe, expect, test } from 'vitest'
 
-import { findForeground, withoutNan } from '../src/pipeline/air'
-import { caseOf } from '../src/pipeline/case'
+import { findForeground, measureAir, withoutFarAir, withoutNan } from '../src/pipeline/air'
+import { type Case, caseOf } from '../src/pipeline/case'
+import { checkCase, refuseNoBrain } from '../src/pipeline/checks'
 import { InputError } from '../src/pipeline/errors'
 import { type Affine, applyTurn, checkedGrid, describeGrid, orientation, type Triple, turnToLps, undoTurn, voxelMl } from '../src/pipeline/grid'
 import { type NiftiVolume, readNifti, writeLabelMap } from '../src/pipeline/nifti'
@@ -14,11 +15,17 @@ import { normaliseVolume } from '../src/pipeline/normalise'
 import { Sizes } from '../src/pipeline/sizes'
 import { confirmEnhancement, postprocess } from '../src/pipeline/postprocess'
 import { measure, volumesTsv } from '../src/pipeline/results'
-import { type Sequence, sequenceOfFileName } from '../src/pipeline/sequences'
+import { PAPER_ORDER, type Sequence, sequenceOfFileName } from '../src/pipeline/sequences'
+import { likenessToBrain, orientationMeasures, type Outline } from '../src/pipeline/shape'
 
 const VECTORS = join(import.meta.dirname, '../vectors')
 const functions = JSON.parse(readFileSync(join(VECTORS, 'functions.json'), 'utf8'))
 const refusals = JSON.parse(readFileSync(join(VECTORS, 'refusals.json'), 'utf8'))
+const OUTLINE: Outline = {
+  bits: new Uint8Array(readFileSync(join(import.meta.dirname, '../../src/gliomask/preprocess/brain_outline.bin'))),
+  shape: [50, 58, 52],
+  mm: 4,
+}
 const floats = (values: (number | null)[]) => Float32Array.from(values, (value) => value ?? NaN)
 const bytes = (values: ArrayLike<number>) => Uint8Array.from(values) as Uint8Array<ArrayBuffer>
 
@@ -80,6 +87,72 @@ test.each(functions.headers as { what: string; source: string; written: string }
   expect(Buffer.from(file.subarray(0, file.length - 64)).toString('base64')).toBe(written)
 })
 
+describe('odd headers are read as Python reads them', () => {
+  type Vector = { what: string; file: string; affine: number[][]; written: string; flags: Record<string, string> }
+  test.each(functions.odd_headers as Vector[])('$what', async (vector) => {
+    const scan = await readNifti('p_flair.nii', new Blob([Buffer.from(vector.file, 'base64')]))
+    close(scan.grid.affine.flat(), vector.affine.flat(), 1e-6)
+    const file = writeLabelMap(scan.header, new Uint8Array(64))
+    expect(Buffer.from(file.subarray(0, file.length - 64)).toString('base64')).toBe(vector.written)
+    const four = PAPER_ORDER.map((sequence, n): [Sequence, NiftiVolume] => [sequence, { ...scan, values: scan.values.map((value) => value * (n + 1)) }])
+    const flags = checkCase(caseOf('p', new Map(four)), OUTLINE).filter((flag) => flag.name === 'two_orientations')
+    expect(Object.fromEntries(flags.map((flag) => [flag.name, flag.message]))).toEqual(vector.flags)
+  })
+})
+
+test.each(functions.far_airs as { level: number; measured: number; values: number[] }[])('far air: $level', ({ level, measured, values }) => {
+  const volume = floats(functions.volumes.clean).map((value) => (value === 0 ? level : value))
+  const air = measureAir(volume, functions.shape)
+  expect(air.level).toBe(measured)
+  expect([...withoutFarAir(volume, air)]).toEqual(values)
+})
+
+describe('shapes', () => {
+  const { shape, mm } = functions.field as { shape: Triple; mm: number }
+  const grid = checkedGrid(shape, [[-mm, 0, 0, 0], [0, -mm, 0, 0], [0, 0, mm, 0]])
+
+  /** A case whose brain is made of ellipsoids, as in the script. */
+  function shaped(ellipsoids: readonly number[][]): Case {
+    const volumes = PAPER_ORDER.map((): Float32Array => new Float32Array(shape[0] * shape[1] * shape[2]))
+    for (let v = 0; v < (volumes[0] as Float32Array).length; v++) {
+      const place = [v % shape[0], Math.floor(v / shape[0]) % shape[1], Math.floor(v / (shape[0] * shape[1]))] as Triple
+      const [x, y, z] = place.map((at, axis) => (at - (shape[axis] as number) / 2 + 0.5) * mm) as Triple
+      if (!ellipsoids.some(([a = 0, b = 0, c = 0, i = 1, j = 1, k = 1]) => ((x - a) / i) ** 2 + ((y - b) / j) ** 2 + ((z - c) / k) ** 2 < 1)) continue
+      volumes.forEach((volume, n) => (volume[v] = 100 + ((7 * place[0] + 3 * place[1] + 5 * place[2] + 11 * n * place[0]) % 50)))
+    }
+    const files = volumes.map((values, n): [Sequence, NiftiVolume] => {
+      const name = PAPER_ORDER[n] as Sequence
+      return [name, { name, values, grid, header: new Uint8Array(348), sformCode: 1, qformCode: 0, qform: null }]
+    })
+    return caseOf('shape', new Map(files))
+  }
+
+  type Vector = {
+    what: string
+    ellipsoids: number[][]
+    voxels: number
+    measures: Record<string, number> | null
+    likeness: number | null
+    refused: string | null
+    flags: Record<string, string>
+  }
+  test.each(functions.shapes as Vector[])('$what', async (vector) => {
+    const one = shaped(vector.ellipsoids)
+    const { mask } = one.foreground
+    expect(one.foreground.voxels).toBe(vector.voxels)
+    const measures = orientationMeasures(mask, grid)
+    expect(measures === null).toBe(vector.measures === null)
+    for (const [name, value] of Object.entries(vector.measures ?? {})) expect(measures?.[name as 'width']).toBeCloseTo(value, 9)
+    const likeness = likenessToBrain(mask, grid, OUTLINE)
+    if (vector.likeness === null) expect(likeness).toBeNull()
+    else expect(likeness).toBeCloseTo(vector.likeness, 3)
+    if (vector.refused === null) expect(refuseNoBrain(one, OUTLINE)).toBeUndefined()
+    else expect(await refusal(() => refuseNoBrain(one, OUTLINE))).toBe(vector.refused)
+    const flags = checkCase(one, OUTLINE).filter((flag) => ['orientation_wrong', 'unlike_brain'].includes(flag.name))
+    expect(Object.fromEntries(flags.map((flag) => [flag.name, flag.message]))).toEqual(vector.flags)
+  })
+})
+
 test('sizes of tiles', () => {
   const sizes = new Sizes()
   for (const { wanted, used } of functions.sizes) expect(sizes.of(wanted)).toEqual(used)
@@ -130,6 +203,7 @@ describe('bad input is refused in the words of Python', () => {
         header: new Uint8Array(348),
         sformCode: 1,
         qformCode: 1,
+        qform: null,
       },
     ])
     expect(await refusal(() => caseOf('p', new Map(read)))).toBe(message)

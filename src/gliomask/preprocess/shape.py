@@ -123,9 +123,14 @@ def misfit(measures: OrientationMeasures) -> tuple[str, float, float] | None:
     return None
 
 
+def packed_outline() -> bytes:
+    """Returns the average brain as bits: `OUTLINE_SHAPE` in C order, the first voxel in the highest bit of a byte."""
+    return (files("gliomask.preprocess") / OUTLINE_FILE).read_bytes()
+
+
 @lru_cache(maxsize=1)
 def _outline() -> npt.NDArray[np.bool_]:
-    packed = np.frombuffer((files("gliomask.preprocess") / OUTLINE_FILE).read_bytes(), np.uint8)
+    packed = np.frombuffer(packed_outline(), np.uint8)
     return np.unpackbits(packed)[: int(np.prod(OUTLINE_SHAPE))].reshape(OUTLINE_SHAPE).astype(bool)
 
 

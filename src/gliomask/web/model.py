@@ -17,8 +17,9 @@ from gliomask.models.files import sha256
 from gliomask.models.golden import PROBABILITIES, golden_batch
 from gliomask.models.registry import Model
 from gliomask.planes import Plane
+from gliomask.preprocess.shape import OUTLINE_MM, OUTLINE_SHAPE, packed_outline
 
-GRAPH, GOLDEN, MANIFEST = "model.onnx", "golden.f32", "model.json"
+GRAPH, GOLDEN, OUTLINE, MANIFEST = "model.onnx", "golden.f32", "brain_outline.bin", "model.json"
 
 NORMALISATIONS, CHAINS = ("volume",), ("none", "3d")
 """What `web/src/pipeline` can do; a model that needs more is refused here, not in the browser."""
@@ -36,7 +37,12 @@ def browser_files(model: Model) -> dict[str, bytes]:
     answer = model.golden[PROBABILITIES][None]
     golden = b"".join(np.ascontiguousarray(part, "<f4").tobytes() for part in (batch, answer))
     manifest = _manifest(model, graph, golden, batch.shape, answer.shape)
-    return {GRAPH: graph, GOLDEN: golden, MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()}
+    return {
+        GRAPH: graph,
+        GOLDEN: golden,
+        OUTLINE: packed_outline(),
+        MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode(),
+    }
 
 
 def refuse_unfit(model: Model) -> None:
@@ -90,6 +96,12 @@ def _manifest(
             "input": given,
             "output": answered,
             "tolerance": spec.golden_tolerance,
+        },
+        "outline": {
+            "file": OUTLINE,
+            "sha256": sha256(packed_outline()),
+            "shape": OUTLINE_SHAPE,
+            "mm": OUTLINE_MM,
         },
         "licence": spec.licence,
         "attribution": list(spec.attribution),

@@ -1,13 +1,15 @@
 /** The plain page round the pipeline: choose files, correct the sequences, segment, cancel, download. */
 
-import { recognise } from '../pipeline/case'
-import { isNiftiName, PAPER_ORDER, SEQUENCE_TITLES, type Sequence, stem } from '../pipeline/sequences'
+import { PAPER_ORDER, SEQUENCE_TITLES, type Sequence } from '../pipeline/sequences'
 import { isolate } from '../worker/isolation'
 import type { Done, Progress } from '../worker/messages'
-import { type Running, SegmentationFailed, segmentInWorker } from '../worker/client'
-import { unpack } from '../worker/zip'
+import { SegmentationFailed, segmentInWorker } from '../worker/client'
 import { text } from '../text/en'
-import type { Viewer } from '../viewer/viewer'
+import type { Amount } from '../pipeline/results'
+import { device, lacks } from './device'
+import { type Dropped, dropped, ofFolder } from './dropped'
+import type { Shown } from './result'
+import { type Candidate, type Given, NOTHING, sortOut } from './given'
 
 const element = <T extends HTMLElement>(id: string) => document.getElementById(id) as T
 const state = element('state')
@@ -16,98 +18,163 @@ const run = element<HTMLButtonElement>('run')
 const cancel = element<HTMLButtonElement>('cancel')
 const bar = element<HTMLProgressElement>('progress')
 
-let files: File[] = []
-let running: Running | null = null
-let viewer: Viewer | null = null
+const { title } = document
+let given: Given = NOTHING
+/** Ends what is being done; null where nothing is. */
+let stop: (() => void) | null = null
+let shown: Shown | null = null
 
-element<HTMLInputElement>('files').addEventListener('change', (event) => void choose([...((event.target as HTMLInputElement).files ?? [])]))
+const filesOf = (event: Event) => [...((event.target as HTMLInputElement).files ?? [])]
+element('files').addEventListener('change', (event) => void choose(async () => ({ title: text.theseFiles, files: filesOf(event) })))
+element('folder').addEventListener('change', (event) => void choose(async () => ofFolder(filesOf(event))))
 addEventListener('dragover', (event) => event.preventDefault())
 addEventListener('drop', (event: DragEvent) => {
   event.preventDefault()
-  void choose([...(event.dataTransfer?.files ?? [])])
+  const transfer = event.dataTransfer
+  // What was dropped is asked for now: after the event it is gone.
+  const found = transfer ? dropped(transfer) : Promise.resolve({ title: text.theseFiles, files: [] })
+  void choose(() => found)
 })
 run.addEventListener('click', () => void start())
-cancel.addEventListener('click', () => running?.cancel())
-void isolate().then((message) => {
-  state.textContent = message
+cancel.addEventListener('click', () => stop?.())
+void isolate().then((message) => note([message, ...lacks(device())]))
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden && stop) note([text.background])
 })
 
-async function choose(given: File[]): Promise<void> {
+let choices = 0
+
+async function choose(what: () => Promise<Dropped>): Promise<void> {
+  const mine = ++choices
   error.textContent = ''
+  run.disabled = true
+  let found = NOTHING
+  let wrong = ''
   try {
-    const all: File[] = []
-    for (const file of given) all.push(...(/\.zip$/i.test(file.name) ? await unpack(file) : [file]))
-    files = all.filter((file) => isNiftiName(file.name))
+    found = await sortOut(await what(), (done, total) => (state.textContent = text.readingHeaders(done, total)))
+    if (!found.candidates.length) wrong = text.notAFolder
   } catch (failed) {
-    error.textContent = failed instanceof Error ? failed.message : String(failed)
-    files = []
+    wrong = failed instanceof Error ? failed.message : String(failed)
   }
-  const found = recognise(files)
+  // What was given meanwhile counts.
+  if (mine !== choices) return
+  given = found
+  error.textContent = wrong
+  state.textContent = ''
   const field = element<HTMLFieldSetElement>('sequences')
   field.querySelectorAll('label').forEach((label) => label.remove())
-  for (const sequence of PAPER_ORDER) field.append(chooser(sequence, found.files.get(sequence)))
-  field.hidden = !files.length
-  run.disabled = !files.length
+  for (const sequence of PAPER_ORDER) field.append(chooser(sequence, given.chosen.get(sequence)))
+  const notes = element('notes')
+  notes.replaceChildren(...given.notes.map((note) => Object.assign(document.createElement('li'), { textContent: note })))
+  field.append(notes)
+  field.hidden = !given.candidates.length
+  run.disabled = !given.candidates.length || stop !== null
 }
 
-function chooser(sequence: Sequence, chosen: File | undefined): HTMLLabelElement {
+function chooser(sequence: Sequence, chosen: Candidate | undefined): HTMLLabelElement {
   const label = document.createElement('label')
   const select = document.createElement('select')
   select.dataset['sequence'] = sequence
   select.append(new Option(text.noSequence, ''))
-  files.forEach((file, n) => select.append(new Option(file.name, String(n), false, file === chosen)))
+  given.candidates.forEach((one, n) => select.append(new Option(one.title, String(n), false, one === chosen)))
   label.append(SEQUENCE_TITLES[sequence], select)
   return label
+}
+
+/** The candidates that stand beside the sequences. */
+function selected(): Map<Sequence, Candidate> {
+  const chosen = new Map<Sequence, Candidate>()
+  for (const select of document.querySelectorAll<HTMLSelectElement>('#sequences select')) {
+    const one = select.value === '' ? undefined : given.candidates[Number(select.value)]
+    if (one) chosen.set(select.dataset['sequence'] as Sequence, one)
+  }
+  return chosen
+}
+
+/** Converts what is not NIfTI yet, one series after the other, each in a worker of its own. */
+async function opened(chosen: ReadonlyMap<Sequence, Candidate>): Promise<Map<Sequence, File>> {
+  const files = new Map<Sequence, File>()
+  let stopped = false
+  for (const [sequence, one] of chosen) {
+    if (given.dicom) state.textContent = text.converting(one.title)
+    stop = () => (stopped = true)
+    const { done, cancel } = await one.open()
+    stop = cancel
+    if (stopped) cancel()
+    files.set(sequence, await done)
+  }
+  return files
 }
 
 async function start(): Promise<void> {
   error.textContent = ''
   element('result').hidden = true
-  viewer?.close()
-  viewer = null
-  const chosen = new Map<Sequence, File>()
-  for (const select of document.querySelectorAll<HTMLSelectElement>('#sequences select')) {
-    const file = select.value === '' ? undefined : files[Number(select.value)]
-    if (file) chosen.set(select.dataset['sequence'] as Sequence, file)
+  shown?.viewer?.close()
+  shown = null
+  const chosen = selected()
+  if (!chosen.size) {
+    error.textContent = text.chooseOne
+    return
   }
-  const first = chosen.values().next().value
-  if (!first) return
-  const caseId = stem(first.name).replace(/[_-][^_-]*$/, '') || 'case'
   run.disabled = true
   cancel.hidden = bar.hidden = false
-  running = segmentInWorker(caseId, chosen, show)
   try {
+    const files = await opened(chosen)
+    const caseId = given.caseId([...files.values()][0]?.name ?? '')
+    const running = segmentInWorker(caseId, files, show)
+    stop = running.cancel
     const done = await running.done
     present(done)
-    await look(caseId, chosen, done)
+    await look(caseId, files, done)
   } catch (failed) {
-    const cancelled = failed instanceof SegmentationFailed && failed.cause === 'cancelled'
+    const cancelled = failed instanceof Error && ((failed instanceof SegmentationFailed && failed.cause === 'cancelled') || failed.name === 'AbortError')
     state.textContent = cancelled ? text.cancelled : ''
     if (!cancelled) error.textContent = failed instanceof Error ? failed.message : String(failed)
   } finally {
-    running = null
-    run.disabled = false
+    stop = null
+    run.disabled = !given.candidates.length
     cancel.hidden = bar.hidden = true
+    if (element('result').hidden) document.title = title
   }
+}
+
+/** Tells what a person should know beside what is being done. */
+function note(sentences: readonly string[]): void {
+  const now = [...element('device').children].map((line) => line.textContent)
+  const lines = sentences.filter((one) => one && !now.includes(one)).map((one) => Object.assign(document.createElement('li'), { textContent: one }))
+  element('device').append(...lines)
 }
 
 function show(now: Progress): void {
   state.textContent = text.progress(now.stage, now.secondsLeft)
   bar.value = now.stage === 'network' ? now.done / now.total : 0
+  // Seen where the page is one of many tabs.
+  document.title = text.titleProgress(Math.round(100 * bar.value))
+}
+
+/** Writes the volumes of the label map. */
+function tabulate(volumes: readonly Amount[]): void {
+  const table = element<HTMLTableElement>('volumes')
+  table.replaceChildren()
+  for (const amount of volumes) {
+    const row = table.insertRow()
+    for (const cell of [amount.name, amount.title, `${amount.volumeMl.toFixed(3)} ml`]) row.insertCell().textContent = cell
+  }
 }
 
 function present(done: Done): void {
-  const table = element<HTMLTableElement>('volumes')
-  table.replaceChildren()
-  for (const amount of done.volumes) {
-    const row = table.insertRow()
-    for (const text of [amount.name, amount.title, `${amount.volumeMl.toFixed(3)} ml`]) row.insertCell().textContent = text
-  }
+  tabulate(done.volumes)
   const item = (text: string) => Object.assign(document.createElement('li'), { textContent: text })
   element('flags').replaceChildren(...done.result.flags.map((flag) => item(flag.message)))
   element('downloads').replaceChildren(
     ...[...done.downloads].map(([name, blob]) => {
       const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: name, textContent: name })
+      link.addEventListener('click', (event) => {
+        const corrected = shown?.corrected()
+        if (!corrected) return
+        event.preventDefault()
+        void downloadCorrected(corrected, name)
+      })
       const line = document.createElement('li')
       line.append(link)
       return line
@@ -115,7 +182,16 @@ function present(done: Done): void {
   )
   const seconds = Object.values(done.result.seconds).reduce((sum, one) => sum + one, 0)
   state.textContent = text.done(seconds, done.threads)
+  document.title = text.titleDone
+  element('edited').textContent = ''
   element('result').hidden = false
+}
+
+/** Downloads the corrected file in the place of the one that was asked for. */
+async function downloadCorrected(corrected: Promise<Map<string, Blob>>, name: string): Promise<void> {
+  const { download } = await import('../viewer/dom')
+  const ending = name.slice(name.lastIndexOf('_'))
+  for (const [other, blob] of await corrected) if (other.endsWith(ending)) download(other, blob)
 }
 
 /** Shows the result over the scans; the viewer is loaded only now. */
@@ -123,5 +199,8 @@ async function look(caseId: string, files: ReadonlyMap<Sequence, File>, done: Do
   const { showResult } = await import('./result')
   const place = document.createElement('div')
   element('view').replaceChildren(place)
-  viewer = await showResult(place, caseId, files, done)
+  shown = await showResult(place, caseId, files, done, (volumes) => {
+    tabulate(volumes ?? done.volumes)
+    element('edited').textContent = volumes ? text.correctedDownloads : ''
+  })
 }

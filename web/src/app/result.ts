@@ -4,17 +4,36 @@ import '../viewer/viewer.css'
 
 import { correctedCase } from '../edit/saving'
 import { type Save, Tools } from '../edit/tools'
-import type { Affine, Grid, Triple } from '../pipeline/grid'
+import { type Affine, type Grid, type Triple, voxelMl } from '../pipeline/grid'
 import { readNifti } from '../pipeline/nifti'
+import { type Amount, measure } from '../pipeline/results'
 import { PAPER_ORDER, type Sequence } from '../pipeline/sequences'
 import { text } from '../text/en'
 import { download } from '../viewer/dom'
 import type { Exam, Scan } from '../viewer/exam'
 import { openViewer, type Viewer } from '../viewer/viewer'
 import type { Done } from '../worker/messages'
+import { correctedFiles } from './corrected'
 
-/** Shows a result over its scans. */
-export async function showResult(root: HTMLElement, caseId: string, files: ReadonlyMap<Sequence, File>, done: Done): Promise<Viewer | null> {
+/** A result on the page. */
+export interface Shown {
+  readonly viewer: Viewer | null
+  /** The files of the label map as it was corrected, by name; null where nothing was. */
+  readonly corrected: () => Promise<Map<string, Blob>> | null
+}
+
+/**
+ * Shows a result over its scans.
+ *
+ * @param edited called whenever the label map has changed, with its volumes; null where it is as it was made.
+ */
+export async function showResult(
+  root: HTMLElement,
+  caseId: string,
+  files: ReadonlyMap<Sequence, File>,
+  done: Done,
+  edited: (volumes: readonly Amount[] | null) => void,
+): Promise<Shown> {
   const scans = new Map<Sequence, Scan>()
   let header: Uint8Array | null = null
   for (const sequence of PAPER_ORDER) {
@@ -31,9 +50,15 @@ export async function showResult(root: HTMLElement, caseId: string, files: Reado
   const facts = { model: '', flags: done.result.flags.map((flag) => flag.message), expected }
   const exam: Exam = { id: caseId, title: caseId, scans, segmentation, reference: null, maps: [], facts }
   const viewer = await openViewer(root, [exam])
-  if (viewer) new Tools(viewer, segmentation, saver(caseId, files))
   root.dataset['ready'] = 'true'
-  return viewer
+  if (!viewer) return { viewer, corrected: () => null }
+  const { correction } = new Tools(viewer, segmentation, saver(caseId, files))
+  const changed = correction.onChange
+  correction.onChange = () => {
+    changed()
+    edited(correction.moved().length ? measure(segmentation.values, voxelMl(grid)) : null)
+  }
+  return { viewer, corrected: () => (correction.moved().length ? correctedFiles(caseId, done, correction) : null) }
 }
 
 function saver(caseId: string, files: ReadonlyMap<Sequence, File>): Save {

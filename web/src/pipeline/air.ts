@@ -107,6 +107,24 @@ export function withoutNan(volume: Float32Array, shape: Triple): [Float32Array, 
   return [volume.map((value) => (Number.isNaN(value) ? 0 : value)), nan]
 }
 
+/**
+ * Returns a volume with its air raised to the darkest tissue where a constant lies far from all tissue, such as -32768 for "empty".
+ *
+ * The same object comes back where air is 0 or lies beside the tissue, as after a z-score.
+ */
+export function withoutFarAir(volume: Float32Array, air: Air): Float32Array {
+  if (air.level === 0) return volume
+  let [low, high] = [Infinity, -Infinity]
+  for (let v = 0; v < volume.length; v++) {
+    const value = volume[v] as number
+    if (value === air.level) continue
+    if (value < low) low = value
+    if (value > high) high = value
+  }
+  if (low > high || (air.level >= low - (high - low) && air.level <= high)) return volume
+  return volume.map((value) => (value === air.level ? low : value))
+}
+
 /** Returns how many entries are not 0. */
 export function count(mask: Uint8Array): number {
   let found = 0

@@ -1,16 +1,16 @@
 /** A patient's sequences on one grid, valid by construction; see `gliomask.case` and `gliomask.io.brats`. */
 
-import type { Foreground } from './air'
-import { findForeground, withoutNan } from './air'
-import { general, InputError, tuple } from './errors'
+import type { Air, Foreground } from './air'
+import { findForeground, withoutFarAir, withoutNan } from './air'
+import { general, InputError, OtherGridError, tuple } from './errors'
 import type { Grid } from './grid'
 import { applyTurn, cornerDistanceMm, describeGrid, sameGrid, turnFrom, voxelMl } from './grid'
-import type { NiftiVolume } from './nifti'
+import type { NiftiVolume, Qform } from './nifti'
 import type { Sequence } from './sequences'
 import { isNiftiName, PAPER_ORDER, sequenceOfFileName, stem } from './sequences'
 
 const FEWEST_SLICES = 3
-const AIR_HU = -500
+const AIR_HU = [-5000, -500] as const
 const CT_SHARE = 0.1
 
 export interface Case {
@@ -19,6 +19,8 @@ export interface Case {
   readonly grid: Grid
   readonly header: Uint8Array
   readonly formCodes: readonly [number, number]
+  /** What the header's qform says beside its sform; null where it has no such two. */
+  readonly qform: Qform | null
   readonly reordered: readonly Sequence[]
   readonly nanVoxels: ReadonlyMap<Sequence, number>
   readonly foreground: Foreground
@@ -76,13 +78,19 @@ export function caseOf(id: string, files: ReadonlyMap<Sequence, NiftiVolume>): C
   refuseCtAndCopies(id, volumes, files)
   const foreground = findForeground([...volumes.values()], first.grid.shape, voxelMl(first.grid))
   const formCodes = [first.sformCode, first.qformCode] as const
-  return { id, volumes, grid: first.grid, header: first.header, formCodes, reordered, nanVoxels, foreground }
+  return { id, volumes, grid: first.grid, header: first.header, formCodes, qform: first.qform, reordered, nanVoxels, foreground }
 }
 
-function otherGrid(id: string, file: NiftiVolume, first: NiftiVolume): InputError {
+/** Returns a sequence for measuring inside the brain: as it is but for air far from all tissue. */
+export function tissueOf(one: Pick<Case, 'volumes' | 'foreground'>, sequence: Sequence): Float32Array {
+  const air = one.foreground.airs[[...one.volumes.keys()].indexOf(sequence)] as Air
+  return withoutFarAir(one.volumes.get(sequence) as Float32Array, air)
+}
+
+function otherGrid(id: string, file: NiftiVolume, first: NiftiVolume): OtherGridError {
   const sameShape = tuple(file.grid.shape) === tuple(first.grid.shape)
   const apart = sameShape ? `, with corners up to ${general(cornerDistanceMm(first.grid, file.grid), 3)} mm apart` : ''
-  return new InputError(
+  return new OtherGridError(
     `Case ${id}: ${file.name} lies on another grid than ${first.name}: ${describeGrid(file.grid)} against ${describeGrid(first.grid)}${apart}. ` +
       'Register and resample the sequences to one grid first.',
   )
@@ -112,11 +120,11 @@ function refuseCtAndCopies(id: string, volumes: ReadonlyMap<Sequence, Float32Arr
   const name = (sequence: Sequence) => `${sequence} (${files.get(sequence)?.name})`
   for (const [sequence, volume] of volumes) {
     let air = 0
-    for (let v = 0; v < volume.length; v++) if ((volume[v] as number) < AIR_HU) air++
+    for (let v = 0; v < volume.length; v++) if ((volume[v] as number) > AIR_HU[0] && (volume[v] as number) < AIR_HU[1]) air++
     if (air / volume.length > CT_SHARE) {
       const share = `${Math.round((100 * air) / volume.length)}%`
       throw new InputError(
-        `Case ${id}: ${name(sequence)} looks like a CT: ${share} of it is below ${AIR_HU}, as air is in Hounsfield units. Give the MR sequence.`,
+        `Case ${id}: ${name(sequence)} looks like a CT: ${share} of it is below ${AIR_HU[1]}, as air is in Hounsfield units. Give the MR sequence.`,
       )
     }
   }

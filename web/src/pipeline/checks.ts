@@ -3,9 +3,10 @@
 import { BRAIN_LIMITS_ML, FAINT_LIMIT, FILLED_LIMIT, NAN_ISLANDS, TINY } from './air'
 import type { Case } from './case'
 import { brainSamples, checkContrast, type Samples } from './contrast'
-import { commas, general } from './errors'
-import { spacingMm, voxelMl } from './grid'
+import { commas, general, InputError } from './errors'
+import { cornerDistanceMm, orientation, spacingMm, voxelMl } from './grid'
 import { PAPER_ORDER, type Sequence } from './sequences'
+import { likenessToBrain, misfit, orientationMeasures, type Outline, sectionsMm2 } from './shape'
 
 export interface Flag {
   readonly name: string
@@ -18,18 +19,57 @@ const NOT_1MM_LIMIT = 0.05
 const CUT_LIMIT_MM2 = 6000
 const NEGATIVE_LIMIT = 0.1
 
-/** Checks that Python makes and the browser does not; the run record names them. */
-export const CHECKS_NOT_MADE = ['two_orientations', 'orientation_wrong', 'unlike_brain'] as const
+const LIKENESS_LIMIT = 0.87
+const SECTION_LIMIT_MM2 = 21_000
+const SYMMETRY_LIMIT = 0.05
+
+/** Refuses what can be no bare brain, whole or cut: a head or a slab of one whose air is 0, a phantom, a limb. */
+export function refuseNoBrain(one: Case, outline: Outline): void {
+  if (skullOn(one)) return
+  const { mask } = one.foreground
+  const measures = orientationMeasures(mask, one.grid)
+  const likeness = likenessOf(one, outline)
+  if (!measures || likeness === null || likeness >= LIKENESS_LIMIT) return
+  const section = sectionsMm2(mask, one.grid)
+  let what = ''
+  if (section.largest > SECTION_LIMIT_MM2) {
+    what =
+      `an axial section has ${commas(section.largest)} mm2, more than a bare brain (${commas(SECTION_LIMIT_MM2)}), so the ` +
+      'skull is on, or it is no head'
+  } else if (Math.max(Math.abs(measures.mirror), Math.abs(measures.front), Math.abs(measures.pitch)) < SYMMETRY_LIMIT && !misfit(measures)) {
+    what =
+      'its outline is symmetric in every direction and unlike a brain (Dice with the average brain ' + `${likeness.toFixed(2)}), as a phantom's is`
+  } else if (Math.min(section.lowest, section.highest) > CUT_LIMIT_MM2 && measures.height > 1) {
+    what = 'it goes on beyond the field of view at both ends and is longer than wide, as a limb is'
+  }
+  if (what) {
+    throw new InputError(`Case ${one.id}: this is no bare brain: ${what}. Give scans of a head; with the skull on, give --raw always.`)
+  }
+}
+
+const likenesses = new WeakMap<Case, number | null>()
+
+/** The likeness of a case's mask to a brain, measured once for both who ask. */
+function likenessOf(one: Case, outline: Outline): number | null {
+  const known = likenesses.get(one)
+  if (known !== undefined) return known
+  const found = likenessToBrain(one.foreground.mask, one.grid, outline)
+  likenesses.set(one, found)
+  return found
+}
 
 /** Returns the flags of a case; an empty list where nothing looks wrong. */
-export function checkCase(one: Case): Flag[] {
-  const general = [notOneMm(one), orientationUnknown(one), nanIsAir(one)]
+export function checkCase(one: Case, outline: Outline): Flag[] {
+  const general = [notOneMm(one), orientationUnknown(one) ?? twoOrientations(one), nanIsAir(one)]
   const skull = skullOn(one)
   if (skull) return [...general, skull].filter((flag) => flag !== null)
   const samples = brainSamples(one)
   const normalised = background(one) ?? negative(samples)
   const contrast = checkContrast(samples, brainSamples(one, 1))
-  return [...general, airNotZero(one), ...notBare(one), brainSmall(one), brainCut(one), normalised, ...contrast].filter((flag) => flag !== null)
+  const broken = [brainSmall(one), brainCut(one)]
+  const turned = broken.some((flag) => flag) ? null : brainTurned(one)
+  const shape = [...broken, turned, turned ? null : unlikeBrain(one, outline)]
+  return [...general, airNotZero(one), ...notBare(one), ...shape, normalised, ...contrast].filter((flag) => flag !== null)
 }
 
 function notOneMm(one: Case): Flag | null {
@@ -46,6 +86,42 @@ function orientationUnknown(one: Case): Flag | null {
   const message =
     'The header does not say where left and right are (sform and qform codes are 0). Check the orientation, or convert from DICOM again.'
   return { name: 'orientation_unknown', message, value: 0, limit: 1 }
+}
+
+function twoOrientations(one: Case): Flag | null {
+  if (!one.qform) return null
+  if (!one.qform.grid) {
+    const message =
+      "The header's qform is no rotation and cannot be read; the sform was used. Programs that use the qform will show the result elsewhere."
+    return { name: 'two_orientations', message, value: Number.isFinite(one.qform.length) ? one.qform.length : 0, limit: 1 }
+  }
+  const apart = cornerDistanceMm(one.grid, one.qform.grid)
+  const limit = Math.max(...spacingMm(one.grid))
+  if (apart <= limit) return null
+  const message =
+    `The header's sform and qform differ by up to ${general(apart, 3)} mm; the sform was used. Programs that use the ` +
+    'qform will show the result elsewhere.'
+  return { name: 'two_orientations', message, value: apart, limit }
+}
+
+/** A flag where a whole, bare brain does not lie as the grid says; left and right cannot be told. */
+function brainTurned(one: Case): Flag | null {
+  const measures = orientationMeasures(one.foreground.mask, one.grid)
+  const found = measures && misfit(measures)
+  if (!found) return null
+  const message =
+    `The brain does not lie as the header says: ${found.what} (the axes run ${orientation(one.grid)}). ` +
+    'Check the orientation in a viewer, or convert from DICOM again. Whether left and right are right cannot be checked.'
+  return { name: 'orientation_wrong', message, value: found.value, limit: found.limit }
+}
+
+function unlikeBrain(one: Case, outline: Outline): Flag | null {
+  const likeness = likenessOf(one, outline)
+  if (likeness === null || likeness >= LIKENESS_LIMIT) return null
+  const message =
+    `What is not air is shaped unlike a whole brain (Dice with the average brain ${likeness.toFixed(2)}; ` +
+    `${general(LIKENESS_LIMIT)} and more is usual). Check that it is a bare brain, and that none of it was cut off.`
+  return { name: 'unlike_brain', message, value: likeness, limit: LIKENESS_LIMIT }
 }
 
 function nanIsAir(one: Case): Flag | null {

@@ -1,6 +1,6 @@
 /** Whether four sequences are what they are called, and images at all; see `gliomask.preprocess.contrast` and `checks.check_samples`. */
 
-import type { Case } from './case'
+import { type Case, tissueOf } from './case'
 import type { Flag } from './checks'
 import { general } from './errors'
 import { PAPER_ORDER } from './sequences'
@@ -34,7 +34,7 @@ export function brainSamples(one: Pick<Case, 'grid' | 'volumes' | 'foreground'>,
     }
   }
   return PAPER_ORDER.map((sequence) => {
-    const volume = one.volumes.get(sequence)
+    const volume = one.volumes.has(sequence) ? tissueOf(one, sequence) : null
     return Float32Array.from(places, (v) => (volume && v >= 0 ? (volume[v] as number) : 0))
   })
 }

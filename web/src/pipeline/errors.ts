@@ -5,6 +5,9 @@ export class InputError extends Error {
   override name = 'InputError'
 }
 
+/** Sequences that lie on several grids, as they come from the scanner. */
+export class OtherGridError extends InputError {}
+
 /** The model's files are missing, altered, or do not reproduce their golden pair. */
 export class ModelError extends Error {
   override name = 'ModelError'

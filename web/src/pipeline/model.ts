@@ -30,6 +30,8 @@ export interface Model {
     readonly output: readonly number[]
     readonly tolerance: number
   }
+  /** The average brain, see `Outline`. */
+  readonly outline: { readonly file: string; readonly sha256: string; readonly shape: readonly [number, number, number]; readonly mm: number }
   readonly licence: string
   readonly attribution: readonly string[]
 }

@@ -15,7 +15,8 @@ const NIFTI1_BYTES = 348
 const NIFTI2_BYTES = 540
 const EXTENDER_BYTES = 4
 const HIGHEST_FORM_CODE = 5
-const QUATERNION_THRESHOLD = 1e-5
+/** Lowest square of a quaternion's first part that counts as 0, negated; see `gliomask.geometry.QUATERNION_THRESHOLD`. */
+const QUATERNION_THRESHOLD = 1e-4
 
 /** What a file held: float32 values with the first axis fastest, its grid and its header as bytes. */
 export interface NiftiVolume {
@@ -25,6 +26,14 @@ export interface NiftiVolume {
   readonly header: Uint8Array
   readonly sformCode: number
   readonly qformCode: number
+  /** What the qform says where there is a sform, too; null where one of them is missing. */
+  readonly qform: Qform | null
+}
+
+/** A qform: its grid, or null where it is no rotation, and the length of its quaternion's three parts. */
+export interface Qform {
+  readonly grid: Grid | null
+  readonly length: number
 }
 
 interface Header {
@@ -95,7 +104,18 @@ async function readStream(name: string, stream: Bytes): Promise<NiftiVolume> {
   const grid = gridOf(name, header, shape)
   const values = await readVoxels(name, stream, header, shape)
   const bytes = new Uint8Array(header.bytes.buffer.slice(0))
-  return { name, values, grid, header: bytes, sformCode: header.sformCode, qformCode: header.qformCode }
+  return { name, values, grid, header: bytes, sformCode: header.sformCode, qformCode: header.qformCode, qform: qformOf(name, header, shape) }
+}
+
+function qformOf(name: string, header: Header, shape: Triple): Qform | null {
+  if (header.sformCode <= 0 || header.qformCode <= 0) return null
+  const length = Math.hypot(...header.quaternion)
+  try {
+    return { grid: checkedGrid(shape, quaternionAffine(name, header)), length }
+  } catch (error) {
+    if (error instanceof InputError) return { grid: null, length }
+    throw error
+  }
 }
 
 async function opened(file: Blob): Promise<ReadableStream<Uint8Array>> {
@@ -165,7 +185,7 @@ async function readHeader(name: string, stream: Bytes): Promise<Header> {
   const bytes = new Uint8Array(length)
   bytes.set(head)
   bytes.set(rest, head.length)
-  const header = parsed(new DataView(bytes.buffer), sizes[0] === length, nifti2)
+  const header = withoutOddSigns(parsed(new DataView(bytes.buffer), sizes[0] === length, nifti2))
   const magic = nifti2 ? bytes.subarray(4, 12) : bytes.subarray(344, 348)
   const text = String.fromCharCode(...magic).split('\0')[0]
   if (text !== 'n+1' && !text?.startsWith('n+2')) {
@@ -175,6 +195,21 @@ async function readHeader(name: string, stream: Bytes): Promise<Header> {
     )
   }
   return header
+}
+
+/**
+ * The sign of pixdim[0] alone counts, and 0 is 1, as in the standard's own library; where there is a sform, the sign of a spacing says
+ * nothing. The header's bytes are changed alike, since the label map is written with them.
+ */
+function withoutOddSigns(header: Header): Header {
+  const pixdim = [...header.pixdim]
+  pixdim[0] = (header.pixdim[0] as number) < 0 ? -1 : 1
+  if (header.sformCode > 0) for (let n = 1; n < 4; n++) pixdim[n] = Math.abs(pixdim[n] as number)
+  pixdim.forEach((value, n) => {
+    if (header.nifti2) header.bytes.setFloat64(104 + 8 * n, value, header.little)
+    else header.bytes.setFloat32(76 + 4 * n, value, header.little)
+  })
+  return { ...header, pixdim }
 }
 
 function parsed(bytes: DataView, little: boolean, nifti2: boolean): Header {
@@ -267,7 +302,7 @@ function gridOf(name: string, header: Header, shape: Triple): Grid {
 function bestAffine(name: string, header: Header, shape: Triple): Affine {
   if (header.sformCode > 0) return header.sform
   const [, x = 1, y = 1, z = 1] = header.pixdim
-  if (header.qformCode > 0) return quaternionAffine(name, header, [x, y, z])
+  if (header.qformCode > 0) return quaternionAffine(name, header)
   const steps: Triple = [-x, y, z]
   return [0, 1, 2].map((r) => [
     ...[0, 1, 2].map((c) => (c === r ? steps[r as 0] : 0)),
@@ -275,13 +310,13 @@ function bestAffine(name: string, header: Header, shape: Triple): Affine {
   ]) as unknown as Affine
 }
 
-function quaternionAffine(name: string, header: Header, spacing: Triple): Affine {
+function quaternionAffine(name: string, header: Header): Affine {
   const refuse = (what: string) => new InputError(`${name}: the header's affine cannot be used (${what}). Repair the header first.`)
-  const handedness = header.pixdim[0] as number
-  if (handedness !== 1 && handedness !== -1) throw refuse('qfac (pixdim[0]) should be in (-1, 1)')
+  const [handedness = 1, ...spacing] = header.pixdim as [number, number, number, number]
   const [b, c, d] = header.quaternion
   const square = 1 - (b * b + c * c + d * d)
   if (!(square >= -QUATERNION_THRESHOLD)) throw refuse(`w2 should be positive, but is ${pythonExponent(square)}`)
+  if (spacing.some((mm) => mm < 0)) throw refuse('pixdims[1,2,3] should be positive')
   const a = Math.abs(square) < QUATERNION_THRESHOLD ? 0 : Math.sqrt(square)
   // As nibabel's `quat2mat`: scaled by the quaternion's own length.
   const scale = 2 / (a * a + b * b + c * c + d * d)

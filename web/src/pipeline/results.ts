@@ -1,7 +1,6 @@
 /** What can be downloaded: the label map, the volumes, the run record and a report. */
 
 import type { Case } from './case'
-import { CHECKS_NOT_MADE } from './checks'
 import { voxelMl } from './grid'
 import type { Model } from './model'
 import { writeLabelMap } from './nifti'
@@ -68,7 +67,7 @@ export function runRecord(one: Case, model: Model, result: Segmentation, facts: 
   return {
     command: 'browser',
     finished: facts.finished,
-    environment: { gliomask: model.gliomask, browser: facts.browser, engine: 'onnxruntime-web', threads: facts.threads },
+    environment: { gliomask: model.gliomask, browser: facts.browser, engine: 'onnxruntime-web', provider: 'wasm', threads: facts.threads },
     case: one.id,
     model: { name: model.name, sha256: model.graph.sha256, golden_difference: facts.goldenDifference },
     inputs: Object.fromEntries(facts.inputs),
@@ -82,7 +81,6 @@ export function runRecord(one: Case, model: Model, result: Segmentation, facts: 
     },
     core_rule: result.widenedCore,
     flags: result.flags,
-    checks_not_made: CHECKS_NOT_MADE,
     expected_dice: result.expectedDice,
     estimates: result.estimates,
     volumes: measure(result.labels, voxelMl(one.grid)),
@@ -91,12 +89,22 @@ export function runRecord(one: Case, model: Model, result: Segmentation, facts: 
   }
 }
 
-/** Returns a report as one HTML page without scripts and without anything from elsewhere. */
-export function reportHtml(one: Case, model: Model, result: Segmentation, facts: RunFacts): string {
+/**
+ * Returns a report as one HTML page without scripts and without anything from elsewhere.
+ *
+ * @param changes what a person changed in the label map, a sentence each; nothing is said of the Dice of a map that was changed.
+ */
+export function reportHtml(
+  one: Pick<Case, 'id' | 'grid'>,
+  model: Pick<Model, 'name' | 'title' | 'gliomask'>,
+  result: Pick<Segmentation, 'labels' | 'flags' | 'estimates'>,
+  facts: RunFacts,
+  changes: readonly string[] = [],
+): string {
   const rows = measure(result.labels, voxelMl(one.grid)).map((a) => `<tr><td>${a.name}</td><td>${a.title}</td><td>${a.volumeMl.toFixed(3)}</td></tr>`)
   const flags = result.flags.map((flag) => `<li><b>${escaped(flag.name)}</b>: ${escaped(flag.message)}</li>`)
   const inputs = [...facts.inputs].map(([sequence, file]) => `<li>${SEQUENCE_TITLES[sequence]}: ${escaped(file.name)}</li>`)
-  const dice = Object.entries(result.estimates ?? {}).map(([region, e]) => `<li>${region}: ${e.dice} (${e.low} to ${e.high})</li>`)
+  const dice = Object.entries((changes.length ? null : result.estimates) ?? {}).map(([region, e]) => `<li>${region}: ${e.dice} (${e.low} to ${e.high})</li>`)
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -110,10 +118,11 @@ export function reportHtml(one: Case, model: Model, result: Segmentation, facts:
 <p>${NOTICE}</p>
 <h2>Volumes</h2>
 <table><thead><tr><th>Part</th><th>Meaning</th><th>Volume, ml</th></tr></thead><tbody>${rows.join('\n')}</tbody></table>
+${changes.length ? `<h2>Corrected by hand</h2>\n<ul>${changes.map((change) => `<li>${escaped(change)}</li>`).join('\n')}</ul>` : ''}
 <h2>What looks wrong</h2>
-${flags.length ? `<ul>${flags.join('\n')}</ul>` : '<p>Nothing was found. The run record names the checks that were not made.</p>'}
+${flags.length ? `<ul>${flags.join('\n')}</ul>` : '<p>Nothing was found.</p>'}
 <h2>Dice to be expected</h2>
-${dice.length ? `<ul>${dice.join('\n')}</ul>` : '<p>It cannot be said for such scans.</p>'}
+${dice.length ? `<ul>${dice.join('\n')}</ul>` : `<p>It cannot be said for ${changes.length ? 'a label map that was corrected' : 'such scans'}.</p>`}
 <h2>Made from</h2>
 <ul>${inputs.join('\n')}</ul>
 <p>Model ${escaped(model.title)} (${escaped(model.name)}), gliomask ${escaped(model.gliomask)}, in the browser, ${escaped(facts.finished)}.</p>

@@ -1,8 +1,8 @@
 /** The main job: a case and a network in, a label map in the case's own grid out; see `gliomask.segmentation`. */
 
-import type { Case } from './case'
+import { type Case, tissueOf } from './case'
 import type { Flag } from './checks'
-import { checkCase } from './checks'
+import { checkCase, refuseNoBrain } from './checks'
 import { InputError, ModelError } from './errors'
 import { applyTurn, spacingMm, turnToLps, undoTurn } from './grid'
 import type { Model, Region } from './model'
@@ -11,6 +11,7 @@ import { BACKGROUND, confirmEnhancement, decide, postprocess, type Removed, wide
 import { type Predict, predictBrain, type Prepared } from './predict'
 import { type Estimate, estimates, expectedDice, judge, unpromised } from './quality'
 import { PAPER_ORDER, type Sequence } from './sequences'
+import type { Outline } from './shape'
 
 /** A result, in the grid of the case. */
 export interface Segmentation {
@@ -34,13 +35,15 @@ export async function segment(
   one: Case,
   model: Model,
   predict: Predict,
+  outline: Outline,
   progress: (done: number, total: number) => void = () => undefined,
 ): Promise<Segmentation> {
   const without = PAPER_ORDER.filter((sequence) => !one.volumes.has(sequence))
   refuseMissing(one, model, without)
   const seconds: Record<string, number> = {}
   const lap = stopwatch(seconds)
-  const flags = checkCase(one)
+  refuseNoBrain(one, outline)
+  const flags = checkCase(one, outline)
   const skull = flags.find((flag) => flag.name === 'skull_on')
   if (skull) throw new InputError(`Case ${one.id}: ${skull.message} ${SKULL_ON}`)
   lap('check')
@@ -81,9 +84,8 @@ function prepare(one: Case, model: Model, turn: ReturnType<typeof turnToLps>, br
   const { faint, notBare } = one.foreground
   const present = [...one.volumes.keys()]
   const channels = model.inputs.map((sequence) => {
-    const volume = one.volumes.get(sequence)
-    if (!volume) return new Float32Array(brain.length).fill(VOLUME_BACKGROUND)
-    const laid = applyTurn(turn, volume)
+    if (!one.volumes.has(sequence)) return new Float32Array(brain.length).fill(VOLUME_BACKGROUND)
+    const laid = applyTurn(turn, tissueOf(one, sequence))
     const clean = !faint && !notBare.includes(present.indexOf(sequence))
     return normalise(model.normalisation, clean ? laid : laid.map((value, v) => (brain[v] ? value : 0)), brain)
   })

@@ -2,6 +2,8 @@
 
 import type { Sequence } from '../pipeline/sequences'
 
+const SEQUENCES: Readonly<Record<Sequence, string>> = { flair: 'FLAIR', t1: 'T1', t1ce: 'T1ce', t2: 'T2' }
+
 const OVERLAYS: Readonly<Record<string, string>> = {
   segmentation: 'Segmentation',
   reference: 'Reference',
@@ -104,6 +106,39 @@ export const text = {
   unsaved: 'There are corrections that are not saved.',
   smallScreen: 'Correcting needs a wider screen or a pen; looking works here.',
 
+  phone:
+    'This looks like a phone. Segmenting needs some 2 GB of memory and takes minutes here; phones often end such a page. Use a computer with a mouse where you can.',
+  littleMemory: (gb: number) =>
+    `This device has about ${gb} GB of memory; segmenting needs some 2 GB for itself. Close other tabs and programs first, or use another computer.`,
+  oneProcessor: 'The browser may use one processor here, so segmenting takes minutes.',
+  cannotShow: 'This browser has no WebGL 2: it can segment, and the files can be downloaded, but the result cannot be shown.',
+  background: 'The page was in the background meanwhile, where browsers slow it down or end it. Keep it in front until it is done.',
+  outOfMemory: (message: string) =>
+    `The tab ran out of memory (${message}). Close other tabs, or use a computer with more memory; a BraTS case needs about 2 GB.`,
+  workerNotStarted: 'The worker could not be started, perhaps for want of memory. Close other tabs and load the page again.',
+  noServiceWorker:
+    'This browser keeps no service worker here (https or localhost is needed), so one thread is used and the network is needed each time.',
+  notKept: (message: string) => `The application cannot be kept for use without a network (${message}).`,
+  notIsolated: 'This browser does not isolate the page, so one thread is used: segmenting takes several times as long.',
+  titleProgress: (percent: number) => `${percent} % · gliomask`,
+  titleDone: 'Done · gliomask',
+  moved: (from: string, to: string, voxels: number, ml: number) => `${from} to ${to}: ${voxels} voxel${voxels === 1 ? '' : 's'}, ${ml.toFixed(3)} ml`,
+  correctedDownloads: 'The label map was changed: what is downloaded, and the volumes here, are of the corrected map.',
+
+  theseFiles: 'these files',
+  tooManyFiles: (limit: number) => `The folder holds more than ${limit} files. Give the folder of one examination.`,
+  notAFolder: 'Nothing was found in what was dropped. Give files, a folder or a zip.',
+  severalFiles: (sequence: Sequence, count: number) => `${count} files are named as ${SEQUENCES[sequence]}: choose one.`,
+  leftAlone: (count: number) => (count === 1 ? 'One other file was left alone.' : `${count} other files were left alone.`),
+  series: (label: string, description: string, images: number) => `${label}: ${description || 'no description'} (${images} image${images === 1 ? '' : 's'})`,
+  takenFor: (label: string, description: string, reason: string) => `Series ${label}${description ? `, ${description}` : ''}: ${reason}.`,
+  readingHeaders: (done: number, total: number) => `Reading DICOM headers, ${done} of ${total}`,
+  converting: (title: string) => `Converting series ${title}`,
+  chooseOne: 'Choose a file or series for FLAIR or T1ce, at least.',
+  rawGrids:
+    'The sequences were scanned on grids of their own. The browser does not register scans; the command line does: gliomask segment FOLDER -o RESULTS ' +
+    '(extra raw; it also takes the skull off).',
+
   noSequence: 'none: the patient does not have it',
   cancelled: 'Cancelled.',
   progress: (stage: 'reading' | 'model' | 'network', secondsLeft: number | null) =>
@@ -111,5 +146,5 @@ export const text = {
     (secondsLeft === null ? '' : `, about ${Math.ceil(secondsLeft)} s left`),
   done: (seconds: number, threads: number) => `Done in ${seconds.toFixed(1)} s with ${threads} thread${threads > 1 ? 's' : ''}.`,
 
-  sequence: (sequence: Sequence) => ({ flair: 'FLAIR', t1: 'T1', t1ce: 'T1ce', t2: 'T2' })[sequence],
+  sequence: (sequence: Sequence) => SEQUENCES[sequence],
 } as const

@@ -39,6 +39,7 @@ export class Viewer {
   readonly toolbar = make('div', { className: 'toolbar' })
   readonly side = make('aside', { className: 'side' })
   readonly pictures = make('div', { className: 'pictures' })
+  private readonly windowFields = make('div', { className: 'windows' })
   private readonly place = make('p', { className: 'place' })
   readonly message = make('p', { className: 'message' })
   private readonly windows = new Map<string, [number, number]>()
@@ -68,7 +69,7 @@ export class Viewer {
     refuseUndrawable(found, this.exams.flatMap((exam) => [...exam.scans.values()]))
     if (found?.software) this.message.textContent = text.software
     this.root.classList.add('viewer')
-    const main = make('div', { className: 'stage' }, this.pictures, this.place, this.message)
+    const main = make('div', { className: 'stage' }, this.pictures, this.windowFields, this.place, this.message)
     this.root.replaceChildren(this.toolbar, main, this.side)
     for (const exam of this.exams) for (const sequence of PAPER_ORDER) this.addFrame(exam, sequence)
     this.buildToolbar()
@@ -218,8 +219,12 @@ export class Viewer {
 
   /** Shows the chosen sequences; opens those that were not open yet, one after the other, and closes the others. */
   private arrange(): Promise<void> {
-    this.opening = this.opening.then(() => this.arrangeNow()).catch((failed: unknown) => this.say(failed instanceof Error ? failed.message : String(failed)))
-    return this.opening
+    this.root.dataset['busy'] = 'true'
+    const mine = this.opening.then(() => this.arrangeNow()).catch((failed: unknown) => this.say(failed instanceof Error ? failed.message : String(failed)))
+    this.opening = mine
+    return mine.finally(() => {
+      if (this.opening === mine) delete this.root.dataset['busy']
+    })
   }
 
   private async arrangeNow(): Promise<void> {
@@ -279,10 +284,7 @@ export class Viewer {
         numberField(text.highest, 'number', [rounded(high), -1e9, 1e9, 'any'], change(1)),
       )
     })
-    const [old] = this.side.getElementsByClassName('windows')
-    const now = make('div', { className: 'windows' }, ...fields)
-    if (old) old.replaceWith(now)
-    else this.side.append(now)
+    this.windowFields.replaceChildren(...fields)
   }
 
   /** The middle of the tumour, or of the scan where there is none. */

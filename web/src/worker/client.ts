@@ -1,6 +1,7 @@
 /** The page's side of the worker: one case at a time, with progress and cancelling. */
 
 import type { Sequence } from '../pipeline/sequences'
+import { text } from '../text/en'
 import type { Answer, Done, Failed, Progress } from './messages'
 
 /** Why a case was not segmented. */
@@ -31,8 +32,8 @@ export function segmentInWorker(caseId: string, files: ReadonlyMap<Sequence, Fil
       else if (data.kind === 'done') resolve(data)
       else reject(new SegmentationFailed(data.message, data.cause))
     }
-    worker.onerror = (event) => reject(new SegmentationFailed(event.message || 'The worker could not be started. Load the page again.', 'other'))
+    worker.onerror = (event) => reject(new SegmentationFailed(event.message || text.workerNotStarted, 'other'))
     worker.postMessage({ kind: 'segment', caseId, files, base: new URL('./', document.baseURI).href })
   }).finally(() => worker.terminate())
-  return { done, cancel: () => stop(new SegmentationFailed('Cancelled.', 'cancelled')) }
+  return { done, cancel: () => stop(new SegmentationFailed(text.cancelled, 'cancelled')) }
 }

@@ -69,7 +69,8 @@ export async function sha256(bytes: ArrayBuffer): Promise<string> {
   return [...digest].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
-async function proved(file: string, expected: string, fetchFile: Fetch): Promise<ArrayBuffer> {
+/** Fetches a file and proves that it is the one that the model names. */
+export async function proved(file: string, expected: string, fetchFile: Fetch): Promise<ArrayBuffer> {
   const bytes = await fetchFile(file)
   if ((await sha256(bytes)) !== expected) throw new ModelError(`The model's file ${file} was altered on its way. Load the page again.`)
   return bytes

@@ -1,6 +1,7 @@
 /** What the page and the worker say to each other. */
 
-import type { Amount } from '../pipeline/results'
+import type { Model } from '../pipeline/model'
+import type { Amount, RunFacts } from '../pipeline/results'
 import type { Segmentation } from '../pipeline/segment'
 import type { Sequence } from '../pipeline/sequences'
 
@@ -31,6 +32,8 @@ export interface Done {
   /** Voxel index to RAS millimetres, the first three rows. */
   readonly affine: readonly (readonly number[])[]
   readonly threads: number
+  /** What a report says of its making. */
+  readonly about: { readonly model: Pick<Model, 'name' | 'title' | 'gliomask'>; readonly facts: RunFacts }
   /** What can be downloaded, by file name. */
   readonly downloads: ReadonlyMap<string, Blob>
 }

@@ -4,15 +4,19 @@ import wasmUrl from 'onnxruntime-web/ort-wasm-simd-threaded.wasm?url'
 import mjsUrl from 'onnxruntime-web/ort-wasm-simd-threaded.mjs?url'
 
 import { caseOf } from '../pipeline/case'
-import { InputError, ModelError } from '../pipeline/errors'
-import { voxelMl } from '../pipeline/grid'
+import { InputError, ModelError, OtherGridError } from '../pipeline/errors'
+import { type Triple, voxelMl } from '../pipeline/grid'
 import type { Model } from '../pipeline/model'
 import { type NiftiVolume, readNifti } from '../pipeline/nifti'
 import { labelMapFile, measure, reportHtml, type RunFacts, runRecord, volumesTsv } from '../pipeline/results'
 import { segment } from '../pipeline/segment'
 import { namedAsBrats2023, type Sequence, stem } from '../pipeline/sequences'
-import { type Engine, openEngine, sha256 } from './engine'
+import { text } from '../text/en'
+import { type Engine, openEngine, proved, sha256 } from './engine'
 import type { Answer, Done, Failed, Job, Progress } from './messages'
+
+/** How browsers and the runtime say that memory is not to be had. */
+const OUT_OF_MEMORY = /out of memory|allocation failed|cannot allocate|bad_alloc|could not allocate|memory access out of bounds|\bOOM\b/i
 
 const say = (answer: Answer) => self.postMessage(answer)
 
@@ -41,14 +45,21 @@ async function run(job: Job): Promise<Done> {
   report('model', 0, 1)
   const model = (await (await fetched(job.base, 'model/model.json')).json()) as Model
   const runtime = { mjs: new URL(mjsUrl, import.meta.url).href, wasm: new URL(wasmUrl, import.meta.url).href }
-  const engine = await openEngine(model, async (file) => (await fetched(job.base, `model/${file}`)).arrayBuffer(), runtime)
+  const fetchFile = async (file: string) => (await fetched(job.base, `model/${file}`)).arrayBuffer()
+  const { outline } = model
+  const bits = new Uint8Array(await proved(outline.file, outline.sha256, fetchFile))
+  const engine = await openEngine(model, fetchFile, runtime)
   try {
     const began = performance.now()
-    const result = await segment(one, model, engine.predict, (done, total) => report('network', done, total, (performance.now() - began) / 1000))
+    const average = { bits, shape: [...outline.shape] as Triple, mm: outline.mm }
+    const result = await segment(one, model, engine.predict, average, (done, total) => report('network', done, total, (performance.now() - began) / 1000))
     const { grid } = one
     const volumes = measure(result.labels, voxelMl(grid))
-    const downloads = await downloadsOf(one, model, result, facts(engine, inputs))
-    return { kind: 'done', result, volumes, shape: grid.shape, affine: grid.affine, threads: engine.threads, downloads }
+    const made = facts(engine, inputs)
+    const downloads = await downloadsOf(one, model, result, made)
+    const { name, title, gliomask } = model
+    const about = { model: { name, title, gliomask }, facts: made }
+    return { kind: 'done', result, volumes, shape: grid.shape, affine: grid.affine, threads: engine.threads, about, downloads }
   } finally {
     await engine.close()
   }
@@ -67,12 +78,12 @@ function facts(engine: Engine, inputs: RunFacts['inputs']): RunFacts {
 }
 
 async function downloadsOf(...[one, model, result, run]: Parameters<typeof runRecord>): Promise<Map<string, Blob>> {
-  const text = (content: string, type: string) => new Blob([content], { type: `${type};charset=utf-8` })
+  const file = (content: string, type: string) => new Blob([content], { type: `${type};charset=utf-8` })
   return new Map([
     [`${one.id}_seg.nii.gz`, await labelMapFile(one.header, result.labels, run.convention)],
-    [`${one.id}_volumes.tsv`, text(volumesTsv(measure(result.labels, voxelMl(one.grid))), 'text/tab-separated-values')],
-    [`${one.id}_run.json`, text(`${JSON.stringify(runRecord(one, model, result, run), null, 1)}\n`, 'application/json')],
-    [`${one.id}_report.html`, text(reportHtml(one, model, result, run), 'text/html')],
+    [`${one.id}_volumes.tsv`, file(volumesTsv(measure(result.labels, voxelMl(one.grid))), 'text/tab-separated-values')],
+    [`${one.id}_run.json`, file(`${JSON.stringify(runRecord(one, model, result, run), null, 1)}\n`, 'application/json')],
+    [`${one.id}_report.html`, file(reportHtml(one, model, result, run), 'text/html')],
   ])
 }
 
@@ -84,11 +95,9 @@ async function fetched(base: string, path: string): Promise<Response> {
 
 function failure(error: unknown): Failed {
   const message = error instanceof Error ? error.message : String(error)
+  if (error instanceof OtherGridError) return { kind: 'failed', cause: 'input', message: `${message} ${text.rawGrids}` }
   if (error instanceof InputError) return { kind: 'failed', cause: 'input', message }
   if (error instanceof ModelError) return { kind: 'failed', cause: 'model', message }
-  if (error instanceof RangeError || /out of memory|allocation failed|cannot allocate/i.test(message)) {
-    const hint = `The tab ran out of memory (${message}). Close other tabs, or use a computer with more memory; a BraTS case needs about 2 GB.`
-    return { kind: 'failed', cause: 'memory', message: hint }
-  }
+  if (error instanceof RangeError || OUT_OF_MEMORY.test(message)) return { kind: 'failed', cause: 'memory', message: text.outOfMemory(message) }
   return { kind: 'failed', cause: 'other', message }
 }
