@@ -43,8 +43,10 @@ def faces_picture(scans: Mapping[Sequence, tuple[Volume, Geometry, Affine]], pla
     for row, (sequence, (volume, grid, matrix)) in enumerate(scans.items()):
         top = row * (height + NAME_HEIGHT)
         draw.text((8, top + 3), f"{sequence.title}, face taken off", fill=TEXT, font=font(16))
+        air, bright = float(volume.min()), float(np.percentile(volume, BRIGHTEST_PERCENTILE))
+        grey = (volume - np.float32(air)) * np.float32(255 / max(bright - air, 1e-6))
         for column, aside_mm in enumerate(CUTS_MM):
-            section = Image.fromarray(_section(volume, grid, matrix, aside_mm))
+            section = Image.fromarray(_section(grey, grid, matrix, aside_mm))
             sheet.paste(section, (column * width, top + NAME_HEIGHT))
             _draw_plane(draw, plane, (column * width, top + NAME_HEIGHT), (width, height))
     stream = io.BytesIO()
@@ -52,14 +54,13 @@ def faces_picture(scans: Mapping[Sequence, tuple[Volume, Geometry, Affine]], pla
     return stream.getvalue()
 
 
-def _section(volume: Volume, grid: Geometry, matrix: Affine, aside_mm: float) -> npt.NDArray[np.uint8]:
-    """A sagittal section as grey values, (height, width), front to the right."""
+def _section(grey: Volume, grid: Geometry, matrix: Affine, aside_mm: float) -> npt.NDArray[np.uint8]:
+    """A sagittal section of grey values, (I, J, K): (height, width), front to the right."""
     shape = (1, round((FRONT_MM - BACK_MM) / STEP_MM), round((TOP_MM - BOTTOM_MM) / STEP_MM))
     affine = np.diag([1.0, STEP_MM, STEP_MM, 1.0])
     affine[:3, 3] = MIDDLE_MM + aside_mm, BACK_MM, BOTTOM_MM
-    low, high = float(volume.min()), float(np.percentile(volume, BRIGHTEST_PERCENTILE))
-    cut = itk.resample(volume - np.float32(low), grid, Geometry(shape, affine), matrix)[0].T[::-1]
-    return np.asarray(np.clip(cut / max(high - low, 1e-6) * 255, 0, 255), np.uint8)
+    cut = itk.resample(grey, grid, Geometry(shape, affine), matrix)[0].T[::-1]
+    return np.asarray(np.clip(cut, 0, 255), np.uint8)
 
 
 def _draw_plane(draw: ImageDraw.ImageDraw, plane: FacePlane, corner: tuple[int, int], size: tuple[int, int]) -> None:
