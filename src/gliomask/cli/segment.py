@@ -201,7 +201,7 @@ def _cases(
 
 
 def _below(case: Path | None, files: CaseFiles | tuple[str, InputError]) -> bool:
-    """Whether the folder that was given is one of cases, of which there happens to be one."""
+    """Whether the folder that was given holds folders of cases, a single one this time."""
     if case is None or not case.is_dir() or isinstance(files, tuple):
         return False
     return all(not path.parent.samefile(case) for path in files.paths() if path.parent.exists())

@@ -94,7 +94,7 @@ ALIEN_LIMIT = 0.62
 def refuse_no_brain(case: Case) -> None:
     """Refuses what can be no bare brain, whole or cut: a head or a slab of one whose air is 0, a phantom, a limb.
 
-    Takes less than 0.1 s.
+    Takes less than 0.1 s; where the outline speaks against a brain, a second or two more, to try other orientations.
 
     Raises:
         CaseError: it is so; the message says what was found.

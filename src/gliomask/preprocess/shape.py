@@ -189,7 +189,7 @@ def end_areas_mm2(mask: Mask, geometry: Geometry) -> tuple[float, ...]:
 
 def likeness_turned(mask: Mask, geometry: Geometry) -> float:
     """Returns the largest `likeness_to_brain` over all ways in which a wrong header may lay a mask; 0 where there is
-    too little of it. Takes some seconds.
+    too little of it. Takes one to two seconds.
     """
     coarse, spacing = _thinned(mask, geometry, OUTLINE_MM)
     best = 0.0

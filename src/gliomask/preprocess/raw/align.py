@@ -56,7 +56,7 @@ SAME_POSE_MM = 3.0
 """Of poses that end nearer to each other than this, mean over the brain, one is followed further."""
 
 NEAR_FOLLOWED = 2
-"""Poses that are followed where it is known about where the brain lies."""
+"""Poses that are followed where the place of the brain is roughly known."""
 
 RESTARTS = 3
 
@@ -109,7 +109,7 @@ MIN_GAIN = 1.15
 together, some displaced pose is as good.
 """
 WAY_BACK_GAIN = 1.1
-"""A given map leads the other way where its inverse shares so many times the information."""
+"""A given map is refused as leading the other way where its inverse shares more than so many times its information."""
 DISPLACED_MM, DISPLACED_DEGREES = 15.0, 15.0
 
 SHADING_MM = 30.0
