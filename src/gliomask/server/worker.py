@@ -9,6 +9,7 @@ It ends when the server ends: its stdin closes then, and Linux sends it a signal
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import resource
 import shutil
@@ -88,6 +89,7 @@ def main(arguments: list[str]) -> int:
     order = read_json_as(ORDER, Order, "an order for a worker")
     _limit(order)
     import_without("nibabel", "pydicom")
+    _log_to_stderr()
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1) as lines:
         # What libraries print goes to the log.
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -114,9 +116,10 @@ def correct(order: Order, name: str) -> int:
     except GliomaskError as error:
         outcome = CorrectionOutcome(failure=_failure(error))
     except MemoryError:
-        outcome = CorrectionOutcome(
-            failure=Failure(code="limit", message="The correction needs more memory than it may have.", hint="")
+        failure = Failure(
+            code="limit", message="The correction needs more memory than it may have.", hint=HINTS["limit"]
         )
+        outcome = CorrectionOutcome(failure=failure)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     write_bytes(place / correction_order.OUTCOME, outcome.model_dump_json().encode())
@@ -199,6 +202,13 @@ def _limit(order: Order) -> None:
         resource.setrlimit(which, (least, least))
     # A file that grows too large is then an error of writing, not the end of the process.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+
+def _log_to_stderr() -> None:
+    """Sends warnings to stderr, which is the worker's log; gliomask as a library logs nowhere."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    logging.basicConfig(format="%(asctime)s %(message)s", handlers=[handler])
 
 
 def _end_with(server: int) -> None:
