@@ -147,6 +147,12 @@ describe('series', () => {
     expect(two.problems).toEqual(['t1: series 1, 2 are equally good; choose one.'])
   })
 
+  test('the head covered before a sharper part of it', async () => {
+    const size = (pixels: number, thick: string): Element[] => [[0x28, 0x10, 'US', pixels], [0x28, 0x11, 'US', pixels], [0x28, 0x8, 'IS', '30'], [0x18, 0x50, 'DS', thick]]
+    const both = await surveyed(dicom('1', series('1', 'AX T1', size(200, '5'))), dicom('2', series('2', 'AX T1', size(200, '1'))))
+    expect(both.chosen.get('t1')?.label).toBe('1')
+  })
+
   test('two patients, two examinations and no DICOM at all are refused', async () => {
     await expect(surveyed(dicom('1'), dicom('2', [[0x10, 0x20, 'LO', '4712']]))).rejects.toThrow('scans: holds files of 2 patients')
     await expect(surveyed(new File(['x'], 'README'))).rejects.toThrow('scans: no DICOM file found among 1 files.')

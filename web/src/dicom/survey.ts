@@ -6,7 +6,8 @@ import type { Header } from './headers'
 import { type Guess, recogniseSeries } from './recognise'
 import type { Tags } from './tags'
 
-const SHARPER_MM = 0.2
+/** As of `gliomask.io.dicom.survey`. */
+const [SHARPER_MM, HEAD_MM] = [0.2, 100]
 const STRUCK_OUT = '***'
 
 /** One volume's worth of files. */
@@ -37,6 +38,8 @@ interface Read<File> {
 interface Part<File> extends Series<File> {
   readonly tags: Tags
   readonly thickestMm: number
+  /** Of the volume's three sides. */
+  readonly shortestMm: number
   readonly voxels: number
 }
 
@@ -97,8 +100,13 @@ function described<File>(part: readonly Read<File>[], label: string, secret: Rea
   const { tags, place } = (part[0] as Read<File>).header
   const images = part.reduce((sum, { header }) => sum + header.place.frames, 0)
   const description = (tags.description || tags.protocol).replace(/[\p{L}\p{N}]+/gu, (word) => (secret.has(word.toLowerCase()) ? STRUCK_OUT : word))
-  const thickestMm = Math.max(...(place.spacingMm ?? [Infinity]), betweenMm(part) ?? place.thicknessMm ?? Infinity)
-  return { label, description, images, files: part.map(({ file }) => file), guess: recogniseSeries(tags), tags, thickestMm, voxels: images * place.rows * place.columns }
+  const between = betweenMm(part) ?? place.thicknessMm
+  const [betweenRows, betweenColumns] = place.spacingMm ?? []
+  const sides = [[images, between], [place.rows, betweenRows], [place.columns, betweenColumns]] as const
+  const thickestMm = Math.max(...sides.map(([, mm]) => mm ?? Infinity))
+  const shortestMm = Math.min(...sides.map(([count, mm]) => count * (mm ?? 0)))
+  const voxels = images * place.rows * place.columns
+  return { label, description, images, files: part.map(({ file }) => file), guess: recogniseSeries(tags), tags, thickestMm, shortestMm, voxels }
 }
 
 /** The distance between slices along their normal; null where the headers do not tell. */
@@ -147,11 +155,12 @@ function guessesTogether<File>(series: readonly Part<File>[]): Map<Part<File>, G
   return guesses
 }
 
-/** More is better: named, agent by words, not reformatted, sharper, normalised, corrected for distortion, more voxels. */
-function rank({ tags, thickestMm, voxels }: Part<unknown>, guess: Guess): number[] {
+/** More is better: named, agent by words, head covered, not reformatted, sharper, normalised, corrected for distortion, more voxels. */
+function rank({ tags, thickestMm, shortestMm, voxels }: Part<unknown>, guess: Guess): number[] {
   const has = (kind: string) => Number(tags.imageType.includes(kind))
   const corrected = 2 * has('DIS3D') || has('DIS2D')
-  return [Number(guess.named), -Number(guess.agentByHeader), -Number(guess.reformatted), -Math.round(thickestMm / SHARPER_MM), has('NORM'), corrected, voxels]
+  const [named, agentByWords, asAcquired] = [Number(guess.named), -Number(guess.agentByHeader), -Number(guess.reformatted)]
+  return [named, agentByWords, Number(shortestMm >= HEAD_MM), asAcquired, -Math.round(thickestMm / SHARPER_MM), has('NORM'), corrected, voxels]
 }
 
 function compareRanks(one: readonly number[], other: readonly number[]): number {
