@@ -288,6 +288,10 @@ SHAPES: dict[str, tuple[tuple[float, ...], ...]] = {
     "a limb": ((0, 0, 0, 44, 47, 5000),),
     "a slab of a head": ((0, 0, -10, 82, 105, 28),),
     "the front of a brain": ((0, -60, 15, 66, 60, 54),),
+    "a knee": ((0, 26, -20, 82, 45, 36), (0, -24, 24, 76, 46, 40)),
+    "a calf": ((0, 10, 25, 60, 50, 70), (0, -15, -45, 55, 55, 40)),
+    "a foot": ((0, 50, 15, 36, 36, 90), (0, -15, -60, 40, 90, 28)),
+    "a brain on its back": tuple((x, z, -y, a, c, b) for x, y, z, a, b, c in BRAIN),
     "hardly anything": ((0, 0, 0, 20, 20, 20),),
 }
 """Ellipsoids: centre and radii in mm, from the middle of the field of view."""
