@@ -26,6 +26,7 @@ from gliomask.server.keeper import Folders, recover
 from gliomask.server.problems import RequestError
 from gliomask.server.settings import Limits, Settings
 from gliomask.server.store import JobStore
+from gliomask.server.worker import without_paths
 
 SEQUENCES = ("flair", "t1", "t1ce", "t2")
 TOKEN = "a-token-for-these-tests"
@@ -255,3 +256,10 @@ def test_corrections_are_counted_limited_and_forgotten_with_their_job(tmp_path):
     assert store.corrections(one.id) == {}
     assert store.corrected(one.id, "d", given, 2) is None
     store.close()
+
+
+def test_a_message_that_names_a_folder_of_the_server_goes_to_its_log_alone(caplog):
+    told = without_paths("/srv/gliomask/secret: cannot be written")
+    assert told == "What went wrong names a folder of the server, so it stands in the job's log alone."
+    assert "/srv/gliomask/secret: cannot be written" in caplog.text
+    assert without_paths("results/case_seg.nii.gz: is empty") == "case_seg.nii.gz: is empty"

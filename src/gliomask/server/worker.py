@@ -32,6 +32,8 @@ from gliomask.server import correction_order
 from gliomask.server.correction_order import CORRECTIONS, CorrectionOrder
 from gliomask.server.jobs import CorrectionOutcome, Failure, JobOptions, Kind, Outcome, Progress, ResultFile
 
+log = logging.getLogger("gliomask.server")
+
 ORDER, OUTCOME = Path("job.json"), Path("outcome.json")
 """Files of a job's folder: what to do, and how it ended."""
 
@@ -165,13 +167,14 @@ def _failure(error: GliomaskError) -> Failure:
 
 
 def without_paths(message: str) -> str:
-    """Returns a message without the folders of the job; one that tells another absolute path is not shown at all."""
+    """Returns a message without the folders of the job; one that tells another absolute path goes to the log alone."""
     here = str(Path.cwd())
     for folder in (f"{here}/temporary/", f"{here}/", "input/dicom/", "input/", "scans/", "results/", "corrections/"):
         message = message.replace(folder, "")
     words = message.replace("'", " ").replace('"', " ").replace("(", " ").split()
     if any(word.startswith("/") and len(word) > 1 for word in words):
-        return "The scans cannot be segmented."
+        log.warning("kept back from the client: %s", message)
+        return "What went wrong names a folder of the server, so it stands in the job's log alone."
     return message
 
 
