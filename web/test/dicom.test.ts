@@ -115,6 +115,17 @@ describe('headers', () => {
     await expect(readDicomHeader(new File([whole.subarray(0, 250)], 'a.dcm'))).rejects.toThrow('a.dcm: cannot be read as DICOM')
   })
 
+  test('of a file without end no more is read than a header may have', async () => {
+    const head = new Uint8Array(await dicom('a.dcm').arrayBuffer()).subarray(0, 250)
+    const asked: number[] = []
+    const slice = (_: number, end: number) => {
+      asked.push(end)
+      return new Blob([head])
+    }
+    await expect(readDicomHeader({ name: 'a.dcm', slice } as unknown as File)).rejects.toThrow('a.dcm: cannot be read as DICOM')
+    expect(asked).toEqual([128 << 10, 64 << 20])
+  })
+
   test('a description in Latin 1 is read', async () => {
     const header = await readDicomHeader(dicom('a.dcm', [[0x8, 0x103e, 'LO', 'T1 apr\u00e8s inj.']]))
     expect(header?.tags.description).toBe('T1 apr\u00e8s inj.')

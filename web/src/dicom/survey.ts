@@ -68,7 +68,11 @@ const uidOf = (part: readonly Read<unknown>[]) => part[0]?.header.tags.seriesUid
 
 function grouped<One, Key>(all: readonly One[], key: (one: One) => Key): Map<Key, One[]> {
   const groups = new Map<Key, One[]>()
-  for (const one of all) groups.set(key(one), [...(groups.get(key(one)) ?? []), one])
+  for (const one of all) {
+    const group = groups.get(key(one))
+    if (group) group.push(one)
+    else groups.set(key(one), [one])
+  }
   return groups
 }
 
@@ -117,7 +121,8 @@ function betweenMm(part: readonly Read<unknown>[]): number | null {
   const [u, v, w] = [d, e, f] as [number, number, number]
   const normal = [y * w - z * v, z * u - x * w, x * v - y * u]
   const along = part.map(({ header }) => normal.reduce((sum, n, axis) => sum + n * (header.place.positionMm?.[axis] ?? NaN), 0))
-  const between = (Math.max(...along) - Math.min(...along)) / (part.length - 1)
+  const [lowest, highest] = along.reduce(([low, high], mm) => [Math.min(low, mm), Math.max(high, mm)], [Infinity, -Infinity] as [number, number])
+  const between = (highest - lowest) / (part.length - 1)
   return Number.isFinite(between) && between > 0 ? between : null
 }
 
