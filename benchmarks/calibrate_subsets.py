@@ -1,24 +1,26 @@
-"""Calibrates a model's doubts about patients who lack sequences, subset by subset, from the table that
+r"""Calibrates a model's doubts about patients who lack sequences, subset by subset, from the table that
 `benchmarks/subsets.py` keeps:
 
-    python benchmarks/calibrate_subsets.py docs/tables/subsets_NAME_cases.tsv -o docs/tables/quality_subsets_NAME.tsv --json subsets.json
+    python benchmarks/calibrate_subsets.py docs/tables/subsets_NAME_cases.tsv \
+        -o docs/tables/quality_subsets_NAME.tsv --json subsets.json
 
 Each subset gets lines and intervals of its own, as `benchmarks/calibrate_quality.py` makes them for patients who have
 everything; the table, a row per subset and region, is of cases judged by the lines of the other folds, or other cases
 where there is one fold only. The JSON file is for `benchmarks/ship_model.py --subsets`.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
+import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from calibrate_quality import COVERAGE, Judged, column, fit, judge, line_fields, whole_cases
-from subsets import SUBSETS, Row, there
+from subsets import SUBSETS, Row, sequences_left
 
 from gliomask.io.nifti import write_bytes
 from gliomask.labels import Region
@@ -28,7 +30,7 @@ from gliomask.study.tables import read_tsv, to_tsv
 
 def judged(rows: list[Row], missing: tuple[Sequence, ...]) -> list[Judged]:
     """Returns the cases of one subset."""
-    chosen = [row for row in rows if row["sequences"] == there(missing)]
+    chosen = [row for row in rows if row["sequences"] == sequences_left(missing)]
     return [Judged(row["case"], int(row["fold"]), _regions(row, "expected_"), _regions(row)) for row in chosen]
 
 
@@ -69,9 +71,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--note", default="", help="what else the protocol must say")
     options = parser.parse_args()
+    note = f" --note {shlex.quote(options.note)}" if options.note else ""
     rows = read_tsv(options.cases)
     tried = {row["sequences"] for row in rows}
-    by_subset = {missing: judged(rows, missing) for missing in SUBSETS if there(missing) in tried}
+    by_subset = {missing: judged(rows, missing) for missing in SUBSETS if sequences_left(missing) in tried}
     names = [{case.case for case in cases} for cases in by_subset.values()]
     if any(some != names[0] for some in names):
         raise SystemExit(
@@ -87,7 +90,7 @@ def main() -> None:
         "protocol": f"Each subset's lines are fitted to {len(names[0])} cross-validated cases; a case's interval is "
         f"by the lines of the other folds alone.{' ' if options.note else ''}{options.note}",
         "command": f"python benchmarks/calibrate_subsets.py docs/tables/{options.cases.name} -o "
-        f"docs/tables/{options.output.name} --json subsets.json",
+        f"docs/tables/{options.output.name} --json subsets.json{note}",
     }
     write_bytes(options.json, (json.dumps(about, indent=1) + "\n").encode())
     print(content.decode(), end="")

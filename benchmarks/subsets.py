@@ -1,6 +1,8 @@
-"""What a missing sequence costs: every subset of the sequences, on patients that the model never saw.
+r"""What missing sequences cost: every subset of the sequences, on patients that the model never saw; with `--most 1`
+those that lack one at most.
 
-    python benchmarks/subsets.py MODEL [MODEL ...] --data CASES --postprocess 3d --cases docs/tables/subsets_NAME_cases.tsv -o docs/tables/subsets_NAME.tsv
+    python benchmarks/subsets.py MODEL [MODEL ...] --data CASES --postprocess 3d \
+        --cases docs/tables/subsets_NAME_cases.tsv -o docs/tables/subsets_NAME.tsv
 
 Each MODEL is a model folder, or a shipped model's name, whose training held cases out (`gliomask train --fold`) and
 that can do without sequences; those cases are looked for in CASES. It is asked alone, without a second opinion.
@@ -8,7 +10,7 @@ that can do without sequences; those cases are looked for in CASES. It is asked 
 expected of itself (`benchmarks/calibrate_subsets.py` relates them); what stands there already is not done again. `-o`
 gets a row per subset: median and mean Dice of each region. A region that is empty in both counts as 1, as BraTS 2020
 has it.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,7 @@ def without(case: Case, missing: tuple[Sequence, ...]) -> Case:
     return Case(case.case_id, volumes, case.geometry, without=frozenset(missing))
 
 
-def there(missing: tuple[Sequence, ...]) -> str:
+def sequences_left(missing: tuple[Sequence, ...]) -> str:
     """The sequences that are left, as the tables have them."""
     return " ".join(sequence.value for sequence in PAPER_ORDER if sequence not in missing)
 
@@ -50,14 +52,14 @@ def score(
     case = read_case(files)
     reference = read_reference(files, case.geometry)
     for missing in subsets:
-        found = segmenter.run(without(case, missing))
-        counts = {region: count(region.mask(reference), region.mask(found.label_map)).dice for region in Region}
+        outcome = segmenter.run(without(case, missing))
+        counts = {region: count(region.mask(reference), region.mask(outcome.label_map)).dice for region in Region}
         dice = {region.value: f"{1.0 if np.isnan(value) else value:.6f}" for region, value in counts.items()}
-        expected = {f"expected_{region}": f"{value:.6f}" for region, value in found.expected_dice.items()}
+        expected = {f"expected_{region}": f"{value:.6f}" for region, value in outcome.expected_dice.items()}
         yield {
             "case": files.case_id,
             "fold": "" if fold is None else str(fold),
-            "sequences": there(missing),
+            "sequences": sequences_left(missing),
             **dice,
             **expected,
         }
@@ -66,15 +68,16 @@ def score(
 def summarise(rows: list[Row]) -> list[Row]:
     """Returns a row per subset that was tried."""
     summary = []
-    for missing in [missing for missing in SUBSETS if any(row["sequences"] == there(missing) for row in rows)]:
+    tried = {row["sequences"] for row in rows}
+    for missing in [missing for missing in SUBSETS if sequences_left(missing) in tried]:
         dice = np.array(
-            [[float(row[region]) for region in Region] for row in rows if row["sequences"] == there(missing)]
+            [[float(row[region]) for region in Region] for row in rows if row["sequences"] == sequences_left(missing)]
         )
         values = {
             f"median_{region}": f"{value:.3f}" for region, value in zip(Region, np.median(dice, axis=0), strict=True)
         }
         values |= {f"mean_{region}": f"{value:.3f}" for region, value in zip(Region, dice.mean(axis=0), strict=True)}
-        summary.append({"sequences": there(missing), "cases": str(len(dice)), **values})
+        summary.append({"sequences": sequences_left(missing), "cases": str(len(dice)), **values})
     return summary
 
 

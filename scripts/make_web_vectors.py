@@ -106,6 +106,20 @@ SERIES: tuple[str | Json, ...] = (
     *("AX T1 POST GAD PRE-OP STEALTH", "AX T1 POST-OP", "AX T1 POSTOP PRE GD", "T1 POST RT", "t1postgd", "T1PRE"),
     *("T1_c", "T1 -C", "T1 FLAIR +C", "ASSET Cal", "T2W/FE-EPI", "gre_fm", "Dual-echo_iso", "FLAIR_ROI", "T2 MPR"),
     *("T1 SAG LWS", "AX T1 subtraction", "something else", "", "phase " * 400, "COR T2 reformatted"),
+    *("AX T1 WITH", "T1 con FS", "AX T1 CON", "AX T1 C-", "T1 PRE/POST", "T1 nach KM", "eTHRIVE", "T1CE-T1"),
+    *(
+        "T1 \u0441 \u043a\u043e\u043d\u0442\u0440\u0430\u0441\u0442\u043e\u043c",
+        "T1 \u043d\u0430\u0442\u0438\u0432\u043d\u044b\u0439",
+    ),
+    *(
+        "T1\u589e\u5f3a",
+        "T1 \u5e73\u626b",
+        "T1\u5f37\u8abf",
+        "\u6a2a\u65adT1",
+        "T1 \uc870\uc601\uc99d\uac15",
+        "T1 f\u00f6re kontrast",
+    ),
+    *("T2 FFE", "T2 FLASH", "SAG T1 KNIE", "T2 Fu\u00df", "COR T1 pituitary", "t1_mp2rage_INV1", "ref scan"),
     {"description": "AX T1", "contrast_agent": "GADOVIST"},
     {"description": "AX T1 PRE", "contrast_agent": "GADOVIST"},
     {"description": "AX T1", "image_type": ("DERIVED", "SECONDARY", "MPR")},
@@ -154,7 +168,9 @@ def series() -> Iterator[Json]:
 
 
 def words() -> str:
-    """Returns the words by which series are recognised; its regular expressions mean the same in JavaScript."""
+    """Returns the words by which series are recognised; `web/src/dicom/patterns.ts` reads its regular expressions as
+    Python does.
+    """
     found = {
         "maxLetters": headers.MAX_LETTERS,
         "agent": descriptions.AGENT.pattern,
@@ -164,6 +180,7 @@ def words() -> str:
         "saturation": descriptions.SATURATION.pattern,
         "without": sorted(descriptions.WITHOUT_WORDS),
         "no": sorted(descriptions.NO_WORDS),
+        "with": sorted(descriptions.WITH_WORDS),
         "before": sorted(descriptions.BEFORE),
         "after": sorted(descriptions.AFTER),
         "filler": sorted(descriptions.FILLER),
@@ -271,6 +288,10 @@ SHAPES: dict[str, tuple[tuple[float, ...], ...]] = {
     "a limb": ((0, 0, 0, 44, 47, 5000),),
     "a slab of a head": ((0, 0, -10, 82, 105, 28),),
     "the front of a brain": ((0, -60, 15, 66, 60, 54),),
+    "a knee": ((0, 26, -20, 82, 45, 36), (0, -24, 24, 76, 46, 40)),
+    "a calf": ((0, 10, 25, 60, 50, 70), (0, -15, -45, 55, 55, 40)),
+    "a foot": ((0, 50, 15, 36, 36, 90), (0, -15, -60, 40, 90, 28)),
+    "a brain on its back": tuple((x, z, -y, a, c, b) for x, y, z, a, b, c in BRAIN),
     "hardly anything": ((0, 0, 0, 20, 20, 20),),
 }
 """Ellipsoids: centre and radii in mm, from the middle of the field of view."""

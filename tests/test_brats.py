@@ -173,7 +173,10 @@ def test_a_name_of_two_sequences_is_not_guessed(tmp_path: Path) -> None:
 
 def test_empty_folders_missing_folders_and_other_folders_are_refused(tmp_path: Path) -> None:
     assert "no case found" in message(tmp_path)
-    assert "does not exist" in message(tmp_path / "absent")
+    said = message(tmp_path / "absent")
+    assert "does not exist" in said
+    # Other commands read cases, too, and have no such options.
+    assert "gliomask segment also takes four files by --flair" in said
     touch(tmp_path / "a", "notes.txt", "brain.nii.gz")
     said = message(tmp_path)
     assert "no case found" in said

@@ -37,7 +37,9 @@ def table(script, tmp_path, monkeypatch):
             figures = {region.value: f"{value:.6f}" for region, value in dice.items()} | {
                 f"expected_{region}": f"{v:.6f}" for region, v in expected.items()
             }
-            rows.append({"case": f"case{n}", "fold": str(n % 3), "sequences": script.there(missing), **figures})
+            rows.append(
+                {"case": f"case{n}", "fold": str(n % 3), "sequences": script.sequences_left(missing), **figures}
+            )
     (tmp_path / "cases.tsv").write_bytes(to_tsv(rows))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["calibrate", "cases.tsv", "-o", "quality.tsv", "--json", "subsets.json"])

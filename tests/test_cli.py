@@ -14,8 +14,8 @@ from conftest import DEFAULT_SIGNALS
 import gliomask.cli.main
 from gliomask import __version__
 from gliomask.cli import main
+from gliomask.cli.kinds import GivenPath
 from gliomask.cli.main import COMMANDS, run
-from gliomask.cli.options import GivenPath
 from gliomask.cli.say import echo
 from gliomask.errors import (
     CaseError,

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import MIXING, make_tiny_case, write_brats_case
+from conftest import make_tiny_case, write_brats_case
 from fakes import tiny_spec
+from hand_model import MIXING
 from pydantic import ValidationError
 from test_phantom_et import load
 

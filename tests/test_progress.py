@@ -4,8 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 
-from gliomask.cli.progress import TrainingDisplay, progress_bar, work_bar
+from gliomask.cli.progress import Described, TrainingDisplay, work_bar
 
 
 def Step(epoch, epochs, step, steps, loss):
@@ -80,7 +81,7 @@ def test_an_interrupt_says_what_is_kept():
         assert bool(text_of(display)) == bool(message)
 
 
-@pytest.mark.parametrize("bar", [progress_bar, work_bar])
+@pytest.mark.parametrize("bar", [lambda console: Progress(Described(), console=console), work_bar])
 def test_names_in_bars_are_shown_letter_by_letter(bar):
     console = Console(file=io.StringIO(), force_terminal=False, width=120, color_system=None)
     with bar(console) as shown:

@@ -1,11 +1,13 @@
 """Corrections on a server: what the viewer is told, what is kept beside the result, and what is refused."""
 
+import asyncio
 import base64
 import gzip
 import html
 import io
 import json
 import zipfile
+from contextlib import asynccontextmanager
 
 import httpx
 import numpy as np
@@ -13,13 +15,18 @@ import pytest
 from conftest import write_brats_case
 from server_process import running_server, wait_for
 
+from gliomask.errors import UsageError
 from gliomask.io.brats import find_cases, read_label_map
 from gliomask.labels import convention
 from gliomask.server.client import Client
+from gliomask.server.correction_job import _for_training
+from gliomask.server.corrections import Corrector
 from gliomask.server.jobs import Correction, Job, JobOptions, Kind, Outcome, State, new_id
 from gliomask.server.keeper import Folders, recover
-from gliomask.server.settings import Limits
+from gliomask.server.problems import RequestError
+from gliomask.server.settings import Limits, Settings
 from gliomask.server.store import JobStore
+from gliomask.server.worker import without_paths
 
 SEQUENCES = ("flair", "t1", "t1ce", "t2")
 TOKEN = "a-token-for-these-tests"
@@ -185,6 +192,43 @@ def test_a_job_that_has_not_ended_has_nothing_to_correct(server, http, scans):
     assert send(http, waiting, "").json()["code"] == "no_such_result"
 
 
+@pytest.mark.parametrize("value", [0.5, -1, 256, np.nan])
+def test_the_client_sends_no_values_that_would_become_other_labels(value):
+    with Client("http://127.0.0.1:9") as client, pytest.raises(UsageError, match="A label map holds"):
+        client.correct("0" * 32, np.full((2, 2, 2), value), WHO)
+
+
+def test_a_correction_beyond_the_limit_is_refused_also_where_another_was_kept_meanwhile(tmp_path):
+    store, folders = JobStore(tmp_path / "jobs.sqlite3"), Folders(tmp_path)
+    job = Job(new_id(), Kind.NIFTI, State.QUEUED, JobOptions(), 1.0)
+    store.add(job)
+    store.claim()
+    store.finish(job.id, State.DONE, Outcome(), 60)
+    kept = Correction(who=WHO, when="2026-11-27T12:00:00Z", changed_ml=1.0, results=(), volumes_ml={})
+
+    class SlowReceiver:
+        @asynccontextmanager
+        async def body(self, *_):
+            store.corrected(job.id, "other", kept, 1)
+            yield tmp_path / "body"
+
+    corrector = Corrector(Settings(tmp_path, limits=Limits(corrections=1)), folders, store, SlowReceiver())
+    with pytest.raises(RequestError) as refused:
+        asyncio.run(corrector.receive(None, job))
+    assert refused.value.code == "too_many_corrections"
+    assert not (folders.jobs / job.id).exists()
+    store.close()
+
+
+def test_a_copy_for_training_that_cannot_be_made_is_said_and_logged(tmp_path, caplog):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "no folder").write_text("a file")
+    assert _for_training(tmp_path / "kept", tmp_path / "no folder") == [
+        "No copy could be put into the folder for training. Tell whoever runs the server."
+    ]
+    assert "no folder" in caplog.text
+
+
 def test_corrections_are_counted_limited_and_forgotten_with_their_job(tmp_path):
     store = JobStore(tmp_path / "jobs.sqlite3")
     one = Job(new_id(), Kind.NIFTI, State.QUEUED, JobOptions(), 1.0)
@@ -212,3 +256,10 @@ def test_corrections_are_counted_limited_and_forgotten_with_their_job(tmp_path):
     assert store.corrections(one.id) == {}
     assert store.corrected(one.id, "d", given, 2) is None
     store.close()
+
+
+def test_a_message_that_names_a_folder_of_the_server_goes_to_its_log_alone(caplog):
+    told = without_paths("/srv/gliomask/secret: cannot be written")
+    assert told == "What went wrong names a folder of the server, so it stands in the job's log alone."
+    assert "/srv/gliomask/secret: cannot be written" in caplog.text
+    assert without_paths("results/case_seg.nii.gz: is empty") == "case_seg.nii.gz: is empty"

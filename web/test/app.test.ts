@@ -45,7 +45,7 @@ test('label map, volumes, record and report of a corrected case are of the corre
   const estimates = { WT: estimate, TC: estimate, ET: estimate }
   const result = { labels, flags: [], expectedDice: { WT: 1, TC: 1, ET: 1 }, estimates, removedEnhancement: null, widenedCore: false, seconds: {} }
   const model = { name: 'm', title: 'M', gliomask: '1' }
-  const downloads = new Map([['p_run.json', new Blob([JSON.stringify({ case: 'p', estimates, volumes: [] })])]])
+  const downloads = new Map([['p_run.json', new Blob([JSON.stringify({ case: 'p', expected_dice: { WT: 0.9 }, estimates, volumes: [] })])]])
   const files = await correctedFiles('p', { result, about: { model, facts }, downloads }, correction)
   expect([...files.keys()].every((name) => name.startsWith('p_corrected_'))).toBe(true)
 
@@ -61,6 +61,6 @@ test('label map, volumes, record and report of a corrected case are of the corre
   expect(report).toContain('It cannot be said for a label map that was corrected.')
   expect(report).not.toContain('0.95')
   const record = JSON.parse((await files.get('p_corrected_run.json')?.text()) ?? '')
-  expect(record).toMatchObject({ case: 'p', estimates: null })
+  expect(record).toMatchObject({ case: 'p', expected_dice: null, estimates: null })
   expect(record.corrected).toContainEqual({ from: 'oedema', to: 'enhancing', voxels: 2, ml: 0.002 })
 })

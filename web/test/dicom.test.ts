@@ -115,6 +115,17 @@ describe('headers', () => {
     await expect(readDicomHeader(new File([whole.subarray(0, 250)], 'a.dcm'))).rejects.toThrow('a.dcm: cannot be read as DICOM')
   })
 
+  test('of a file without end no more is read than a header may have', async () => {
+    const head = new Uint8Array(await dicom('a.dcm').arrayBuffer()).subarray(0, 250)
+    const asked: number[] = []
+    const slice = (_: number, end: number) => {
+      asked.push(end)
+      return new Blob([head])
+    }
+    await expect(readDicomHeader({ name: 'a.dcm', slice } as unknown as File)).rejects.toThrow('a.dcm: cannot be read as DICOM')
+    expect(asked).toEqual([128 << 10, 64 << 20])
+  })
+
   test('a description in Latin 1 is read', async () => {
     const header = await readDicomHeader(dicom('a.dcm', [[0x8, 0x103e, 'LO', 'T1 apr\u00e8s inj.']]))
     expect(header?.tags.description).toBe('T1 apr\u00e8s inj.')
@@ -145,6 +156,12 @@ describe('series', () => {
     const two = await surveyed(dicom('1', series('1', 'AX T1', sharp)), dicom('2', series('2', 'AX T1', sharp)))
     expect(two.chosen.size).toBe(0)
     expect(two.problems).toEqual(['t1: series 1, 2 are equally good; choose one.'])
+  })
+
+  test('the head covered before a sharper part of it', async () => {
+    const size = (pixels: number, thick: string): Element[] => [[0x28, 0x10, 'US', pixels], [0x28, 0x11, 'US', pixels], [0x28, 0x8, 'IS', '30'], [0x18, 0x50, 'DS', thick]]
+    const both = await surveyed(dicom('1', series('1', 'AX T1', size(200, '5'))), dicom('2', series('2', 'AX T1', size(200, '1'))))
+    expect(both.chosen.get('t1')?.label).toBe('1')
   })
 
   test('two patients, two examinations and no DICOM at all are refused', async () => {

@@ -34,10 +34,10 @@ test('several things that are dropped have no name in common', async () => {
   expect([title, files.length]).toEqual([text.theseFiles, 2])
 })
 
-test('folders in folders without end are left at a depth', async () => {
+test('folders in folders without end are refused', async () => {
   let deep: { name: string } = fileEntry('deepest')
   for (let n = 0; n < 20; n++) deep = folderEntry(String(n), [deep])
-  expect((await drop(deep)).files).toEqual([])
+  await expect(drop(deep)).rejects.toThrow(text.tooDeep(12))
 })
 
 test('a folder from a dialogue: its name, and no hidden files', () => {

@@ -14,6 +14,7 @@ import click
 
 from gliomask import __version__
 from gliomask.cli import options as shared
+from gliomask.cli.kinds import GivenPath
 from gliomask.cli.say import echo
 from gliomask.labels import convention
 from gliomask.segmentation.options import Delivery, Options
@@ -69,8 +70,8 @@ def spread(args: list[str]) -> list[str]:
     short_help="Segment a BIDS dataset, as a BIDS App.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.argument("bids_dir", type=shared.GivenPath())
-@click.argument("output_dir", type=shared.GivenPath())
+@click.argument("bids_dir", type=GivenPath())
+@click.argument("output_dir", type=GivenPath())
 @click.argument("analysis_level", type=click.Choice(["participant", "group"]))
 @click.option(
     "--participant-label",
@@ -89,12 +90,12 @@ def spread(args: list[str]) -> list[str]:
 @click.option(
     "-w",
     "--work-dir",
-    type=shared.GivenPath(),
+    type=GivenPath(),
     help="Folder for intermediate results, which stay there.  [default: a temporary one]",
 )
 @click.option(
     "--bids-filter-file",
-    type=shared.GivenPath(),
+    type=GivenPath(),
     help="JSON that says which image is which sequence where a session holds several.",
 )
 @click.option("--skip-bids-validator", is_flag=True, help="Do not check the dataset with the BIDS validator first.")

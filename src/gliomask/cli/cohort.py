@@ -14,6 +14,7 @@ import click
 
 from gliomask.cli import options as shared
 from gliomask.cli.account import show_row, show_summary
+from gliomask.cli.kinds import GivenPath, WholeNumber
 from gliomask.cli.say import echo
 from gliomask.imports import import_without
 from gliomask.segmentation.options import Delivery, Options, words
@@ -32,12 +33,12 @@ if TYPE_CHECKING:
 _OUTPUT = click.option(
     "-o",
     "--output",
-    type=shared.GivenPath(),
+    type=GivenPath(),
     required=True,
     help="Folder for the results; each case has a folder of its own in it.",
 )
 _WORKERS = click.option(
-    "--workers", type=shared.WholeNumber(min=1), help="Cases at a time.  [default: by processors and memory]"
+    "--workers", type=WholeNumber(min=1), help="Cases at a time.  [default: by processors and memory]"
 )
 _MINUTES = click.option(
     "--case-minutes",
@@ -48,7 +49,7 @@ _MINUTES = click.option(
 )
 _MEMORY = click.option(
     "--case-memory",
-    type=shared.WholeNumber(min=1),
+    type=WholeNumber(min=1),
     metavar="MB",
     help="Most memory of a worker, 10^6 bytes.  [default: no limit]",
 )
@@ -113,30 +114,28 @@ def on_slurm(function: Any) -> Any:
         ),
         click.option(
             "--pilot",
-            type=shared.WholeNumber(min=0),
+            type=WholeNumber(min=0),
             default=3,
             show_default=True,
             help="Cases done here first, to estimate time and memory, unless so many are done already.",
         ),
         click.option(
             "--chunk-size",
-            type=shared.WholeNumber(min=1),
+            type=WholeNumber(min=1),
             help="Cases of a task.  [default: as many as take 45 minutes]",
         ),
-        click.option("--limit", type=shared.WholeNumber(min=1), help="Most tasks at a time."),
-        click.option(
-            "--cpus", type=shared.WholeNumber(min=1), default=4, show_default=True, help="Processors of a task."
-        ),
+        click.option("--limit", type=WholeNumber(min=1), help="Most tasks at a time."),
+        click.option("--cpus", type=WholeNumber(min=1), default=4, show_default=True, help="Processors of a task."),
         click.option(
             "--task-minutes",
             "minutes",
-            type=shared.WholeNumber(min=1),
+            type=WholeNumber(min=1),
             help="Time of a task.  [default: from the pilot]",
         ),
         click.option(
             "--task-memory",
             "memory_mb",
-            type=shared.WholeNumber(min=1),
+            type=WholeNumber(min=1),
             metavar="MB",
             help="Memory of a task.  [default: from the pilot]",
         ),
@@ -150,7 +149,7 @@ def on_slurm(function: Any) -> Any:
         ),
         click.option(
             "--container",
-            type=shared.GivenPath(),
+            type=GivenPath(),
             help="Apptainer image that the tasks run in.  [default: this Python]",
         ),
     )
@@ -177,7 +176,7 @@ SLURM_OPTIONS = (
 
 
 @command.command("run", short_help="Segment a cohort, or go on with one.")
-@click.argument("source", metavar="[INPUT]", type=shared.GivenPath(), required=False)
+@click.argument("source", metavar="[INPUT]", type=GivenPath(), required=False)
 @_OUTPUT
 @_WORKERS
 @shared.threads("--threads")
@@ -332,8 +331,8 @@ def pilot_of(todo: Ordered[Entry], rows: Iterable[CohortRow], count: int) -> lis
 
 
 @command.command("work", short_help="Do one chunk of a cluster's job.", hidden=True)
-@click.argument("output", type=shared.GivenPath())
-@click.option("--chunk", type=shared.GivenPath(), required=True, help="Table of the cases to do.")
+@click.argument("output", type=GivenPath())
+@click.option("--chunk", type=GivenPath(), required=True, help="Table of the cases to do.")
 @_WORKERS
 @shared.threads("--threads")
 @_MINUTES
@@ -458,7 +457,7 @@ def cluster_tasks(place: CohortPlace) -> dict[str, int] | None:
 
 
 @command.command("status", short_help="Say where a cohort stands.")
-@click.argument("output", type=shared.GivenPath())
+@click.argument("output", type=GivenPath())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status_command(output: Path, as_json: bool) -> int:
     """Merge the rows of all jobs into OUTPUT/cohort.tsv and say how many cases are done, failed and waiting.

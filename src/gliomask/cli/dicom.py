@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gliomask.cli.options import GivenPath
+from gliomask.cli.kinds import GivenPath
 from gliomask.cli.say import echo
 
 if TYPE_CHECKING:

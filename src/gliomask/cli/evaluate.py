@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gliomask.cli.options import GivenPath, WholeNumber
+from gliomask.cli.kinds import GivenPath, WholeNumber
 from gliomask.cli.say import echo
 
 

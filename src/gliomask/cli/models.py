@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from gliomask.cli.options import GivenPath
+from gliomask.cli.kinds import GivenPath
 from gliomask.cli.say import echo
 
 _PATH = GivenPath()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gliomask.cli.options import GivenPath, WholeNumber
+from gliomask.cli.kinds import GivenPath, WholeNumber
 from gliomask.cli.say import echo
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gliomask.cli import options as shared
+from gliomask.cli.kinds import GivenPath
 from gliomask.cli.say import echo
 from gliomask.imports import import_without
 from gliomask.segmentation.options import Delivery, Options
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
     from gliomask.segmentation.source import Source
     from gliomask.sequences import Sequence
 
-_FILE = shared.GivenPath()
+_FILE = GivenPath()
 
 
-class OutputPath(shared.GivenPath):
+class OutputPath(GivenPath):
     """A place for results; an empty one is refused, since it would be the working folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gliomask.cli.options import GivenPath, WholeNumber, threads
+from gliomask.cli.kinds import GivenPath, WholeNumber
+from gliomask.cli.options import threads
 from gliomask.cli.say import echo
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gliomask.cli.options import GivenPath
+from gliomask.cli.kinds import GivenPath
 from gliomask.cli.say import echo
 
 _PATH = GivenPath()

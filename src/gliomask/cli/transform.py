@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from gliomask.cli.options import GivenPath, overwrite
+from gliomask.cli.kinds import GivenPath
+from gliomask.cli.options import overwrite
 from gliomask.cli.say import echo
 
 _SPACE = click.Choice(["brats", "mni152", "flair", "t1", "t1ce", "t2"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gliomask.cli.options import GivenPath, WholeNumber
+from gliomask.cli.kinds import GivenPath, WholeNumber
 from gliomask.cli.say import echo
 
 if TYPE_CHECKING:

@@ -192,8 +192,7 @@ def survey(folder: Path, labels: str | None = None, without: Iterable[Sequence] 
             )
         raise CaseError(
             f"{folder}: no case found: no NIfTI file here or up to {DEPTH} folders below is named after a sequence "
-            "(such as NAME_flair.nii.gz or NAME-t2f.nii.gz). Name the files so, or give them by --flair, --t1, "
-            "--t1ce, --t2."
+            f"(such as NAME_flair.nii.gz or NAME-t2f.nii.gz). Name the files so; {decathlon.FOUR_FILES}."
         )
     found.cases.sort(key=lambda files: files.case_id)
     return found
@@ -219,8 +218,7 @@ def _is_dicom(path: Path) -> bool:
 def _candidates(folder: Path, without: frozenset[Sequence], found: Found) -> Iterable[CaseFiles]:
     if not folder.exists():
         raise CaseError(
-            f"{folder}: does not exist. Give a folder of one case, a folder of cases, or four files by --flair, "
-            "--t1, --t1ce, --t2."
+            f"{folder}: does not exist. Give a folder of one case or a folder of cases; {decathlon.FOUR_FILES}."
         )
     if not folder.is_dir():
         return [_decathlon_case(decathlon.single_item(folder), without)]
@@ -296,8 +294,7 @@ def case_from_files(case_id: str, files: Iterable[Path], without: frozenset[Sequ
         if len(paths) > 1:
             names = ", ".join(str(path) for path in paths)
             raise CaseError(
-                f"Case {case_id}: {len(paths)} files match {what}: {names}. Keep one, or name the files by --flair, "
-                "--t1, --t1ce, --t2."
+                f"Case {case_id}: {len(paths)} files match {what}: {names}. Keep one; {decathlon.FOUR_FILES}."
             )
     missing = [sequence.value for sequence in PAPER_ORDER if sequence not in without and not found[sequence]]
     if missing:
@@ -305,8 +302,8 @@ def case_from_files(case_id: str, files: Iterable[Path], without: frozenset[Sequ
         aside = f" Not understood: {', '.join(path.name for path in others)}." if others else ""
         raise CaseError(
             f"Case {case_id}: missing {', '.join(missing)}; found {names}.{aside} "
-            "Where a name is not understood, give the files by --flair, --t1, --t1ce, --t2; where the patient does "
-            "not have a sequence, say --without."
+            f"Where a name is not understood, rename the file ({decathlon.FOUR_FILES}). "
+            "Where the patient does not have a sequence, say --without."
         )
     sequences = {sequence: found[sequence][0] for sequence in PAPER_ORDER if sequence not in without}
     new = any(last_word(path) in NEW_NAMES for path in sequences.values())

@@ -16,6 +16,9 @@ from gliomask.files.paths import as_given
 from gliomask.io import nifti
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
 
+FOUR_FILES = "gliomask segment also takes four files by --flair, --t1, --t1ce, --t2"
+"""Said where scans are not understood. It names the command, since others that read cases have no such options."""
+
 CHANNEL_ORDER = (Sequence.FLAIR, Sequence.T1, Sequence.T1CE, Sequence.T2)
 """Channels of Task01 (`modality` in its dataset.json: FLAIR, T1w, t1gd, T2w)."""
 
@@ -76,7 +79,7 @@ def single_item(path: Path) -> Item:
     if len(shape) != 4:
         raise CaseError(
             f"{path}: a single file must hold all four sequences in four dimensions, found the shape {shape}. "
-            "Give the folder of the case, or four files by --flair, --t1, --t1ce, --t2."
+            f"Give the folder of the case; {FOUR_FILES}."
         )
     return Item(path, _labels_of(path), _described_order(_description_of(path)))
 
@@ -116,13 +119,11 @@ def _described_order(path: Path) -> tuple[Sequence, ...]:
         order = tuple(parse_sequence(str(names[str(c)])) for c in range(len(names)))
     except (KeyError, UsageError) as error:
         raise CaseError(
-            f"{path}: its channels {names} are not the four sequences ({error}). Give the files by --flair, --t1, "
-            "--t1ce, --t2."
+            f"{path}: its channels {names} are not the four sequences ({error}). Correct dataset.json; {FOUR_FILES}."
         ) from error
     if sorted(order) != sorted(PAPER_ORDER):
         raise CaseError(
-            f"{path}: its channels {names} are not the four sequences, each once. Give the files by --flair, --t1, "
-            "--t1ce, --t2."
+            f"{path}: its channels {names} are not the four sequences, each once. Correct dataset.json; {FOUR_FILES}."
         )
     return order
 

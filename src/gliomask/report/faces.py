@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from gliomask.arrays import Affine, Volume
+from gliomask.colours import ORANGE
 from gliomask.geometry import Geometry
 from gliomask.preprocess.raw import itk
 from gliomask.preprocess.raw.deface import FacePlane
@@ -27,7 +28,6 @@ FRONT_MM, BACK_MM, TOP_MM, BOTTOM_MM, STEP_MM = 275.0, -25.0, 165.0, -115.0, 1.0
 
 BRIGHTEST_PERCENTILE = 99.5
 NAME_HEIGHT = 26
-LINE = (255, 190, 92)
 
 
 def faces_picture(scans: Mapping[Sequence, tuple[Volume, Geometry, Affine]], plane: FacePlane) -> bytes:
@@ -72,4 +72,4 @@ def _draw_plane(draw: ImageDraw.ImageDraw, plane: FacePlane, corner: tuple[int, 
         if 0 <= y < size[1]:
             points.append((corner[0] + x, corner[1] + y))
     if len(points) > 1:
-        draw.line(points, fill=LINE, width=1)
+        draw.line(points, fill=ORANGE, width=1)

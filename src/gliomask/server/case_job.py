@@ -37,6 +37,8 @@ from gliomask.server.jobs import JobOptions, Kind
 from gliomask.server.view_files import VIEW
 from gliomask.server.view_layout import lay_out
 
+log = logging.getLogger("gliomask.server")
+
 CASE = "case"
 """What every case is called: results are told apart by their job, not by what a client called them."""
 
@@ -141,7 +143,8 @@ def _viewer(label_map: Path, report: Report) -> tuple[str, ...]:
     report("preparing the viewer", 0, 0)
     try:
         lay_out(label_map, VIEW)
-    except (GliomaskError, OSError):
+    except (GliomaskError, OSError) as error:
+        log.warning("the viewer's files could not be laid out: %s", error)
         shutil.rmtree(VIEW, ignore_errors=True)
         return ("The viewer cannot show this result.",)
     return ()

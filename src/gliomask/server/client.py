@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+import numpy as np
 
 from gliomask.arrays import LabelMap
 from gliomask.errors import FileFormatError, GliomaskError, InputError, UsageError
@@ -179,9 +180,12 @@ class Client:
             who: corrected it.
 
         Raises:
+            UsageError: it holds other values, some of which would become labels on the way.
             RefusedError: it does not fit the result, or nothing was changed.
         """
-        packed = gzip.compress(labels.astype("uint8").tobytes(order="F"))
+        if not np.isin(labels, (0, 1, 2, 3)).all():
+            raise UsageError("A label map holds 0 (background), 1 (necrotic), 2 (oedema) and 3 (enhancing) alone.")
+        packed = gzip.compress(labels.astype(np.uint8).tobytes(order="F"))
         body = {"who": who, "steps": [], "labels": base64.b64encode(packed).decode()}
         kept: dict[str, Any] = self._json(self._send("POST", f"/api/v1/jobs/{job_id}/corrections", json=body))
         return kept

@@ -6,12 +6,14 @@ files that are read again.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 from gliomask.errors import GliomaskError
+from gliomask.files.atomic import replacing
 from gliomask.files.hashing import sha256_of
 from gliomask.files.regular import read_regular
 from gliomask.io import nifti
@@ -27,6 +29,8 @@ from gliomask.server.jobs import Correction, Kind, ResultFile
 from gliomask.view.corrections import Corrections
 from gliomask.view.exams import Exam, find_exam
 from gliomask.view.sent import MAX_BODY_BYTES, read_sent
+
+log = logging.getLogger("gliomask.server")
 
 NO_DICOM = "The scans did not come as DICOM, so there is no DICOM segmentation."
 
@@ -58,30 +62,37 @@ def keep_correction(kind: Kind, order: CorrectionOrder, place: Path) -> Correcti
     if order.training is not None:
         notes += _for_training(folder, order.training)
     shutil.rmtree(folder)
-    found = sorted(files.iterdir())
+    given_out = sorted(files.iterdir())
     return Correction(
         who=record.who,
         when=record.when,
         changed_ml=round(record.changed_ml, 3),
-        results=tuple(ResultFile(name=one.name, bytes=one.stat().st_size, sha256=sha256_of(one)) for one in found),
+        results=tuple(
+            ResultFile(name=path.name, bytes=path.stat().st_size, sha256=sha256_of(path)) for path in given_out
+        ),
         notes=tuple(notes),
         volumes_ml=_volumes_ml(files / label_map.name),
     )
 
 
 def _called(exam: Exam, name: str) -> Exam:
+    """The exam under another case's name: files of a correction must not be called as those of the result are."""
     return replace(exam, files=replace(exam.files, case_id=name))
 
 
 def _give_out(folder: Path, label_map: Path, files: Path) -> None:
-    """Puts all of the case into one archive, as training takes it once unpacked, and what people want beside it."""
+    """Puts all of the case into one archive, as training takes it once unpacked, and what people want beside it; all
+    of it is flushed to disk.
+    """
     layout = CaseLayout(label_map)
-    with zipfile.ZipFile(files / f"{folder.name}.zip", "w", zipfile.ZIP_STORED) as bundle:
+    archive = files / f"{folder.name}.zip"
+    with replacing(archive) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as bundle:
         for path in sorted(folder.iterdir()):
             bundle.write(path, f"{folder.name}/{path.name}")
     for path in (label_map, layout.volumes_tsv, layout.report("html"), correction_path(label_map)):
         if path.is_file():
-            shutil.copyfile(path, files / path.name)
+            with path.open("rb") as source, replacing(files / path.name) as target:
+                shutil.copyfileobj(source, target)
 
 
 def _objects(kind: Kind, label_map: Path, files: Path, record: CorrectionRecord) -> list[str]:
@@ -108,7 +119,9 @@ def _objects(kind: Kind, label_map: Path, files: Path, record: CorrectionRecord)
 def _for_training(kept: Path, folder: Path) -> list[str]:
     try:
         Corrections(folder, overwrite=True).add(kept)
-    except (GliomaskError, OSError):
+    except (GliomaskError, OSError) as error:
+        # A client is not told where the folder is; whoever runs the server finds it in the worker's log.
+        log.warning("a correction could not be copied for training: %s", error)
         return ["No copy could be put into the folder for training. Tell whoever runs the server."]
     return []
 

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from gliomask.errors import FileFormatError
 from gliomask.files.atomic import flush_folder, write_bytes
 from gliomask.files.json import read_json_as
-from gliomask.server.child import end, started
+from gliomask.server.child import WORKER_LOG, end, started
 from gliomask.server.correction_order import CORRECTIONS, FILES, ORDER, OUTCOME, SENT, CorrectionOrder
 from gliomask.server.jobs import Correction, CorrectionOutcome, Job, new_id
 from gliomask.server.keeper import Folders
@@ -52,9 +52,10 @@ class Corrector:
             RequestError: it is refused.
         """
         most = self._settings.limits.corrections
-        if len(await asyncio.to_thread(self._store.corrections, job.id)) >= most:
-            raise RequestError("too_many_corrections")
+        await self._refuse_too_many(job)
         async with self._receiver.body(request, JSON, MAX_BODY_BYTES) as body, self._turn:
+            # Again: others may have been kept while this one was sent and waited.
+            await self._refuse_too_many(job)
             name = new_id()
             place = self._folders.jobs / job.id / CORRECTIONS / name
             kept = False
@@ -70,21 +71,40 @@ class Corrector:
         log.info("job %s: correction %d kept", job.short, noted.number)
         return noted
 
+    async def _refuse_too_many(self, job: Job) -> None:
+        if len(await asyncio.to_thread(self._store.corrections, job.id)) >= self._settings.limits.corrections:
+            raise RequestError("too_many_corrections")
+
     async def _made(self, job: Job, place: Path, body: Path) -> Correction:
-        """Lets a worker check and keep what was sent."""
+        """Lets a worker check and keep what was sent.
+
+        Raises:
+            RequestError: it is no correction, or keeping it takes too long or fails.
+        """
         case = f"case-{hashlib.sha256(job.id.encode()).hexdigest()[:12]}"
         training = None if self._settings.corrections is None else self._settings.corrections.absolute()
         await asyncio.to_thread(_prepare, place, body, CorrectionOrder(case=case, training=training))
         process = await started(self._settings.worker_command, place.parent.parent, place.name)
         try:
-            await asyncio.wait_for(process.wait(), self._settings.limits.correction_seconds)
+            code = await asyncio.wait_for(process.wait(), self._settings.limits.correction_seconds)
         except TimeoutError:
+            log.warning("job %s: keeping a correction took too long", job.short)
             raise RequestError(
                 "no_correction", "Keeping the correction takes longer than this server allows."
             ) from None
         finally:
             await end(process)
-        return await asyncio.to_thread(_outcome, place)
+        try:
+            return await asyncio.to_thread(_outcome, place)
+        except (FileFormatError, OSError) as error:
+            log.error(
+                "job %s: its process left no outcome of a correction (exit code %d, %s); see %s in the job's folder",
+                job.short,
+                code,
+                type(error).__name__,
+                WORKER_LOG,
+            )
+            raise RequestError("unexpected", "The correction could not be kept.") from None
 
 
 def _prepare(place: Path, body: Path, order: CorrectionOrder) -> None:
@@ -94,11 +114,14 @@ def _prepare(place: Path, body: Path, order: CorrectionOrder) -> None:
 
 
 def _outcome(place: Path) -> Correction:
-    """What the worker left, with its files flushed."""
-    try:
-        outcome = read_json_as(place / OUTCOME, CorrectionOutcome, "an outcome of a correction", MAX_OUTCOME_BYTES)
-    except (FileFormatError, OSError):
-        raise RequestError("unexpected", "The correction could not be kept.") from None
+    """What the worker left: it has flushed its files, and here the folders that name them are flushed.
+
+    Raises:
+        FileFormatError: it left nothing that can be read.
+        OSError: likewise.
+        RequestError: what was sent is no correction.
+    """
+    outcome = read_json_as(place / OUTCOME, CorrectionOutcome, "an outcome of a correction", MAX_OUTCOME_BYTES)
     if outcome.correction is None:
         message = "" if outcome.failure is None else outcome.failure.message
         raise RequestError("no_correction", message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from gliomask.server import incoming
 from gliomask.server.correction_order import CORRECTIONS, FILES
 from gliomask.server.corrections import Corrector
 from gliomask.server.events import Watch
-from gliomask.server.jobs import Correction, Job, State
+from gliomask.server.jobs import Correction, Job, ResultFile, State
 from gliomask.server.keeper import Folders
 from gliomask.server.metrics import Metrics
 from gliomask.server.multipart import Part
@@ -100,11 +101,7 @@ class Desk:
         job = self.job(job_id)
         if job.outcome is None:
             raise RequestError("not_finished")
-        found = next((file.name for file in job.outcome.results if file.name == name), None)
-        path = self.folders.jobs / job.id / "results" / (found or "none")
-        if found is None or not path.is_file():
-            raise RequestError("no_such_result")
-        return path
+        return _listed(self.folders.jobs / job.id / "results", job.outcome.results, name)
 
     def to_view(self, job_id: str) -> dict[str, Any]:
         """Returns what the viewer is told of a job's result.
@@ -165,11 +162,7 @@ class Desk:
         """
         job = self.job(job_id)
         folder, correction = self._correction(job, number)
-        found = next((file.name for file in correction.results if file.name == name), None)
-        path = self.folders.jobs / job.id / CORRECTIONS / folder / FILES / (found or "none")
-        if found is None or not path.is_file():
-            raise RequestError("no_such_result")
-        return path
+        return _listed(self.folders.jobs / job.id / CORRECTIONS / folder / FILES, correction.results, name)
 
     def _correction(self, job: Job, number: int) -> tuple[str, Correction]:
         for folder, correction in self.store.corrections(job.id).items():
@@ -225,6 +218,18 @@ class Desk:
         self.store.expire([job.id])
         shutil.rmtree(self.folders.jobs / job.id, ignore_errors=True)
         log.info("job %s removed", job.short)
+
+
+def _listed(folder: Path, files: Iterable[ResultFile], name: str) -> Path:
+    """Returns the path of a file that a job lists; the name that a client sent is compared, and never becomes a path.
+
+    Raises:
+        RequestError: no such file is listed, or it is gone.
+    """
+    for file in files:
+        if file.name == name and (folder / file.name).is_file():
+            return folder / file.name
+    raise RequestError("no_such_result")
 
 
 def desk_of(request: Request) -> Desk:

@@ -23,17 +23,20 @@ VERSION = 1
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
-  id TEXT PRIMARY KEY, kind TEXT NOT NULL, state TEXT NOT NULL, options TEXT NOT NULL, created REAL NOT NULL, started REAL, finished REAL,
-  expires REAL, attempts INTEGER NOT NULL DEFAULT 0, outcome TEXT, study_uid TEXT NOT NULL DEFAULT '',
-  delivery TEXT NOT NULL DEFAULT 'none', deliveries INTEGER NOT NULL DEFAULT 0
+  id TEXT PRIMARY KEY, kind TEXT NOT NULL, state TEXT NOT NULL, options TEXT NOT NULL, created REAL NOT NULL,
+  started REAL, finished REAL, expires REAL, attempts INTEGER NOT NULL DEFAULT 0, outcome TEXT,
+  study_uid TEXT NOT NULL DEFAULT '', delivery TEXT NOT NULL DEFAULT 'none', deliveries INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, created);
 CREATE INDEX IF NOT EXISTS jobs_by_study ON jobs (study_uid) WHERE study_uid != '';
-CREATE TABLE IF NOT EXISTS studies (study_uid TEXT PRIMARY KEY, folder TEXT NOT NULL, instances INTEGER NOT NULL, received REAL NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS corrections (
-  job_id TEXT NOT NULL, number INTEGER NOT NULL, folder TEXT NOT NULL, correction TEXT NOT NULL, PRIMARY KEY (job_id, number)
+CREATE TABLE IF NOT EXISTS studies (
+  study_uid TEXT PRIMARY KEY, folder TEXT NOT NULL, instances INTEGER NOT NULL, received REAL NOT NULL
 ) STRICT;
-"""  # noqa: E501
+CREATE TABLE IF NOT EXISTS corrections (
+  job_id TEXT NOT NULL, number INTEGER NOT NULL, folder TEXT NOT NULL, correction TEXT NOT NULL,
+  PRIMARY KEY (job_id, number)
+) STRICT;
+"""
 
 _COLUMNS = (
     "id, kind, state, options, created, started, finished, expires, attempts, outcome, study_uid, delivery, deliveries"
@@ -159,8 +162,8 @@ class JobStore:
     def finish(self, job_id: str, state: State, outcome: Outcome, keep_seconds: float) -> bool:
         """Ends a job that waits or runs; False where it had ended already, and then nothing is changed."""
         now = time.time()
-        sql = """UPDATE jobs SET state = ?, outcome = ?, finished = ?, expires = ?, delivery = iif(? = 'done', delivery, 'none')
-                 WHERE id = ? AND state IN (?, ?)"""  # noqa: E501
+        sql = """UPDATE jobs SET state = ?, outcome = ?, finished = ?, expires = ?,
+                 delivery = iif(? = 'done', delivery, 'none') WHERE id = ? AND state IN (?, ?)"""
         values = (
             state.value,
             outcome.model_dump_json(),
@@ -190,7 +193,7 @@ class JobStore:
             return db.execute(sql, values).rowcount == 1
 
     def expire(self, job_ids: Iterable[str]) -> None:
-        """Marks ended jobs as expired: their files are to go, and their names and study with them."""
+        """Marks ended jobs as expired: their files are to go, and their names, study and corrections with them."""
         final = (State.DONE.value, State.FAILED.value, State.CANCELLED.value)
         sql = (
             "UPDATE jobs SET state = ?, options = '{}', outcome = NULL, study_uid = '', expires = ? WHERE id = ? AND "
@@ -258,7 +261,8 @@ class JobStore:
     def arrived(self, study_uid: str, folder: str, instances: int) -> Study:
         """Notes instances of a study; the folder stays the one that it was given first."""
         sql = """INSERT INTO studies VALUES (?, ?, ?, ?)
-                 ON CONFLICT (study_uid) DO UPDATE SET instances = instances + excluded.instances, received = excluded.received RETURNING *"""  # noqa: E501
+                 ON CONFLICT (study_uid) DO UPDATE SET instances = instances + excluded.instances,
+                 received = excluded.received RETURNING *"""
         with self._transaction() as db:
             return Study(*db.execute(sql, (study_uid, folder, instances, time.time())).fetchone())
 

@@ -23,8 +23,8 @@ MAX_MANIFEST_BYTES = 1 << 20
 def manifest_of(job_folder: Path) -> dict[str, Any] | None:
     """Returns what the viewer of a job is told; None where its worker left nothing to look at."""
     try:
-        found = read_json(job_folder / VIEW / MANIFEST, MAX_MANIFEST_BYTES)
-        return {"gliomask": str(found["gliomask"]), "exams": [dict(found["exams"][0])], "corrections": None}
+        kept = read_json(job_folder / VIEW / MANIFEST, MAX_MANIFEST_BYTES)
+        return {"gliomask": str(kept["gliomask"]), "exams": [dict(kept["exams"][0])], "corrections": None}
     except (*UNREADABLE, KeyError, TypeError, IndexError):
         return None
 

@@ -9,6 +9,7 @@ It ends when the server ends: its stdin closes then, and Linux sends it a signal
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import resource
 import shutil
@@ -30,6 +31,8 @@ from gliomask.imports import import_without
 from gliomask.server import correction_order
 from gliomask.server.correction_order import CORRECTIONS, CorrectionOrder
 from gliomask.server.jobs import CorrectionOutcome, Failure, JobOptions, Kind, Outcome, Progress, ResultFile
+
+log = logging.getLogger("gliomask.server")
 
 ORDER, OUTCOME = Path("job.json"), Path("outcome.json")
 """Files of a job's folder: what to do, and how it ended."""
@@ -88,6 +91,7 @@ def main(arguments: list[str]) -> int:
     order = read_json_as(ORDER, Order, "an order for a worker")
     _limit(order)
     import_without("nibabel", "pydicom")
+    _log_to_stderr()
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1) as lines:
         # What libraries print goes to the log.
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -114,9 +118,10 @@ def correct(order: Order, name: str) -> int:
     except GliomaskError as error:
         outcome = CorrectionOutcome(failure=_failure(error))
     except MemoryError:
-        outcome = CorrectionOutcome(
-            failure=Failure(code="limit", message="The correction needs more memory than it may have.", hint="")
+        failure = Failure(
+            code="limit", message="The correction needs more memory than it may have.", hint=HINTS["limit"]
         )
+        outcome = CorrectionOutcome(failure=failure)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     write_bytes(place / correction_order.OUTCOME, outcome.model_dump_json().encode())
@@ -162,13 +167,14 @@ def _failure(error: GliomaskError) -> Failure:
 
 
 def without_paths(message: str) -> str:
-    """Returns a message without the folders of the job; one that tells another absolute path is not shown at all."""
+    """Returns a message without the folders of the job; one that tells another absolute path goes to the log alone."""
     here = str(Path.cwd())
     for folder in (f"{here}/temporary/", f"{here}/", "input/dicom/", "input/", "scans/", "results/", "corrections/"):
         message = message.replace(folder, "")
     words = message.replace("'", " ").replace('"', " ").replace("(", " ").split()
     if any(word.startswith("/") and len(word) > 1 for word in words):
-        return "The scans cannot be segmented."
+        log.warning("kept back from the client: %s", message)
+        return "What went wrong names a folder of the server, so it stands in the job's log alone."
     return message
 
 
@@ -199,6 +205,13 @@ def _limit(order: Order) -> None:
         resource.setrlimit(which, (least, least))
     # A file that grows too large is then an error of writing, not the end of the process.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+
+def _log_to_stderr() -> None:
+    """Sends warnings to stderr, which is the worker's log; gliomask as a library logs nowhere."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    logging.basicConfig(format="%(asctime)s %(message)s", handlers=[handler])
 
 
 def _end_with(server: int) -> None:

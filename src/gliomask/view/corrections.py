@@ -86,8 +86,7 @@ class Corrections:
         if np.array_equal(labels, before):
             raise UsageError("Nothing has been changed, so there is no correction to keep.")
         self.refuse_existing(exam.case_id)
-        about = record_of(exam, before, labels, geometry, who, steps, when or datetime.now(UTC))
-        about = about.model_copy(update={"tool": self._tool})
+        about = record_of(exam, before, labels, geometry, who, steps, when or datetime.now(UTC), self._tool)
         place = self.folder / exam.case_id
         self._write(place, exam, labels, geometry, about)
         self._ours.add(place)
@@ -170,6 +169,7 @@ def record_of(
     who: str,
     steps: Ordered[ToolUse],
     when: datetime,
+    tool: str,
 ) -> CorrectionRecord:
     """Returns who changed what, when; volumes in ml.
 
@@ -181,6 +181,7 @@ def record_of(
         who: corrected it.
         steps: with which tools.
         when: in UTC.
+        tool: the program that the person used, with its version.
     """
     segmentation = exam.segmentation
     assert segmentation is not None
@@ -201,7 +202,7 @@ def record_of(
             "case": exam.case_id,
             "who": who,
             "when": when,
-            "tool": f"gliomask view {__version__}",
+            "tool": tool,
             "original": segmentation.path.name,
             "original_sha256": sha256_of(segmentation.path),
             "labels": WRITTEN_AS,
@@ -224,7 +225,7 @@ def record_of(
 
 
 def _report(exam: Exam, labels: LabelMap, geometry: Geometry, about: CorrectionRecord) -> CaseReport | str:
-    """The report of the corrected label map, or why there is none."""
+    """The report of the corrected label map; where there can be none, a sentence that says why."""
     label_map = InputFile("label map", f"{exam.case_id}_seg.nii.gz", about.corrected_sha256)
     origin = provenance({} if exam.record is None else exam.record.as_read(), label_map)
     try:

@@ -16,8 +16,11 @@ export async function correctedFiles(caseId: string, done: Pick<Done, 'result' |
   const { model, facts } = done.about
   const changes = moved.map(({ from, to, voxels, ml }) => text.moved(String(from), String(to), voxels, ml))
   const report = reportHtml({ id: caseId, grid }, model, { ...done.result, labels }, facts, changes)
-  const record = JSON.parse((await done.downloads.get(`${caseId}_run.json`)?.text()) ?? '{}') as Record<string, unknown>
-  const json = JSON.stringify({ ...record, corrected: moved, estimates: null, volumes: amounts }, null, 1)
+  const written = done.downloads.get(`${caseId}_run.json`)
+  if (!written) throw new Error(`${caseId}: there is no run record of the result.`)
+  const record = JSON.parse(await written.text()) as Record<string, unknown>
+  // What Dice is to be expected was said of the network's own map.
+  const json = JSON.stringify({ ...record, corrected: moved, expected_dice: null, estimates: null, volumes: amounts }, null, 1)
   const file = (content: string, type: string) => new Blob([content], { type: `${type};charset=utf-8` })
   return new Map([
     [`${caseId}_corrected_seg.nii.gz`, await labelMapFile(header, labels, facts.convention)],

@@ -29,11 +29,11 @@ export function device(): Device {
 
 /** Returns a sentence for everything that it lacks. */
 export function lacks({ memoryGb, processors, phone, webgl }: Device): string[] {
-  const found: string[] = []
-  if (phone) found.push(text.phone)
-  if (memoryGb !== null && memoryGb < NEEDED_GB) found.push(text.littleMemory(memoryGb))
+  const sentences: string[] = []
+  if (phone) sentences.push(text.phone)
+  if (memoryGb !== null && memoryGb < NEEDED_GB) sentences.push(text.littleMemory(memoryGb))
   // A phone is told already that it is slow.
-  if (!phone && processors !== null && processors < FEW_PROCESSORS) found.push(text.oneProcessor)
-  if (!webgl) found.push(text.cannotShow)
-  return found
+  if (!phone && processors !== null && processors < FEW_PROCESSORS) sentences.push(text.oneProcessor)
+  if (!webgl) sentences.push(text.cannotShow)
+  return sentences
 }

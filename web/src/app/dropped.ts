@@ -33,19 +33,20 @@ async function walk(entry: FileSystemEntry, depth: number, files: File[]): Promi
   if (entry.isFile) {
     if (files.length >= MAX_FILES) throw new InputError(text.tooManyFiles(MAX_FILES))
     files.push(await new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject)))
-  } else if (depth < MAX_DEPTH) {
-    for (const one of await entriesOf(entry as FileSystemDirectoryEntry)) await walk(one, depth + 1, files)
+  } else {
+    if (depth >= MAX_DEPTH) throw new InputError(text.tooDeep(MAX_DEPTH))
+    for (const inner of await entriesOf(entry as FileSystemDirectoryEntry)) await walk(inner, depth + 1, files)
   }
 }
 
 /** All entries of a folder, by name: a browser hands them out a hundred at a time, and none at the end. */
 async function entriesOf(folder: FileSystemDirectoryEntry): Promise<FileSystemEntry[]> {
   const reader = folder.createReader()
-  const found: FileSystemEntry[] = []
+  const entries: FileSystemEntry[] = []
   for (;;) {
     const some = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject))
-    if (!some.length) return found.sort((a, b) => (a.name < b.name ? -1 : 1))
-    found.push(...some)
+    if (!some.length) return entries.sort((a, b) => (a.name < b.name ? -1 : 1))
+    entries.push(...some)
   }
 }
 

@@ -32,8 +32,8 @@ addEventListener('drop', (event: DragEvent) => {
   event.preventDefault()
   const transfer = event.dataTransfer
   // What was dropped is asked for now: after the event it is gone.
-  const found = transfer ? dropped(transfer) : Promise.resolve({ title: text.theseFiles, files: [] })
-  void choose(() => found)
+  const files = transfer ? dropped(transfer) : Promise.resolve({ title: text.theseFiles, files: [] })
+  void choose(() => files)
 })
 run.addEventListener('click', () => void start())
 cancel.addEventListener('click', () => stop?.())
@@ -48,19 +48,22 @@ async function choose(what: () => Promise<Dropped>): Promise<void> {
   const mine = ++choices
   error.textContent = ''
   run.disabled = true
-  let found = NOTHING
+  let sorted = NOTHING
   let wrong = ''
   try {
-    found = await sortOut(await what(), (done, total) => (state.textContent = text.readingHeaders(done, total)))
-    if (!found.candidates.length) wrong = text.notAFolder
+    sorted = await sortOut(await what(), (done, total) => {
+      // A case that is being segmented, or a later choice, has the line.
+      if (mine === choices && !stop) state.textContent = text.readingHeaders(done, total)
+    })
+    if (!sorted.candidates.length) wrong = text.nothingGiven
   } catch (failed) {
-    wrong = failed instanceof Error ? failed.message : String(failed)
+    wrong = messageOf(failed)
   }
   // What was given meanwhile counts.
   if (mine !== choices) return
-  given = found
+  given = sorted
   error.textContent = wrong
-  state.textContent = ''
+  if (!stop) state.textContent = ''
   const field = element<HTMLFieldSetElement>('sequences')
   field.querySelectorAll('label').forEach((label) => label.remove())
   for (const sequence of PAPER_ORDER) field.append(chooser(sequence, given.chosen.get(sequence)))
@@ -92,16 +95,16 @@ function selected(): Map<Sequence, Candidate> {
 }
 
 /** Converts what is not NIfTI yet, one series after the other, each in a worker of its own. */
-async function opened(chosen: ReadonlyMap<Sequence, Candidate>): Promise<Map<Sequence, File>> {
+async function opened(chosen: ReadonlyMap<Sequence, Candidate>, dicom: boolean): Promise<Map<Sequence, File>> {
   const files = new Map<Sequence, File>()
   let stopped = false
   for (const [sequence, one] of chosen) {
-    if (given.dicom) state.textContent = text.converting(one.title)
+    if (dicom) state.textContent = text.converting(one.title)
     stop = () => (stopped = true)
-    const { done, cancel } = await one.open()
-    stop = cancel
-    if (stopped) cancel()
-    files.set(sequence, await done)
+    const conversion = await one.open()
+    stop = conversion.cancel
+    if (stopped) conversion.cancel()
+    files.set(sequence, await conversion.done)
   }
   return files
 }
@@ -111,6 +114,8 @@ async function start(): Promise<void> {
   element('result').hidden = true
   shown?.viewer?.close()
   shown = null
+  // Other files may be given while these are segmented.
+  const { dicom, caseId: idOf } = given
   const chosen = selected()
   if (!chosen.size) {
     error.textContent = text.chooseOne
@@ -119,8 +124,8 @@ async function start(): Promise<void> {
   run.disabled = true
   cancel.hidden = bar.hidden = false
   try {
-    const files = await opened(chosen)
-    const caseId = given.caseId([...files.values()][0]?.name ?? '')
+    const files = await opened(chosen, dicom)
+    const caseId = idOf([...files.values()][0]?.name ?? '')
     const running = segmentInWorker(caseId, files, show)
     stop = running.cancel
     const done = await running.done
@@ -129,13 +134,17 @@ async function start(): Promise<void> {
   } catch (failed) {
     const cancelled = failed instanceof Error && ((failed instanceof SegmentationFailed && failed.cause === 'cancelled') || failed.name === 'AbortError')
     state.textContent = cancelled ? text.cancelled : ''
-    if (!cancelled) error.textContent = failed instanceof Error ? failed.message : String(failed)
+    if (!cancelled) error.textContent = messageOf(failed)
   } finally {
     stop = null
     run.disabled = !given.candidates.length
     cancel.hidden = bar.hidden = true
     if (element('result').hidden) document.title = title
   }
+}
+
+function messageOf(failed: unknown): string {
+  return failed instanceof Error ? failed.message : String(failed)
 }
 
 /** Tells what a person should know beside what is being done. */
@@ -173,7 +182,7 @@ function present(done: Done): void {
         const corrected = shown?.corrected()
         if (!corrected) return
         event.preventDefault()
-        void downloadCorrected(corrected, name)
+        downloadCorrected(corrected, name).catch((failed: unknown) => (error.textContent = messageOf(failed)))
       })
       const line = document.createElement('li')
       line.append(link)

@@ -4,6 +4,7 @@
  * `words.json` is written from Python's tables by `scripts/make_web_vectors.py`.
  */
 
+import { pattern } from './patterns'
 import table from './words.json'
 
 /** What a description says about contrast agent. */
@@ -15,27 +16,22 @@ export interface Description {
   readonly agent: Agent
 }
 
-const whole = (pattern: string) => new RegExp(`^(?:${pattern})$`, 'u')
+const whole = (source: string) => pattern(`^(?:${source})$`)
 const { maxLetters } = table
-const REWRITTEN = table.rewritten.map(([pattern, replacement]) => [new RegExp(pattern as string, 'gu'), replacement as string] as const)
+const REWRITTEN = table.rewritten.map(([source, replacement]) => [pattern(source as string, 'g'), replacement as string] as const)
 const AGENT = whole(table.agent)
 const NATIVE = whole(table.native)
 const VISIT = whole(table.visit)
 const PLACE = whole(table.place)
 const SATURATION = whole(table.saturation)
-const [WITHOUT, NO, BEFORE, AFTER, FILLER] = [table.without, table.no, table.before, table.after, table.filler].map((words) => new Set(words)) as [
-  Set<string>,
-  Set<string>,
-  Set<string>,
-  Set<string>,
-  Set<string>,
-]
+const [WITH, WITHOUT, NO] = [new Set(table.with), new Set(table.without), new Set(table.no)]
+const [BEFORE, AFTER, FILLER] = [new Set(table.before), new Set(table.after), new Set(table.filler)]
 
 /** Reads a description; of a long one only the beginning. */
 export function readDescription(text: string): Description {
   let plain = text.slice(0, maxLetters).toLowerCase().normalize('NFKD').replace(/\p{M}/gu, '')
   plain = blanksOnce(plain.replace(/[_^]+/g, ' '))
-  for (const [pattern, replacement] of REWRITTEN) plain = plain.replace(pattern, replacement)
+  for (const [written, replacement] of REWRITTEN) plain = plain.replace(written, replacement)
   const marks = [...plain.matchAll(/[\p{L}\p{N}]+/gu)]
   const { dropped, said } = phrases(marks.map(([token]) => token))
   let kept = plain
@@ -80,6 +76,7 @@ function phrases(tokens: readonly string[]): { dropped: Set<number>; said: strin
       dropped.add(at).add(following)
       at = following + 1
     } else {
+      if (WITH.has(token) && (!word || PLACE.test(word))) said.push('with')
       said.push(...alone(token))
       at++
     }

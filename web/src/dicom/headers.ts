@@ -28,8 +28,8 @@ export interface Header {
 }
 
 const PREFIX_BYTES = 132
-/** Headers are shorter; where one is not, the whole file is read. */
-const HEAD_BYTES = 128 << 10
+/** Headers are shorter as a rule; those of enhanced objects, with groups for each frame, have up to some megabytes. */
+const [HEAD_BYTES, MAX_HEADER_BYTES] = [128 << 10, 64 << 20]
 const DIRECTORY = '1.2.840.10008.1.3.10'
 const DEFLATED = '1.2.840.10008.1.2.1.99'
 const [IMPLICIT, EXPLICIT] = ['1.2.840.10008.1.2', '1.2.840.10008.1.2.1'] as const
@@ -43,7 +43,7 @@ export async function readDicomHeader(file: File): Promise<Header | null> {
   const head = new Uint8Array(await file.slice(0, HEAD_BYTES).arrayBuffer())
   const syntax = prefixed(head) ? null : bareSyntax(head)
   if (!prefixed(head) && !syntax) return null
-  const data = parsed(head, syntax) ?? parsed(new Uint8Array(await file.arrayBuffer()), syntax)
+  const data = parsed(head, syntax) ?? parsed(new Uint8Array(await file.slice(0, MAX_HEADER_BYTES).arrayBuffer()), syntax)
   if (!data) throw new InputError(`${file.name}: cannot be read as DICOM: the header is truncated or corrupt. Copy the file again from its source.`)
   if (text(data, 'x00020010') === DEFLATED) throw new InputError(`${file.name}: is a deflated DICOM file. Use the command line: gliomask segment FOLDER.`)
   if (text(data, 'x00020002') === DIRECTORY) return null

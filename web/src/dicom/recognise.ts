@@ -3,6 +3,7 @@
 import { general } from '../pipeline/errors'
 import type { Sequence } from '../pipeline/sequences'
 import { type Description, readDescription } from './descriptions'
+import { pattern } from './patterns'
 import type { Tags } from './tags'
 import table from './words.json'
 
@@ -10,9 +11,13 @@ const [FLUID_TI_MS, LONG_TR_MS, LONG_TE_MS, SHORT_TE_MS, SHORT_TR_MS, MAX_T1_TR_
 const STIR_TI_MS = [80, 350] as const
 const GRADIENT_T1_TE_MS = 12
 
-const KINDS = Object.entries(table.kinds).map(([kind, pattern]) => [kind, new RegExp(pattern)] as const)
-const ECHO_PLANAR = new RegExp(table.echoPlanar)
-const REFORMATTED_WORDS = new RegExp(table.reformattedWords)
+const KINDS = Object.entries(table.kinds).map(([kind, source]) => [kind, pattern(source)] as const)
+const ECHO_PLANAR = pattern(table.echoPlanar)
+const REFORMATTED_WORDS = pattern(table.reformattedWords)
+/** As `_by_words` of `gliomask.io.dicom.recognise`. */
+const [FLUID, T1_WORD, T2_WORD] = [pattern(String.raw`flair|dark.?fluid|fluid|tirm|\bt2.?fl\b`), pattern(String.raw`\bt1`), pattern(String.raw`\bt2`)]
+const WEIGHTED = pattern(String.raw`\b(?:ax|sag|cor|tra)?(?:[23]d)?[sdwe]?t([12])(?![0-9])`, 'g')
+const T1_TECHNIQUE = pattern(String.raw`mp.?rage|spgr|bravo|\bvibe\b|\be?thrive\b|\bmprage|\btfl\b|\bffe\b.*t1|fspgr|\btfe\b`)
 const DERIVED: Readonly<Record<string, string>> = table.derivedKinds
 const MR_CLASSES: readonly string[] = table.mrClasses
 
@@ -113,15 +118,15 @@ function weighting(tags: Tags, words: Words): Weighted {
 
 function byWords(words: string): Sequence | null {
   // A T1 FLAIR is weighted by T1: its inversion sharpens the contrast of grey and white matter.
-  if (/flair|dark.?fluid|fluid|tirm|\bt2.?fl\b/.test(words)) return /\bt1/.test(words) ? 't1' : 'flair'
-  const found = new Set([...words.matchAll(/\b(?:ax|sag|cor|tra)?(?:[23]d)?[sdwe]?t([12])(?![0-9])/g)].map(([, digit]) => Number(digit)))
-  if (/mp.?rage|spgr|bravo|\bvibe\b|\bthrive\b|\bmprage|\btfl\b|\bffe\b.*t1|fspgr|\btfe\b/.test(words)) found.add(1)
-  return found.size === 1 ? (found.has(1) ? 't1' : 't2') : null
+  if (FLUID.test(words)) return T1_WORD.test(words) ? 't1' : 'flair'
+  const weightings = new Set([...words.matchAll(WEIGHTED)].map(([, digit]) => Number(digit)))
+  if (T1_TECHNIQUE.test(words)) weightings.add(1)
+  return weightings.size === 1 ? (weightings.has(1) ? 't1' : 't2') : null
 }
 
 /** What an enhanced object says of itself (PS3.3, C.8.13.3.1), unless its description names two weightings. */
 function byAcquisitionContrast(tags: Tags, words: string): Sequence | null {
-  if (/\bt1/.test(words) && /\bt2/.test(words)) return null
+  if (T1_WORD.test(words) && T2_WORD.test(words)) return null
   return ({ FLUID_ATTENUATED: 'flair', T1: 't1', T2: 't2' } as Readonly<Record<string, Sequence>>)[tags.acquisitionContrast] ?? null
 }
 

@@ -6,7 +6,8 @@ import type { Header } from './headers'
 import { type Guess, recogniseSeries } from './recognise'
 import type { Tags } from './tags'
 
-const SHARPER_MM = 0.2
+/** As of `gliomask.io.dicom.survey`. */
+const [SHARPER_MM, HEAD_MM] = [0.2, 100]
 const STRUCK_OUT = '***'
 
 /** One volume's worth of files. */
@@ -37,6 +38,8 @@ interface Read<File> {
 interface Part<File> extends Series<File> {
   readonly tags: Tags
   readonly thickestMm: number
+  /** Of the volume's three sides. */
+  readonly shortestMm: number
   readonly voxels: number
 }
 
@@ -65,7 +68,11 @@ const uidOf = (part: readonly Read<unknown>[]) => part[0]?.header.tags.seriesUid
 
 function grouped<One, Key>(all: readonly One[], key: (one: One) => Key): Map<Key, One[]> {
   const groups = new Map<Key, One[]>()
-  for (const one of all) groups.set(key(one), [...(groups.get(key(one)) ?? []), one])
+  for (const one of all) {
+    const group = groups.get(key(one))
+    if (group) group.push(one)
+    else groups.set(key(one), [one])
+  }
   return groups
 }
 
@@ -97,8 +104,13 @@ function described<File>(part: readonly Read<File>[], label: string, secret: Rea
   const { tags, place } = (part[0] as Read<File>).header
   const images = part.reduce((sum, { header }) => sum + header.place.frames, 0)
   const description = (tags.description || tags.protocol).replace(/[\p{L}\p{N}]+/gu, (word) => (secret.has(word.toLowerCase()) ? STRUCK_OUT : word))
-  const thickestMm = Math.max(...(place.spacingMm ?? [Infinity]), betweenMm(part) ?? place.thicknessMm ?? Infinity)
-  return { label, description, images, files: part.map(({ file }) => file), guess: recogniseSeries(tags), tags, thickestMm, voxels: images * place.rows * place.columns }
+  const between = betweenMm(part) ?? place.thicknessMm
+  const [betweenRows, betweenColumns] = place.spacingMm ?? []
+  const sides = [[images, between], [place.rows, betweenRows], [place.columns, betweenColumns]] as const
+  const thickestMm = Math.max(...sides.map(([, mm]) => mm ?? Infinity))
+  const shortestMm = Math.min(...sides.map(([count, mm]) => count * (mm ?? 0)))
+  const voxels = images * place.rows * place.columns
+  return { label, description, images, files: part.map(({ file }) => file), guess: recogniseSeries(tags), tags, thickestMm, shortestMm, voxels }
 }
 
 /** The distance between slices along their normal; null where the headers do not tell. */
@@ -109,7 +121,8 @@ function betweenMm(part: readonly Read<unknown>[]): number | null {
   const [u, v, w] = [d, e, f] as [number, number, number]
   const normal = [y * w - z * v, z * u - x * w, x * v - y * u]
   const along = part.map(({ header }) => normal.reduce((sum, n, axis) => sum + n * (header.place.positionMm?.[axis] ?? NaN), 0))
-  const between = (Math.max(...along) - Math.min(...along)) / (part.length - 1)
+  const [lowest, highest] = along.reduce(([low, high], mm) => [Math.min(low, mm), Math.max(high, mm)], [Infinity, -Infinity] as [number, number])
+  const between = (highest - lowest) / (part.length - 1)
   return Number.isFinite(between) && between > 0 ? between : null
 }
 
@@ -147,11 +160,12 @@ function guessesTogether<File>(series: readonly Part<File>[]): Map<Part<File>, G
   return guesses
 }
 
-/** More is better: named, agent by words, not reformatted, sharper, normalised, corrected for distortion, more voxels. */
-function rank({ tags, thickestMm, voxels }: Part<unknown>, guess: Guess): number[] {
+/** More is better: named, agent by words, head covered, not reformatted, sharper, normalised, corrected for distortion, more voxels. */
+function rank({ tags, thickestMm, shortestMm, voxels }: Part<unknown>, guess: Guess): number[] {
   const has = (kind: string) => Number(tags.imageType.includes(kind))
   const corrected = 2 * has('DIS3D') || has('DIS2D')
-  return [Number(guess.named), -Number(guess.agentByHeader), -Number(guess.reformatted), -Math.round(thickestMm / SHARPER_MM), has('NORM'), corrected, voxels]
+  const [named, agentByWords, asAcquired] = [Number(guess.named), -Number(guess.agentByHeader), -Number(guess.reformatted)]
+  return [named, agentByWords, Number(shortestMm >= HEAD_MM), asAcquired, -Math.round(thickestMm / SHARPER_MM), has('NORM'), corrected, voxels]
 }
 
 function compareRanks(one: readonly number[], other: readonly number[]): number {

@@ -6,7 +6,7 @@ import { brainSamples, checkContrast, type Samples } from './contrast'
 import { commas, general, InputError } from './errors'
 import { cornerDistanceMm, orientation, spacingMm, voxelMl } from './grid'
 import { PAPER_ORDER, type Sequence } from './sequences'
-import { likenessToBrain, misfit, orientationMeasures, type Outline, sectionsMm2 } from './shape'
+import { endAreasMm2, likenessToBrain, likenessTurned, misfit, type OrientationMeasures, orientationMeasures, type Outline, sectionsMm2 } from './shape'
 
 export interface Flag {
   readonly name: string
@@ -23,28 +23,49 @@ const LIKENESS_LIMIT = 0.87
 const SECTION_LIMIT_MM2 = 21_000
 const SYMMETRY_LIMIT = 0.05
 
+/** As of `gliomask.preprocess.checks`. */
+const STOUT_LIMITS = { width: 0.96, height: 0.6 } as const
+const LONG_LIMIT = 1.1
+const ALIEN_LIMIT = 0.62
+
 /** Refuses what can be no bare brain, whole or cut: a head or a slab of one whose air is 0, a phantom, a limb. */
 export function refuseNoBrain(one: Case, outline: Outline): void {
   if (skullOn(one)) return
-  const { mask } = one.foreground
-  const measures = orientationMeasures(mask, one.grid)
+  const measures = orientationMeasures(one.foreground.mask, one.grid)
   const likeness = likenessOf(one, outline)
   if (!measures || likeness === null || likeness >= LIKENESS_LIMIT) return
-  const section = sectionsMm2(mask, one.grid)
-  let what = ''
-  if (section.largest > SECTION_LIMIT_MM2) {
-    what =
-      `an axial section has ${commas(section.largest)} mm2, more than a bare brain (${commas(SECTION_LIMIT_MM2)}), so the ` +
-      'skull is on, or it is no head'
-  } else if (Math.max(Math.abs(measures.mirror), Math.abs(measures.front), Math.abs(measures.pitch)) < SYMMETRY_LIMIT && !misfit(measures)) {
-    what =
-      'its outline is symmetric in every direction and unlike a brain (Dice with the average brain ' + `${likeness.toFixed(2)}), as a phantom's is`
-  } else if (Math.min(section.lowest, section.highest) > CUT_LIMIT_MM2 && measures.height > 1) {
-    what = 'it goes on beyond the field of view at both ends and is longer than wide, as a limb is'
-  }
+  const what = noBrain(one, measures, likeness, outline)
   if (what) {
     throw new InputError(`Case ${one.id}: this is no bare brain: ${what}. Give scans of a head; with the skull on, give --raw always.`)
   }
+}
+
+/** Why what is unlike a whole brain is no part of one either, in words; null where it may be one. */
+function noBrain(one: Case, measures: OrientationMeasures, likeness: number, outline: Outline): string | null {
+  const { mask } = one.foreground
+  const section = sectionsMm2(mask, one.grid)
+  if (section.largest > SECTION_LIMIT_MM2) {
+    return (
+      `an axial section has ${commas(section.largest)} mm2, more than a bare brain (${commas(SECTION_LIMIT_MM2)}), so the ` +
+      'skull is on, or it is no head'
+    )
+  }
+  if (Math.max(Math.abs(measures.mirror), Math.abs(measures.front), Math.abs(measures.pitch)) < SYMMETRY_LIMIT && !misfit(measures)) {
+    return `its outline is symmetric in every direction and unlike a brain (Dice with the average brain ${likeness.toFixed(2)}), as a phantom's is`
+  }
+  if (Math.min(section.lowest, section.highest) > CUT_LIMIT_MM2 && measures.height > 1) {
+    return 'it goes on beyond the field of view at both ends and is longer than wide, as a limb is'
+  }
+  const ends = endAreasMm2(mask, one.grid)
+  const stout = measures.width > STOUT_LIMITS.width && measures.height > STOUT_LIMITS.height
+  const long = measures.height > LONG_LIMIT
+  const alien = Math.max(...ends) <= CUT_LIMIT_MM2 && likeness < ALIEN_LIMIT
+  // A brain that was cut off in front or behind is short from front to back.
+  if (!alien && !((stout || long) && Math.max(...ends.slice(2, 4)) <= CUT_LIMIT_MM2)) return null
+  // A brain whose header is wrong is flagged as such.
+  if (likenessTurned(mask, one.grid, outline) >= LIKENESS_LIMIT) return null
+  if (alien) return `nothing of it was cut off, and it is shaped unlike a brain (Dice with the average brain ${likeness.toFixed(2)})`
+  return `it is ${long ? 'taller than deep' : 'as wide as deep'} from front to back and unlike a brain (Dice ${likeness.toFixed(2)}), as a limb or a joint is`
 }
 
 const likenesses = new WeakMap<Case, number | null>()
@@ -53,9 +74,9 @@ const likenesses = new WeakMap<Case, number | null>()
 function likenessOf(one: Case, outline: Outline): number | null {
   const known = likenesses.get(one)
   if (known !== undefined) return known
-  const found = likenessToBrain(one.foreground.mask, one.grid, outline)
-  likenesses.set(one, found)
-  return found
+  const likeness = likenessToBrain(one.foreground.mask, one.grid, outline)
+  likenesses.set(one, likeness)
+  return likeness
 }
 
 /** Returns the flags of a case; an empty list where nothing looks wrong. */

@@ -65,35 +65,89 @@ export function misfit(measures: OrientationMeasures): { readonly what: string; 
 export function likenessToBrain(mask: Uint8Array, grid: Grid, outline: Outline): number | null {
   const coarse = thinned(mask, grid, outline.mm)
   const places = placesOf(coarse)
+  return tooFew(places, outline) ? null : likenessOfPlaces(places, voxelMm3(coarse), outline)
+}
+
+/** Returns the largest `likenessToBrain` over all ways in which a wrong header may lay a mask; 0 where there is too little of it. */
+export function likenessTurned(mask: Uint8Array, grid: Grid, outline: Outline): number {
+  const coarse = thinned(mask, grid, outline.mm)
+  const places = placesOf(coarse)
+  if (tooFew(places, outline)) return 0
+  let best = 0
+  for (const [left, back, up] of ORDERS) {
+    for (const backwards of [false, true]) {
+      for (const down of [false, true]) {
+        const laid: Places = [places[left], mirrored(places[back], backwards), mirrored(places[up], down)]
+        best = Math.max(best, likenessOfPlaces(laid, voxelMm3(coarse), outline))
+      }
+    }
+  }
+  return best
+}
+
+/** Which axis is taken for left, which for posterior and which for up. */
+const ORDERS = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] as const
+
+function mirrored(along: Float64Array, really: boolean): Float64Array {
+  return really ? along.map((mm) => -mm) : along
+}
+
+function tooFew(places: Places, outline: Outline): boolean {
+  return places[0].length < FEWEST_VOXELS * (COARSE_MM / outline.mm) ** 3
+}
+
+function voxelMm3(coarse: Coarse): number {
+  return coarse.spacingMm.reduce((a, b) => a * b)
+}
+
+/** As `likenessToBrain`, of the places of a mask's voxels of `voxel` mm3 each. */
+function likenessOfPlaces(places: Places, voxel: number, outline: Outline): number {
   const count = places[0].length
-  if (count < FEWEST_VOXELS * (COARSE_MM / outline.mm) ** 3) return null
-  const brain = placesOf({ mask: unpacked(outline), shape: outline.shape, spacingMm: [outline.mm, outline.mm, outline.mm] })
+  const inside = unpacked(outline)
+  const brain = placesOf({ mask: inside, shape: outline.shape, spacingMm: [outline.mm, outline.mm, outline.mm] })
   const centre = brain.map((along) => meanAndDeviation(along)[0]) as Triple
   const volume = brain[0].length * outline.mm ** 3
-  const voxel = coarse.spacingMm.reduce((a, b) => a * b)
   const scale = (volume / (count * voxel)) ** (1 / 3)
   const [left, back, up] = places.map((along) => {
     const mean = meanAndDeviation(along)[0]
     return along.map((mm) => (mm - mean) * scale)
-  }) as [Float64Array, Float64Array, Float64Array]
-  const inside = unpacked(outline)
+  }) as Places
+  const [width, height, depth] = outline.shape
   let best = 0
   for (const degrees of PITCHES_DEGREES) {
     const [cos, sin] = [Math.cos((degrees * Math.PI) / 180), Math.sin((degrees * Math.PI) / 180)]
     for (const shift of SHIFTS_MM) {
-      let found = 0
+      let shared = 0
       for (let n = 0; n < count; n++) {
         const [x, y, z] = [left[n] as number, back[n] as number, up[n] as number]
         const i = toEven((x + centre[0]) / outline.mm)
         const j = toEven((cos * y - sin * z + centre[1]) / outline.mm)
         const k = toEven((sin * y + cos * z + centre[2] + shift) / outline.mm)
-        const [width, height, depth] = outline.shape
-        if (i >= 0 && j >= 0 && k >= 0 && i < width && j < height && k < depth && inside[i + width * (j + height * k)]) found++
+        if (i >= 0 && j >= 0 && k >= 0 && i < width && j < height && k < depth && inside[i + width * (j + height * k)]) shared++
       }
-      best = Math.max(best, found)
+      best = Math.max(best, shared)
     }
   }
   return (best * voxel * scale ** 3) / volume
+}
+
+/** Returns the areas of the outermost sections of a mask, mm2: right, left, front, back, bottom, top. What was cut off has a large one. */
+export function endAreasMm2(mask: Uint8Array, grid: Grid): number[] {
+  const turn = turnToLps(grid)
+  const laid = applyTurn(turn, mask)
+  const spacing = spacingMm(turn.target)
+  const [width, height] = turn.target.shape
+  const counts = turn.target.shape.map((n) => new Uint32Array(n)) as [Uint32Array, Uint32Array, Uint32Array]
+  for (let v = 0; v < laid.length; v++) {
+    if (!laid[v]) continue
+    const place = [v % width, Math.floor(v / width) % height, Math.floor(v / (width * height))] as const
+    place.forEach((at, axis) => counts[axis as 0][at]++)
+  }
+  return counts.flatMap((along, axis) => {
+    const area = spacing.reduce((product, mm, other) => (other === axis ? product : product * mm), 1)
+    const within = along.filter((count) => count > 0)
+    return [(within[0] ?? 0) * area, (within.at(-1) ?? 0) * area]
+  })
 }
 
 /** Returns the area of the largest axial section of a mask, and what lies on the lowest and the highest axial face, mm2. */
@@ -129,9 +183,11 @@ function thinned(mask: Uint8Array, grid: Grid, stepMm: number): Coarse {
 }
 
 /** The places of a mask's voxels along each axis, mm. */
-function placesOf({ mask, shape: [width, height], spacingMm: [x, y, z] }: Coarse): [Float64Array, Float64Array, Float64Array] {
+type Places = [Float64Array, Float64Array, Float64Array]
+
+function placesOf({ mask, shape: [width, height], spacingMm: [x, y, z] }: Coarse): Places {
   const count = mask.reduce((sum, inside) => sum + (inside ? 1 : 0), 0)
-  const places = [new Float64Array(count), new Float64Array(count), new Float64Array(count)] as [Float64Array, Float64Array, Float64Array]
+  const places: Places = [new Float64Array(count), new Float64Array(count), new Float64Array(count)]
   let at = 0
   for (let v = 0; v < mask.length; v++) {
     if (!mask[v]) continue
@@ -161,16 +217,16 @@ function likenessToMirror({ mask, shape }: Coarse, axis: 0 | 2): number {
 }
 
 function unpacked({ bits, shape: [width, height, depth] }: Outline): Uint8Array {
-  const found = new Uint8Array(width * height * depth)
+  const inside = new Uint8Array(width * height * depth)
   for (let i = 0; i < width; i++) {
     for (let j = 0; j < height; j++) {
       for (let k = 0; k < depth; k++) {
         const at = k + depth * (j + height * i)
-        found[i + width * (j + height * k)] = ((bits[at >> 3] as number) >> (7 - (at & 7))) & 1
+        inside[i + width * (j + height * k)] = ((bits[at >> 3] as number) >> (7 - (at & 7))) & 1
       }
     }
   }
-  return found
+  return inside
 }
 
 /** Rounds as numpy does: halves go to the even neighbour. */

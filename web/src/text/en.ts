@@ -127,7 +127,8 @@ export const text = {
 
   theseFiles: 'these files',
   tooManyFiles: (limit: number) => `The folder holds more than ${limit} files. Give the folder of one examination.`,
-  notAFolder: 'Nothing was found in what was dropped. Give files, a folder or a zip.',
+  tooDeep: (limit: number) => `There are more than ${limit} folders in one another. Give the folder of one examination.`,
+  nothingGiven: 'Nothing was found in what was dropped. Give files, a folder or a zip.',
   severalFiles: (sequence: Sequence, count: number) => `${count} files are named as ${SEQUENCES[sequence]}: choose one.`,
   leftAlone: (count: number) => (count === 1 ? 'One other file was left alone.' : `${count} other files were left alone.`),
   series: (label: string, description: string, images: number) => `${label}: ${description || 'no description'} (${images} image${images === 1 ? '' : 's'})`,
