@@ -106,6 +106,8 @@ def test_the_command_carries_and_replaces_nothing(fake_model, tmp_path, capsys):
     record = tmp_path / "out" / "a_run.json"
     with pytest.raises(UsageError, match="no face to take off"):
         read_face(record)
+    with pytest.raises(UsageError, match="does not exist"):
+        read_face(record.with_name("b_run.json"))
     label_map = tmp_path / "out" / "a_seg.nii.gz"
     base = ["transform", str(label_map), "--case", str(record), "--from", "t1ce", "--labels"]
     assert run([*base, "--to", "flair", "-o", str(tmp_path / "same.nii.gz")]) == 0
@@ -158,11 +160,10 @@ def test_the_spaces_of_a_raw_case_are_read_from_its_results(fake_model, tmp_path
     assert "t2" not in read_spaces(record).grids
     write_volume(tmp_path / "out" / "a_space-t2_mask.nii.gz", np.zeros(GRID.shape, np.uint8), GRID)
     assert read_spaces(record).grids["t2"].same_grid(GRID)
-    deface(record, tmp_path)
+    check_that_deface_takes_off_what_lies_beyond_the_plane(record, tmp_path)
 
 
-def deface(record, folder):
-    """`--deface` takes off what lies beyond the plane, in whatever space the image goes to."""
+def check_that_deface_takes_off_what_lies_beyond_the_plane(record, folder):
     image, out = folder / "image.nii.gz", folder / "defaced.nii.gz"
     write_volume(image, np.random.default_rng(0).uniform(1, 9, GRID.shape).astype(np.float32), GRID)
     command = ["transform", str(image), "--deface", "--case", str(record), "--from", "t2", "--to", "t2"]
@@ -173,6 +174,6 @@ def deface(record, folder):
     assert run([*command, "-o", str(out)]) == 0
     face = face_in(read_face(record), GRID, TO_SCAN)
     assert face.any()
-    found, before = read_volume(out).values, read_volume(image).values
-    np.testing.assert_array_equal(found[~face], before[~face])
-    assert (found[face] == before.min()).all()
+    after, before = read_volume(out).values, read_volume(image).values
+    np.testing.assert_array_equal(after[~face], before[~face])
+    assert (after[face] == before.min()).all()

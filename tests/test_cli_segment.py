@@ -63,7 +63,9 @@ def test_results_in_the_folder_of_their_case_are_no_reference(tiny_brats_folder,
         assert run(["segment", str(renamed), "-o", str(renamed), *words, *more]) == 0
         assert (renamed / "tiny_seg.nii.gz").read_bytes() == expert
     assert "labels <- tiny_seg.nii.gz" in capsys.readouterr().out
-    (renamed / "tiny_seg.nii.gz").unlink()
+    further = (renamed / "tiny_seg.nii.gz").rename(renamed / "tiny_tumour_mask.nii.gz")
+    assert find_cases(renamed)[0].reference == further
+    further.unlink()
     assert find_cases(renamed)[0].reference is None
     # Once somebody has drawn in it, it is a reference.
     image = nib.load(renamed / "P1_seg.nii.gz")

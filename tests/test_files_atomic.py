@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gliomask.errors import LimitError, UsageError
-from gliomask.files.atomic import all_or_none, replacing, sweep, temporary_folder, write_bytes
+from gliomask.files.atomic import all_or_none, make_folder, replacing, sweep, temporary_folder, write_bytes
 from gliomask.files.owner import Owner, this_process
 
 
@@ -184,3 +184,8 @@ def test_an_owner_is_read_back_and_lives():
     assert me.is_dead is False
     assert dead_owner().is_dead is True
     assert Owner("0a0a0a0a", 1, 1).is_dead is None
+
+
+def test_a_folder_whose_name_is_too_long_is_refused_in_words(tmp_path):
+    with pytest.raises(UsageError, match="Give a shorter name"):
+        make_folder(tmp_path / ("x" * 300))

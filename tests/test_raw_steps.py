@@ -11,7 +11,7 @@ from gliomask.errors import QualityError
 from gliomask.examination import Examination, Scan
 from gliomask.geometry import Geometry
 from gliomask.preprocess.raw import place
-from gliomask.preprocess.raw.align import Alignment, align_to_frame
+from gliomask.preprocess.raw.align import Alignment, align_to_frame, without_shading
 from gliomask.preprocess.raw.brain import first_valley
 from gliomask.preprocess.raw.registration import BINS, Comparison, Image, Level, in_threads, small_map, thin
 from gliomask.preprocess.raw.settings import Settings
@@ -246,7 +246,8 @@ def size_of(moving):
         ({1.0: 1.37, 1.08: None}, 1.0, [1.0, 1.08]),
         ({1.0: 1.22, 0.92: 1.38}, 0.92, [1.0, 0.92]),
         ({1.0: 1.16, 0.92: 1.22, 0.85: 1.37}, 0.85, [1.0, 0.92, 0.85]),
-        ({1.0: 1.25, 0.92: 1.2, 0.85: None, 0.79: 1.1}, 1.0, [1.0, 0.92, 0.85, 0.79]),
+        # Once more each without shading, which is no better here.
+        ({1.0: 1.25, 0.92: 1.2, 0.85: None, 0.79: 1.1}, 1.0, 2 * [1.0, 0.92, 0.85, 0.79]),
     ],
 )
 def test_a_head_is_taken_for_a_smaller_one_until_the_gain_is_that_of_a_brain(monkeypatch, gains, size, tried):
@@ -267,6 +268,40 @@ def test_a_head_is_taken_for_a_smaller_one_until_the_gain_is_that_of_a_brain(mon
     assert found.gain == gains[size]
     np.testing.assert_allclose(found.matrix, np.diag([size, size, size, 1]))
     np.testing.assert_allclose(found.scales, size)
+    assert not found.shading_removed
+    assert "shading_removed" not in found.measured()
+
+
+def test_shading_is_removed_where_no_size_has_the_gain_of_a_brain(monkeypatch):
+    scan = Scan(np.arange(27, dtype=np.float32).reshape(3, 3, 3), Geometry((3, 3, 3), np.eye(4)), "t1ce")
+
+    def adult(moving, atlas, threads, near):
+        gain = 1.2 if moving.volume is scan.volume else {1.0: 1.25, 0.92: 1.31}[size_of(moving)]
+        return Alignment(np.eye(4), 0.4, gain, 1.0, 0.0, (1.0, 1.0, 1.0))
+
+    monkeypatch.setattr("gliomask.preprocess.raw.align._align_adult", adult)
+    found = align_to_frame(scan, None)
+    assert (found.gain, found.scales[0]) == (1.31, pytest.approx(0.92))
+    assert found.measured()["shading_removed"] is True
+
+
+def test_a_shaded_head_is_even_without_its_shading_and_its_tissues_stay_apart():
+    grid = Geometry((60, 60, 60), np.diag([4.0, 4.0, 4.0, 1.0]))
+    points = np.moveaxis(np.indices(grid.shape), 0, -1) - 29.5
+    distance = np.linalg.norm(points, axis=-1)
+    # Brain in a dark shell within a bright one; right is four times as bright as left.
+    head = np.select([distance < 17, distance < 19, distance < 22], [100.0, 25.0, 120.0], 0.0)
+    shaded = Scan((head * 2 ** (points[..., 0] / 22)).astype(np.float32), grid, "t1ce")
+    even = without_shading(shaded)
+    assert even.geometry.same_grid(grid)
+    assert not even.volume[distance > 24].any()
+    brain = distance < 15
+    left, right = (float(even.volume[brain & side].mean()) for side in (points[..., 0] < -5, points[..., 0] > 5))
+    before = shaded.volume[brain & (points[..., 0] > 5)].mean() / shaded.volume[brain & (points[..., 0] < -5)].mean()
+    assert before > 1.6
+    assert right / left < 1.25
+    shell = (distance > 17.5) & (distance < 18.5)
+    assert even.volume[shell].mean() < 0.5 * even.volume[brain].mean()
 
 
 @pytest.mark.parametrize(

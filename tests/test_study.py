@@ -23,7 +23,7 @@ from gliomask.io.brats import find_cases
 from gliomask.labels import Region
 from gliomask.study.config import make_study
 from gliomask.study.folder import StudyFolder
-from gliomask.study.plan import RowKind, Task
+from gliomask.study.plan import Task, TaskKind
 from gliomask.study.run import StudyOutcome, StudySettings, open_study, plan_study, run_study, work_off
 from gliomask.study.work import do_task
 from gliomask.training.lock import locked
@@ -100,7 +100,7 @@ def here(plan, data, output, broken=()):
     def launch(task):
         if task in broken:
             return Ended(3, "no such luck")
-        if task.kind is RowKind.TRAIN:
+        if task.kind is TaskKind.TRAIN:
             pretend_training(folder, plan, task)
         else:
             do_task(folder, plan, task, data, threads=1, backend="tensorflow", tell=lambda line: None)
@@ -318,14 +318,14 @@ def test_a_prediction_that_was_cut_short_is_made_again(copied, cases):
 
 def test_a_step_that_fails_takes_along_those_that_need_it_alone(tmp_path, cases, no_pictures):
     plan = plan_study(make_study(STUDY, "study"), cases, FOLDS)
-    broken = Task(RowKind.TRAIN, plan.rows["base"].training, 1)
+    broken = Task(TaskKind.TRAIN, plan.rows["base"].training, 1)
     _, outcome, display = go(cases, tmp_path / "out", broken=(broken,))
     assert outcome.exit_code == 3
     assert display.failures == outcome.failed
     assert outcome.failed.pop(broken) == "no such luck"
     assert {task.fold for task in outcome.failed} == {1}
-    assert {task.name for task in outcome.failed if task.kind is RowKind.SCORE} == {"base", "cleaned", "cut"}
-    assert Task(RowKind.SCORE, "weighted", 1) in outcome.seconds
+    assert {task.name for task in outcome.failed if task.kind is TaskKind.SCORE} == {"base", "cleaned", "cut"}
+    assert Task(TaskKind.SCORE, "weighted", 1) in outcome.seconds
     record = json.loads((tmp_path / "out" / "study_run.json").read_text(encoding="utf-8"))
     assert record["failed"][str(broken)] == "no such luck"
     page = (tmp_path / "out" / "study.md").read_text(encoding="utf-8")
@@ -528,7 +528,7 @@ def test_after_kill_9_nothing_goes_on_and_the_same_command_does(tmp_path, cases)
     assert len(first) < 7
     assert not (log.parent / "weights.npz").exists()
     plan = open_study(output, cases, None, None)
-    task = Task(RowKind.TRAIN, plan.rows["base"].training, 0)
+    task = Task(TaskKind.TRAIN, plan.rows["base"].training, 0)
     told = []
     # Threads stay as they are: TensorFlow may run in this process already.
     do_task(StudyFolder(output), plan, task, cases, threads=None, backend="tensorflow", tell=told.append)

@@ -2,7 +2,7 @@ import pytest
 
 from gliomask.errors import CaseError, UsageError
 from gliomask.study.config import make_study
-from gliomask.study.plan import RowKind, Task, make_plan
+from gliomask.study.plan import Task, TaskKind, make_plan
 from gliomask.study.read import read_study
 
 FOLDS = {f"case{n}": n % 3 for n in range(9)}
@@ -21,7 +21,7 @@ def test_the_default_study_trains_twelve_networks_for_its_eighteen_rows():
     assert len({row.training for row in default.rows.values()}) == 12
     assert len({row.prediction for row in default.rows.values()}) == 14
     kinds = [task.kind for task in default.missing(lambda task: False)]
-    assert [kinds.count(kind) for kind in RowKind] == [3 * 12, 3 * 14, 3 * 18]
+    assert [kinds.count(kind) for kind in TaskKind] == [3 * 12, 3 * 14, 3 * 18]
 
 
 def test_rows_share_what_they_do_alike():
@@ -56,23 +56,23 @@ def test_steps_come_in_the_order_of_the_rows_each_after_what_it_needs():
 
 def test_what_a_finished_step_rests_on_is_not_asked_for():
     made = plan({"name": "cleaned", "postprocess": "3d"}, {"name": "cut", "inference": {"patches": "adjacent"}})
-    done = {Task(RowKind.SCORE, "base", fold) for fold in range(3)} | {
-        Task(RowKind.PREDICT, made.rows["base"].prediction, 0)
+    done = {Task(TaskKind.SCORE, "base", fold) for fold in range(3)} | {
+        Task(TaskKind.PREDICT, made.rows["base"].prediction, 0)
     }
     tasks = made.missing(done.__contains__, ("cleaned",))
     training, prediction = made.rows["base"].training, made.rows["base"].prediction
-    assert tasks[0] == Task(RowKind.SCORE, "cleaned", 0)
+    assert tasks[0] == Task(TaskKind.SCORE, "cleaned", 0)
     assert tasks[1:4] == [
-        Task(RowKind.TRAIN, training, 1),
-        Task(RowKind.PREDICT, prediction, 1),
-        Task(RowKind.SCORE, "cleaned", 1),
+        Task(TaskKind.TRAIN, training, 1),
+        Task(TaskKind.PREDICT, prediction, 1),
+        Task(TaskKind.SCORE, "cleaned", 1),
     ]
     with pytest.raises(UsageError, match="There is no experiment 'absent'. There are: base, cleaned, cut"):
         made.missing(done.__contains__, ("absent",))
 
 
 def test_steps_are_written_and_read():
-    task = Task(RowKind.PREDICT, "sparse-0123abcd-adjacent-64", 3)
+    task = Task(TaskKind.PREDICT, "sparse-0123abcd-adjacent-64", 3)
     assert Task.parse(str(task)) == task
     for text in ("predict/a", "dream/a/0", "train/a/b"):
         with pytest.raises(UsageError, match="is no step of a study"):

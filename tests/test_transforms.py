@@ -228,10 +228,22 @@ def test_transforms_that_do_not_go_together_are_refused(transforms, skip, messag
         known(transforms, skip)
 
 
-def test_a_transform_of_a_scan_that_is_not_there_is_refused():
-    scans = {T1CE: small_examination().scans[T1CE]}
-    with pytest.raises(UsageError, match="no such scan"):
-        GivenTransforms({T1: Transform(T1CE, A)}).register(Examination("case", scans), T1CE)
+def test_a_transform_of_a_scan_that_is_not_there_is_refused_whoever_gives_it():
+    settings = Settings(registration=GivenTransforms({T1: Transform(T1CE, A)}))
+    with pytest.raises(UsageError, match="transform of t1, and no such scan"):
+        place._known(Examination("case", {T1CE: small_examination().scans[T1CE]}), T1CE, settings)
+
+
+def test_sequences_may_be_named_by_their_values():
+    given = known({"t1": Transform("t1ce", A), "t1ce": Transform("t2", B)})
+    assert {type(sequence) for sequence in (*given.between, *given.made_by)} == {Sequence}
+    np.testing.assert_allclose(given.between[T2], inverse(B), atol=1e-12)
+
+
+@pytest.mark.parametrize("target", ["MNI152", "t1gd", ""])
+def test_a_transform_into_what_does_not_exist_is_refused(target):
+    with pytest.raises(UsageError, match="leads into one of flair, t1, t1ce, t2, brats, mni152; found"):
+        Transform(target, A)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from gliomask.preprocess.raw.back import filled
 from gliomask.preprocess.raw.deface import FacePlane, face_plane
 from gliomask.preprocess.raw.transforms import LPS, inverse
 from gliomask.results.layout import FRAME, CaseLayout
-from gliomask.results.record import read_record
+from gliomask.results.record import RunRecord, read_record
 from gliomask.sequences import PAPER_ORDER, Sequence
 
 MNI = "mni152"
@@ -94,10 +94,7 @@ def read_spaces(record_path: Path) -> CaseSpaces:
         UsageError: there is no such file.
         FileFormatError: it is no run record, or a transform is damaged.
     """
-    record = read_record(record_path)
-    if record is None:
-        raise UsageError(f"{record_path}: does not exist. Give the run record of a finished case (CASE{RUN_RECORD}).")
-    layout = CaseLayout(record_path.with_name(record_path.name.removesuffix(RUN_RECORD) + "_seg.nii.gz"))
+    record, layout = _recorded(record_path)
     matrices: dict[str, Affine] = {FRAME: np.eye(4), MNI: FRAME_TO_MNI}
     for sequence in PAPER_ORDER:
         if sequence in record.sequences:
@@ -114,11 +111,13 @@ def read_face(record_path: Path) -> FacePlane:
         record_path: its run record; the brain mask in BraTS space lies beside it.
 
     Raises:
-        UsageError: the skull of its scans was off, so that there is no face, or the brain mask is gone.
+        UsageError: there is no such file, the brain mask is gone, or the skull of the scans was off, so that there is
+            no face.
+        FileFormatError: it is no run record, or the mask cannot be read.
+        QualityError: the mask is empty.
     """
-    record = read_record(record_path)
-    layout = CaseLayout(record_path.with_name(record_path.name.removesuffix(RUN_RECORD) + "_seg.nii.gz"))
-    if record is None or record.raw_route is None:
+    record, layout = _recorded(record_path)
+    if record.raw_route is None:
         raise UsageError(
             f"{record_path}: the skull of this case's scans was off when they came, so there is no face to take off."
         )
@@ -126,6 +125,14 @@ def read_face(record_path: Path) -> FacePlane:
         raise UsageError(f"{layout.mask_in(FRAME)}: the brain mask is gone, and --deface needs it. Segment again.")
     mask = nifti.read_volume(layout.mask_in(FRAME))
     return face_plane(mask.values > 0, mask.geometry)
+
+
+def _recorded(record_path: Path) -> tuple[RunRecord, CaseLayout]:
+    """The record of a finished case, and where its results lie."""
+    record = read_record(record_path)
+    if record is None:
+        raise UsageError(f"{record_path}: does not exist. Give the run record of a finished case (CASE{RUN_RECORD}).")
+    return record, CaseLayout(record_path.with_name(record_path.name.removesuffix(RUN_RECORD) + "_seg.nii.gz"))
 
 
 def _grids(sequences: Mapping[Sequence, str], layout: CaseLayout) -> dict[str, Geometry]:

@@ -59,7 +59,7 @@ _PATH = GivenPath()
 @click.option("--mixed-precision", is_flag=True, default=None, help="Half-precision arithmetic, for a GPU.")
 @click.option(
     "--devices",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     default=1,
     show_default=True,
     help="Devices of this machine that share each batch; more than one on JAX alone.",

@@ -141,7 +141,8 @@ class DaskRunner:
 
 def _end(client: Any, futures: list[Any], key: str) -> None:
     """Ends the cases at work and the processes that keep a model for this run; the cluster stays to others."""
-    # A scheduler that is lost is no reason to fail: its workers end by themselves what they have begun.
+    # A scheduler that is lost is no reason to fail: its workers end by themselves what they have begun. `Client.run`,
+    # which is public, waits without a limit.
     with suppress(Exception):
         client.cancel(futures, force=True)
         client.sync(client._run, release, key, on_error="return", callback_timeout=STOP_SECONDS)

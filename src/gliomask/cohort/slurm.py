@@ -202,15 +202,13 @@ def script(
 
 
 def _directive(option: str) -> str:
-    """An option as a line `#SBATCH` takes it, which splits at blanks as a shell does: `--comment=two words` needs
-    quotes; what is quoted already, or has its value behind a blank (`-p long`), stays.
+    """An option as it stands in an `#SBATCH` line, which sbatch splits at blanks as a shell does. The value of
+    `--comment=two words` gets quotes; what has quotes already, or its value after a blank (`-p long`), stays.
     """
     name, equals, value = option.partition("=")
-    return (
-        f"{name}={shlex.quote(value)}"
-        if equals and set(value) & set(" \t#\\") and not set(value) & set("'\"")
-        else option
-    )
+    if not equals or set(value) & set("'\"") or not set(value) & set(" \t#\\"):
+        return option
+    return f"{name}={shlex.quote(value)}"
 
 
 def _launch(place: CohortPlace, options: SlurmOptions, binds: Iterable[Path]) -> tuple[str, ...]:

@@ -206,11 +206,10 @@ def make_folder(folder: Path) -> None:
         UsageError: it cannot be made.
         LimitError: the disk is full.
     """
-    # Asking first spares a file server that many workers share a request that changes nothing.
-    if folder.is_dir():
-        return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        # Asking first spares a file server that many workers share a request that changes nothing.
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise not_written(folder, error) from error
 

@@ -284,7 +284,8 @@ def case_from_files(case_id: str, files: Iterable[Path], without: frozenset[Sequ
         if sequence is not None and sequence not in without:
             found[sequence].append(path)
     scans = [path for path in files if sequence_of_path(path)]
-    references = [path for path in tumour_label_maps(files, scans) if not is_result(path)]
+    # Results are left out first: beside one, an expert's map of a less usual name is still the reference.
+    references = tumour_label_maps([path for path in files if not is_result(path)], scans)
     others = [path for path in files if path not in (*scans, *references)]
     for what, paths in [
         *((sequence.value, found[sequence]) for sequence in PAPER_ORDER),

@@ -80,15 +80,15 @@ measure is further from 0.
 
 
 STOUT_LIMITS = {"width": 0.96, "height": 0.6}
-"""Spreads over that from front to back, see `OrientationMeasures`. Of brains, whole or with up to half of them cut off
-at the bottom or top, those that have more than the second have at most 0.90 of the first; a knee has 1.05."""
+"""Ratios of `OrientationMeasures`; above both, nothing is a brain. Brains whose height is above this limit, whole or
+with up to half cut off at the bottom or top, have a width of at most 0.90; a knee has 1.05."""
 
 LONG_LIMIT = 1.1
-"""Largest spread from bottom to top over that from front to back of a brain not cut off in front or behind; whole ones
-have at most 0.87."""
+"""Largest height, see `OrientationMeasures`, of a brain that is not cut off in front or behind; whole brains have at
+most 0.87."""
 
 ALIEN_LIMIT = 0.62
-"""Dice with the average brain below which what has no flat end is no brain; one half of it taken out leaves 0.65."""
+"""What has no flat end and a lower Dice with the average brain is no brain. One half of a brain has 0.65."""
 
 
 def refuse_no_brain(case: Case) -> None:
@@ -147,8 +147,8 @@ def _no_brain(mask: Mask, geometry: Geometry, measures: OrientationMeasures, lik
         return (
             f"nothing of it was cut off, and it is shaped unlike a brain (Dice with the average brain {likeness:.2f})"
         )
-    shape = "taller than deep" if long else "as wide as deep"
-    return f"it is {shape} from front to back and unlike a brain (Dice {likeness:.2f}), as a limb or a joint is"
+    shape = "taller than long" if long else "as wide as long"
+    return f"it is {shape}, from front to back, and unlike a brain (Dice {likeness:.2f}), as a limb or a joint is"
 
 
 _likeness: WeakKeyDictionary[Case, float | None] = WeakKeyDictionary()

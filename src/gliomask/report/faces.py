@@ -1,4 +1,4 @@
-"""A picture of defaced scans, for a person to look at before they leave the house."""
+"""A picture of defaced scans, for a person to look at before the scans are shared."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ WRITTEN_AS: Literal["brats2021"] = "brats2021"
 """Convention of corrected label maps: the one that the names of their scans (`_t1ce`, `_flair`) stand for."""
 
 MAX_NAME = 100
-"""Letters of who corrected."""
+"""Most letters of the name of who corrected."""
 
 MAX_CORRECTION_BYTES = 1 << 20
 """A record has about a kilobyte."""
@@ -64,7 +64,7 @@ class CorrectionRecord(_Part):
     tool: str = Field(description="The program, with its version.")
     original: str = Field(description="Name of the label map that was corrected.")
     original_sha256: str = Field("", description="SHA-256 of that file; empty where the program could not tell.")
-    labels: Literal["brats2021"] = Field("brats2021", description="How the corrected label map is written.")
+    labels: Literal["brats2021"] = Field(WRITTEN_AS, description="How the corrected label map is written.")
     changed: tuple[Changed, ...]
     volumes_before_ml: dict[LabelName, Amount]
     volumes_after_ml: dict[LabelName, Amount]
@@ -87,17 +87,13 @@ class CorrectionRecord(_Part):
     @property
     def changed_ml(self) -> float:
         """How much has another label than before, ml."""
-        return sum(one.ml for one in self.changed)
+        return sum(change.ml for change in self.changed)
 
     def to_bytes(self) -> bytes:
         """Returns the record as JSON text."""
-        values = self.model_dump(mode="json", by_alias=True, exclude={"when"} | self._without())
+        values = self.model_dump(mode="json", by_alias=True, exclude=None if self.no_report else {"no_report"})
         values["when"] = self.when.isoformat(timespec="seconds")
-        ordered = {name: values[name] for name in CorrectionRecord.model_fields if name in values}
-        return (json.dumps(ordered, indent=1, allow_nan=False) + "\n").encode()
-
-    def _without(self) -> set[str]:
-        return {name for name in ("no_report",) if not getattr(self, name)}
+        return (json.dumps(values, indent=1, allow_nan=False) + "\n").encode()
 
 
 def correction_schema() -> dict[str, Any]:

@@ -221,7 +221,7 @@ def _read_result(label_map: Path, labels: str | None) -> _Result:
     record, correction = read_record(files.record), read_correction(label_map)
     recorded = correction.labels if record is None and correction else record and record.options.get("labels")
     if recorded is not None and labels is not None and recorded != labels:
-        raise UsageError(f"{label_map}: its run record says labels '{recorded}', not '{labels}'. Leave --labels out.")
+        raise UsageError(f"{label_map}: its record says labels '{recorded}', not '{labels}'. Leave --labels out.")
     name = recorded or labels
     if name is None:
         raise UsageError(

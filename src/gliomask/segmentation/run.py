@@ -138,20 +138,21 @@ def _through_brats_space(
     examination = scans.examination()
     tools, hashes = _with_files(options, tools)
     scans = replace(scans, hashes={**scans.hashes, **hashes})
-    start = time.perf_counter()
     skip = frozenset(options.skip)
     settings = Settings(skip, tools.registration, tools.brain_extraction, scans.without, options.threads)
     prepared, segmented = parts(progress, (PREPARING_SHARE, 1 - PREPARING_SHARE))
     with segmenter.preparing, stage("prepare"):
+        # From here on: waiting for another case is no preparing.
+        start = time.perf_counter()
         registered = prepare_examination(examination, settings, prepared)
-    seconds["prepare"] = round(time.perf_counter() - start, 3)
+        seconds["prepare"] = round(time.perf_counter() - start, 3)
     prediction = segmenter.run(registered.case, segmented)
     file = None if options.brain_mask is None else str(options.brain_mask)
     return Segmentation(prediction, scans, asked_of(segmenter), seconds | prediction.seconds, registered, file)
 
 
 def _with_files(options: Options, tools: Tools) -> tuple[Tools, dict[str, str]]:
-    """The tools, of which files that the options name take the place; and the files' hashes.
+    """The tools, with files that the options name in their places; and the hashes of these files.
 
     Raises:
         UsageError: both are there.

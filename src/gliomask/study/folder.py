@@ -20,7 +20,7 @@ from gliomask.io.nifti import write_bytes
 from gliomask.models.files import SPEC_NAME
 from gliomask.results.layout import CaseLayout
 from gliomask.study.config import StudyConfig, make_study
-from gliomask.study.plan import RowKind, StudyPlan, Task
+from gliomask.study.plan import StudyPlan, Task, TaskKind
 from gliomask.study.tables import Cells, read_tsv, to_tsv
 from gliomask.training.config import TrainConfig
 
@@ -113,9 +113,9 @@ class StudyFolder:
 
     def done(self, plan: StudyPlan, task: Task) -> bool:
         """True where all results of a step are there."""
-        if task.kind is RowKind.SCORE:
+        if task.kind is TaskKind.SCORE:
             return self.read_cells(task.name).covers(plan.cases(task.fold))
-        if task.kind is RowKind.PREDICT:
+        if task.kind is TaskKind.PREDICT:
             return all(
                 CaseLayout.of(self.prediction(task.name), case).record.exists() for case in plan.cases(task.fold)
             )
@@ -133,13 +133,13 @@ class StudyFolder:
     def state(self, plan: StudyPlan, experiment: str, fold: int) -> str:
         """How far a cell of the study is, in a word or two."""
         row = plan.rows[experiment]
-        if self.done(plan, Task(RowKind.SCORE, experiment, fold)):
+        if self.done(plan, Task(TaskKind.SCORE, experiment, fold)):
             return "done"
         cases = plan.cases(fold)
         predicted = sum(CaseLayout.of(self.prediction(row.prediction), case).record.exists() for case in cases)
         if predicted:
             return f"predicted {predicted} of {len(cases)}"
-        if self.done(plan, Task(RowKind.TRAIN, row.training, fold)):
+        if self.done(plan, Task(TaskKind.TRAIN, row.training, fold)):
             return "trained"
         epochs = self.epochs_done(row.training, fold)
         return f"epoch {epochs} of {row.config.epochs}" if epochs else "missing"

@@ -16,7 +16,7 @@ from gliomask.study.config import MACHINE_FIELDS, Experiment, Inference, StudyCo
 from gliomask.training.config import TrainConfig
 
 
-class RowKind(StrEnum):
+class TaskKind(StrEnum):
     """What a step of the work is."""
 
     TRAIN = "train"
@@ -28,7 +28,7 @@ class RowKind(StrEnum):
 class Task:
     """One step of the work: a training, a prediction or an experiment (`name`), with one fold held out."""
 
-    kind: RowKind
+    kind: TaskKind
     name: str
     fold: int
 
@@ -44,7 +44,7 @@ class Task:
         """
         try:
             kind, name, fold = text.split("/")
-            return cls(RowKind(kind), name, int(fold))
+            return cls(TaskKind(kind), name, int(fold))
         except ValueError:
             raise UsageError(f"'{text}' is no step of a study. One is written like train/sparse-0123abcd/0.") from None
 
@@ -111,10 +111,10 @@ class StudyPlan:
 
     def need(self, task: Task) -> Task | None:
         """The step that must be done before this one."""
-        if task.kind is RowKind.SCORE:
-            return Task(RowKind.PREDICT, self.rows[task.name].prediction, task.fold)
-        if task.kind is RowKind.PREDICT:
-            return Task(RowKind.TRAIN, self.row_of_prediction(task.name).training, task.fold)
+        if task.kind is TaskKind.SCORE:
+            return Task(TaskKind.PREDICT, self.rows[task.name].prediction, task.fold)
+        if task.kind is TaskKind.PREDICT:
+            return Task(TaskKind.TRAIN, self.row_of_prediction(task.name).training, task.fold)
         return None
 
     def missing(self, done: Callable[[Task], bool], only: tuple[str, ...] = ()) -> list[Task]:
@@ -134,7 +134,7 @@ class StudyPlan:
         for name in only or self.rows:
             for fold in self.folds:
                 chain: list[Task] = []
-                task: Task | None = Task(RowKind.SCORE, name, fold)
+                task: Task | None = Task(TaskKind.SCORE, name, fold)
                 while task is not None and not done(task):
                     chain.append(task)
                     task = self.need(task)

@@ -19,7 +19,7 @@ from gliomask.results.layout import CaseLayout
 from gliomask.study.figures import Curve, draw_comparison, draw_curves
 from gliomask.study.folder import StudyFolder, merge_rows
 from gliomask.study.page import Facts, page
-from gliomask.study.plan import RowKind, StudyPlan, Task
+from gliomask.study.plan import StudyPlan, Task, TaskKind
 from gliomask.study.results import Results
 from gliomask.study.tables import read_tsv, to_tsv
 
@@ -106,7 +106,7 @@ def _curves_of(plan: StudyPlan, name: str, facts: Facts) -> list[Curve]:
     return found
 
 
-def _done(folder: StudyFolder, plan: StudyPlan, kind: RowKind, names: list[str]) -> list[Task]:
+def _done(folder: StudyFolder, plan: StudyPlan, kind: TaskKind, names: list[str]) -> list[Task]:
     return [
         task
         for name in dict.fromkeys(names)
@@ -131,7 +131,7 @@ def _trainings(folder: StudyFolder, plan: StudyPlan) -> list[dict[str, str]]:
     """A row per finished training; those that a deleted `work/` held are kept."""
     known, rows = _known(folder, "trainings", "training"), []
     machine = environment()
-    for task in _done(folder, plan, RowKind.TRAIN, [row.training for row in plan.rows.values()]):
+    for task in _done(folder, plan, TaskKind.TRAIN, [row.training for row in plan.rows.values()]):
         if (task.name, str(task.fold)) in known:
             continue
         record = read_json(folder.training(task.name, task.fold) / "train_run.json")
@@ -163,7 +163,7 @@ CURVE_COLUMNS = ("validation_loss", "epoch", "loss", "seconds", "waiting_share")
 
 def _curves(folder: StudyFolder, plan: StudyPlan) -> list[dict[str, str]]:
     known, rows = _known(folder, "curves", "training"), list[dict[str, Any]]()
-    for task in _done(folder, plan, RowKind.TRAIN, [row.training for row in plan.rows.values()]):
+    for task in _done(folder, plan, TaskKind.TRAIN, [row.training for row in plan.rows.values()]):
         if (task.name, str(task.fold)) not in known:
             for point in folder.learning_curve(task.name, task.fold):
                 rows.append(
@@ -178,7 +178,7 @@ def _curves(folder: StudyFolder, plan: StudyPlan) -> list[dict[str, str]]:
 
 def _predictions(folder: StudyFolder, plan: StudyPlan) -> list[dict[str, str]]:
     known, rows = _known(folder, "predictions", "prediction"), []
-    for task in _done(folder, plan, RowKind.PREDICT, [row.prediction for row in plan.rows.values()]):
+    for task in _done(folder, plan, TaskKind.PREDICT, [row.prediction for row in plan.rows.values()]):
         if (task.name, str(task.fold)) in known:
             continue
         paths = [CaseLayout.of(folder.prediction(task.name), case).record for case in plan.cases(task.fold)]

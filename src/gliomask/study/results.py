@@ -13,7 +13,7 @@ from gliomask.labels import Region
 from gliomask.metrics.summary import MetricSummary, summarise
 from gliomask.study.config import StudyComparison
 from gliomask.study.folder import StudyFolder
-from gliomask.study.plan import RowKind, StudyPlan, Task
+from gliomask.study.plan import StudyPlan, Task, TaskKind
 from gliomask.study.statistics import Paired, holm, paired
 from gliomask.study.tables import Cells
 
@@ -70,7 +70,7 @@ class Results:
         states |= {
             (name, fold): "failed"
             for name, fold in states
-            if str(Task(RowKind.SCORE, name, fold)) in failed and states[name, fold] != "done"
+            if str(Task(TaskKind.SCORE, name, fold)) in failed and states[name, fold] != "done"
         }
         # Steps that failed only because another did say nothing new.
         return cls(

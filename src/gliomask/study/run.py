@@ -20,7 +20,7 @@ from gliomask.io.brats import find_cases
 from gliomask.report.run_record import write_record
 from gliomask.study.config import StudyConfig
 from gliomask.study.folder import StudyFolder, read_definition, write_definition
-from gliomask.study.plan import RowKind, StudyPlan, Task, make_plan
+from gliomask.study.plan import StudyPlan, Task, TaskKind, make_plan
 from gliomask.study.read import read_study
 from gliomask.study.report import write_report
 from gliomask.training.folds import read_folds
@@ -178,7 +178,7 @@ def run_study(
 
         def done(task: Task) -> None:
             log.write(outcome)
-            if task.kind is RowKind.SCORE:
+            if task.kind is TaskKind.SCORE:
                 write_report(folder, plan, data, changed=(task.name,))
 
         outcome = StudyOutcome()

@@ -22,7 +22,7 @@ from gliomask.segmentation import Delivery, Options, Segmentation, Segmenter
 from gliomask.segmentation.cases import segment_to_files
 from gliomask.segmentation.source import FileSource
 from gliomask.study.folder import StudyFolder
-from gliomask.study.plan import RowKind, StudyPlan, Task
+from gliomask.study.plan import StudyPlan, Task, TaskKind
 from gliomask.study.tables import Cells, to_tsv
 
 LABELS = convention("brats2021")
@@ -49,12 +49,12 @@ def do_task(
     Raises:
         GliomaskError: whatever the training, the segmentation or the scoring refuses.
     """
-    if task.kind is RowKind.TRAIN:
+    if task.kind is TaskKind.TRAIN:
         _train(folder, plan, task, data, threads, backend, tell)
         return
     files = {case.case_id: case for case in find_cases(data)}
     cases = [files[case] for case in plan.cases(task.fold)]
-    if task.kind is RowKind.PREDICT:
+    if task.kind is TaskKind.PREDICT:
         row = plan.row_of_prediction(task.name)
         cut = row.experiment.inference
         model = str(folder.model(row.training, task.fold))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from math import isnan
 from pathlib import Path
 from urllib.parse import quote
 
@@ -134,7 +135,7 @@ def _facts(case: StudyCase, scores: dict[Region, float]) -> tuple[str, ...]:
             f"{row.expected_dice_wt_high:.2f})"
         )
     if scores:
-        words = ", ".join(f"{region.value} {dice(value)}" for region, value in scores.items() if value == value)
+        words = ", ".join(f"{region.value} {dice(value)}" for region, value in scores.items() if not isnan(value))
         facts.append(f"Dice against the reference: {words}")
     return tuple(facts)
 

@@ -38,7 +38,7 @@ class Description:
 
 
 WITH_WORDS = frozenset(("with", "mit", "avec", "con", "met", "med", "com"))
-"""They speak of contrast agent where no other word follows: `AX T1 WITH`. `T1 W` is T1-weighted."""
+"""These mean contrast agent where no other word follows: `AX T1 WITH`. `T1 W` is T1-weighted."""
 
 WITHOUT_WORDS = frozenset(("without", "ohne", "sans", "senza", "zonder", "bez", "uden", "utan", "без"))
 """Negations that speak of contrast agent where no other word follows: `AX T1 W/O`."""
@@ -50,19 +50,19 @@ BEFORE = frozenset(("pre", "vor", "avant", "antes", "before", "prima", "voor", "
 AFTER = frozenset(("post", "after", "nach", "apres", "dopo", "despues", "после"))
 NATIVE = re.compile(r"nativ\w*|plain|unenhanced|noncontrast|uncontrasted|нативн\w*")
 AGENT = re.compile(
-    r"gd|gad\w*|gd\w*dtpa|km|kmiv|kontras\w*|contrast\w*|контраст\w*|con|ce|mdc|enh|enhanced|enhancement|inj\w*|dotarem|magnevist|prohance|multihance|clariscan|"
-    r"omniscan|primovist|elucirem|vueway"
+    r"gd|gad\w*|gd\w*dtpa|km|kmiv|kontras\w*|contrast\w*|контраст\w*|con|ce|mdc|enh|enhanced|enhancement|inj\w*|"
+    r"dotarem|magnevist|prohance|multihance|clariscan|omniscan|primovist|elucirem|vueway"
 )
 """Words for a contrast agent in European languages, and names of products; `con` is short for it in English."""
 
 EAST_ASIAN = {
-    # Chinese, Japanese, Korean; words are not parted there.
+    # Chinese, Japanese, Korean: no blanks between words.
     r"(?:非|无|無|不|未|没)(?:增强|增強|强化|強化|造影|조영)": " without gd ",
     r"(?:增强|增強|强化|強化|造影|조영)\s*(?:前|전)": " without gd ",
     r"平扫|平掃|单纯|単純|비조영": " without gd ",
     r"增强|增強|强化|強化|造影|조영": " gd ",
 }
-"""What is written without and with contrast agent there. `T1強調` is T1-weighted."""
+"""How East Asian hospitals write "without" and "with contrast agent". `T1強調` is T1-weighted."""
 
 VISIT = re.compile(
     r"op|oper\w*|surg\w*|rad\w*|rt|xrt|treat\w*|tx|therap\w*|resect\w*|biops\w*|bx|chemo\w*|crani\w*|stealth|nav\w*|embol\w*|proc\w*|ictal|stim\w*|fall"
@@ -77,7 +77,7 @@ FILLER = frozenset(("iv", "any", "the"))
 
 REWRITTEN = (
     *((unicodedata.normalize("NFKD", pattern), words) for pattern, words in EAST_ASIAN.items()),
-    # Before and after together is no one series; `pre op post` is one.
+    # What is called both before and after contrast agent is no single series; `pre op post` is one.
     (
         r"(?<![a-z])(?:pre|vor|avant|antes|before|prima|voor) ?(?:/|&|\+|,|-|and|und|et|y|e|en)? ?"
         r"(?:post|nach|apres|dopo|despues|after|na)(?![a-z])",

@@ -25,8 +25,8 @@ IMAGING_REPORT = ("126000", "DCM", "Imaging Measurement Report")
 SUMS = (Region.WT, Region.TC)
 ML_DECIMALS = 3
 
-
 CORRECTED_SERIES_NUMBER = 9013
+"""Of the report of a segmentation that a person corrected: a series of its own."""
 
 
 def build_report(labels: LabelMap, source: SourceImages, segmentation: Any, corrected_by: str | None = None) -> Any:

@@ -26,14 +26,15 @@ STIR_TI_MS = (80.0, 350.0)
 GRADIENT_T1_TE_MS = 12.0
 
 WORDS = {
-    "a localiser": r"locali[sz]er|scout|survey|\bref(erence)?\b( scan)?$|3.?plane|tri.?plan|\bloc\b|\bplan\b|\baahead|topogram|calibration|\bcal\b|shim|coil sens",  # noqa: E501
+    "a localiser": r"locali[sz]er|scout|survey|\bref(erence)?\b( scan)?$|3.?plane|tri.?plan|\bloc\b|\bplan\b|"
+    r"\baahead|topogram|calibration|\bcal\b|shim|coil sens",
     "a region of interest, mask or label": r"\w*rois?\b|\w*masks?\b|\blabels?\b|\bseg\b|segment\w*|contours?\b|annotat\w*",  # noqa: E501
     "diffusion": r"\bdw\w*|\bdti\w*|\be?adc\b|trace|tensor|\bdiff\w*|b.?1000|colou?r.?fa|\bfa\b(?!\W*\d)|\bivim\b|\bnoddi\b|fraction\w* aniso\w*",  # noqa: E501
     "perfusion": r"\bperf\w*|\bpwi\b|\bdsc\b|\bdce\b|\bp?c?asl\b|\br?cb[vf]\b|\bmtt\b|\bttp\b|\btmax\b|k.?trans|\bdyn\w*|leakage",  # noqa: E501
     "functional": r"\bfmri\b|\bbold\b|resting|\brest\b",
     "a phase image": r"\w+phase\b|\bpha\b|\bphase (map|image)|\bphase$",
-    "susceptibility or T2*": r"\bswi?\b|\bswi\w*|swan|veno|t2\s?\*|t2.?star|\bha?emo\b|\bm(in)?ip\b|qsm|\bgre\b.*\bt2|\bmerge\b"  # noqa: E501
-    r"|\bt2.*(\bf?gre\b|\bffe\b|\bfl[23]d|\bflash\b|spgr)",
+    "susceptibility or T2*": r"\bswi?\b|\bswi\w*|swan|veno|t2\s?\*|t2.?star|\bha?emo\b|\bm(in)?ip\b|"
+    r"qsm|\bgre\b.*\bt2|\bmerge\b|\bt2.*(\bf?gre\b|\bffe\b|\bfl[23]d|\bflash\b|spgr)",
     "an angiogram": r"\btof\b|angio|\bmra\b|\bmrv\b|venogra\w*|\bpc\b.*\b(2d|3d)\b|phase.?contrast|\bvenc\b|inhance",
     "spectroscopy": r"\bmrs\b|spectro\w*|\bsvs\b|\bcsi\b|\bpress\b",
     "a field map": r"field.?map|\bf.?map\b|\bfm\b|\bb[01]\w*|\bmag(nitude)?\b",
@@ -41,15 +42,21 @@ WORDS = {
     "balanced steady state": r"\bfiesta\w*|\bciss\b|tru.?fi\w*|\bbalanced\b|\bb(tfe|ffe)\b|ssfp",
     "proton density": r"^(?!.*t2).*(\bpd\w?\b|proton)",
     "a dual-echo series": r"^(?!.*t[12]).*(dual|double).?echo",
-    "another part of the body": r"\b\w*spine\b|\bspinal\b|cervical|thora\w*|lumbar|\b[hbl]ws\b|abdom\w*|pelvi\w*|shoulder|breast|prostat\w*"  # noqa: E501
-    r"|\b(liver|leber|foie|kidneys?|niere|renal|heart|cardiac|herz|lung|thyroid|bladder|uterus|rectum|bowel|mrcp|parotis|necks?|hals|chest)\b"
-    r"|\b(knees?|knie|genou|ginocchio|rodilla|hips?|hufte|hanche|femur|thigh|tibia|calf|legs?|ankles?|sprunggelenk|cheville|foot|feet|fu(ss|ß)|pied)\b"
-    r"|\b(schulter|epaule|spalla|hombro|elbows?|ellenbogen|coude|wrists?|handgelenk|poignet|arms?|forearm|humerus|fingers?|toes?|extremit\w*|limbs?)\b",
+    "another part of the body": r"\b\w*spine\b|\bspinal\b|cervical|thora\w*|lumbar|\b[hbl]ws\b|"
+    r"abdom\w*|pelvi\w*|shoulder|breast|prostat\w*"
+    r"|\b(liver|leber|foie|kidneys?|niere|renal|heart|cardiac|herz|lung|thyroid|"
+    r"bladder|uterus|rectum|bowel|mrcp|parotis|necks?|hals|chest)\b"
+    r"|\b(knees?|knie|genou|ginocchio|rodilla|hips?|hufte|hanche|femur|thigh|tibia|calf|"
+    r"legs?|ankles?|sprunggelenk|cheville|foot|feet|fu(ss|ß)|pied)\b"
+    r"|\b(schulter|epaule|spalla|hombro|elbows?|ellenbogen|coude|wrists?|handgelenk|poignet|"
+    r"arms?|forearm|humerus|fingers?|toes?|extremit\w*|limbs?)\b",
     "a part of the head": r"\biacs?\b|\borbit\w*|pituitar\w*|\bsella\w*|hypoph\w*|temporal bone|felsenbein|innenohr"
     r"|\bkhbw\b|\btmj\b",
     "a fat image": r"dixon.*\b(f|fat)$|^(f|fat)\b.*dixon",
     "an inversion of MP2RAGE": r"\binv ?\d",
-    "a derived map": r"\bt[12]w? ?(\w+ ?)?- ?(ax |sag |cor )?t[12]\b|\bdespot\w*|mp2rage.*t1 ?im|subtract\w*|\bsub\b|\bratio\b|t[12].?map|\bmaps?\b|mapping|molli|screen.?save|report|\bmpr.?range\b|overlay|result|fus(ed|ion)",  # noqa: E501
+    "a derived map": r"\bt[12]w? ?(\w+ ?)?- ?(ax |sag |cor )?t[12]\b|\bdespot\w*|mp2rage.*t1 ?im|"
+    r"subtract\w*|\bsub\b|\bratio\b|t[12].?map|\bmaps?\b|mapping|molli|screen.?save|report|\bmpr.?range\b|overlay|"
+    r"result|fus(ed|ion)",
 }
 """Words of descriptions and protocols that stand for what is none of the four sequences."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
@@ -112,6 +112,12 @@ WAY_BACK_GAIN = 1.1
 """A given map leads the other way where its inverse shares so many times the information."""
 DISPLACED_MM, DISPLACED_DEGREES = 15.0, 15.0
 
+SHADING_MM = 30.0
+"""The sensitivity of a coil is taken for the mean signal of the head within about this distance (one deviation of a
+Gaussian), wider than what tells brain from scalp."""
+LEAST_SENSITIVITY = 1e-3
+"""As a share of the highest; where there is less, there is no head near."""
+
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
@@ -124,6 +130,7 @@ class Alignment:
         coverage: share of the brain that lies within the moving scan's field of view.
         angle_degrees: of the rotation in `matrix`.
         scales: stretches along the principal directions.
+        shading_removed: the scan was registered without the shading of its coil, see `without_shading`.
     """
 
     matrix: Affine
@@ -132,6 +139,7 @@ class Alignment:
     coverage: float
     angle_degrees: float
     scales: tuple[float, float, float]
+    shading_removed: bool = False
 
     __repr__ = short_repr
 
@@ -143,6 +151,7 @@ class Alignment:
             "brain_in_field_of_view": round(self.coverage, 4),
             "angle_degrees": round(self.angle_degrees, 2),
             "scales": [round(scale, 4) for scale in self.scales],
+            **({"shading_removed": True} if self.shading_removed else {}),
         }
 
 
@@ -171,7 +180,8 @@ def align_to_frame(scan: Scan, atlas: Atlas, threads: int = 1) -> Alignment:
     In a small head the average brain settles against the scalp, where it shares more information than on the brain, but
     hardly more than displaced. Where the gain says so, the head is taken for a smaller one, size by size, until the
     gain is that of a brain. In a large head it settles inside the brain, with the gain of one; there a larger size
-    shares clearly more information.
+    shares clearly more information. Where no size has the gain of a brain, a strong shading may be the reason: under
+    it wrong poses share more information than the right one. All sizes are then tried without the shading.
 
     Raises:
         QualityError: no pose was found that can be believed.
@@ -179,11 +189,16 @@ def align_to_frame(scan: Scan, atlas: Atlas, threads: int = 1) -> Alignment:
     best = _align_sized(scan, atlas, 1.0, threads)
     if best.gain >= CERTAIN_GAIN:
         return _in_larger_head(scan, atlas, best, threads)
-    return _in_smaller_head(scan, atlas, best, threads)
+    best = _best_sized(scan, atlas, SMALLER_HEADS, best, threads)
+    if best.gain >= CERTAIN_GAIN:
+        return best
+    even = _best_sized(without_shading(scan), atlas, (1.0, *SMALLER_HEADS), best, threads)
+    return best if even is best else replace(even, shading_removed=True)
 
 
-def _in_smaller_head(scan: Scan, atlas: Atlas, best: Alignment, threads: int) -> Alignment:
-    for size in SMALLER_HEADS:
+def _best_sized(scan: Scan, atlas: Atlas, sizes: Iterable[float], best: Alignment, threads: int) -> Alignment:
+    """The alignment of the highest gain, `best` among them; sizes are tried until the gain is that of a brain."""
+    for size in sizes:
         try:
             other = _align_sized(scan, atlas, size, threads)
         except QualityError:
@@ -192,6 +207,26 @@ def _in_smaller_head(scan: Scan, atlas: Atlas, best: Alignment, threads: int) ->
         if best.gain >= CERTAIN_GAIN:
             break
     return best
+
+
+def without_shading(scan: Scan) -> Scan:
+    """Returns a scan with the shading of its coil divided out: every voxel of the head, (I, J, K), over the mean signal
+    of the head near it; 0 in air.
+
+    It is thinned to the finest of `FRAME_LEVELS`, and for registration alone: differences between tissues over more
+    than some `SHADING_MM` go with the shading.
+
+    Raises:
+        QualityError: no head stands out.
+    """
+    thinned = thin(Image(scan.volume, scan.geometry), FRAME_LEVELS[-1].spacing_mm)
+    head = head_mask(thinned.volume)
+    sigma = [SHADING_MM / mm for mm in thinned.geometry.spacing_mm]
+    weight = ndi.gaussian_filter(head.astype(np.float32), sigma)
+    sensitivity = ndi.gaussian_filter(thinned.volume * head, sigma) / np.maximum(weight, LEAST_SENSITIVITY)
+    floor = LEAST_SENSITIVITY * float(sensitivity.max())
+    even = np.where(ndi.binary_fill_holes(head), thinned.volume / np.maximum(sensitivity, floor), 0)
+    return Scan(even.astype(np.float32), thinned.geometry, scan.source)
 
 
 def _in_larger_head(scan: Scan, atlas: Atlas, best: Alignment, threads: int) -> Alignment:
@@ -472,5 +507,6 @@ def rigid_to_frame(scan: Scan, atlas: Atlas, affine: Alignment) -> Affine:
     nearest one is 4.6 mm off on average, the registered one 3.9 mm; their places differ as much among themselves.
     """
     start = nearest_rigid(affine.matrix, atlas.brain_points)
+    scan = without_shading(scan) if affine.shading_removed else scan
     comparison = Comparison(atlas_image(atlas), Image(scan.volume, scan.geometry), FRAME_LEVELS[-1])
     return comparison.register(start, "rigid").matrix

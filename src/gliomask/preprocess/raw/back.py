@@ -28,9 +28,9 @@ def labels_on(label_map: LabelMap, source: Geometry, target: Geometry, matrix: A
     labelled = np.full(target.shape, Label.BACKGROUND, np.uint8)
     shares: dict[Label, tuple[Box, Volume]] = {}
     for label in Label:
-        found = None if label == Label.BACKGROUND else _share(label_map == label, source, target, matrix)
-        if found is not None:
-            shares[label] = found
+        filled_part = None if label == Label.BACKGROUND else _share(label_map == label, source, target, matrix)
+        if filled_part is not None:
+            shares[label] = filled_part
     if not shares:
         return labelled
     # Volumes of a fine grid are large, and tumours small: all is done in the box that holds them.
@@ -39,7 +39,7 @@ def labels_on(label_map: LabelMap, source: Geometry, target: Geometry, matrix: A
     most = np.ones((i.stop - i.start, j.stop - j.start, k.stop - k.start), np.float32)
     in_all = np.zeros_like(most)
     within = {
-        label: tuple(_moved(one, by.start) for one, by in zip(box, (i, j, k), strict=True))
+        label: tuple(_moved(part, whole.start) for part, whole in zip(box, (i, j, k), strict=True))
         for label, (box, _) in shares.items()
     }
     for label, (_, share) in shares.items():
@@ -53,8 +53,8 @@ def labels_on(label_map: LabelMap, source: Geometry, target: Geometry, matrix: A
     return labelled
 
 
-def _moved(one: slice, by: int) -> slice:
-    return slice(one.start - by, one.stop - by)
+def _moved(part: slice, start: int) -> slice:
+    return slice(part.start - start, part.stop - start)
 
 
 def filled(inside: Mask, source: Geometry, target: Geometry, matrix: Affine) -> Volume:
@@ -69,20 +69,21 @@ def filled(inside: Mask, source: Geometry, target: Geometry, matrix: Affine) -> 
         matrix: the target's world to the source's.
     """
     total = np.zeros(target.shape, np.float32)
-    found = _share(inside, source, target, matrix)
-    if found is not None:
-        total[found[0]] = found[1]
+    filled_part = _share(inside, source, target, matrix)
+    if filled_part is not None:
+        box, share = filled_part
+        total[box] = share
     return total
 
 
 def _share(inside: Mask, source: Geometry, target: Geometry, matrix: Affine) -> tuple[Box, Volume] | None:
     """As `filled`, in the box of the target grid outside which there is nothing; None where there is nothing at all."""
     # Only where there is something: tumours fill a hundredth of a head.
-    here = _box_round(inside)
-    there = None if here is None else _box_reached(here, source, target, matrix)
-    if here is None or there is None:
+    box = _box_round(inside)
+    reached = None if box is None else _box_reached(box, source, target, matrix)
+    if box is None or reached is None:
         return None
-    values, values_grid, grid = inside[here].astype(np.float32), _cut(source, here), _cut(target, there)
+    values, values_grid, grid = inside[box].astype(np.float32), _cut(source, box), _cut(target, reached)
     counts = [max(1, round(mm / SUPERSAMPLED_MM)) for mm in target.spacing_mm]
     total = np.zeros(grid.shape, np.float32)
     for places in np.ndindex(*counts):
@@ -91,7 +92,7 @@ def _share(inside: Mask, source: Geometry, target: Geometry, matrix: Affine) -> 
         moved[:3, 3] = target.affine[:3, :3] @ shift
         total += itk.resample(values, values_grid, grid, matrix @ moved)
     total /= np.float32(np.prod(counts))
-    return there, total
+    return reached, total
 
 
 def _box_round(inside: Mask) -> Box | None:

@@ -64,11 +64,9 @@ def face_plane(brain: Mask, geometry: Geometry) -> FacePlane:
     """
     if not brain.any():
         raise QualityError("the brain mask is empty, so where the face is cannot be told. Give a brain mask.")
-    # Only a voxel without a neighbour on one side can be a corner of the hull.
+    # A corner of the hull, seen from the side, lacks a neighbour in front, behind, above or below.
     inner = np.zeros_like(brain)
-    inner[1:-1, 1:-1, 1:-1] = (
-        brain[1:-1, 1:-1, :-2] & brain[1:-1, 1:-1, 2:] & brain[1:-1, :-2, 1:-1] & (brain[1:-1, 2:, 1:-1])
-    )
+    inner[:, 1:-1, 1:-1] = brain[:, 1:-1, :-2] & brain[:, 1:-1, 2:] & brain[:, :-2, 1:-1] & brain[:, 2:, 1:-1]
     points = move(geometry.affine, np.argwhere(brain & ~inner).astype(np.float64))
     normal = _base_normal(points[:, 1:])
     return FacePlane(normal, float((points @ normal).max()) + MARGIN_MM)

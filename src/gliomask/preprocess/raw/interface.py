@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 
@@ -37,6 +37,7 @@ class Transform:
         source: who or what says so, for the record; empty for the name of the `Registration`.
 
     Raises:
+        UsageError: there is no such target.
         GeometryError: the matrix is none of a linear map with a way back.
     """
 
@@ -47,6 +48,8 @@ class Transform:
     __repr__ = short_repr
 
     def __post_init__(self) -> None:
+        if self.target not in get_args(Template):
+            object.__setattr__(self, "target", _sequence(self.target))
         matrix = np.array(self.matrix, np.float64)
         if (
             matrix.shape != (4, 4)
@@ -62,6 +65,14 @@ class Transform:
         object.__setattr__(self, "matrix", matrix)
 
 
+def _sequence(target: str) -> Sequence:
+    try:
+        return Sequence(target)
+    except ValueError:
+        names = ", ".join((*Sequence, *get_args(Template)))
+        raise UsageError(f"A transform leads into one of {names}; found '{target}'.") from None
+
+
 class Registration(Protocol):
     """Brings sequences to each other and into BraTS space."""
 
@@ -70,7 +81,7 @@ class Registration(Protocol):
         """What the record calls it, with its version: `ANTs 2.5.1`."""
 
     def register(self, examination: Examination, reference: Sequence) -> Mapping[Sequence, Transform]:
-        """Returns where sequences lie; what is left out is registered by gliomask.
+        """Returns where sequences lie, by sequence; what is left out is registered by gliomask.
 
         Args:
             examination: the scans as they were given.
@@ -113,20 +124,10 @@ class GivenTransforms:
 
     def register(
         self,
-        examination: Examination,
+        examination: Examination,  # noqa: ARG002
         reference: Sequence,  # noqa: ARG002
     ) -> Mapping[Sequence, Transform]:
-        """Returns the transforms.
-
-        Raises:
-            UsageError: one is of a sequence that the examination lacks.
-        """
-        absent = [sequence.value for sequence in self.transforms if sequence not in examination.scans]
-        if absent:
-            raise UsageError(
-                f"Case {examination.case_id}: there is a transform of {', '.join(absent)}, and no such scan. Leave the "
-                "transform out."
-            )
+        """Returns the transforms."""
         return self.transforms
 
 

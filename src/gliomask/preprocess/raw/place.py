@@ -141,9 +141,15 @@ def refuse_misplaced(case_id: str, placed: Placed, mask: Mask) -> None:
 def _known(examination: Examination, reference: Sequence, settings: Settings) -> _Known:
     if settings.registration is None:
         return _Known()
-    transforms = settings.registration.register(examination, reference)
-    by = {sequence: one.source or settings.registration.name for sequence, one in transforms.items()}
-    case_id = examination.case_id
+    case_id, transforms = examination.case_id, settings.registration.register(examination, reference)
+    absent = [str(sequence) for sequence in transforms if sequence not in examination.scans]
+    if absent:
+        raise UsageError(
+            f"Case {case_id}: there is a transform of {', '.join(absent)}, and no such scan. Leave the transform out."
+        )
+    # A tool may name sequences by their values.
+    transforms = {Sequence(name): transform for name, transform in transforms.items()}
+    by = {sequence: transform.source or settings.registration.name for sequence, transform in transforms.items()}
     maps = _from_reference(case_id, reference, transforms)
     to_reference = inverse(maps[FRAME]) if FRAME in maps else None
     lost = [sequence.value for sequence in transforms if sequence not in maps]
@@ -166,29 +172,29 @@ def _from_reference(
     case_id: str, reference: Sequence, transforms: Mapping[Sequence, Transform]
 ) -> dict[Sequence | str, Affine]:
     """The reference's world to that of everything that transforms lead to from there, back and forth."""
-    edges = {sequence: _edge(one) for sequence, one in transforms.items()}
-    found: dict[Sequence | str, Affine] = {reference: np.eye(4)}
-    left = dict(edges)
+    left = {sequence: _edge(transform) for sequence, transform in transforms.items()}
+    reached: dict[Sequence | str, Affine] = {reference: np.eye(4)}
     while True:
         for sequence, (target, matrix) in left.items():
-            if sequence in found and target in found:
+            if sequence in reached and target in reached:
                 raise UsageError(
                     f"Case {case_id}: the transforms go in a circle at {sequence.value}. Give one for each sequence, "
                     f"into {reference.value} or into a template, and of {reference.value} at most one into a template."
                 )
-            if target in found:
-                found[sequence] = matrix @ found[target]
-            elif sequence in found:
-                found[target] = inverse(matrix) @ found[sequence]
+            if target in reached:
+                reached[sequence] = matrix @ reached[target]
+            elif sequence in reached:
+                reached[target] = inverse(matrix) @ reached[sequence]
             else:
                 continue
             del left[sequence]
             break
         else:
-            return found
+            return reached
 
 
 def _edge(transform: Transform) -> tuple[Sequence | str, Affine]:
+    """What a transform leads into, and the map of its world to the sequence's; BraTS space in the place of MNI152."""
     if transform.target != "mni152":
         return transform.target, transform.matrix
     # Patients keep their size in BraTS space, where MNI152 is a tenth larger than they are.
@@ -211,13 +217,14 @@ def _given_frame(case_id: str, reference: Sequence, to_reference: Affine, by: st
         "scales": [round(scale, 4) for scale in stretches(to_reference)],
     }
     if affine is not None:
-        apart = float(distance_mm(to_reference, affine.matrix, load_atlas().brain_points).mean())
-        measured["from_template_mm"] = round(apart, 2)
-        if apart > MOST_FROM_TEMPLATE_MM:
+        from_template_mm = float(distance_mm(to_reference, affine.matrix, load_atlas().brain_points).mean())
+        measured["from_template_mm"] = round(from_template_mm, 2)
+        if from_template_mm > MOST_FROM_TEMPLATE_MM:
             raise QualityError(
                 f"Case {case_id}: the transform that was given for {reference.value} ({by}) does not bring the head "
-                f"into the template's brain: it lies {apart:.0f} mm from there; up to {MOST_FROM_TEMPLATE_MM:g} mm is "
-                "believed. Check that it leads into BraTS space, and in which direction."
+                f"into the template's brain: it lies {from_template_mm:.0f} mm from there; up to "
+                f"{MOST_FROM_TEMPLATE_MM:g} mm is believed. Check that it leads into BraTS space, and in which "
+                "direction."
             )
     return Step("frame", reference.value, f"brought to BraTS space as given: {by}", measured)
 
@@ -235,11 +242,11 @@ def _between(
     examination: Examination, reference: Sequence, brain: Points, known: _Known, settings: Settings, done: Told
 ) -> dict[Sequence, Affine]:
     """For each sequence, the reference's world to the scan's."""
-    found: dict[Sequence, Affine] = {reference: np.eye(4)}
+    matrices: dict[Sequence, Affine] = {reference: np.eye(4)}
     others = [sequence for sequence in examination.scans if sequence != reference]
     if "coregister" in settings.skip:
         done(Step("coregister", "", "left out: their headers are trusted"))
-        return found | {sequence: np.eye(4) for sequence in others}
+        return matrices | {sequence: np.eye(4) for sequence in others}
     fixed = near_brain(examination.scans[reference], brain)
 
     def align(sequence: Sequence) -> Alignment:
@@ -265,10 +272,10 @@ def _between(
     # Each runs on its own and sums by itself, so that the answer does not depend on how many run at a time.
     alignments = in_threads(align, others, thread_count(settings.threads))
     for sequence, alignment in zip(others, alignments, strict=True):
-        found[sequence] = alignment.matrix
+        matrices[sequence] = alignment.matrix
         what = f"as given: {known.made_by[sequence]}" if sequence in known.between else f"brought to {reference.title}"
         done(Step("coregister", sequence.value, what, alignment.measured()))
-    return found
+    return matrices
 
 
 def _refused(case_id: str, moving: str, fixed: str, error: QualityError, remedy: str) -> QualityError:
@@ -282,6 +289,5 @@ def _refuse_cut(examination: Examination, matrices: Mapping[Sequence, Affine]) -
         if seen < MIN_COVERAGE:
             raise QualityError(
                 f"Case {examination.case_id}: {sequence.value} ({scan.source}): {1 - seen:.0%} of the brain lies "
-                "outside the field of view; "
-                f"up to {1 - MIN_COVERAGE:.0%} is accepted. Give a scan of the whole brain."
+                f"outside the field of view; up to {1 - MIN_COVERAGE:.0%} is accepted. Give a scan of the whole brain."
             )

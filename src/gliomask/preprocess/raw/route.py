@@ -147,7 +147,6 @@ def _uncertain(placed: Placed) -> tuple[Flag, ...]:
         return ()
     message = (
         f"The average brain fits the head hardly better ({affine.gain:.2f} times) than displaced; {CERTAIN_GAIN:g} "
-        "times is usual. "
-        "The brain mask may reach beyond the brain. Look at it, or give one by --brain-mask."
+        "times is usual. The brain mask may reach beyond the brain. Look at it, or give one by --brain-mask."
     )
     return (Flag("mask_uncertain", message, affine.gain, CERTAIN_GAIN),)
