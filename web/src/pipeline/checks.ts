@@ -65,7 +65,7 @@ function noBrain(one: Case, measures: OrientationMeasures, likeness: number, out
   // A brain whose header is wrong is flagged as such.
   if (likenessTurned(mask, one.grid, outline) >= LIKENESS_LIMIT) return null
   if (alien) return `nothing of it was cut off, and it is shaped unlike a brain (Dice with the average brain ${likeness.toFixed(2)})`
-  return `it is ${long ? 'taller than deep' : 'as wide as deep'} from front to back and unlike a brain (Dice ${likeness.toFixed(2)}), as a limb or a joint is`
+  return `it is ${long ? 'taller than long' : 'as wide as long'}, from front to back, and unlike a brain (Dice ${likeness.toFixed(2)}), as a limb or a joint is`
 }
 
 const likenesses = new WeakMap<Case, number | null>()
