@@ -106,6 +106,8 @@ def test_receptive_field(keras, built, axis):
     """Exact: with positive kernels, no bias and an image of zeros, a pixel that is switched on raises just the logits
     that depend on it, since neither ReLU nor maximum can hide a positive number among zeros."""
     entry, model = built
+    if axis == 2 and entry.name in ("unet", "plain-unet"):
+        pytest.skip("a large network whose kernels are square: the other axis tells as much, in half the time")
     before = model.get_weights()
     for variable in model.variables:
         # 1 / channels keeps the weakest path, one pixel a layer, near one: no underflow. Norms pass on what they get.

@@ -113,7 +113,7 @@ def test_a_folder_and_a_zip_are_told_apart_by_names_of_files(client, scans, tmp_
 
 
 def test_two_patients_at_once_get_their_own_results(client, tmp_path, fake_model):
-    cases = [make_tiny_case(f"patient{number}", seed=number) for number in range(6)]
+    cases = [make_tiny_case(f"patient{number}", seed=number) for number in range(4)]
     # The lump of every second one is mirrored, so that a mix-up shows.
     cases = [
         Case(
@@ -124,7 +124,7 @@ def test_two_patients_at_once_get_their_own_results(client, tmp_path, fake_model
         for n, case in enumerate(cases)
     ]
     folders = [write_brats_case(tmp_path / "cases", case) for case in cases]
-    with ThreadPoolExecutor(6) as threads:
+    with ThreadPoolExecutor(4) as threads:
         jobs = list(threads.map(lambda folder: client.wait(client.submit(scans_of(folder))["id"]), folders))
     for case, job in zip(cases, jobs, strict=True):
         client.fetch(job, tmp_path / job["id"])

@@ -6,6 +6,8 @@ export default defineConfig({
   timeout: 1_200_000,
   workers: 1,
   reporter: 'list',
+  // What a page shows may wait for a report to be written, on a machine that does other things, too.
+  expect: { timeout: 60_000 },
   use: {
     // Longer than any of them takes without a graphics card.
     actionTimeout: 60_000,

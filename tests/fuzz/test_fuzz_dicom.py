@@ -29,7 +29,7 @@ KEYWORDS = (
     "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SeriesNumber", "InstanceNumber", "Modality", "ContrastBolusAgent", "RescaleSlope",  # noqa: E501
     "StudyInstanceUID", "FrameOfReferenceUID", "StudyDescription", "ReferringPhysicianName", "Manufacturer", "ImagesInAcquisition",  # noqa: E501
 )  # fmt: skip
-FUZZ = fuzz(60)
+FUZZ = fuzz(30)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,13 +29,14 @@ from gliomask.report.case_report import IN_BRATS_SPACE, case_report
 from gliomask.report.pdf import require_fpdf
 from gliomask.report.provenance import Corrected, InputFile, Provenance, file_name, provenance
 from gliomask.report.rendered import Rendered
-from gliomask.report.timeline_pictures import VisitScans
-from gliomask.report.timeline_report import TimelineReport, TimePoint, timeline_report
 from gliomask.results.correction import CorrectionRecord, read_correction
 from gliomask.results.layout import FRAME, CaseLayout, report_formats
 from gliomask.results.record import RunRecord, read_record
 from gliomask.results.write import refuse_existing
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
+
+if TYPE_CHECKING:
+    from gliomask.report.timeline_report import TimelineReport, TimePoint
 
 TABLE_COLUMNS = ("timepoint", "label_map", "date", "labels")
 """Columns of a timeline's table; the last two may be missing."""
@@ -382,6 +384,9 @@ def write_timeline(
             is neither recorded nor given.
         InputError: a label map cannot be read.
     """
+    # Imported here: its curves take matplotlib, which no other report needs.
+    from gliomask.report.timeline_report import timeline_report
+
     paths = timeline_paths(patient, output, reporting.formats)
     reporting.refuse_existing(paths)
     results = [(name, _read_result(path, labels or reporting.labels), day) for name, path, day, labels in points]
@@ -393,6 +398,9 @@ def _time_point(name: str, result: _Result, day: date | None) -> TimePoint:
     """A time point with its brain and its scans on the label map's grid; None for each, and why, where it is not at
     hand.
     """
+    from gliomask.report.timeline_pictures import VisitScans
+    from gliomask.report.timeline_report import TimePoint
+
     known = TimePoint(name, result.values, result.geometry, day, result.origin)
     try:
         brain, grid, volumes, where = _raw_head(result) or _prepared_head(result)

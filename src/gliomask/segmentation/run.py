@@ -26,9 +26,9 @@ from gliomask.segmentation.source import Before, Given, Headers, Scans, Source, 
 if TYPE_CHECKING:
     from gliomask.preprocess.raw.interface import BrainExtraction, Registration
 
-PREPARING_SHARE = 0.8
-"""Of the time that a raw case takes, which bringing it to BraTS space does: 60 to 90 s beside 10 to 25 s on two cores
-(docs/performance.md).
+PREPARING_SHARE = 0.65
+"""Of the time that a raw case takes, which bringing it to BraTS space does: about 10 s of 16 on two cores
+(docs/raw.md); for the progress bar alone.
 """
 
 _log = logging.getLogger(__name__)
