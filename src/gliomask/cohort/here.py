@@ -1,4 +1,4 @@
-"""Many cases in this process, one after the other, results side by side in one folder: `gliomask segment FOLDER`.
+"""Many cases in this process, results side by side in one folder: `gliomask segment FOLDER`.
 
 Rows, table, progress and summary are those of `gliomask cohort`; what that command has besides (an index, worker
 processes, limits) this one does without, so it also runs on Windows, and several commands may fill one folder. While
@@ -120,8 +120,8 @@ class FolderRun:
         ended = segment_or_keep(
             self.segmenter, source, self.output, self.delivery, resume=self.resume, progress=progress
         )
-        row = replace(row_of_record(ended.record, CaseLayout.of(self.output, case).label_map.name, ""), attempts=1)
-        return Result(replace(row, message=KEPT), kept=True) if isinstance(ended, Kept) else Result(row)
+        kept = isinstance(ended, Kept)
+        return Result(_row_of(self.output, case, ended.record, kept=kept), kept=kept)
 
 
 def segment_folder(
@@ -146,6 +146,12 @@ def segment_folder(
     return follow(SharedTable(run.output / TABLE, cases), run.results(cases), Rate(len(cases)), on_case)
 
 
+def _row_of(folder: Path, case: str, record: RunRecord, *, kept: bool) -> CohortRow:
+    """The row of a case whose results lie in the folder itself."""
+    row = replace(row_of_record(record, CaseLayout.of(folder, case).label_map.name, ""), attempts=1)
+    return replace(row, message=KEPT) if kept else row
+
+
 @dataclass(frozen=True)
 class OneRow:
     """The row of a case that is segmented by itself into a folder of results that has a table, or is to have one.
@@ -164,8 +170,7 @@ class OneRow:
 
     def done(self, record: RunRecord, *, kept: bool = False) -> None:
         """Adds the row of a case that is done, or was."""
-        label_map = CaseLayout.of(self.folder, record.case).label_map.name
-        self._put(replace(row_of_record(record, label_map, ""), attempts=1, message=KEPT if kept else ""))
+        self._put(_row_of(self.folder, record.case, record, kept=kept))
 
     def failed(self, error: Exception, seconds: float) -> None:
         """Adds the row of a case that could not be done to a table that is there; a refusal alone leaves no file."""
