@@ -102,10 +102,13 @@ def main() -> None:
             training = segmenter.model.spec.training
             if training is None or not training.held_out_cases:
                 raise SystemExit(f"{model}: its training held no case out; nothing can be scored honestly.")
-            for case_id in sorted(set(training.held_out_cases) - {row["case"] for row in rows}):
-                rows += score(segmenter, files[case_id], training.fold, subsets)
-                write_bytes(options.cases, to_tsv(rows))
-                print(case_id, flush=True)
+            for case_id in sorted(training.held_out_cases):
+                done = {row["sequences"] for row in rows if row["case"] == case_id}
+                left = [missing for missing in subsets if sequences_left(missing) not in done]
+                if left:
+                    rows += score(segmenter, files[case_id], training.fold, left)
+                    write_bytes(options.cases, to_tsv(rows))
+                    print(case_id, flush=True)
     content = to_tsv(summarise(rows))
     print(content.decode(), end="")
     write_bytes(options.output, content)
