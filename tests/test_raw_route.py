@@ -16,11 +16,13 @@ from test_cohort_here import segment_all
 from gliomask.cli.main import run
 from gliomask.errors import CaseError, FileFormatError, GeometryError, QualityError, UsageError
 from gliomask.examination import Examination, Scan
+from gliomask.flag import Flag
 from gliomask.geometry import Geometry
 from gliomask.io import nifti
 from gliomask.io.brats import explicit_case, find_cases
 from gliomask.io.nifti import read_volume, write_volume
 from gliomask.labels import convention
+from gliomask.postprocess import LostPart
 from gliomask.preprocess.raw.align import (
     SEQUENCE_LEVELS,
     Alignment,
@@ -528,6 +530,29 @@ def test_results_of_raw_scans_lie_in_the_scanners_grids(segmenter, raw_files, tm
     assert json.loads(results.volumes_json.read_text())["space"] == "t1ce"
     with pytest.raises(UsageError, match="exists"):
         segment_to_files(segmenter, FileSource(raw_files), results, delivery)
+
+
+def test_what_the_preparation_found_is_judged_with_the_rest_and_places_are_the_scans_own(
+    segmenter, raw_files, tmp_path, small, monkeypatch
+):
+    # A Dice was promised beside `mask_uncertain`, and removed parts were told in the coordinates of BraTS space.
+    flag = Flag("mask_uncertain", "The mask may reach beyond the brain.", 1.2, 1.3)
+    doubted = replace(small, flags=(flag,))
+    monkeypatch.setattr(
+        "gliomask.preprocess.raw.route.prepare_examination", lambda examination, settings, progress: doubted
+    )
+    centre = (3.0, 4.0, 5.0)
+    lost = LostPart(2000, 2.0, centre)
+    monkeypatch.setattr("gliomask.segmentation.segmenter.lost_parts", lambda *arguments: [lost])
+    results = CaseLayout.of(tmp_path / "out", "tiny")
+    result = segment_to_files(segmenter, FileSource(raw_files), results, WRITING)
+    names = [found.name for found in result.flags]
+    assert names.count("mask_uncertain") == 1
+    assert "doubtful" in names
+    assert not result.estimates
+    place = nib.affines.apply_affine(small.matrices[Sequence.T1CE] @ small.case.geometry.affine, centre)
+    (told,) = json.loads(results.record.read_text())["removed"]
+    np.testing.assert_allclose(told["centre_ras_mm"], place, atol=0.06)
 
 
 def test_transforms_and_a_mask_from_files_reach_the_preparation_and_the_record(
