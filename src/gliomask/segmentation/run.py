@@ -227,7 +227,11 @@ def segment(
         True
     """
     if "network" in options:
-        options = {"model": options.pop("network"), **options}
+        named = options.pop("network")
+        if options.setdefault("model", named) != named:
+            raise UsageError(
+                f"'network' is another word for 'model', and they differ: {named!r}, {options['model']!r}."
+            )
     chosen: Options = from_names(Options, options)
     opened = open_source(source, affine=affine, without=without, series=series)
     with Segmenter(chosen) as segmenter:
