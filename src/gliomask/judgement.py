@@ -144,7 +144,7 @@ def part_removed(parts: Ordered[RemovedPart], chain: str) -> tuple[Flag, ...]:
         places.append(f"{part.volume_ml:.1f} ml at {x:.0f}, {y:.0f}, {z:.0f} mm")
     message = (
         f"Post-processing '{chain}' removed what may be a second focus ({'; '.join(places)}, "
-        "RAS coordinates). Look there; --postprocess none leaves it in the label map."
+        "RAS coordinates of the label map). Look there; --postprocess none leaves it in the label map."
     )
     return (Flag("part_removed", message, large[0].volume_ml, LOST_PART_ML),)
 
