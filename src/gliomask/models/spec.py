@@ -17,7 +17,7 @@ from gliomask.files.json_schema import json_schema
 from gliomask.labels import LABEL_NAMES, REGION_NAMES, are_regions
 from gliomask.models.calibration import CoreNumbers, EnhancementNumbers, Quality, Subsets
 from gliomask.models.content import INT8_GRAPH
-from gliomask.models.schema import Part, Text, parsed
+from gliomask.models.schema import StrictMapping, Text, parsed
 from gliomask.planes import Plane
 from gliomask.postprocess import CHAINS
 from gliomask.preprocess.normalise import normalisation
@@ -56,7 +56,7 @@ ChainName = Annotated[str, AfterValidator(_known_chain)]
 """Name of a post-processing."""
 
 
-class Normalisation(Part):
+class Normalisation(StrictMapping):
     """How intensities become the network's input: a method of `preprocess.normalise` and the value that it gives to
     background.
     """
@@ -75,7 +75,7 @@ class Normalisation(Part):
         return self
 
 
-class TrainingRecord(Part):
+class TrainingRecord(StrictMapping):
     """How the weights came about; `config` is the whole `training.config.TrainConfig`, `started_from` an earlier
     training that this one went on from.
     """
@@ -96,7 +96,7 @@ class TrainingRecord(Part):
     keras: Text
 
 
-class Graph(Part):
+class Graph(StrictMapping):
     """How the ONNX graph takes its input and gives its answer.
 
     Args:
@@ -113,7 +113,7 @@ class Graph(Part):
     activation: Activation
 
 
-class Int8(Part):
+class Int8(StrictMapping):
     """The same network in eight bits, in the file `content.INT8_GRAPH`: weights and activations are whole numbers, each
     with a scale.
 
@@ -134,7 +134,7 @@ class Int8(Part):
     command: Text
 
 
-class Timing(Part):
+class Timing(StrictMapping):
     """How long a case takes: seconds from the scans to the results, what was measured on what machine, and the command
     that measured it.
     """
@@ -144,14 +144,14 @@ class Timing(Part):
     command: Text
 
 
-class ForeignRecord(Part):
+class ForeignRecord(StrictMapping):
     """Where a model that was trained elsewhere comes from, and what there is to say of its training."""
 
     origin: Text
     training: Text
 
 
-class ModelSpec(Part):
+class ModelSpec(StrictMapping):
     """One model, completely.
 
     Args:

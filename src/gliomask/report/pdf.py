@@ -99,7 +99,7 @@ def _new_file(document: Document) -> FPDF:
 
     subject = _shown(visible(document.subject, MAX_SUBJECT))
 
-    class Page(FPDF):
+    class PdfPage(FPDF):
         """A4 with the notice, the subject and the page's number at the foot of every page."""
 
         def footer(self) -> None:
@@ -113,7 +113,7 @@ def _new_file(document: Document) -> FPDF:
             number = f"   {self.page_no()}/{{nb}}"
             self.cell(WIDTH * 0.5, LINE, _fitted(self, subject, WIDTH * 0.5 - 14) + number, align="R")
 
-    page = Page(format="A4", unit="mm")
+    page = PdfPage(format="A4", unit="mm")
     for (family, style), name in FONTS.items():
         page.add_font(family, style, _font_folder() / name)
     page.set_margins(MARGIN, MARGIN, MARGIN)

@@ -132,14 +132,14 @@ def _through_brats_space(
 ) -> Segmentation:
     # Imported here: prepared scans need no optimiser, and that takes a tenth of a second to import.
     from gliomask.preprocess.raw.route import prepare_examination
-    from gliomask.preprocess.raw.settings import Settings
+    from gliomask.preprocess.raw.settings import PreparationSettings
 
     options = segmenter.options
     examination = scans.examination()
     tools, hashes = _with_files(options, tools)
     scans = replace(scans, hashes={**scans.hashes, **hashes})
     skip = frozenset(options.skip)
-    settings = Settings(skip, tools.registration, tools.brain_extraction, scans.without, options.threads)
+    settings = PreparationSettings(skip, tools.registration, tools.brain_extraction, scans.without, options.threads)
     prepared, segmented = parts(progress, (PREPARING_SHARE, 1 - PREPARING_SHARE))
     with segmenter.preparing, stage("prepare"):
         # From here on: waiting for another case is no preparing.

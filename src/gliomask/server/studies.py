@@ -18,9 +18,9 @@ from gliomask.server import incoming
 from gliomask.server.instances import Instance, read_instance
 from gliomask.server.jobs import Job, JobOptions, Kind, new_id
 from gliomask.server.keeper import Folders
-from gliomask.server.multipart import Part
+from gliomask.server.multipart import ReceivedPart
 from gliomask.server.problems import RequestError
-from gliomask.server.settings import Settings
+from gliomask.server.settings import ServerSettings
 from gliomask.server.store import JobStore
 
 log = logging.getLogger("gliomask.server")
@@ -51,11 +51,11 @@ class Studies:
         store: the table.
     """
 
-    def __init__(self, settings: Settings, folders: Folders, store: JobStore) -> None:
+    def __init__(self, settings: ServerSettings, folders: Folders, store: JobStore) -> None:
         self._settings, self._folders, self._store = settings, folders, store
         self._lock = threading.Lock()
 
-    def keep(self, parts: list[Part], study_uid: str | None) -> Stored:
+    def keep(self, parts: list[ReceivedPart], study_uid: str | None) -> Stored:
         """Moves the instances of a request to their studies; those that are kept are on disk when this returns.
 
         Args:

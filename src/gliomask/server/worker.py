@@ -30,7 +30,7 @@ from gliomask.files.json import read_json_as
 from gliomask.imports import import_without
 from gliomask.server import correction_order
 from gliomask.server.correction_order import CORRECTIONS, CorrectionOrder
-from gliomask.server.jobs import CorrectionOutcome, Failure, JobOptions, Kind, Outcome, Progress, ResultFile
+from gliomask.server.jobs import CorrectionOutcome, Failure, JobOptions, JobOutcome, Kind, Progress, ResultFile
 
 log = logging.getLogger("gliomask.server")
 
@@ -128,7 +128,7 @@ def correct(order: Order, name: str) -> int:
     return 0
 
 
-def run(order: Order, report: Callable[[str, int, int], None]) -> Outcome:
+def run(order: Order, report: Callable[[str, int, int], None]) -> JobOutcome:
     """Does the work and says how it ended. Never raises over what a client sent."""
     from gliomask.server import case_job, view_files
 
@@ -144,14 +144,14 @@ def run(order: Order, report: Callable[[str, int, int], None]) -> Outcome:
         report("packing", 0, 0)
         results = _pack(case_job.RESULTS)
     except GliomaskError as error:
-        return Outcome(failure=_failure(error), seconds=round(time.perf_counter() - start, 2))
+        return JobOutcome(failure=_failure(error), seconds=round(time.perf_counter() - start, 2))
     except MemoryError:
         failure = Failure(code="limit", message="The job needs more memory than one job may have.", hint=HINTS["limit"])
-        return Outcome(failure=failure, seconds=round(time.perf_counter() - start, 2))
+        return JobOutcome(failure=failure, seconds=round(time.perf_counter() - start, 2))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     seconds = round(time.perf_counter() - start, 2)
-    return Outcome(
+    return JobOutcome(
         results=results,
         flags=found.flags,
         notes=(*order.notes, *map(without_paths, found.notes)),
