@@ -170,7 +170,7 @@ def plain(asked: Asked) -> Iterable[Row]:
                 "threads": asked.threads,
                 "precision": precision,
                 "single_plane": True,
-                "second_opinion": "none",
+                "ensemble_member": "none",
             }
             ways.append((f"gliomask, {precision}", "ours", {"options": options, "repeats": asked.repeats}))
         yield from compared(model, ways, asked)

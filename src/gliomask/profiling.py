@@ -34,7 +34,7 @@ _CLEAR_PEAK = "5"
 """Written to /proc/self/clear_refs it resets the peak of resident memory to what is resident (Linux 4.0, proc(5))."""
 
 
-NETWORK_STAGES = ("first look", "network", "whole brain", "second opinion")
+NETWORK_STAGES = ("first look", "network", "whole brain", "ensemble member")
 """Stages in which networks work."""
 
 

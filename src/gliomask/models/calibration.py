@@ -110,7 +110,7 @@ class Subset(StrictMapping):
 
 class Subsets(StrictMapping):
     """The same cross-validated cases with every subset of the sequences, segmented by the model alone, without its
-    second opinion.
+    second ensemble member.
 
     Args:
         sets: a subset each; the first is that of all sequences.

@@ -179,8 +179,8 @@ class ModelSpec(StrictMapping):
         spacing_mm: voxel size that the network was trained at.
         normalisation: of the intensities.
         outputs: label of each output channel, or the region where they are the three nested ones.
-        second_opinion: the model that is asked as well where this one suspects tumour, see `predict.ensemble.consult`,
-            unless another is asked for; null for none.
+        second_opinion: the second ensemble member, a model that is asked as well where this one suspects tumour, see
+            `predict.ensemble.consult`, unless another is asked for; null for none.
         postprocess: name of the post-processing that is applied unless another is asked for.
         core_rule: what is core where hardly any of the tumour enhances; null where that is decided as everywhere.
             Applied where the models that it was chosen with are asked about a patient who has all sequences.
@@ -190,8 +190,8 @@ class ModelSpec(StrictMapping):
         foreign: where they come from; null for gliomask's own.
         scores: measured results; may be empty.
         timing: how long a case takes; null where it was not measured.
-        quality: how to read the doubts of the model, with its second opinion where it has one, about patients who have
-            all sequences; null where that was not calibrated.
+        quality: how to read the doubts of the model, with its second ensemble member where it has one, about patients
+            who have all sequences; null where that was not calibrated.
         subsets: what it is worth alone for each set of sequences that a patient may lack, and how to read its doubts
             there; null where that was not measured.
         licence: of the weights, as an SPDX expression or in words.

@@ -466,7 +466,7 @@ def _origin(report: CaseReport) -> list[Block]:
     made = (
         ("Model", origin.model),
         ("Model SHA-256", origin.model_sha256),
-        *((("Second opinion", origin.second_opinion),) if origin.second_opinion else ()),
+        *((("Ensemble member", origin.ensemble_member),) if origin.ensemble_member else ()),
         ("Post-processing", origin.postprocess),
         ("Engine", origin.engine),
         ("Versions of the run", versions),

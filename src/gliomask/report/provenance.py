@@ -66,7 +66,7 @@ class Provenance:
         finished: when; None where it is not recorded or no time.
         model: its name.
         model_sha256: of its `model.json`, which holds the hashes of its other files.
-        second_opinion: the model that was asked as well, with its hash; empty where none was.
+        ensemble_member: the model that was asked as well, with its hash; empty where none was.
         postprocess: name of the chain.
         engine: what ran the network.
         inputs: the scans, and the label map itself where its hash is known.
@@ -85,7 +85,7 @@ class Provenance:
     finished: datetime | None = None
     model: str = NOT_RECORDED
     model_sha256: str = NOT_RECORDED
-    second_opinion: str = ""
+    ensemble_member: str = ""
     postprocess: str = NOT_RECORDED
     engine: str = NOT_RECORDED
     inputs: tuple[InputFile, ...] = ()
@@ -120,7 +120,7 @@ def provenance(record: Mapping[str, Any], label_map: InputFile | None = None) ->
         finished=_time(record.get("finished")),
         model=_text(model, "name"),
         model_sha256=_text(model, "sha256"),
-        second_opinion=f"{_text(second, 'name')}, SHA-256 {_text(second, 'sha256')}"
+        ensemble_member=f"{_text(second, 'name')}, SHA-256 {_text(second, 'sha256')}"
         if second.get("asked") is True
         else "",
         postprocess=_text(options, "postprocess"),

@@ -43,7 +43,7 @@ class ModelUsed(_RecordMapping):
 
 
 class SecondModel(ModelUsed):
-    """The model that gives a second opinion."""
+    """The second member of the ensemble: a model that is asked as well where the first suspects tumour."""
 
     asked: bool = Field(description="False where it cannot do without a sequence that the patient lacks.")
 
@@ -167,7 +167,9 @@ class RunRecord(_RecordMapping):
     )
     grid: str = Field("", description="The grid that the network worked in.")
     model: ModelUsed
-    second_opinion: SecondModel | None = None
+    second_opinion: SecondModel | None = Field(
+        None, description="The second member of the ensemble; null where one network was asked for."
+    )
     options: dict[str, JsonValue]
     threads: int | None = None
     expected_dice: dict[Region, Number] = Field(

@@ -6,6 +6,7 @@ docs/options.md are made from here.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -43,6 +44,7 @@ class Spec:
         kind: `text`, `number`, `path`, or `flag`, which takes no value.
         shown: the default in words, where the value does not say it.
         least: the smallest number; None: any.
+        formerly: the field's earlier name, which still works and warns; empty: it had none.
     """
 
     flags: tuple[str, ...]
@@ -55,6 +57,7 @@ class Spec:
     kind: Literal["text", "number", "path", "flag"] = "text"
     shown: str | None = None
     least: int | None = None
+    formerly: str = ""
 
 
 def option(default: Any, *flags: str, help: str, group: Group, **more: Any) -> Any:
@@ -132,11 +135,12 @@ class Options:
         group="network",
         kind="flag",
     )
-    second_opinion: str | None = option(
+    ensemble_member: str | None = option(
         None,
-        "--second-opinion",
-        help="Model to be asked as well where the first suspects tumour, or none.",
+        "--ensemble-member",
+        help="Second model to be asked, where the first suspects tumour: their probabilities are averaged; or none.",
         group="network",
+        formerly="second_opinion",
         metavar="MODEL",
         shown="the model's own",
     )
@@ -364,13 +368,29 @@ def from_names(options: type, values: dict[str, Any]) -> Any:
     """Returns an options object of values by name.
 
     Raises:
-        UsageError: a name is unknown, or a value is none that the option has.
+        UsageError: a name is unknown, an option is given by its earlier name and by its own, or a value is none that
+            the option has.
     """
+    values = _renamed(options, values)
     known = [one.name for one in fields(options)]
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise UsageError(f"Unknown options: {', '.join(unknown)}. Known ones: {', '.join(known)}.")
     return options(**values)
+
+
+def _renamed(options: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Returns the values by their names of today, and warns where an earlier name was used."""
+    current = dict(values)
+    for name, (_, spec) in described(options).items():
+        if spec.formerly not in current:
+            continue
+        if name in current:
+            raise UsageError(f"{spec.formerly} is the earlier name of {name}, which was given too. Leave it out.")
+        message = f"{spec.formerly} is now called {name}; the earlier name goes away with the next minor version."
+        warnings.warn(message, DeprecationWarning, stacklevel=4)
+        current[name] = current.pop(spec.formerly)
+    return current
 
 
 def default_of(one: Field[Any]) -> Any:
