@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from gliomask.engines.precision import processor_flags
-from gliomask.models.shelf import DEFAULT_MODEL
+from gliomask.models.available import DEFAULT_MODEL
 from gliomask.profiling import NETWORK_STAGES
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gliomask.models.shelf import ModelSummary
+from gliomask.models.available import ModelSummary
 
 NOT_MEASURED = "not measured"
 

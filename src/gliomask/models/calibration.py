@@ -139,16 +139,16 @@ class Subsets(StrictMapping):
         """Returns how to read the doubts of the model alone about a patient who lacks these sequences; None where that
         was not measured.
         """
-        found = self._of(without)
-        return None if found is None else _calibration(found.regions, self.coverage)
+        subset = self._of(without)
+        return None if subset is None else _calibration(subset.regions, self.coverage)
 
     def cost(self, without: Iterable[Sequence]) -> Cost | None:
         """Returns what lacking these sequences costs; None where nothing lacks or it was not measured."""
-        found = self._of(without)
-        if found is None or not found.without:
+        subset = self._of(without)
+        if subset is None or not subset.without:
             return None
         medians, with_all = (
-            {Region(name): line.median for name, line in one.regions.items()} for one in (found, self.sets[0])
+            {Region(name): line.median for name, line in one.regions.items()} for one in (subset, self.sets[0])
         )
         return Cost(self.cases, medians, with_all)
 

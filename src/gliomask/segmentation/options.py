@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from gliomask.errors import UsageError
 from gliomask.labels import LabelConvention, convention
-from gliomask.models.shelf import DEFAULT_MODEL
+from gliomask.models.available import DEFAULT_MODEL
 from gliomask.sequences import Sequence, parse_sequence
 
 Group = Literal["network", "scans", "output", "running"]
@@ -348,7 +348,7 @@ def transform_files(values: Iterable[str]) -> list[tuple[Sequence, Target, Path]
     Raises:
         UsageError: one is written in another way, names what does not exist, or a sequence is named twice.
     """
-    found: dict[Sequence, tuple[Sequence, Target, Path]] = {}
+    transforms: dict[Sequence, tuple[Sequence, Target, Path]] = {}
     for value in [values] if isinstance(values, str) else values:
         names, _, path = value.partition("=")
         moving, joined, target = names.strip().partition("-to-")
@@ -358,10 +358,10 @@ def transform_files(values: Iterable[str]) -> list[tuple[Sequence, Target, Path]
         into: Target = target if target in ("brats", "mni152") else parse_sequence(target)  # type: ignore[assignment]
         if sequence == into:
             raise UsageError(f"A transform leads from one sequence to another or to a template; found '{value}'.")
-        if sequence in found:
+        if sequence in transforms:
             raise UsageError(f"Two transforms of {sequence.value} were given. Give one.")
-        found[sequence] = (sequence, into, Path(path.strip()))
-    return list(found.values())
+        transforms[sequence] = (sequence, into, Path(path.strip()))
+    return list(transforms.values())
 
 
 def from_names(options: type, values: dict[str, Any]) -> Any:
@@ -393,19 +393,23 @@ def _renamed(options: type, values: dict[str, Any]) -> dict[str, Any]:
     return current
 
 
-def default_of(one: Field[Any]) -> Any:
+def default_of(declared: Field[Any]) -> Any:
     """Returns the default of a field."""
-    return one.default_factory() if one.default is MISSING and one.default_factory is not MISSING else one.default
+    return (
+        declared.default_factory()
+        if declared.default is MISSING and declared.default_factory is not MISSING
+        else declared.default
+    )
 
 
 def options_table(options: type) -> str:
     """Returns the options of a class as a table in Markdown, a line each, in their order."""
     lines = ["| in Python | command line | default | since | what it does |", "|---|---|---|---|---|"]
-    for one, spec in described(options).values():
+    for declared, spec in described(options).values():
         flags = ", ".join(f"`{flag}`" for flag in spec.flags)
         choices = f" One of {', '.join(f'`{choice}`' for choice in spec.choices)}." if spec.choices else ""
-        default = spec.shown or _in_words(default_of(one))
-        cells = (f"`{one.name}`", flags, default, spec.since, f"{spec.help}{choices}")
+        default = spec.shown or _in_words(default_of(declared))
+        cells = (f"`{declared.name}`", flags, default, spec.since, f"{spec.help}{choices}")
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines)
 

@@ -85,14 +85,14 @@ def segment_source(
         else None
     )
     if ready is None and segmenter.options.raw == "auto":
-        found = _prepared(scans)
-        if isinstance(found, Case):
-            ready = found
+        case_or_reason = _prepared(scans)
+        if isinstance(case_or_reason, Case):
+            ready = case_or_reason
         else:
             _log.info(
                 "%s: %s, so the scans are registered to BraTS space first (--raw never refuses such scans instead).",
                 scans.case_id,
-                found,
+                case_or_reason,
             )
     seconds = {"read": round(time.perf_counter() - start, 3)}
     if ready is None:

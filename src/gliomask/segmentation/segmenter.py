@@ -29,9 +29,9 @@ from gliomask.judgement import (
     unpromised,
 )
 from gliomask.labels import REGION_NAMES, Label, Region
+from gliomask.models.available import summaries
 from gliomask.models.operations import work_per_pixel
 from gliomask.models.registry import load_model
-from gliomask.models.shelf import summaries
 from gliomask.postprocess import CHAINS, CoreRule, Removed, decide, lost_parts, postprocess
 from gliomask.predict.brain import NetworkShape, PatchPlan
 from gliomask.predict.ensemble import consult
@@ -258,7 +258,7 @@ class Segmenter:
         second = None if self.second is None or self.second.cannot_do_without(case.without) else self.second
         first_share, second_share = parts(progress, (1.0, 0.0 if second is None else SECOND_SHARE))
         probabilities, asked_over = self._ask_first(prepared, doubts, watch, first_share)
-        apart = None if doubts is None else disagreement(probabilities, doubts)
+        spread = None if doubts is None else disagreement(probabilities, doubts)
         if second is not None:
             self._ask_second(second, prepared, probabilities, second_share)
             watch.lap("ensemble member")
@@ -282,7 +282,7 @@ class Segmenter:
             expected,
             estimates,
             cost,
-            disagreement=None if apart is None else undo(apart),
+            disagreement=None if spread is None else undo(spread),
             models=tuple(member.model.spec.name for member in (self.first, second) if member is not None),
             core_rule=labelled.core_rule,
             removed_enhancement=labelled.removed_enhancement,
@@ -450,9 +450,9 @@ class Segmenter:
 def _removed_parts(raw: LabelMap, label_map: LabelMap, prepared: Prepared) -> tuple[RemovedPart, ...]:
     """What post-processing took away whole, at its place in the world; what lay outside the brain was never tumour."""
     grid = prepared.reorientation.target
-    found = lost_parts(np.where(prepared.brain, raw, np.uint8(Label.BACKGROUND)), label_map, grid.spacing_mm)
+    removed = lost_parts(np.where(prepared.brain, raw, np.uint8(Label.BACKGROUND)), label_map, grid.spacing_mm)
     parts = []
-    for part in found:
+    for part in removed:
         x, y, z = (round(float(mm), 1) for mm in apply_affine(grid.affine, part.centre))
         parts.append(RemovedPart(part.voxels, round(part.volume_ml, 4), (x, y, z)))
     return tuple(parts)

@@ -94,14 +94,14 @@ def _time(seconds: float) -> datetime:
 
 def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
     """Returns the refusals of an operation, for its description."""
-    found: dict[int | str, dict[str, Any]] = {}
+    responses: dict[int | str, dict[str, Any]] = {}
     for code in (*codes, "bad_request", "token_needed", "cross_site", "wrong_host", "unexpected", "busy"):
         kind = KINDS[code]
         text = f"`{code}`: {kind.message}"
-        if kind.status in found:
-            text = f"{found[kind.status]['description']} {text}"
-        found[kind.status] = {"model": Failure, "description": text}
-    return found
+        if kind.status in responses:
+            text = f"{responses[kind.status]['description']} {text}"
+        responses[kind.status] = {"model": Failure, "description": text}
+    return responses
 
 
 _FILE = {"type": "string", "format": "binary"}
@@ -328,10 +328,10 @@ async def _events(context: ServerContext, job_id: str) -> AsyncIterator[str]:
             job = await asyncio.to_thread(context.store.get, job_id)
             if job is None:
                 return
-            told = view(job, context).model_dump_json()
-            if told != last:
-                yield f"event: job\ndata: {told}\n\n"
-                last = told
+            state = view(job, context).model_dump_json()
+            if state != last:
+                yield f"event: job\ndata: {state}\n\n"
+                last = state
             if job.state.is_final:
                 return
             try:

@@ -137,9 +137,9 @@ async def _no_room(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     """Says which value is not valid, and not what it was."""
-    found = error.errors() if isinstance(error, RequestValidationError) else []
-    told = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in found[:3])
-    return refused(request, RequestError("invalid", f"{told}." if told else ""))
+    errors = error.errors() if isinstance(error, RequestValidationError) else []
+    problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in errors[:3])
+    return refused(request, RequestError("invalid", f"{problems}." if problems else ""))
 
 
 async def _http(request: Request, error: Exception) -> Response:

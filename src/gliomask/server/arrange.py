@@ -87,9 +87,9 @@ def kind_of(path: Path) -> Kind | None:
 
 
 def _nifti(files: list[ReceivedPart], kinds: list[Kind | None], without: frozenset[Sequence], folder: Path) -> Arranged:
-    found, left_out = _by_sequence(files, kinds)
-    missing = [sequence.value for sequence in PAPER_ORDER if sequence not in found and sequence not in without]
-    both = [sequence.value for sequence in PAPER_ORDER if sequence in without and sequence in found]
+    parts, left_out = _by_sequence(files, kinds)
+    missing = [sequence.value for sequence in PAPER_ORDER if sequence not in parts and sequence not in without]
+    both = [sequence.value for sequence in PAPER_ORDER if sequence in without and sequence in parts]
     if missing:
         hint = (
             "Use the fields flair, t1, t1ce and t2, name the files after their sequences, or name in `without` what "
@@ -102,7 +102,7 @@ def _nifti(files: list[ReceivedPart], kinds: list[Kind | None], without: frozens
             f"The upload holds a file for {', '.join(both)}, which is named in `without`.",
             "Leave one of the two out.",
         )
-    for sequence, part in found.items():
+    for sequence, part in parts.items():
         path = _path(part)
         shutil.move(path, folder / f"{sequence.value}.nii{'.gz' if _head(path).startswith(GZIP_MAGIC) else ''}")
     return Arranged(Kind.NIFTI, left_out_note(left_out))
@@ -119,7 +119,7 @@ def left_out_note(count: int) -> tuple[str, ...]:
 
 def _by_sequence(files: list[ReceivedPart], kinds: list[Kind | None]) -> tuple[dict[Sequence, ReceivedPart], int]:
     """The file of each sequence, and how many files of the field `files` are of none, such as a reference label map."""
-    found: dict[Sequence, ReceivedPart] = {}
+    parts: dict[Sequence, ReceivedPart] = {}
     left_out = 0
     for part, kind in zip(files, kinds, strict=True):
         if part.name != FILES:
@@ -132,11 +132,11 @@ def _by_sequence(files: list[ReceivedPart], kinds: list[Kind | None]) -> tuple[d
             sequence = None if kind is None else sequence_of_file_name(stem(Path(_last_name(part.filename))))
         if sequence is None:
             left_out += 1
-        elif sequence in found:
+        elif sequence in parts:
             raise RequestError("not_scans", f"The upload holds two files for {sequence.value}.", "Send one of each.")
         else:
-            found[sequence] = part
-    return found, left_out
+            parts[sequence] = part
+    return parts, left_out
 
 
 def _last_name(filename: str | None) -> str:

@@ -178,9 +178,9 @@ class ServerContext:
         """
         folder = self.folders.jobs / self.job(job_id).id
         for place, pattern in (("input", f"{sequence.value}.nii*"), ("scans", f"*_{sequence.value}.nii*")):
-            found = next(iter(sorted((folder / place).glob(pattern))), None)
-            if found is not None:
-                return found
+            path = next(iter(sorted((folder / place).glob(pattern))), None)
+            if path is not None:
+                return path
         raise RequestError("no_such_result")
 
     def objects(self, job: Job) -> list[Path]:

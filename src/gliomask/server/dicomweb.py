@@ -1,4 +1,4 @@
-"""DICOMweb at the door (DICOM PS3.18, chapter 10): STOW-RS takes studies in.
+"""DICOMweb (DICOM PS3.18, chapter 10): STOW-RS takes studies in.
 
 QIDO-RS and WADO-RS give out the objects that were made of them.
 """
@@ -85,15 +85,15 @@ def _told(stored: Stored) -> dict[str, Any]:
 
     Instances that cannot be read have no UIDs to be named by.
     """
-    told: dict[str, Any] = {}
+    answer: dict[str, Any] = {}
     if stored.kept:
-        told["00081199"] = {"vr": "SQ", "Value": [_reference(instance) for instance in stored.kept]}
+        answer["00081199"] = {"vr": "SQ", "Value": [_reference(instance) for instance in stored.kept]}
     if stored.refused:
-        told["00081198"] = {
+        answer["00081198"] = {
             "vr": "SQ",
             "Value": [{"00081197": {"vr": "US", "Value": [reason]}} for reason in stored.refused],
         }
-    return told
+    return answer
 
 
 def _reference(instance: Instance) -> dict[str, Any]:
@@ -153,8 +153,8 @@ def fetch_study(request: Request, study_uid: StudyUid) -> StreamingResponse:
 )
 def fetch_instance(request: Request, study_uid: StudyUid, series_uid: Uid, instance_uid: Uid) -> StreamingResponse:
     """Returns one of the objects that were made of a study."""
-    found = _objects(context_of(request), study_uid)
-    paths = [path for instance, path in found if (instance.series_uid, instance.uid) == (series_uid, instance_uid)]
+    instances = _objects(context_of(request), study_uid)
+    paths = [path for instance, path in instances if (instance.series_uid, instance.uid) == (series_uid, instance_uid)]
     if not paths:
         raise RequestError("no_such_study")
     return _sent(paths)

@@ -39,8 +39,8 @@ def health(request: Request) -> Response:
         "the folder cannot be written to": writable(context.folders),
     }
     reasons = tuple(reason for reason, well in checks.items() if not well)
-    found = Health(status="failing" if reasons else "ok", reasons=reasons)
-    return JSONResponse(found.model_dump(), 503 if reasons else 200)
+    state = Health(status="failing" if reasons else "ok", reasons=reasons)
+    return JSONResponse(state.model_dump(), 503 if reasons else 200)
 
 
 @router.get(

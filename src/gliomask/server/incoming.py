@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from gliomask.errors import UsageError
 from gliomask.files.atomic import flush_folder, write_bytes
-from gliomask.models.shelf import shipped_names
+from gliomask.models.available import shipped_names
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
 from gliomask.server.arrange import FILE_FIELDS, arrange
 from gliomask.server.jobs import DeliveryState, Job, JobOptions, Kind, State, new_id
@@ -28,7 +28,7 @@ def parse_options(values: Iterable[tuple[str, str]]) -> JobOptions:
     Raises:
         RequestError: a name is unknown or given twice, or a value is not valid.
     """
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for name, value in values:
         if name in FILE_FIELDS:
             if value:
@@ -41,19 +41,19 @@ def parse_options(values: Iterable[tuple[str, str]]) -> JobOptions:
         if not value.strip():
             continue
         if name == "without":
-            found.setdefault(name, []).extend(_sequences(value))
-        elif name in found:
+            fields.setdefault(name, []).extend(_sequences(value))
+        elif name in fields:
             raise RequestError("invalid", f"The option {name} is given twice.")
         else:
-            found[name] = value
+            fields[name] = value
     try:
-        options = JobOptions.model_validate(found)
+        options = JobOptions.model_validate(fields)
     except ValidationError as error:
         # What a value was is not repeated: it may be the name of a patient.
-        told = "; ".join(
+        problems = "; ".join(
             f"{'.'.join(map(str, item['loc'])) or 'options'}: {item['msg']}" for item in error.errors()[:3]
         )
-        raise RequestError("invalid", f"{told}.") from None
+        raise RequestError("invalid", f"{problems}.") from None
     if options.model and options.model not in shipped_names():
         raise RequestError("invalid", f"There is no such model. There are: {', '.join(shipped_names())}.")
     return options

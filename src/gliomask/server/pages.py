@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 from markupsafe import Markup
 
 from gliomask.errors import EngineUnavailableError
-from gliomask.models.shelf import shipped_names
+from gliomask.models.available import shipped_names
 from gliomask.server.access import COOKIE, SESSION_SECONDS, session, token_matches
 from gliomask.server.answers import page
 from gliomask.server.api import CorrectionNumber, JobId, view

@@ -130,8 +130,8 @@ class JobStore:
     def counts(self) -> dict[State, int]:
         """Returns how many jobs stand where."""
         with self._transaction() as db:
-            found = dict(db.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
-        return {state: found.get(state.value, 0) for state in State}
+            by_state = dict(db.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
+        return {state: by_state.get(state.value, 0) for state in State}
 
     def waiting_before(self, created: float) -> int:
         """Returns how many jobs that wait are older."""

@@ -67,7 +67,7 @@ class Studies:
         """
         kept: list[Instance] = []
         refused: list[int] = []
-        found: dict[str, list[tuple[Instance, Path]]] = {}
+        by_study: dict[str, list[tuple[Instance, Path]]] = {}
         for part in parts:
             if part.path is None:
                 continue
@@ -79,10 +79,10 @@ class Studies:
             if study_uid is not None and instance.study_uid != study_uid:
                 refused.append(DOES_NOT_MATCH)
                 continue
-            found.setdefault(instance.study_uid, []).append((instance, part.path))
+            by_study.setdefault(instance.study_uid, []).append((instance, part.path))
             kept.append(instance)
         with self._lock:
-            for uid, instances in found.items():
+            for uid, instances in by_study.items():
                 self._add(uid, instances)
         return Stored(tuple(kept), tuple(refused))
 

@@ -113,8 +113,8 @@ def correct(order: Order, name: str) -> int:
     try:
         wanted = read_json_as(place / correction_order.ORDER, CorrectionOrder, "an order for a correction")
         kept = correction_job.keep_correction(order.kind, wanted, place)
-        told = kept.model_copy(update={"notes": tuple(map(without_paths, kept.notes))})
-        outcome = CorrectionOutcome(correction=told)
+        public = kept.model_copy(update={"notes": tuple(map(without_paths, kept.notes))})
+        outcome = CorrectionOutcome(correction=public)
     except GliomaskError as error:
         outcome = CorrectionOutcome(failure=_failure(error))
     except MemoryError:
@@ -140,7 +140,7 @@ def run(order: Order, report: Callable[[str, int, int], None]) -> JobOutcome:
     temporary.mkdir()
     os.environ["TMPDIR"] = str(temporary)
     try:
-        found = case_job.segment_job(order.kind, order.options, order.threads, report)
+        segmented = case_job.segment_job(order.kind, order.options, order.threads, report)
         report("packing", 0, 0)
         results = _pack(case_job.RESULTS)
     except GliomaskError as error:
@@ -153,10 +153,10 @@ def run(order: Order, report: Callable[[str, int, int], None]) -> JobOutcome:
     seconds = round(time.perf_counter() - start, 2)
     return JobOutcome(
         results=results,
-        flags=found.flags,
-        notes=(*order.notes, *map(without_paths, found.notes)),
-        volumes_ml=found.volumes_ml,
-        expected_dice=found.expected_dice,
+        flags=segmented.flags,
+        notes=(*order.notes, *map(without_paths, segmented.notes)),
+        volumes_ml=segmented.volumes_ml,
+        expected_dice=segmented.expected_dice,
         seconds=seconds,
     )
 

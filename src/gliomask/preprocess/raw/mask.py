@@ -18,7 +18,7 @@ from gliomask.preprocess.raw.atlas import BRATS_FRAME
 from gliomask.preprocess.raw.brain import find_brain
 from gliomask.preprocess.raw.interface import OURS, BrainExtraction, GivenMask
 from gliomask.preprocess.raw.place import Placed, refuse_misplaced
-from gliomask.preprocess.raw.settings import PreparationSettings, PreparationStep, Told
+from gliomask.preprocess.raw.settings import PreparationSettings, PreparationStep, ReportStep
 from gliomask.preprocess.raw.transforms import inverse
 from gliomask.processors import thread_count
 from gliomask.sequences import Sequence
@@ -48,7 +48,7 @@ def brain_in_frame(
     placed: Placed,
     stripped: list[Sequence],
     settings: PreparationSettings,
-    done: Told,
+    done: ReportStep,
 ) -> Brain:
     """Returns the brain mask in BraTS space.
 

@@ -25,7 +25,7 @@ from gliomask.preprocess.raw.align import (
 from gliomask.preprocess.raw.atlas import BRATS_FRAME, FRAME_TO_MNI, load_atlas
 from gliomask.preprocess.raw.interface import OURS, Transform
 from gliomask.preprocess.raw.registration import in_threads
-from gliomask.preprocess.raw.settings import PreparationSettings, PreparationStep, Told
+from gliomask.preprocess.raw.settings import PreparationSettings, PreparationStep, ReportStep
 from gliomask.preprocess.raw.transforms import (
     Points,
     angle_degrees,
@@ -92,7 +92,7 @@ def place(
     reference: Sequence,
     settings: PreparationSettings,
     finding: bool,
-    done: Told,
+    done: ReportStep,
 ) -> Placed:
     """Returns where the sequences lie.
 
@@ -236,7 +236,9 @@ def _given_frame(
     return PreparationStep("frame", reference.value, f"brought to BraTS space as given: {by}", measured)
 
 
-def _frame(scan: Scan, reference: Sequence, affine: Alignment, settings: PreparationSettings, done: Told) -> Affine:
+def _frame(
+    scan: Scan, reference: Sequence, affine: Alignment, settings: PreparationSettings, done: ReportStep
+) -> Affine:
     if "frame" in settings.skip:
         done(PreparationStep("frame", reference.value, "left out: its world is taken for the frame's"))
         return np.eye(4)
@@ -255,7 +257,7 @@ def _between(
     brain: Points,
     known: _Known,
     settings: PreparationSettings,
-    done: Told,
+    done: ReportStep,
 ) -> dict[Sequence, Affine]:
     """For each sequence, the reference's world to the scan's."""
     matrices: dict[Sequence, Affine] = {reference: np.eye(4)}

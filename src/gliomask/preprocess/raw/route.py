@@ -30,7 +30,7 @@ from gliomask.preprocess.raw.settings import (
     DEFAULT_PREPARATION,
     PreparationSettings,
     PreparationStep,
-    Told,
+    ReportStep,
     describe,
     measures,
 )
@@ -129,7 +129,7 @@ def prepare_examination(
     return RawCase(case, examination, reference, placed.matrices, tuple(steps), flags, placed.made_by, brain.made_by)
 
 
-def _telling(steps: list[PreparationStep], in_all: int, progress: Progress) -> Told:
+def _telling(steps: list[PreparationStep], in_all: int, progress: Progress) -> ReportStep:
     """Returns what keeps, logs and counts each step."""
 
     def done(step: PreparationStep) -> None:

@@ -64,7 +64,7 @@ class PreparationStep:
     measured: Mapping[str, Any] = field(default_factory=dict)
 
 
-Told = Callable[[PreparationStep], None]
+ReportStep = Callable[[PreparationStep], None]
 """Called with each step as it is done."""
 
 

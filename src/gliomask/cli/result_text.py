@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 NOTICE = "Research use only, not a medical device."
 
 
-def show_found(segmenter: Segmenter, result: Outcome) -> None:
+def show_result(segmenter: Segmenter, result: Outcome) -> None:
     """Shows flags, exceptions and the table of volumes."""
     from gliomask.judgement import doubted, doubts_first
     from gliomask.report.provenance import exceptions_in_words
