@@ -38,7 +38,8 @@ from gliomask.segmentation import Options, Segmenter
 RULE = EnhancementRule(probability=0.9, seed_ml=0.03)
 SUSPICION = 0.1
 LOOKS = ((3, SUSPICION, 4), (3, SUSPICION, 6), (3, SUSPICION, 8), (3, 0.03, 4), (4, SUSPICION, 6))
-"""Every how many slices are looked at, what is suspected, and how many voxels round that the three views are taken in."""  # noqa: E501
+"""Every how many slices are looked at, what is suspected, and how many voxels round that the three views are taken in.
+"""
 
 Row = dict[str, str | float]
 

@@ -1,11 +1,12 @@
-"""Times `gliomask segment` as a person meets it, from process start to file written:
+r"""Times `gliomask segment` as a person meets it, from process start to file written:
 
-    python benchmarks/whole_command.py CASE [--repeats 5] [--option=--engine=onnxruntime]... -o docs/tables/whole_command.tsv
+    python benchmarks/whole_command.py CASE [--repeats 5] [--option=--engine=onnxruntime]... \
+        -o docs/tables/whole_command.tsv
 
 Each repeat is a fresh process that segments CASE into a new folder. The table gets a row a repeat: wall seconds, CPU
 seconds, peak resident memory, and the seconds of each stage from the run record. Run it on a machine that does nothing
 else.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

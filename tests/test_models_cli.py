@@ -45,7 +45,9 @@ print(code, time.process_time())
 
 
 def run_cold(*arguments: str) -> tuple[set[str], float]:
-    """Packages that a command loads in a process of its own, and the seconds of the processor from the process's start."""  # noqa: E501
+    """Packages that a command loads in a process of its own, and the seconds of the processor from the process's
+    start.
+    """
     result = subprocess.run([sys.executable, "-c", LOADED, *arguments], capture_output=True, text=True, check=True)
     *_, loaded, end = result.stdout.splitlines()
     assert end.split()[0] == "0"

@@ -76,8 +76,8 @@ def test_bids_has_the_options_of_the_computation_but_those_of_one_patient():
 
 def test_what_is_typed_is_what_python_gets():
     typed = parsed(
-        segment.command, "case", "-o", "out", "--flips", "--no-core-rule", "--skip", "frame, mask", "--threads", "3", "--space", "flair", "--space", "t2",  # noqa: E501
-        "--report", "HTML,json", "--no-preview", "--labels", "brats2023",
+        segment.command, "case", "-o", "out", "--flips", "--no-core-rule", "--skip", "frame, mask", "--threads", "3",
+        "--space", "flair", "--space", "t2", "--report", "HTML,json", "--no-preview", "--labels", "brats2023",
     )  # fmt: skip
     assert chosen(Options, typed) == Options(flips=True, core_rule=False, skip=("frame", "mask"), threads=3)
     expected = Delivery(

@@ -174,7 +174,8 @@ def test_what_is_no_correction_is_refused_and_leaves_nothing(server, http, job, 
     ]
     for answer, status, code in refusals:
         assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
-    with http.stream("POST", place, content=iter([b" " * (1 << 20)] * 65), headers={"Content-Type": "application/json"}) as long:  # fmt: skip # noqa: E501
+    pieces, headers = iter([b" " * (1 << 20)] * 65), {"Content-Type": "application/json"}
+    with http.stream("POST", place, content=pieces, headers=headers) as long:
         assert long.status_code == 413
     assert (sorted(folder.iterdir()) if folder.is_dir() else []) == before
     wait_for(lambda: not list((server.folder / "incoming").iterdir()), 10)

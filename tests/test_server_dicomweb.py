@@ -151,7 +151,8 @@ def test_a_study_that_comes_in_pieces_becomes_one_job_and_gives_its_objects(serv
     rows = httpx.get(f"{server.url}/dicomweb/studies/{uid}/instances", trust_env=False).json()
     assert {row["00080016"]["Value"][0] for row in rows} == {SEG, SR}
     row = rows[0]
-    one = f"{server.url}/dicomweb/studies/{uid}/series/{row['0020000E']['Value'][0]}/instances/{row['00080018']['Value'][0]}"  # noqa: E501
+    series_uid, instance_uid = row["0020000E"]["Value"][0], row["00080018"]["Value"][0]
+    one = f"{server.url}/dicomweb/studies/{uid}/series/{series_uid}/instances/{instance_uid}"
     assert httpx.get(one, trust_env=False).headers["content-type"].startswith("multipart/related")
     # Identifiers are in no log and in no page.
     assert uid not in server.log()

@@ -151,7 +151,7 @@ def nothing_found(label_map: LabelMap) -> tuple[Flag, ...]:
 
 
 DOUBTS = ("nothing_found", "doubtful")
-"""Flags that question the result as a whole, the gravest first: whoever looks at it has to see them before any number."""  # noqa: E501
+"""Flags that question the result as a whole, the gravest first. They are shown before any number."""
 
 
 def doubts_first(flags: Iterable[Flag]) -> tuple[Flag, ...]:

@@ -170,10 +170,11 @@ def adopt(
 
     \b
     Example:
-      gliomask models adopt unet.onnx -o my-models/unet --inputs t1,t1ce,t2,flair --outputs WT,TC,ET --activation sigmoid
-        --orientation SPL --normalisation z-score-brain --licence CC-BY-4.0 --origin "doi:..." --training "1,251 patients of BraTS 2021."
+      gliomask models adopt unet.onnx -o my-models/unet --inputs t1,t1ce,t2,flair --outputs WT,TC,ET
+        --activation sigmoid --orientation SPL --normalisation z-score-brain --licence CC-BY-4.0 --origin "doi:..."
+        --training "1,251 patients of BraTS 2021."
       gliomask segment CASE -o OUT --model my-models/unet
-    """  # noqa: E501
+    """
     from gliomask.errors import UsageError
     from gliomask.files.paths import as_given
     from gliomask.models.adopt import ModelDescription

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from gliomask.cli.kinds import GivenPath, WholeNumber
+from gliomask.cli.say import echo
 from gliomask.segmentation.options import Delivery, Options, Spec, default_of, described
 
 Decorator = Callable[[Any], Any]
@@ -76,7 +77,7 @@ def _with_names_of_today(args: Iterable[str]) -> list[str]:
         if flag in FORMER_FLAGS:
             current[n] = f"{FORMER_FLAGS[flag]}{joined}{value}"
             note = f"Note: {flag} is now called {FORMER_FLAGS[flag]}; the earlier name goes away with the next version."
-            click.echo(note, err=True)
+            echo(note, err=True)
     return current
 
 

@@ -84,9 +84,24 @@ MAX_TOKEN_FILE_BYTES = 4096
     type=GivenPath(),
     help="Folder that gets a copy of each corrected label map with its scans, for gliomask train; it does not expire.",
 )
-def command(folder: Path, host: str, port: int, token_file: Path | None, host_names: tuple[str, ...], workers: int | None, threads: int | None,  # noqa: E501
-            max_upload_gb: float, max_waiting: int, job_memory_gb: float, job_minutes: float, keep_hours: float, study_quiet_seconds: float,  # noqa: E501
-            send_to: str | None, login_file: Path | None, corrections: Path | None) -> None:  # fmt: skip
+def command(
+    folder: Path,
+    host: str,
+    port: int,
+    token_file: Path | None,
+    host_names: tuple[str, ...],
+    workers: int | None,
+    threads: int | None,
+    max_upload_gb: float,
+    max_waiting: int,
+    job_memory_gb: float,
+    job_minutes: float,
+    keep_hours: float,
+    study_quiet_seconds: float,
+    send_to: str | None,
+    login_file: Path | None,
+    corrections: Path | None,
+) -> None:
     """Serve segmentation to a team: scans in by browser, REST or DICOMweb; label map, volumes, report and DICOM objects
     out.
 

@@ -137,7 +137,8 @@ def _html(page: Page, head: str, end: str) -> bytes:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
 {head}
-<style>body {{ margin: 0.5rem; }} h1 {{ font: 600 1.1rem system-ui, sans-serif; margin: 0 0 0.4rem; }} #view.viewer {{ height: calc(100vh - 3rem); }}
+<style>body {{ margin: 0.5rem; }} h1 {{ font: 600 1.1rem system-ui, sans-serif; margin: 0 0 0.4rem; }}
+#view.viewer {{ height: calc(100vh - 3rem); }}
 @media (max-width: 700px) {{ #view.viewer {{ height: auto; }} }}</style>
 <link rel="icon" href="data:,">
 <title>{title} · gliomask</title>
@@ -148,7 +149,7 @@ def _html(page: Page, head: str, end: str) -> bytes:
 {end}
 </body>
 </html>
-"""  # noqa: E501
+"""
     return text.encode()
 
 

@@ -135,7 +135,7 @@ def read_scan(series: Series) -> Scan:
 
 
 def case_name(name: str, identifiers: frozenset[str]) -> str:
-    """The folder's or archive's name, unless it holds words that identify the patient, or letters that cannot be shown."""  # noqa: E501
+    """The folder's or archive's name, unless it identifies the patient or holds letters that cannot be shown."""
     return "examination" if STRUCK_OUT in strike_out(name, identifiers) or not name.isprintable() or not name else name
 
 
