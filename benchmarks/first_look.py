@@ -120,7 +120,7 @@ def main() -> None:
         with options.output.open(newline="") as stream:
             rows = list(csv.DictReader(stream, delimiter="\t"))
     there = {row["case"] for row in rows}
-    with Segmenter(Options(model=options.model, precision="fp32", second_opinion="none")) as segmenter:
+    with Segmenter(Options(model=options.model, precision="fp32", ensemble_member="none")) as segmenter:
         training = segmenter.model.spec.training
         held_out = () if training is None else training.held_out_cases
         for files in find_cases(options.cases):

@@ -71,6 +71,7 @@ def main() -> None:
         help="calibration by subsets of the sequences, as benchmarks/calibrate_subsets.py --json writes it",
     )
     parser.add_argument(
+        "--ensemble-member",
         "--second-opinion",
         choices=list(SHIPPED),
         help="model that is asked as well; the evaluation must have asked its like",
@@ -108,7 +109,7 @@ def main() -> None:
         timing=Timing(seconds=float(seconds), conditions=conditions, command=command) if seconds else None,
         quality=quality,
         subsets=subsets,
-        second_opinion=options.second_opinion,
+        ensemble_member=options.ensemble_member,
         core_rule=CoreNumbers(enhancing_share=float(share), core_probability=float(probability), command=chooser)
         if share
         else None,

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from gliomask.engines.precision import processor_flags
-from gliomask.models.shelf import DEFAULT_MODEL
+from gliomask.models.available import DEFAULT_MODEL
 from gliomask.profiling import NETWORK_STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -170,7 +170,7 @@ def plain(asked: Asked) -> Iterable[Row]:
                 "threads": asked.threads,
                 "precision": precision,
                 "single_plane": True,
-                "second_opinion": "none",
+                "ensemble_member": "none",
             }
             ways.append((f"gliomask, {precision}", "ours", {"options": options, "repeats": asked.repeats}))
         yield from compared(model, ways, asked)

@@ -56,7 +56,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = [run_once(options.case, options.option, Path(folder) / str(n)) for n in range(options.repeats)]
-    for name in ("wall_s", "cpu_s", "peak_mb", "network_s", "second_opinion_s"):
+    for name in ("wall_s", "cpu_s", "peak_mb", "network_s", "ensemble_member_s"):
         values = [float(row[name]) for row in rows]
         print(
             f"{name}: median {statistics.median(values):.2f}, {min(values):.2f} to {max(values):.2f}, "

@@ -21,10 +21,10 @@ from gliomask.labels import convention
 from gliomask.server.client import Client
 from gliomask.server.correction_job import _for_training
 from gliomask.server.corrections import Corrector
-from gliomask.server.jobs import Correction, Job, JobOptions, Kind, Outcome, State, new_id
+from gliomask.server.jobs import Correction, Job, JobOptions, JobOutcome, Kind, State, new_id
 from gliomask.server.keeper import Folders, recover
 from gliomask.server.problems import RequestError
-from gliomask.server.settings import Limits, Settings
+from gliomask.server.settings import Limits, ServerSettings
 from gliomask.server.store import JobStore
 from gliomask.server.worker import without_paths
 
@@ -203,7 +203,7 @@ def test_a_correction_beyond_the_limit_is_refused_also_where_another_was_kept_me
     job = Job(new_id(), Kind.NIFTI, State.QUEUED, JobOptions(), 1.0)
     store.add(job)
     store.claim()
-    store.finish(job.id, State.DONE, Outcome(), 60)
+    store.finish(job.id, State.DONE, JobOutcome(), 60)
     kept = Correction(who=WHO, when="2026-11-27T12:00:00Z", changed_ml=1.0, results=(), volumes_ml={})
 
     class SlowReceiver:
@@ -212,7 +212,7 @@ def test_a_correction_beyond_the_limit_is_refused_also_where_another_was_kept_me
             store.corrected(job.id, "other", kept, 1)
             yield tmp_path / "body"
 
-    corrector = Corrector(Settings(tmp_path, limits=Limits(corrections=1)), folders, store, SlowReceiver())
+    corrector = Corrector(ServerSettings(tmp_path, limits=Limits(corrections=1)), folders, store, SlowReceiver())
     with pytest.raises(RequestError) as refused:
         asyncio.run(corrector.receive(None, job))
     assert refused.value.code == "too_many_corrections"
@@ -236,7 +236,7 @@ def test_corrections_are_counted_limited_and_forgotten_with_their_job(tmp_path):
     given = Correction(who="Dr Unmistakable", when="2026-11-27T12:00:00Z", changed_ml=1.0, results=(), volumes_ml={})
     assert store.corrected(one.id, "a", given, 2) is None
     store.claim()
-    store.finish(one.id, State.DONE, Outcome(), 60)
+    store.finish(one.id, State.DONE, JobOutcome(), 60)
     assert store.corrected("another", "a", given, 2) is None
     assert [store.corrected(one.id, name, given, 2).number for name in "ab"] == [1, 2]
     assert store.corrected(one.id, "c", given, 2) is None

@@ -190,15 +190,15 @@ def _cases(
     if case is None:
         name = stem(output).removesuffix("_seg") if is_nifti_name(output) else "case"
         return [explicit_case(name, {Sequence(key): path for key, path in explicit.items()}, without=absent)]
-    found = survey(case, without=absent)
-    for note in found.notes:
+    surveyed = survey(case, without=absent)
+    for note in surveyed.notes:
         echo(note, err=True)
-    count = len(found.cases) + len(found.refused)
-    if count == 1 and found.refused:
-        raise next(iter(found.refused.values()))
+    count = len(surveyed.cases) + len(surveyed.refused)
+    if count == 1 and surveyed.refused:
+        raise next(iter(surveyed.refused.values()))
     if count > 1 and is_nifti_name(output):
         raise UsageError(f"{case} holds {count} cases; -o must then be a folder, not {output}.")
-    return [*found.cases, *found.refused.items()]
+    return [*surveyed.cases, *surveyed.refused.items()]
 
 
 def _below(case: Path | None, files: CaseFiles | tuple[str, InputError]) -> bool:
@@ -236,8 +236,8 @@ def _segment_one(
     from contextlib import ExitStack
 
     from gliomask.cli.dicom import headers_read
-    from gliomask.cli.found import show_found, show_written
     from gliomask.cli.progress import work_progress
+    from gliomask.cli.result_text import show_result, show_written
     from gliomask.errors import GliomaskError, UsageError
     from gliomask.results.layout import CaseLayout
     from gliomask.results.row import KEPT
@@ -265,7 +265,7 @@ def _segment_one(
     if isinstance(result, Kept):
         echo(f"{result.case_id}: kept, {KEPT}")
         return 0
-    show_found(segmenter, result.outcome)
+    show_result(segmenter, result.outcome)
     show_written(CaseLayout.of(output, result.outcome.case_id))
     return 0
 

@@ -13,7 +13,7 @@ from gliomask.cli.options import threads
 from gliomask.cli.say import echo
 
 if TYPE_CHECKING:
-    from gliomask.server.settings import Settings
+    from gliomask.server.settings import ServerSettings
 
 TOKEN_VARIABLE = "GLIOMASK_TOKEN"
 
@@ -99,7 +99,7 @@ def command(folder: Path, host: str, port: int, token_file: Path | None, host_na
     TLS in front (docs/server.md). Needs the extra serve (pip install 'gliomask[serve]'), and the extras dicom and raw
     for what they are for. Research software, not a medical device.
     """
-    from gliomask.server.settings import Limits, Settings
+    from gliomask.server.settings import Limits, ServerSettings
 
     limits = Limits(
         upload_bytes=int(max_upload_gb * (1 << 30)),
@@ -109,7 +109,7 @@ def command(folder: Path, host: str, port: int, token_file: Path | None, host_na
         keep_seconds=keep_hours * 3600,
     )
     serve(
-        Settings(
+        ServerSettings(
             folder,
             host,
             port,
@@ -126,7 +126,7 @@ def command(folder: Path, host: str, port: int, token_file: Path | None, host_na
     )
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: ServerSettings) -> None:
     """Serves until a signal ends it."""
     from gliomask.errors import EngineUnavailableError
 

@@ -105,12 +105,12 @@ def _serve(exams: list[Exam], folder: Path, port: int, *, overwrite: bool, brows
 
     from gliomask.view.corrections import Corrections
     from gliomask.view.page import make_page
-    from gliomask.view.server import CORRECTIONS_PATH, Desk, ViewServer
+    from gliomask.view.server import CORRECTIONS_PATH, ViewerContent, ViewServer
 
     # Two exams are looked at together; each is corrected on a page of its own.
     exam = exams[0] if len(exams) == 1 and exams[0].segmentation else None
     page = make_page(exams, CORRECTIONS_PATH if exam else None)
-    with ViewServer(Desk(page, exam, Corrections(folder, overwrite=overwrite)), port) as server:
+    with ViewServer(ViewerContent(page, exam, Corrections(folder, overwrite=overwrite)), port) as server:
         echo(f"Open {server.url} in a browser on this computer. Stop with Ctrl-C.")
         if browser:
             webbrowser.open(server.url)

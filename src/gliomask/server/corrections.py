@@ -20,7 +20,7 @@ from gliomask.server.jobs import Correction, CorrectionOutcome, Job, new_id
 from gliomask.server.keeper import Folders
 from gliomask.server.problems import RequestError
 from gliomask.server.receive import Receiver
-from gliomask.server.settings import Settings
+from gliomask.server.settings import ServerSettings
 from gliomask.server.store import JobStore
 from gliomask.view.sent import MAX_BODY_BYTES
 
@@ -41,7 +41,7 @@ class Corrector:
         receiver: of uploads.
     """
 
-    def __init__(self, settings: Settings, folders: Folders, store: JobStore, receiver: Receiver) -> None:
+    def __init__(self, settings: ServerSettings, folders: Folders, store: JobStore, receiver: Receiver) -> None:
         self._settings, self._folders, self._store, self._receiver = settings, folders, store, receiver
         self._turn = asyncio.Semaphore(1)
 

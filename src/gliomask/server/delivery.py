@@ -6,9 +6,9 @@ import logging
 from pathlib import Path
 
 from gliomask.errors import GliomaskError
-from gliomask.server.jobs import Delivery, Job
+from gliomask.server.jobs import DeliveryState, Job
 from gliomask.server.pacs import Pacs
-from gliomask.server.settings import Settings
+from gliomask.server.settings import ServerSettings
 from gliomask.server.store import JobStore
 
 log = logging.getLogger("gliomask.server")
@@ -19,7 +19,7 @@ TRIES = 20
 PAUSE_SECONDS = 60.0
 
 
-def deliver(settings: Settings, store: JobStore, job: Job, paths: list[Path]) -> Delivery:
+def deliver(settings: ServerSettings, store: JobStore, job: Job, paths: list[Path]) -> DeliveryState:
     """Sends one job's objects, once, and notes how it went.
 
     Args:
@@ -28,7 +28,7 @@ def deliver(settings: Settings, store: JobStore, job: Job, paths: list[Path]) ->
         job: done, and due for delivery.
         paths: its objects; none is as good as sent.
     """
-    state = Delivery.SENT
+    state = DeliveryState.SENT
     if paths and settings.send_to is not None:
         try:
             with Pacs(settings.send_to, settings.send_login) as archive:
@@ -40,11 +40,11 @@ def deliver(settings: Settings, store: JobStore, job: Job, paths: list[Path]) ->
                     len(paths) - answer.stored,
                     answer.failures,
                 )
-                state = Delivery.DUE
+                state = DeliveryState.DUE
         except GliomaskError as error:
             log.warning("job %s: not sent to the archive: %s", job.short, error)
-            state = Delivery.DUE
-    if state is Delivery.DUE and job.deliveries + 1 >= TRIES:
-        state = Delivery.FAILED
+            state = DeliveryState.DUE
+    if state is DeliveryState.DUE and job.deliveries + 1 >= TRIES:
+        state = DeliveryState.FAILED
     store.delivered(job.id, state)
     return state

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gliomask.errors import FileFormatError
-from gliomask.server.jobs import Correction, Delivery, Failure, Job, JobOptions, Kind, Outcome, State
+from gliomask.server.jobs import Correction, DeliveryState, Failure, Job, JobOptions, JobOutcome, Kind, State
 
 VERSION = 1
 """Of the table; written into the file (`PRAGMA user_version`)."""
@@ -116,9 +116,11 @@ class JobStore:
 
     def due(self) -> list[Job]:
         """Returns jobs whose objects are to be sent to the archive, the oldest first."""
-        return self._jobs("WHERE delivery = ? AND state = ? ORDER BY finished", Delivery.DUE.value, State.DONE.value)
+        return self._jobs(
+            "WHERE delivery = ? AND state = ? ORDER BY finished", DeliveryState.DUE.value, State.DONE.value
+        )
 
-    def delivered(self, job_id: str, delivery: Delivery) -> None:
+    def delivered(self, job_id: str, delivery: DeliveryState) -> None:
         """Notes how sending a job's objects went."""
         with self._transaction() as db:
             db.execute(
@@ -128,8 +130,8 @@ class JobStore:
     def counts(self) -> dict[State, int]:
         """Returns how many jobs stand where."""
         with self._transaction() as db:
-            found = dict(db.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
-        return {state: found.get(state.value, 0) for state in State}
+            by_state = dict(db.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
+        return {state: by_state.get(state.value, 0) for state in State}
 
     def waiting_before(self, created: float) -> int:
         """Returns how many jobs that wait are older."""
@@ -159,7 +161,7 @@ class JobStore:
                 (State.QUEUED.value, job_id, State.RUNNING.value),
             )
 
-    def finish(self, job_id: str, state: State, outcome: Outcome, keep_seconds: float) -> bool:
+    def finish(self, job_id: str, state: State, outcome: JobOutcome, keep_seconds: float) -> bool:
         """Ends a job that waits or runs; False where it had ended already, and then nothing is changed."""
         now = time.time()
         sql = """UPDATE jobs SET state = ?, outcome = ?, finished = ?, expires = ?,
@@ -293,7 +295,7 @@ class JobStore:
             self._db.execute("COMMIT")
 
 
-CANCELLED = Outcome(failure=Failure(code="cancelled", message="The job was cancelled."))
+CANCELLED = JobOutcome(failure=Failure(code="cancelled", message="The job was cancelled."))
 
 
 def _values(job: Job) -> tuple[Any, ...]:
@@ -339,8 +341,8 @@ def _job(row: tuple[Any, ...]) -> Job:
         finished,
         expires,
         attempts,
-        None if outcome is None else Outcome.model_validate_json(outcome),
+        None if outcome is None else JobOutcome.model_validate_json(outcome),
         study_uid,
-        Delivery(delivery),
+        DeliveryState(delivery),
         deliveries,
     )

@@ -58,13 +58,13 @@ class Page:
         Raises:
             FileFormatError: it can no longer be read.
         """
-        found = self.contents[number]
-        if isinstance(found, bytes):
-            return found
+        content = self.contents[number]
+        if isinstance(content, bytes):
+            return content
         try:
-            return read_regular(found, MAX_FILE_BYTES)
+            return read_regular(content, MAX_FILE_BYTES)
         except (OSError, ValueError) as error:
-            raise FileFormatError(f"{found}: cannot be read ({reason(error)}).") from error
+            raise FileFormatError(f"{content}: cannot be read ({reason(error)}).") from error
 
 
 def make_page(exams: Ordered[Exam], corrections: str | None = None) -> Page:
@@ -201,9 +201,11 @@ def _scans(exam: Exam, contents: list[Path | bytes]) -> dict[str, Any]:
     return {name: _numbered(content, name, contents) for name, content in by_sequence.items()}
 
 
-def _label_map(found: LabelFile | None, contents: list[Path | bytes]) -> dict[str, Any] | None:
+def _label_map(label_file: LabelFile | None, contents: list[Path | bytes]) -> dict[str, Any] | None:
     return (
-        None if found is None else {**_numbered(found.path, found.path.name, contents), "codes": codes_of(found.labels)}
+        None
+        if label_file is None
+        else {**_numbered(label_file.path, label_file.path.name, contents), "codes": codes_of(label_file.labels)}
     )
 
 

@@ -86,27 +86,27 @@ def read(
         # A missing pydicom is told before anything is unpacked.
         pass
     with opened(source) as place:
-        found = survey(place, progress)
-        choice = choose(found, sequences)
-        _refuse_undecided(place.title, found, choice, needed)
+        surveyed = survey(place, progress)
+        choice = choose(surveyed, sequences)
+        _refuse_undecided(place.title, surveyed, choice, needed)
         words = (
             frozenset()
             if include_identifiers
-            else frozenset().union(*(series.tags.identifiers for series in found.series))
+            else frozenset().union(*(series.tags.identifiers for series in surveyed.series))
         )
         name = case_name(place.name, words)
         if before is not None:
             before(name, tuple(choice.chosen))
         scans = {sequence: read_scan(series) for sequence, series in choice.chosen.items()}
-    return Reading(Examination(name, scans), describe(found, choice, include_identifiers=include_identifiers))
+    return Reading(Examination(name, scans), describe(surveyed, choice, include_identifiers=include_identifiers))
 
 
-def _refuse_undecided(title: str, found: Survey, choice: Choice, needed: Iterable[Sequence]) -> None:
+def _refuse_undecided(title: str, surveyed: Survey, choice: Choice, needed: Iterable[Sequence]) -> None:
     how = "Name the series by --series; `gliomask dicom inspect` shows all of them"
     if choice.problems:
         raise CaseError(f"{title}: cannot tell the sequences: {'; '.join(choice.problems)}. {how}.")
     if not choice.chosen:
-        raise CaseError(f"{title}: none of {len(found.series)} series is a T1, T1ce, T2 or FLAIR. {how}.")
+        raise CaseError(f"{title}: none of {len(surveyed.series)} series is a T1, T1ce, T2 or FLAIR. {how}.")
     missing = [sequence.value for sequence in needed if sequence not in choice.chosen]
     if missing:
         what = f"no series is a {' or a '.join(missing)}, `gliomask dicom inspect` says why"

@@ -203,8 +203,8 @@ def _weighting(tags: Tags, words: _Words) -> tuple[Sequence | None, str, bool]:
     timing = f"TR {_ms(tags.repetition_time_ms)}, TE {_ms(tags.echo_time_ms)}, TI {_ms(tags.inversion_time_ms)}"
     if named is None:
         timed = _by_timing(tags)
-        told = f"the {words.source} names none" if words.text else "there is no description"
-        return timed, f"{timing} alone, {told}" if timed else f"neither words nor {timing} tell a sequence", False
+        no_words = f"the {words.source} names none" if words.text else "there is no description"
+        return timed, f"{timing} alone, {no_words}" if timed else f"neither words nor {timing} tell a sequence", False
     wrong = _contradiction(named, tags)
     if wrong:
         return (
@@ -220,11 +220,11 @@ def _by_words(words: str) -> Sequence | None:
     if re.search(r"flair|dark.?fluid|fluid|tirm|\bt2.?fl\b", words):
         # A T1 FLAIR is weighted by T1: its inversion sharpens the contrast of grey and white matter.
         return Sequence.T1 if re.search(r"\bt1", words) else Sequence.FLAIR
-    found = {int(digit) for digit in re.findall(r"\b(?:ax|sag|cor|tra)?(?:[23]d)?[sdwe]?t([12])(?![0-9])", words)}
+    weightings = {int(digit) for digit in re.findall(r"\b(?:ax|sag|cor|tra)?(?:[23]d)?[sdwe]?t([12])(?![0-9])", words)}
     if re.search(r"mp.?rage|spgr|bravo|\bvibe\b|\be?thrive\b|\bmprage|\btfl\b|\bffe\b.*t1|fspgr|\btfe\b", words):
-        found.add(1)
-    if len(found) == 1:
-        return Sequence.T1 if found == {1} else Sequence.T2
+        weightings.add(1)
+    if len(weightings) == 1:
+        return Sequence.T1 if weightings == {1} else Sequence.T2
     return None
 
 
