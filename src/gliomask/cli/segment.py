@@ -25,33 +25,23 @@ if TYPE_CHECKING:
     from gliomask.segmentation.source import Source
     from gliomask.sequences import Sequence
 
-_FILE = GivenPath()
-
-
-class OutputPath(GivenPath):
-    """A place for results; an empty one is refused, since it would be the working folder."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuses what is empty."""
-        if not str(value).strip():
-            self.fail("is empty. Name a folder for the results; the working folder is '.'.", param, ctx)
-        return super().convert(value, param, ctx)
+_PATH = GivenPath()
 
 
 @click.command(cls=shared.GroupedCommand, short_help="Segment one case or a folder of cases.")
-@click.argument("case", type=_FILE, required=False)
+@click.argument("case", type=_PATH, required=False)
 @shared.option(
     "-o",
     "--output",
     group="output",
-    type=OutputPath(),
+    type=_PATH,
     required=True,
     help="Folder for the results; for one case also the label map's own name (.nii.gz).",
 )
-@shared.option("--flair", group="input", type=_FILE, help="FLAIR file; with --t1, --t1ce and --t2 instead of CASE.")
-@shared.option("--t1", group="input", type=_FILE, help="T1 file, without contrast agent.")
-@shared.option("--t1ce", group="input", type=_FILE, help="T1 file, with contrast agent.")
-@shared.option("--t2", group="input", type=_FILE, help="T2 file.")
+@shared.option("--flair", group="input", type=_PATH, help="FLAIR file; with --t1, --t1ce and --t2 instead of CASE.")
+@shared.option("--t1", group="input", type=_PATH, help="T1 file, without contrast agent.")
+@shared.option("--t1ce", group="input", type=_PATH, help="T1 file, with contrast agent.")
+@shared.option("--t2", group="input", type=_PATH, help="T2 file.")
 @shared.option(
     "--without",
     group="input",

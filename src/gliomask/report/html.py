@@ -43,11 +43,20 @@ MOVING: dict[str, Callable[[Block], bool]] = {
 """Scripts, each with a style sheet of its name, and which blocks need them."""
 
 
+def escaped(text: str) -> str:
+    """Returns a text that people read as it may stand in HTML, between tags and in attributes.
+
+    Letters that show nothing become visible, and a very long text is cut, see `document.visible`. Every text in HTML
+    that the core makes goes through here (decision 0024).
+    """
+    return escape(visible(text), quote=True)
+
+
 def to_html(document: Document) -> str:
     """Returns a report as the text of one HTML file."""
-    subject = _text(visible(document.subject, MAX_SUBJECT))
-    title = f"{subject} \N{EN DASH} {_text(document.title)}"
-    facts = "".join(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in document.facts)
+    subject = escaped(visible(document.subject, MAX_SUBJECT))
+    title = f"{subject} \N{EN DASH} {escaped(document.title)}"
+    facts = "".join(f"<div><dt>{escaped(name)}</dt><dd>{escaped(value)}</dd></div>" for name, value in document.facts)
     blocks = "\n".join(_block(block) for block in document.blocks)
     moving = [name for name, needed in MOVING.items() if any(needed(block) for block in document.blocks)]
     scripts = [piece(f"{name}.js") for name in moving]
@@ -67,7 +76,7 @@ def to_html(document: Document) -> str:
 <body>
 <main>
 <header>
-<p class="kind">{_text(document.title)}</p>
+<p class="kind">{escaped(document.title)}</p>
 <h1 dir="auto">{subject}</h1>
 <dl class="facts">{facts}</dl>
 </header>
@@ -79,18 +88,14 @@ def to_html(document: Document) -> str:
 """
 
 
-def _text(text: str) -> str:
-    return escape(visible(text), quote=True)
-
-
 def _block(block: Block) -> str:
     match block:
         case Heading():
-            return f"<h2>{_text(block.text)}</h2>"
+            return f"<h2>{escaped(block.text)}</h2>"
         case Paragraph():
-            return f"<p{' class=quiet' if block.quiet else ''}>{_text(block.text)}</p>"
+            return f"<p{' class=quiet' if block.quiet else ''}>{escaped(block.text)}</p>"
         case Notice():
-            lines = "".join(f"<p>{_text(line)}</p>" for line in block.lines)
+            lines = "".join(f"<p>{escaped(line)}</p>" for line in block.lines)
             return f'<div class="notice{" warning" if block.warning else ""}">{lines}</div>'
         case Cards():
             cards = "".join(_card(card.value, card.title, card.remark) for card in block.cards)
@@ -105,19 +110,19 @@ def _block(block: Block) -> str:
 
 def _card(value: str, title: str, remark: str) -> str:
     return (
-        f'<div class="card"><div class="value">{_text(value)}</div><div class="title">{_text(title)}</div><div '
-        f'class="remark">{_text(remark)}</div></div>'
+        f'<div class="card"><div class="value">{escaped(value)}</div><div class="title">{escaped(title)}</div><div '
+        f'class="remark">{escaped(remark)}</div></div>'
     )
 
 
 def table_html(table: TableBlock) -> str:
     """Returns a table as HTML; one that can be sorted needs `piece("sort.js")` after it."""
-    caption = f"<caption>{_text(table.caption)}</caption>" if table.caption else ""
-    header = "".join(f"<th{_class(table, column)}>{_text(cell)}</th>" for column, cell in enumerate(table.header))
+    caption = f"<caption>{escaped(table.caption)}</caption>" if table.caption else ""
+    header = "".join(f"<th{_class(table, column)}>{escaped(cell)}</th>" for column, cell in enumerate(table.header))
     rows = []
     for n, row in enumerate(table.rows):
         colour = table.swatches[n] if table.swatches else None
-        texts = [_text(cell) for cell in row]
+        texts = [escaped(cell) for cell in row]
         if table.links and table.links[n]:
             texts[0] = f'<a href="{escape(table.links[n], quote=True)}">{texts[0]}</a>'
         cells = [
@@ -142,15 +147,15 @@ def _swatch(colour: RGB | None) -> str:
 
 def _pictures(pictures: Pictures) -> str:
     rows = "".join(f'<div class="row">{"".join(_image(picture) for picture in row)}</div>' for row in pictures.rows)
-    legend = "".join(f"<span>{_swatch(colour)}{_text(name)}</span>" for colour, name in pictures.legend)
-    caption = f'<figcaption class="caption">{_text(pictures.caption)}</figcaption>' if pictures.caption else ""
+    legend = "".join(f"<span>{_swatch(colour)}{escaped(name)}</span>" for colour, name in pictures.legend)
+    caption = f'<figcaption class="caption">{escaped(pictures.caption)}</figcaption>' if pictures.caption else ""
     below = f"<div class=legend>{legend}</div>" if legend else ""
     width = f"max-width:{100 * pictures.width_share:.0f}%"
     return f'<figure style="{width}">{rows}{below}{caption}</figure>'
 
 
 def _image(picture: Picture) -> str:
-    return f'<img alt="{_text(picture.words)}" src="{_data("png", picture.png)}">'
+    return f'<img alt="{escaped(picture.words)}" src="{_data("png", picture.png)}">'
 
 
 def _data(kind: str, content: bytes) -> str:
@@ -178,10 +183,12 @@ def _viewer(viewer: SliceViewer) -> str:
         "marks": viewer.marks,
     }
     buttons = "".join(
-        f'<button type="button" data-sheet="{n}">{_text(title)}</button>' for n, (title, _) in enumerate(viewer.sheets)
+        f'<button type="button" data-sheet="{n}">{escaped(title)}</button>'
+        for n, (title, _) in enumerate(viewer.sheets)
     )
     sheets = "".join(
-        f'<img class="sheet" hidden alt="{_text(title)}" src="{_data("jpeg", jpeg)}">' for title, jpeg in viewer.sheets
+        f'<img class="sheet" hidden alt="{escaped(title)}" src="{_data("jpeg", jpeg)}">'
+        for title, jpeg in viewer.sheets
     )
     zoom = "".join(
         f'<button type="button" data-zoom="{name}">{sign}</button>'

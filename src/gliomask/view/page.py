@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
-import html
 import json
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from gliomask.files.regular import read_regular, reason
 from gliomask.geometry import Geometry
 from gliomask.io import nifti
 from gliomask.labels import LabelConvention
+from gliomask.report.html import escaped
 
 if TYPE_CHECKING:
     # Not at run: the server of jobs imports this module, and does without what exams need.
@@ -128,7 +128,7 @@ def _packed(content: bytes) -> str:
 
 
 def _html(page: Page, head: str, end: str) -> bytes:
-    title = html.escape(" and ".join(exam["title"] for exam in page.manifest["exams"]))
+    title = escaped(" and ".join(exam["title"] for exam in page.manifest["exams"]))
     manifest = script_json(page.manifest)
     text = f"""<!doctype html>
 <html lang="en">
