@@ -114,13 +114,26 @@ async def _deliver(desk: Desk) -> None:
     while desk.settings.send_to is not None:
         failed = False
         try:
-            for job in await asyncio.to_thread(desk.store.due):
-                state = await asyncio.to_thread(deliver, desk.settings, desk.store, job, desk.objects(job))
-                failed |= state is not Delivery.SENT
+            failed = await asyncio.to_thread(_send_all, desk)
         except Exception:
             log.exception("objects could not be sent; tried again in %s s", PAUSE_SECONDS)
             failed = True
         await asyncio.sleep(PAUSE_SECONDS if failed else STUDY_SECONDS)
+
+
+def _send_all(desk: Desk) -> bool:
+    """Sends what is due; True where something could not be sent."""
+    failed = False
+    for job in desk.store.due():
+        state = deliver(desk.settings, job.short, desk.objects(job), job.deliveries)
+        desk.store.delivered(job.id, state)
+        failed |= state is not Delivery.SENT
+    for job, folder, correction in desk.store.due_corrections():
+        paths = desk.corrected_objects(job, folder, correction)
+        state = deliver(desk.settings, job.short, paths, correction.deliveries)
+        desk.store.correction_delivered(job.id, correction.number, state)
+        failed |= state is not Delivery.SENT
+    return failed
 
 
 async def _problem(request: Request, error: Exception) -> Response:
