@@ -172,7 +172,9 @@ def test_neighbours_are_those_ahead_and_nothing_beyond_the_volume() -> None:
 
 
 def test_a_brain_upside_down_is_told_only_where_it_is_whole() -> None:
-    """The round head here has no up and down, but is longer than wide: lying across, it is flagged, unless it is cut."""  # noqa: E501
+    """The round head here has no up and down, but is longer than wide: lying across, it is flagged, unless it is
+    cut.
+    """
     case = head()
     across = {sequence: np.rot90(volume, 1, (0, 1)) for sequence, volume in case.volumes.items()}
     turned = dataclasses.replace(case, volumes=across)

@@ -40,7 +40,7 @@ from gliomask.preprocess.raw.interface import GivenMask, GivenTransforms, Transf
 from gliomask.preprocess.raw.registration import Image as Compared
 from gliomask.preprocess.raw.registration import Level, thin
 from gliomask.preprocess.raw.route import RawCase, prepare_examination
-from gliomask.preprocess.raw.settings import Settings, Step
+from gliomask.preprocess.raw.settings import PreparationSettings, PreparationStep
 from gliomask.preprocess.raw.transforms import about, distance_mm, move, to_itk_text, turn
 from gliomask.report.volumes import measure
 from gliomask.results.layout import CaseLayout
@@ -287,7 +287,7 @@ def test_the_average_brain_lies_where_it_did_whatever_the_number_of_threads(move
 
 def test_a_step_that_does_not_exist_cannot_be_skipped():
     with pytest.raises(UsageError, match="no step 'registration'"):
-        Settings(frozenset({"registration"}))
+        PreparationSettings(frozenset({"registration"}))
 
 
 @pytest.fixture
@@ -308,7 +308,7 @@ def stub_alignment(monkeypatch, prepared):
 def test_a_brain_mask_that_is_given_is_used(stub_alignment, moved, head):
     grid = moved[0].scans[Sequence.T2].geometry
     mask = true_mask(head, moved[1][Sequence.T2], grid)
-    found = prepare_examination(moved[0], Settings(brain_extraction=GivenMask(mask, grid)))
+    found = prepare_examination(moved[0], PreparationSettings(brain_extraction=GivenMask(mask, grid)))
     assert dice(found.mask_in(Sequence.T2), mask) > 0.97
     assert found.steps[-1].what == "as given"
 
@@ -316,7 +316,7 @@ def test_a_brain_mask_that_is_given_is_used(stub_alignment, moved, head):
 def test_a_brain_mask_on_another_grid_is_refused(stub_alignment, moved):
     grid = Geometry((50, 50, 50), np.diag([4.0, 4.0, 4.0, 1.0]))
     with pytest.raises(GeometryError, match="the brain mask lies on no sequence's grid"):
-        prepare_examination(moved[0], Settings(brain_extraction=GivenMask(np.ones(grid.shape, bool), grid)))
+        prepare_examination(moved[0], PreparationSettings(brain_extraction=GivenMask(np.ones(grid.shape, bool), grid)))
 
 
 class Scanner:
@@ -344,7 +344,7 @@ def test_other_tools_take_the_place_of_registration_and_brain_extraction(stub_al
 
     monkeypatch.setattr("gliomask.preprocess.raw.place.align_to_frame", refuse)
     tool, reference = Scanner(moved, head), Sequence.T1CE
-    found = prepare_examination(moved[0], Settings(registration=tool, brain_extraction=tool))
+    found = prepare_examination(moved[0], PreparationSettings(registration=tool, brain_extraction=tool))
     for sequence in (Sequence.T1, Sequence.T1CE, Sequence.T2):
         np.testing.assert_allclose(found.matrices[sequence], moved[1][sequence], atol=1e-6)
     assert found.registered_by == {
@@ -363,7 +363,7 @@ def test_other_tools_take_the_place_of_registration_and_brain_extraction(stub_al
         wrong = {Sequence.T1: Transform(reference, about((0, 0, 0), turn((0, 0, 40)), (20, 0, 0)), "x.mat")}
         prepare_examination(
             moved[0],
-            Settings(
+            PreparationSettings(
                 registration=GivenTransforms({reference: Transform("brats", moved[1][reference])} | wrong),
                 brain_extraction=tool,
             ),
@@ -378,7 +378,7 @@ def test_a_mask_without_the_shape_of_its_grid_is_refused(stub_alignment, moved):
             return np.ones((2, 3, 4), bool), examination.scans[reference].geometry
 
     with pytest.raises(GeometryError, match=r"brain mask of broken has the shape \(2, 3, 4\)"):
-        prepare_examination(moved[0], Settings(brain_extraction=Broken()))
+        prepare_examination(moved[0], PreparationSettings(brain_extraction=Broken()))
 
 
 def test_a_brain_cut_off_by_the_field_of_view_is_refused(stub_alignment, moved, head, monkeypatch):
@@ -471,7 +471,7 @@ def small(tiny_case):
         Examination("tiny", scans),
         Sequence.T1CE,
         matrices,
-        (Step("mask", "", "by hand", {"volume_ml": 3.0}),),
+        (PreparationStep("mask", "", "by hand", {"volume_ml": 3.0}),),
     )
 
 

@@ -23,11 +23,22 @@ from gliomask.server import view_files
 from gliomask.server.client import Client
 from gliomask.server.correction_job import _for_training
 from gliomask.server.corrections import Corrector
-from gliomask.server.jobs import Correction, Job, JobOptions, Kind, Outcome, State, new_id
+from gliomask.server.delivery import TRIES, deliver
+from gliomask.server.jobs import (
+    Correction,
+    DeliveryState,
+    Job,
+    JobOptions,
+    JobOutcome,
+    Kind,
+    ResultFile,
+    State,
+    new_id,
+)
 from gliomask.server.keeper import Folders, recover
 from gliomask.server.problems import RequestError
 from gliomask.server.receive import Receiver
-from gliomask.server.settings import Limits, Settings
+from gliomask.server.settings import Limits, ServerSettings
 from gliomask.server.store import JobStore
 from gliomask.server.training_copies import case_of
 from gliomask.server.worker import without_paths
@@ -178,7 +189,8 @@ def test_what_is_no_correction_is_refused_and_leaves_nothing(server, http, job, 
     ]
     for answer, status, code in refusals:
         assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
-    with http.stream("POST", place, content=iter([b" " * (1 << 20)] * 65), headers={"Content-Type": "application/json"}) as long:  # fmt: skip # noqa: E501
+    pieces, headers = iter([b" " * (1 << 20)] * 65), {"Content-Type": "application/json"}
+    with http.stream("POST", place, content=pieces, headers=headers) as long:
         assert long.status_code == 413
     assert (sorted(folder.iterdir()) if folder.is_dir() else []) == before
     wait_for(lambda: not list((server.folder / "incoming").iterdir()), 10)
@@ -207,7 +219,7 @@ def test_a_correction_beyond_the_limit_is_refused_also_where_another_was_kept_me
     job = Job(new_id(), Kind.NIFTI, State.QUEUED, JobOptions(), 1.0)
     store.add(job)
     store.claim()
-    store.finish(job.id, State.DONE, Outcome(), 60)
+    store.finish(job.id, State.DONE, JobOutcome(), 60)
     kept = Correction(who=WHO, when="2026-11-27T12:00:00Z", changed_ml=1.0, results=(), volumes_ml={})
 
     class SlowReceiver:
@@ -216,7 +228,7 @@ def test_a_correction_beyond_the_limit_is_refused_also_where_another_was_kept_me
             store.corrected(job.id, "other", kept, 1)
             yield tmp_path / "body"
 
-    corrector = Corrector(Settings(tmp_path, limits=Limits(corrections=1)), folders, store, SlowReceiver())
+    corrector = Corrector(ServerSettings(tmp_path, limits=Limits(corrections=1)), folders, store, SlowReceiver())
     with pytest.raises(RequestError) as refused:
         asyncio.run(corrector.receive(None, job))
     assert refused.value.code == "too_many_corrections"
@@ -240,7 +252,7 @@ def test_a_copy_for_training_gets_its_place_once_the_table_knows_it_also_after_a
     job = Job(new_id(), Kind.NIFTI, State.QUEUED, JobOptions(), 1.0)
     store.add(job)
     store.claim()
-    store.finish(job.id, State.DONE, Outcome(), 60)
+    store.finish(job.id, State.DONE, JobOutcome(), 60)
     given = Correction(who=WHO, when="2026-11-27T12:00:00Z", changed_ml=1.0, results=(), volumes_ml={})
     for name in ("a", "b", "c"):
         (folders.jobs / job.id / "corrections" / name).mkdir(parents=True)
@@ -292,7 +304,7 @@ def test_corrections_are_counted_limited_and_forgotten_with_their_job(tmp_path):
     given = Correction(who="Dr Unmistakable", when="2026-11-27T12:00:00Z", changed_ml=1.0, results=(), volumes_ml={})
     assert store.corrected(one.id, "a", given, 2) is None
     store.claim()
-    store.finish(one.id, State.DONE, Outcome(), 60)
+    store.finish(one.id, State.DONE, JobOutcome(), 60)
     assert store.corrected("another", "a", given, 2) is None
     assert [store.corrected(one.id, name, given, 2).number for name in "ab"] == [1, 2]
     assert store.corrected(one.id, "c", given, 2) is None
@@ -312,6 +324,52 @@ def test_corrections_are_counted_limited_and_forgotten_with_their_job(tmp_path):
     assert store.corrections(one.id) == {}
     assert store.corrected(one.id, "d", given, 2) is None
     store.close()
+
+
+def test_a_correction_is_sent_until_the_archive_has_it_or_the_tries_are_over(tmp_path):
+    store = JobStore(tmp_path / "jobs.sqlite3")
+    one = Job(new_id(), Kind.DICOM, State.QUEUED, JobOptions(), 1.0, study_uid="1.2.3")
+    store.add(one)
+    store.claim()
+    store.finish(one.id, State.DONE, JobOutcome(), 60)
+    given = Correction(who="A. B.", when="2026-11-27T12:00:00Z", changed_ml=1.0, results=(), volumes_ml={})
+    store.corrected(one.id, "kept here", given, 5)
+    store.corrected(one.id, "to send", given.model_copy(update={"delivery": DeliveryState.DUE}), 5)
+    ((job, folder, due),) = store.due_corrections()
+    assert (job.id, folder, due.number, due.deliveries) == (one.id, "to send", 2, 0)
+    store.correction_delivered(one.id, 2, DeliveryState.DUE)
+    ((_, _, due),) = store.due_corrections()
+    assert due.deliveries == 1
+    store.correction_delivered(one.id, 2, DeliveryState.SENT)
+    assert store.due_corrections() == []
+    assert [found.delivery for found in store.corrections(one.id).values()] == [DeliveryState.NONE, DeliveryState.SENT]
+    store.close()
+    # An archive that does not answer is asked again, and not for ever.
+    settings = ServerSettings(folder=tmp_path, send_to="http://127.0.0.1:9/dicom-web")
+    (tmp_path / "a.dcm").write_bytes(b"x")
+    assert [deliver(settings, "short", [tmp_path / "a.dcm"], before) for before in (0, TRIES - 1)] == [
+        DeliveryState.DUE,
+        DeliveryState.FAILED,
+    ]
+    assert deliver(settings, "short", [], 0) is DeliveryState.SENT
+
+
+@pytest.mark.parametrize(
+    ("study_uid", "send_to", "name", "expected"),
+    [
+        ("1.2.3", "http://archive", "case_seg_seg.dcm", DeliveryState.DUE),
+        ("", "http://archive", "case_seg_seg.dcm", DeliveryState.NONE),
+        ("1.2.3", None, "case_seg_seg.dcm", DeliveryState.NONE),
+        ("1.2.3", "http://archive", "case_seg.nii.gz", DeliveryState.NONE),
+    ],
+)
+def test_objects_of_corrections_go_where_those_of_the_job_went(tmp_path, study_uid, send_to, name, expected):
+    settings = ServerSettings(folder=tmp_path, send_to=send_to)
+    job = Job(new_id(), Kind.DICOM, State.DONE, JobOptions(), 1.0, study_uid=study_uid)
+    file = ResultFile(name=name, bytes=1, sha256="0")
+    given = Correction(who="A", when="2026-11-27T12:00:00Z", changed_ml=1.0, results=(file,), volumes_ml={})
+    corrector = Corrector(settings, None, None, None)
+    assert corrector._to_be_sent(job, given).delivery is expected
 
 
 def test_a_message_that_names_a_folder_of_the_server_goes_to_its_log_alone(caplog):

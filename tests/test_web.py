@@ -58,7 +58,7 @@ def test_the_manifest_says_what_the_model_says(model):
 def test_a_model_that_the_browser_cannot_run_is_refused_with_every_reason(model):
     spec = model.spec.model_copy(update={"second_opinion": "another", "postprocess": "legacy"})
     with pytest.raises(
-        ModelError, match="does not run in the browser: its post-processing is legacy; it asks a second opinion"
+        ModelError, match="does not run in the browser: its post-processing is legacy; it has a second ensemble member"
     ):
         browser_files(replace(model, spec=spec))
 

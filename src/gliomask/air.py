@@ -170,8 +170,8 @@ def find_foreground(volumes: Mapping[Name, Volume], voxel_ml: float) -> Foregrou
     if all(volume.flags.f_contiguous and not volume.flags.c_contiguous for volume in volumes.values()):
         # As NIfTI's voxels lie; numpy picks by a mask in C order, four times as quickly where the array lies so, and
         # nothing here depends on the axes.
-        found = find_foreground({sequence: volume.T for sequence, volume in volumes.items()}, voxel_ml)
-        return replace(found, mask=found.mask.T)
+        foreground = find_foreground({sequence: volume.T for sequence, volume in volumes.items()}, voxel_ml)
+        return replace(foreground, mask=foreground.mask.T)
     airs = {sequence: measure_air(volume) for sequence, volume in volumes.items()}
     heads = tuple(
         sequence for sequence, volume in volumes.items() if _more_than_brain(airs[sequence], volume.size, voxel_ml)

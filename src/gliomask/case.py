@@ -54,15 +54,15 @@ class Case:
     def __post_init__(self) -> None:
         refuse_too_few(self.without)
         missing = [sequence.value for sequence in self.sequences if sequence not in self.volumes]
-        found = ", ".join(sequence.value for sequence in self.volumes) or "none"
+        names = ", ".join(sequence.value for sequence in self.volumes) or "none"
         if missing:
             raise CaseError(
-                f"Case {self.case_id}: missing {', '.join(missing)}; found {found}. Name what the patient does not "
+                f"Case {self.case_id}: missing {', '.join(missing)}; found {names}. Name what the patient does not "
                 "have by --without."
             )
         if len(self.volumes) > len(self.sequences):
             raise CaseError(
-                f"Case {self.case_id}: without {', '.join(sorted(self.without))}, but found {found}. Leave one of "
+                f"Case {self.case_id}: without {', '.join(sorted(self.without))}, but found {names}. Leave one of "
                 "the two out."
             )
         checked = {sequence: self._checked(sequence) for sequence in self.sequences}

@@ -75,11 +75,12 @@ def doubtful(estimates: Mapping[Region, Estimate]) -> tuple[Flag, ...]:
     """Returns a flag where a region is expected to be found badly, for all such regions together; no estimates, no
     flag.
     """
-    low = {region: found for region, found in estimates.items() if found.dice < DOUBTFUL_DICE[region]}
+    low = {region: estimate for region, estimate in estimates.items() if estimate.dice < DOUBTFUL_DICE[region]}
     if not low:
         return ()
     words = ", ".join(
-        f"{region.title} {dice_with_interval(found.dice, found.low, found.high)}" for region, found in low.items()
+        f"{region.title} {dice_with_interval(estimate.dice, estimate.low, estimate.high)}"
+        for region, estimate in low.items()
     )
     message = (
         f"The network doubts its own answer. Dice to be expected: {words}. Look at the result with care, and at "
@@ -164,7 +165,7 @@ def nothing_found(label_map: LabelMap) -> tuple[Flag, ...]:
 
 
 DOUBTS = ("nothing_found", "doubtful")
-"""Flags that question the result as a whole, the gravest first: whoever looks at it has to see them before any number."""  # noqa: E501
+"""Flags that question the result as a whole, the gravest first. They are shown before any number."""
 
 
 def doubts_first(flags: Iterable[Flag]) -> tuple[Flag, ...]:

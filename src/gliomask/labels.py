@@ -156,8 +156,8 @@ def _values_outside(
     )
     if np.array_equal(small, values) and not np.delete(counts, list(allowed)).any():
         return []
-    found: list[float] = np.unique(values).tolist()
-    return [value for value in found if value not in allowed][:8]
+    distinct: list[float] = np.unique(values).tolist()
+    return [value for value in distinct if value not in allowed][:8]
 
 
 def _what_to_do(name: str, unknown: list[float]) -> str:

@@ -161,7 +161,7 @@ def pair_label_maps(predictions: Path, references: Path) -> tuple[list[Pair], li
     Raises:
         CaseError: there is no reference, or no prediction has the id of a reference.
     """
-    expected, found = find_label_maps(references, references=True), find_label_maps(predictions)
+    expected, predicted = find_label_maps(references, references=True), find_label_maps(predictions)
     if not expected:
         unknown = "".join(f" {path} may be a brain mask and was left alone." for path in unknown_masks(references)[:3])
         unknown += "".join(
@@ -172,16 +172,16 @@ def pair_label_maps(predictions: Path, references: Path) -> tuple[list[Pair], li
             f"CASE.nii.gz.{unknown}"
         )
     if references.is_file() and predictions.is_file():
-        return [(next(iter(expected.values())), next(iter(found.values())))], []
-    if not set(expected) & set(found):
-        names = ", ".join(list(found)[:3]) or "none"
+        return [(next(iter(expected.values())), next(iter(predicted.values())))], []
+    if not set(expected) & set(predicted):
+        names = ", ".join(list(predicted)[:3]) or "none"
         raise CaseError(
             f"No label map in {predictions} has the id of a reference: predictions are {names}, references "
             f"{', '.join(list(expected)[:3])}. "
             "Name predictions CASE_seg.nii.gz or CASE.nii.gz."
         )
-    return [(file, found.get(case_id)) for case_id, file in expected.items()], [
-        file for case_id, file in found.items() if case_id not in expected
+    return [(file, predicted.get(case_id)) for case_id, file in expected.items()], [
+        file for case_id, file in predicted.items() if case_id not in expected
     ]
 
 

@@ -75,15 +75,15 @@ def find_label_maps(place: Path, *, references: bool = False) -> dict[str, Label
     """
     if not place.exists():
         raise UsageError(f"{place} does not exist. Give a label map, or a folder of label maps.")
-    found: dict[str, LabelMapFile] = {}
+    label_maps: dict[str, LabelMapFile] = {}
     for file in [_named_by_file(place)] if place.is_file() else _below(place, references):
-        if file.case_id in found:
+        if file.case_id in label_maps:
             raise CaseError(
-                f"Case {file.case_id}: two label maps, {found[file.case_id].path} and {file.path}. Keep one, or give "
-                "a folder that holds one."
+                f"Case {file.case_id}: two label maps, {label_maps[file.case_id].path} and {file.path}. Keep one, "
+                "or give a folder that holds one."
             )
-        found[file.case_id] = file
-    return {case_id: found[case_id] for case_id in sorted(found)}
+        label_maps[file.case_id] = file
+    return {case_id: label_maps[case_id] for case_id in sorted(label_maps)}
 
 
 def unknown_masks(place: Path) -> list[Path]:

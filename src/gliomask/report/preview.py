@@ -80,12 +80,12 @@ def panels_for(present: Iterable[Sequence], *, tumour: bool = True) -> tuple[tup
         present: in any order.
         tumour: False where there are no labels to show; then no section is shown twice.
     """
-    there = [
+    shown = [
         sequence for sequence in (Sequence.T1CE, Sequence.T1, Sequence.T2, Sequence.FLAIR) if sequence in set(present)
     ]
-    detailed = [sequence for sequence in IN_THREE_PLANES if sequence in there] or there[:1]
+    detailed = [sequence for sequence in IN_THREE_PLANES if sequence in shown] or shown[:1]
     below = [(plane, sequence) for plane in (CORONAL, SAGITTAL) for sequence in detailed]
-    above = [(AXIAL, sequence) for sequence in there]
+    above = [(AXIAL, sequence) for sequence in shown]
     return (
         _with_plain(above, COLUMNS - len(above) if tumour else 0),
         _with_plain(below, COLUMNS - len(below) if tumour else 0),
@@ -152,16 +152,16 @@ def preview_picture(
     rows = panels_for(case.volumes, tumour=bool(label_map.any()))
     columns = max(LEAST_COLUMNS, *map(len, rows))
     width = 2 * MARGIN + columns * PANEL_WIDTH + (columns - 1) * GAP
-    told = doubts_first(flags)
-    lines = [line for flag in told for line in _wrapped(flag.message, SMALL, width - 2 * MARGIN)]
+    ordered = doubts_first(flags)
+    lines = [line for flag in ordered for line in _wrapped(flag.message, SMALL, width - 2 * MARGIN)]
     heights = [max(MIN_PANEL_HEIGHT, views.box.size(row[0].plane)[1]) for row in rows]
-    banner = LARGE + 22 if doubted(told) else 0
+    banner = LARGE + 22 if doubted(ordered) else 0
     top = HEADER + banner + len(lines) * FLAG_LINE + (BELOW_FLAGS if lines else 0)
     picture = Image.new("RGB", (width, top + sum(heights) + GAP + LEGEND), BACKGROUND)
     pen = ImageDraw.Draw(picture)
     _draw_header(pen, case, title, width)
     if banner:
-        _draw_banner(pen, told[0], width)
+        _draw_banner(pen, ordered[0], width)
     for n, line in enumerate(lines):
         pen.text((MARGIN, HEADER + banner + n * FLAG_LINE), line, WARNING, font(SMALL))
     for row, height in zip(rows, heights, strict=True):
@@ -260,7 +260,7 @@ def _draw_foot(pen: ImageDraw.ImageDraw, estimates: Mapping[Region, Estimate], c
     """The Dice to be expected, and the notice, at the right."""
     x, y = corner
     if estimates:
-        words = ", ".join(f"{region.value} {dice(found.dice)}" for region, found in estimates.items())
+        words = ", ".join(f"{region.value} {dice(estimate.dice)}" for region, estimate in estimates.items())
         pen.text((x, y + 4), f"Expected Dice: {words}", TEXT, font(MEDIUM), anchor="ra")
     pen.text((x, y + NAME_BELOW), NOTICE, QUIET, font(SMALL), anchor="ra")
 

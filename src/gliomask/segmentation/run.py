@@ -85,14 +85,14 @@ def segment_source(
         else None
     )
     if ready is None and segmenter.options.raw == "auto":
-        found = _prepared(scans)
-        if isinstance(found, Case):
-            ready = found
+        case_or_reason = _prepared(scans)
+        if isinstance(case_or_reason, Case):
+            ready = case_or_reason
         else:
             _log.info(
                 "%s: %s, so the scans are registered to BraTS space first (--raw never refuses such scans instead).",
                 scans.case_id,
-                found,
+                case_or_reason,
             )
     seconds = {"read": round(time.perf_counter() - start, 3)}
     if ready is None:
@@ -132,14 +132,14 @@ def _through_brats_space(
 ) -> Segmentation:
     # Imported here: prepared scans need no optimiser, and that takes a tenth of a second to import.
     from gliomask.preprocess.raw.route import prepare_examination
-    from gliomask.preprocess.raw.settings import Settings
+    from gliomask.preprocess.raw.settings import PreparationSettings
 
     options = segmenter.options
     examination = scans.examination()
     tools, hashes = _with_files(options, tools)
     scans = replace(scans, hashes={**scans.hashes, **hashes})
     skip = frozenset(options.skip)
-    settings = Settings(skip, tools.registration, tools.brain_extraction, scans.without, options.threads)
+    settings = PreparationSettings(skip, tools.registration, tools.brain_extraction, scans.without, options.threads)
     prepared, segmented = parts(progress, (PREPARING_SHARE, 1 - PREPARING_SHARE))
     with segmenter.preparing, stage("prepare"):
         # From here on: waiting for another case is no preparing.

@@ -270,10 +270,10 @@ def _hash_of(place: Path) -> str:
     """SHA-256 of a file; of a folder, of the names and contents of all its files in order."""
     if not place.is_dir():
         return sha256_of(place)
-    found = sha256()
+    digest = sha256()
     for path in sorted(path for path in place.rglob("*") if path.is_file() and not path.is_symlink()):
-        found.update(f"{path.relative_to(place)}\0{sha256_of(path)}\n".encode(errors="surrogateescape"))
-    return found.hexdigest()
+        digest.update(f"{path.relative_to(place)}\0{sha256_of(path)}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -443,14 +443,14 @@ def open_source(
     """
     absent = frozenset(map(parse_sequence, without))
     chosen = {parse_sequence(name): str(number) for name, number in (series or {}).items()}
-    found = _opened(given, affine, absent, chosen, case_id)
+    source = _opened(given, affine, absent, chosen, case_id)
     if affine is not None and not isinstance(given, Mapping):
         raise UsageError("An affine is given with arrays only; files and cases carry their own.")
-    if chosen and not isinstance(found, DicomSource):
+    if chosen and not isinstance(source, DicomSource):
         raise UsageError("Series are named with DICOM files only, and there are none.")
     if absent and isinstance(given, Case | CaseSource):
         raise UsageError("A Case says itself what it is without; give `without` with arrays and folders only.")
-    return found
+    return source
 
 
 def _opened(

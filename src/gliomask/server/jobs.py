@@ -44,8 +44,8 @@ class Kind(StrEnum):
     DICOM = "dicom"
 
 
-class Delivery(StrEnum):
-    """Whether a job's DICOM objects have reached the archive that the server sends to."""
+class DeliveryState(StrEnum):
+    """Whether the DICOM objects of a job or a correction have reached the archive that the server sends to."""
 
     NONE = "none"
     DUE = "due"
@@ -119,7 +119,7 @@ class ResultFile(BaseModel):
     sha256: str
 
 
-class Outcome(BaseModel):
+class JobOutcome(BaseModel):
     """What a worker leaves: results, or why there are none.
 
     Args:
@@ -154,6 +154,8 @@ class Correction(BaseModel):
         results: its files.
         notes: what is missing, and why, in sentences.
         volumes_ml: by region.
+        delivery: whether its DICOM objects have reached the archive.
+        deliveries: how often they were sent.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -165,6 +167,8 @@ class Correction(BaseModel):
     results: tuple[ResultFile, ...]
     notes: tuple[str, ...] = ()
     volumes_ml: dict[str, float]
+    delivery: DeliveryState = DeliveryState.NONE
+    deliveries: int = 0
 
 
 class CorrectionOutcome(BaseModel):
@@ -206,9 +210,9 @@ class Job:
     finished: float | None = None
     expires: float | None = None
     attempts: int = 0
-    outcome: Outcome | None = None
+    outcome: JobOutcome | None = None
     study_uid: str = field(default="", repr=False)
-    delivery: Delivery = Delivery.NONE
+    delivery: DeliveryState = DeliveryState.NONE
     deliveries: int = 0
 
     @property

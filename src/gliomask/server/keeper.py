@@ -16,8 +16,8 @@ from gliomask.files.json import read_json_as
 from gliomask.files.lock import locked
 from gliomask.server import training_copies
 from gliomask.server.correction_order import CORRECTIONS
-from gliomask.server.jobs import Failure, Outcome, State
-from gliomask.server.settings import Limits, Settings
+from gliomask.server.jobs import Failure, JobOutcome, State
+from gliomask.server.settings import Limits, ServerSettings
 from gliomask.server.store import JobStore
 from gliomask.server.worker import OUTCOME
 
@@ -71,7 +71,7 @@ class Folders:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[tuple[Folders, JobStore]]:
+def opened(settings: ServerSettings) -> Iterator[tuple[Folders, JobStore]]:
     """Opens a server's folder for the one server that uses it, and brings it into order.
 
     Raises:
@@ -110,7 +110,7 @@ def recover(folders: Folders, store: JobStore, limits: Limits, training: Path | 
             message=message,
             hint="Send the scans again; if the server ends again, tell whoever runs it.",
         )
-        store.finish(job.id, State.FAILED, Outcome(failure=failure), limits.keep_seconds)
+        store.finish(job.id, State.FAILED, JobOutcome(failure=failure), limits.keep_seconds)
         log.warning("job %s was interrupted %d times and failed", job.short, job.attempts)
     _sweep(folders, store, training)
 
@@ -145,7 +145,7 @@ def _sweep_corrections(job: Path, store: JobStore, training: Path | None) -> Non
 
 def _finished(store: JobStore, job_id: str, path: Path, limits: Limits) -> bool:
     try:
-        outcome = read_json_as(path, Outcome, "an outcome of a job")
+        outcome = read_json_as(path, JobOutcome, "an outcome of a job")
     except FileFormatError:
         return False
     state = State.DONE if outcome.failure is None else State.FAILED

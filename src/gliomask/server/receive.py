@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from gliomask.errors import FileFormatError, LimitError
 from gliomask.server.jobs import new_id
-from gliomask.server.multipart import Part, PartWriter, boundary_of
+from gliomask.server.multipart import PartWriter, ReceivedPart, boundary_of
 from gliomask.server.problems import RequestError
 from gliomask.server.settings import Limits
 
@@ -59,7 +59,7 @@ class Receiver:
     @asynccontextmanager
     async def received(
         self, request: Request, kind: str, *, files_only: bool = False
-    ) -> AsyncIterator[tuple[Path, list[Part]]]:
+    ) -> AsyncIterator[tuple[Path, list[ReceivedPart]]]:
         """Gives the folder of an upload and its parts. The folder goes at the end, unless it was moved away.
 
         Args:
@@ -137,7 +137,7 @@ class Receiver:
         if shutil.disk_usage(self._folder).free < self._limits.free_disk_bytes + size:
             raise RequestError("no_room")
 
-    async def _parts(self, request: Request, writer: PartWriter) -> list[Part]:
+    async def _parts(self, request: Request, writer: PartWriter) -> list[ReceivedPart]:
         try:
             async with asyncio.timeout(self._limits.upload_seconds):
                 await self._copy(request, writer)

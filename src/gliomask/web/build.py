@@ -33,18 +33,18 @@ def application(model: Model) -> dict[str, bytes]:
     Raises:
         ModelError: the browser cannot run the model, or the package holds no application.
     """
-    found = dict(_packaged(files("gliomask.web") / APP))
-    if "index.html" not in found or SERVICE_WORKER not in found:
+    packaged = dict(_packaged(files("gliomask.web") / APP))
+    if "index.html" not in packaged or SERVICE_WORKER not in packaged:
         raise ModelError(
             "This installation holds no application for the browser. In a checkout: cd web && npm ci && npm run build."
         )
-    found |= {f"model/{name}": content for name, content in browser_files(model).items()}
-    hashes = {path: hashlib.sha256(content).hexdigest() for path, content in sorted(found.items())}
+    packaged |= {f"model/{name}": content for name, content in browser_files(model).items()}
+    hashes = {path: hashlib.sha256(content).hexdigest() for path, content in sorted(packaged.items())}
     manifest = (json.dumps(hashes, indent=1) + "\n").encode()
     # A browser takes up a new version when the bytes of its service worker change.
     version = hashlib.sha256(manifest).hexdigest()[:16].encode()
-    found[SERVICE_WORKER] = found[SERVICE_WORKER].replace(VERSION_MARK, version)
-    return {**found, MANIFEST: manifest}
+    packaged[SERVICE_WORKER] = packaged[SERVICE_WORKER].replace(VERSION_MARK, version)
+    return {**packaged, MANIFEST: manifest}
 
 
 def build(model: Model, folder: Path) -> list[Path]:
