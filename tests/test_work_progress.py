@@ -47,6 +47,11 @@ def test_without_a_terminal_short_work_is_silent_and_long_work_says_so_now_and_t
     printed = capsys.readouterr().err.splitlines()
     assert printed[0] == "patient: 20% done, about 1 min 20 s left"
     assert len(printed) == 3
+    # The first hundredth took long: 2 h 34 min were promised for a case of one minute.
+    slow = Lines("patient", clock)
+    clock.now += LINE_SECONDS
+    slow(1, 100)
+    assert capsys.readouterr().err == "patient: 1% done\n"
     quick = Lines("patient", clock)
     quick(1, 2)
     quick(2, 2)

@@ -139,6 +139,10 @@ LINE_SECONDS = 20.0
 """Where there is no terminal, a line is written so often: a log tells that the work goes on, and is still read."""
 
 
+TOLD_SHARE = 0.05
+"""Share of the work from which on the time left is told: before, it is guessed from too little to be of use."""
+
+
 class Lines:
     """Progress where nobody watches a terminal: a line now and then; none at all for work of a few seconds.
 
@@ -158,7 +162,8 @@ class Lines:
             return
         self._last = now
         left = round((now - self._start) * (total - done) / done)
-        echo(f"{self.name}: {done / total:.0%} done, about {duration(left)} left", err=True)
+        told = f", about {duration(left)} left" if done >= TOLD_SHARE * total else ""
+        echo(f"{self.name}: {done / total:.0%} done{told}", err=True)
 
 
 def work_bar(console: Console) -> Progress:
