@@ -45,6 +45,8 @@ FLAGS = (
     "not_bare",
     "air_not_zero",
     "nan_is_air",
+    "nan_filled",
+    "part_missing",
     "orientation_unknown",
     "two_orientations",
 )

@@ -448,6 +448,6 @@ def test_parts_that_were_removed_are_flagged_from_1_ml():
     )
     assert (flag.name, flag.value, flag.limit) == ("part_removed", 2.1, 1.0)
     assert (
-        "'3d' removed what may be a second focus (2.1 ml at 1, -20, 3 mm; 1.0 ml at 0, 0, 9 mm, RAS coordinates)"
-        in flag.message
+        "'3d' removed what may be a second focus (2.1 ml at 1, -20, 3 mm; 1.0 ml at 0, 0, 9 mm, RAS coordinates of "
+        "the label map)" in flag.message
     )

@@ -8,6 +8,7 @@ import io
 import json
 import zipfile
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -18,14 +19,17 @@ from server_process import running_server, wait_for
 from gliomask.errors import UsageError
 from gliomask.io.brats import find_cases, read_label_map
 from gliomask.labels import convention
+from gliomask.server import view_files
 from gliomask.server.client import Client
 from gliomask.server.correction_job import _for_training
 from gliomask.server.corrections import Corrector
 from gliomask.server.jobs import Correction, Job, JobOptions, JobOutcome, Kind, State, new_id
 from gliomask.server.keeper import Folders, recover
 from gliomask.server.problems import RequestError
+from gliomask.server.receive import Receiver
 from gliomask.server.settings import Limits, ServerSettings
 from gliomask.server.store import JobStore
+from gliomask.server.training_copies import case_of
 from gliomask.server.worker import without_paths
 
 SEQUENCES = ("flair", "t1", "t1ce", "t2")
@@ -224,10 +228,62 @@ def test_a_correction_beyond_the_limit_is_refused_also_where_another_was_kept_me
 def test_a_copy_for_training_that_cannot_be_made_is_said_and_logged(tmp_path, caplog):
     (tmp_path / "kept").mkdir()
     (tmp_path / "no folder").write_text("a file")
-    assert _for_training(tmp_path / "kept", tmp_path / "no folder") == [
+    assert _for_training(tmp_path / "kept", tmp_path / "no folder", "a") == [
         "No copy could be put into the folder for training. Tell whoever runs the server."
     ]
     assert "no folder" in caplog.text
+
+
+def test_a_copy_for_training_gets_its_place_once_the_table_knows_it_also_after_a_kill(tmp_path):
+    # The copy was made before the table knew: a kill between the two left one without the other.
+    store, folders, training = JobStore(tmp_path / "jobs.sqlite3"), Folders(tmp_path / "data"), tmp_path / "training"
+    folders.make()
+    job = Job(new_id(), Kind.NIFTI, State.QUEUED, JobOptions(), 1.0)
+    store.add(job)
+    store.claim()
+    store.finish(job.id, State.DONE, JobOutcome(), 60)
+    given = Correction(who=WHO, when="2026-11-27T12:00:00Z", changed_ml=1.0, results=(), volumes_ml={})
+    for name in ("a", "b", "c"):
+        (folders.jobs / job.id / "corrections" / name).mkdir(parents=True)
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x_seg.nii.gz").write_text(name)
+        assert _for_training(tmp_path / name, training, name) == []
+    assert {path.name[0] for path in training.iterdir()} == {"."}
+    for name in "ab":
+        store.corrected(job.id, name, given, 5)
+    recover(folders, store, Limits(), training)
+    (place,) = training.iterdir()
+    assert (place.name, (place / "x_seg.nii.gz").read_text()) == (case_of(job.id), "b")
+    store.close()
+
+
+def test_a_turn_for_receiving_ends_with_the_body(tmp_path):
+    # A correction held it while its worker ran, for up to five minutes.
+    async def run():
+        receiver = Receiver(tmp_path, Limits(uploads=1, free_disk_bytes=0))
+
+        def request():
+            async def stream():
+                yield b"{}"
+
+            return SimpleNamespace(headers={"content-type": "application/json"}, stream=stream)
+
+        async with receiver.body(request(), "application/json", 10) as first:
+            async with asyncio.timeout(5), receiver.body(request(), "application/json", 10) as second:
+                assert first.read_bytes() == second.read_bytes() == b"{}"
+            assert not second.exists()
+        assert list(tmp_path.iterdir()) == []
+
+    asyncio.run(run())
+
+
+def test_a_damaged_manifest_is_logged_and_a_missing_one_is_not(tmp_path, caplog):
+    assert view_files.manifest_of(tmp_path) is None
+    assert caplog.text == ""
+    (tmp_path / view_files.VIEW).mkdir()
+    (tmp_path / view_files.VIEW / view_files.MANIFEST).write_text('{"gliomask": "0.1", "exams": []}')
+    assert view_files.manifest_of(tmp_path) is None
+    assert "manifest.json is damaged" in caplog.text
 
 
 def test_corrections_are_counted_limited_and_forgotten_with_their_job(tmp_path):

@@ -263,7 +263,7 @@ def test_an_untouched_prediction_never_gets_among_corrections(case, result, tmp_
     assert not (tmp_path / "corrections").exists()
 
 
-@pytest.mark.parametrize("who", ["", "  ", "a\nb", "x" * 101])
+@pytest.mark.parametrize("who", ["", "  ", "a\nb", "x" * 101, "^=\\"])
 def test_a_correction_needs_a_name(case, result, tmp_path, who):
     with pytest.raises(UsageError, match="needs the name"):
         Corrections(tmp_path / "corrections").keep(exam_of(case, result), corrected(case, result), who)

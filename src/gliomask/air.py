@@ -61,11 +61,6 @@ are ringing.
 SAMPLED = 1_000_000
 """Levels and shares are measured on about that many voxels, on a regular grid."""
 
-NAN_ISLANDS = 1e-3
-"""Share of the finite voxels up to which NaN may also lie away from the border: brains have a few voxels of 0, which
-become NaN with the air.
-"""
-
 
 @dataclass(frozen=True)
 class Air:
@@ -239,26 +234,3 @@ def without_far_air(volume: Volume, air: Air) -> Volume:
         return volume
     low, high = float(tissue.min()), float(tissue.max())
     return np.where(empty, np.float32(low), volume) if air.level < low - (high - low) or air.level > high else volume
-
-
-def without_nan(volume: Volume) -> tuple[Volume, int]:
-    """Returns a volume with 0 where NaN marks what lies outside the field of view or the brain, and how many voxels
-    that are.
-
-    NaN may touch the border of the field of view, as SPM leaves it when it reslices, and lie on up to `NAN_ISLANDS` of
-    the other voxels.
-
-    Args:
-        volume: (I, J, K); the same object comes back where nothing in it is NaN, or where its NaN mean something else:
-            then with the count 0.
-    """
-    if not np.isnan(volume.min()):
-        return volume, 0
-    bad = np.isnan(volume)
-    count = int(np.count_nonzero(bad))
-    labelled, _ = scipy.ndimage.label(bad)
-    outside = np.unique(np.concatenate([face.ravel() for face in faces(labelled)]))
-    islands = count - int(np.count_nonzero(np.isin(labelled, outside[outside > 0])))
-    if islands > NAN_ISLANDS * (volume.size - count) or islands == count:
-        return volume, 0
-    return np.where(bad, np.float32(0), volume), count

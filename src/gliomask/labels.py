@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomask.errors import LabelError, UsageError
+from gliomask.own_names import OwnNames
 
 
-class Label(IntEnum):
+class Label(IntEnum, metaclass=OwnNames):
     """Value of a voxel in a label map inside gliomask."""
 
     BACKGROUND = 0
@@ -40,7 +41,7 @@ TUMOUR_LABELS = (Label.NECROTIC, Label.OEDEMA, Label.ENHANCING)
 """Every label but the background, in the order in which legends and tables name them."""
 
 
-class Region(StrEnum):
+class Region(StrEnum, metaclass=OwnNames):
     """A nested region of the tumour, scored as BraTS does: ET lies in TC, TC lies in WT."""
 
     WT = "WT"

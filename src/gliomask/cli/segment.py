@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gliomask.cohort.here import OneRow
     from gliomask.cohort.progress import RunState
     from gliomask.cohort.rows import Result
-    from gliomask.errors import InputError
+    from gliomask.errors import GliomaskError, InputError
     from gliomask.io.brats import CaseFiles
     from gliomask.segmentation import Segmenter
     from gliomask.segmentation.source import Source
@@ -248,16 +248,28 @@ def _segment_one(
     except GliomaskError as error:
         # A request that makes no sense says nothing of the case; the name of DICOM files may be the patient's.
         if row is not None and isinstance(source, FileSource) and not isinstance(error, UsageError):
-            row.failed(error, time.perf_counter() - start)
+            _note_failure(row, error, time.perf_counter() - start)
         raise
-    if row is not None:
-        row.done(result.record, kept=isinstance(result, Kept))
     if isinstance(result, Kept):
         echo(f"{result.case_id}: kept, {KEPT}")
-        return 0
-    show_result(segmenter, result.outcome)
-    show_written(CaseLayout.of(output, result.outcome.case_id))
+    else:
+        show_result(segmenter, result.outcome)
+        show_written(CaseLayout.of(output, result.outcome.case_id))
+    # Last, so that a table that cannot be written hides no result.
+    if row is not None:
+        row.done(result.record, kept=isinstance(result, Kept))
     return 0
+
+
+def _note_failure(row: OneRow, error: GliomaskError, seconds: float) -> None:
+    """Adds a failed case to the table; where that fails too, both are told, and the case's own error decides."""
+    from gliomask.cohort.place import TABLE
+    from gliomask.errors import GliomaskError
+
+    try:
+        row.failed(error, seconds)
+    except (GliomaskError, OSError) as other:
+        echo(f"Warning: {row.folder / TABLE} has no row of this failure: {other}", err=True)
 
 
 def _segment_many(

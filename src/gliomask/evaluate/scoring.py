@@ -161,9 +161,12 @@ def pair_label_maps(predictions: Path, references: Path) -> tuple[list[Pair], li
     Raises:
         CaseError: there is no reference, or no prediction has the id of a reference.
     """
-    expected, predicted = find_label_maps(references), find_label_maps(predictions)
+    expected, predicted = find_label_maps(references, references=True), find_label_maps(predictions)
     if not expected:
         unknown = "".join(f" {path} may be a brain mask and was left alone." for path in unknown_masks(references)[:3])
+        unknown += "".join(
+            f" {file.path} is a result, no reference." for file in list(find_label_maps(references).values())[:3]
+        )
         raise CaseError(
             f"{references}: no reference label map found. They are named CASE_seg.nii.gz, CASE-seg.nii.gz or "
             f"CASE.nii.gz.{unknown}"

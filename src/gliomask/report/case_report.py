@@ -91,11 +91,9 @@ SIDES = (
 )
 
 IN_BRATS_SPACE = (
-    "The scans were registered to each other and to an average brain first. Pictures, sections, coordinates and "
-    "measures of this report are in the frame of "
-    "BraTS, not in the scanner's: slices are those of no series, and millilitres and millimetres differ a little "
-    "from those in the scanner's grid, in which "
-    "the label map and its table of volumes are."
+    "The scans were registered to each other and to an average brain first. Volumes are those of the label map, in "
+    "the scanner's grid. Pictures, sections, coordinates and diameters are in the frame of BraTS, not in the "
+    "scanner's: slices are those of no series, and millimetres differ a little from those in the scanner's grid."
 )
 
 
@@ -167,6 +165,7 @@ def case_report(
     quality: Mapping[str, Any] | None = None,
     notes: Ordered[str] = (),
     uncertainty: Volume | None = None,
+    volumes: Volumes | None = None,
 ) -> CaseReport:
     """Measures what a report tells.
 
@@ -178,6 +177,7 @@ def case_report(
         notes: what else a reader must know before using a number; shown first.
         uncertainty: (I, J, K) float32 on the case's own grid, 0 certain to 1 undecided (`quality.entropy`), to be
             shown; None for not.
+        volumes: of the label map as it is delivered, where that is another grid; measured here if None.
 
     Raises:
         GeometryError: the label map does not have the shape of the case's grid.
@@ -187,7 +187,7 @@ def case_report(
         >>> case_report(result.case, result.label_map).html()[:15]
         '<!DOCTYPE html>'
     """
-    volumes = measure(label_map, case.geometry)
+    volumes = volumes or measure(label_map, case.geometry)
     views = Views.of(case, label_map, PANEL_WIDTH - 2 * SIDE_AIR, PANEL_HEIGHT)
     turn = case.geometry.reorientation_to(DISPLAY_ORIENTATION)
     spacing_mm = turn.target.spacing_mm

@@ -110,6 +110,7 @@ def draw_preview(
     title: str = "",
     flags: Ordered[Flag] = (),
     estimates: Mapping[Region, Estimate] = MappingProxyType({}),
+    volumes: Volumes | None = None,
 ) -> None:
     """Draws the patient's sequences at the tumour's largest axial section, and T1ce and FLAIR at its largest coronal
     and sagittal ones.
@@ -126,11 +127,12 @@ def draw_preview(
         title: a line under the case's id: which model, which post-processing.
         flags: warnings to show, one or more lines each.
         estimates: the Dice to be expected, by region; empty where none can be promised.
+        volumes: of the label map as it is delivered, where that is another grid; measured here if None.
 
     Raises:
         GeometryError: the label map does not have the shape of the case's grid.
     """
-    picture = preview_picture(case, label_map, title, flags, estimates)
+    picture = preview_picture(case, label_map, title, flags, estimates, volumes)
     stream = io.BytesIO()
     picture.save(stream, "PNG", compress_level=3)
     write_bytes(path, stream.getvalue())
@@ -142,11 +144,12 @@ def preview_picture(
     title: str = "",
     flags: Ordered[Flag] = (),
     estimates: Mapping[Region, Estimate] = MappingProxyType({}),
+    volumes: Volumes | None = None,
 ) -> Image.Image:
     """Returns the picture that `draw_preview` writes. Raises as it does."""
-    volumes = measure(label_map, case.geometry)
+    volumes = volumes or measure(label_map, case.geometry)
     views = Views.of(case, label_map, PANEL_WIDTH - 2 * SIDE_AIR, MAX_PANEL_HEIGHT)
-    rows = panels_for(case.volumes, tumour=volumes.of(Region.WT).voxels > 0)
+    rows = panels_for(case.volumes, tumour=bool(label_map.any()))
     columns = max(LEAST_COLUMNS, *map(len, rows))
     width = 2 * MARGIN + columns * PANEL_WIDTH + (columns - 1) * GAP
     ordered = doubts_first(flags)

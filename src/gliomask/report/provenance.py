@@ -184,7 +184,7 @@ def exceptions_in_words(record: Mapping[str, Any]) -> tuple[str, ...]:
         lines.append(
             f"Post-processing removed {counted(len(parts), 'separate part')} of {millilitres(sum(volumes))} in all; "
             f"the largest has {millilitres(volumes[0])} "
-            f"and lies at {largest} mm (RAS coordinates). --postprocess none leaves all in."
+            f"and lies at {largest} mm (RAS coordinates of the label map). --postprocess none leaves all in."
         )
     return tuple(lines)
 

@@ -109,7 +109,7 @@ class RemovedRecord(_RecordMapping):
     voxels: int
     volume_ml: Number
     centre_ras_mm: tuple[Number, Number, Number] = Field(
-        description="In the world of the grid that the network worked in."
+        description="In the world of the grid that the label map is delivered in."
     )
 
 

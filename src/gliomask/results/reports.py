@@ -29,6 +29,7 @@ from gliomask.report.case_report import IN_BRATS_SPACE, case_report
 from gliomask.report.pdf import require_fpdf
 from gliomask.report.provenance import Corrected, InputFile, Provenance, file_name, provenance
 from gliomask.report.rendered import Rendered
+from gliomask.report.volumes import measure
 from gliomask.results.correction import CorrectionRecord, read_correction
 from gliomask.results.layout import FRAME, CaseLayout, report_formats
 from gliomask.results.record import RunRecord, read_record
@@ -146,7 +147,12 @@ def _report_in_frame(result: _Result) -> Rendered:
             f"({case.geometry}). Segment again."
         )
     return case_report(
-        case, values, result.origin, notes=(IN_BRATS_SPACE,), uncertainty=_uncertainty(result, case.geometry)
+        case,
+        values,
+        result.origin,
+        notes=(IN_BRATS_SPACE,),
+        uncertainty=_uncertainty(result, case.geometry),
+        volumes=measure(result.values, result.geometry),
     )
 
 

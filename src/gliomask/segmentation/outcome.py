@@ -148,7 +148,7 @@ class Outcome:
     @property
     def flags(self) -> tuple[Flag, ...]:
         """What looks wrong about the scans, their preparation or the result."""
-        return (() if self.registered is None else self.registered.flags) + self.prediction.flags
+        return self.prediction.flags
 
     @property
     def estimates(self) -> Mapping[Region, Estimate]:

@@ -146,7 +146,12 @@ def _through_brats_space(
         start = time.perf_counter()
         registered = prepare_examination(examination, settings, prepared)
         seconds["prepare"] = round(time.perf_counter() - start, 3)
-    prediction = segmenter.run(registered.case, segmented)
+    prediction = segmenter.run(
+        registered.case,
+        segmented,
+        preparation=registered.flags,
+        to_scan=registered.matrices[registered.reference],
+    )
     file = None if options.brain_mask is None else str(options.brain_mask)
     return Segmentation(prediction, scans, asked_of(segmenter), seconds | prediction.seconds, registered, file)
 
@@ -222,7 +227,11 @@ def segment(
         True
     """
     if "network" in options:
-        options = {"model": options.pop("network"), **options}
+        named = options.pop("network")
+        if options.setdefault("model", named) != named:
+            raise UsageError(
+                f"'network' is another word for 'model', and they differ: {named!r}, {options['model']!r}."
+            )
     chosen: Options = from_names(Options, options)
     opened = open_source(source, affine=affine, without=without, series=series)
     with Segmenter(chosen) as segmenter:

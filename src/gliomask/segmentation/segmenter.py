@@ -14,7 +14,7 @@ import numpy.typing as npt
 from nibabel.affines import apply_affine
 
 from gliomask import profiling
-from gliomask.arrays import LabelMap, Probabilities, short_repr
+from gliomask.arrays import Affine, LabelMap, Probabilities, short_repr
 from gliomask.case import Case
 from gliomask.engines.precision import choose_precision
 from gliomask.errors import CaseError, ModelError, UsageError
@@ -235,12 +235,22 @@ class Segmenter:
         if self.second is not None:
             self.second.engine.close()
 
-    def run(self, case: Case, progress: Progress = lambda done, total: None) -> Prediction:
+    def run(
+        self,
+        case: Case,
+        progress: Progress = lambda done, total: None,
+        *,
+        preparation: tuple[Flag, ...] = (),
+        to_scan: Affine | None = None,
+    ) -> Prediction:
         """Segments one case.
 
         Args:
             case: the scans.
             progress: called with (parts of the work of all networks and planes done, parts in all).
+            preparation: what looks wrong about how the scans were prepared; told with the other flags.
+            to_scan: (4, 4), from the world of the case to that of the grid in which the label map is delivered, RAS
+                millimetres; None where both are one.
 
         Raises:
             CaseError: the case is without a sequence that the model needs.
@@ -248,7 +258,7 @@ class Segmenter:
         self._refuse_missing(case)
         watch = Stopwatch()
         refuse_no_brain(case)
-        flags = tuple(check_case(case))
+        flags = (*preparation, *check_case(case))
         watch.lap("check")
         prepared = prepare_on_demand(
             self._corrected(case), self.model.spec.inputs, self.model.spec.normalisation.method
@@ -265,7 +275,7 @@ class Segmenter:
         # In a mean, what is tumour to all may be split between labels, each below background: so it is asked by region.
         averaged = second is not None or len(self._planes) > 1
         outputs = REGION_NAMES if averaged else self.model.spec.outputs
-        labelled = self._label(probabilities, prepared, outputs, known=self._as_known(second, case))
+        labelled = self._label(probabilities, prepared, outputs, known=self._as_known(second, case), to_scan=to_scan)
         watch.lap("postprocess")
         expected = expected_dice(probabilities, labelled.label_map)
         calibration, cost = self._worth(labelled.known, second, case)
@@ -294,7 +304,13 @@ class Segmenter:
         return result
 
     def _label(
-        self, probabilities: Probabilities, prepared: Prepared, outputs: tuple[str, ...], *, known: bool
+        self,
+        probabilities: Probabilities,
+        prepared: Prepared,
+        outputs: tuple[str, ...],
+        *,
+        known: bool,
+        to_scan: Affine | None,
     ) -> _Labelled:
         """Decides, post-processes, and applies the model's rules for core and enhancement."""
         spacing_mm = prepared.reorientation.target.spacing_mm
@@ -302,7 +318,7 @@ class Segmenter:
         label_map = postprocess(raw, self.chain, spacing_mm)
         # Morphology may close a gap across air: what lies outside the brain is background whatever a chain does.
         label_map[~prepared.brain] = Label.BACKGROUND
-        removed = _removed_parts(raw, label_map, prepared)
+        removed = _removed_parts(raw, label_map, prepared, to_scan)
         rule = self._core_rule(label_map) if known else None
         if rule is not None and not self.options.core_rule:
             # Then the core is not found as in the cases of the calibration.
@@ -447,13 +463,18 @@ class Segmenter:
         return correct_bias(case)
 
 
-def _removed_parts(raw: LabelMap, label_map: LabelMap, prepared: Prepared) -> tuple[RemovedPart, ...]:
-    """What post-processing took away whole, at its place in the world; what lay outside the brain was never tumour."""
+def _removed_parts(
+    raw: LabelMap, label_map: LabelMap, prepared: Prepared, to_scan: Affine | None
+) -> tuple[RemovedPart, ...]:
+    """What post-processing took away whole, at its place in the world of the label map that is delivered; what lay
+    outside the brain was never tumour.
+    """
     grid = prepared.reorientation.target
+    to_world = grid.affine if to_scan is None else to_scan @ grid.affine
     removed = lost_parts(np.where(prepared.brain, raw, np.uint8(Label.BACKGROUND)), label_map, grid.spacing_mm)
     parts = []
     for part in removed:
-        x, y, z = (round(float(mm), 1) for mm in apply_affine(grid.affine, part.centre))
+        x, y, z = (round(float(mm), 1) for mm in apply_affine(to_world, part.centre))
         parts.append(RemovedPart(part.voxels, round(part.volume_ml, 4), (x, y, z)))
     return tuple(parts)
 

@@ -7,9 +7,11 @@ memory, and know no format any more.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -522,7 +524,7 @@ def _of_mapping(
                 "arrays only."
             )
         files = {sequence: Path(value) for sequence, value in values.items()}
-        return FileSource(explicit_case(nifti.stem(next(iter(files.values()))), files, without=absent))
+        return FileSource(explicit_case(_shared_name(files.values()) or case_id, files, without=absent))
     images = [hasattr(value, "dataobj") for value in values.values()]
     if any(images):
         if not all(images) or affine is not None:
@@ -534,6 +536,15 @@ def _of_mapping(
             Examination(case_id, {sequence: _scan_of(sequence, image) for sequence, image in values.items()}), absent
         )
     return _of_arrays(values, BRATS_AFFINE if affine is None else np.asarray(affine, np.float64), absent, case_id)
+
+
+def _shared_name(paths: Iterable[Path]) -> str:
+    """What the names of a case's files have in common up to a word's end, as the patient's name; empty where nothing
+    is.
+    """
+    alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*map(nifti.stem, paths), strict=False))
+    shared = re.match(r"(.*\w)[\W_]", "".join(letters[0] for letters in alike))
+    return shared[1] if shared else ""
 
 
 def _scan_of(sequence: Sequence, image: Any) -> Scan:
@@ -553,8 +564,8 @@ def _of_arrays(
         array = np.asarray(value)
         if array.dtype.kind not in "iufb":
             raise UsageError(
-                f"{sequence.value}: a {type(value).__name__} is no array of numbers. Give arrays (I, J, K), nibabel "
-                "images, or paths of NIfTI files."
+                f"{sequence.value}: a {type(value).__name__} of {array.dtype} is no array of real numbers. Give arrays "
+                "(I, J, K), nibabel images, or paths of NIfTI files."
             )
         volumes[sequence] = np.asarray(array, np.float32)
     shape = next(iter(volumes.values())).shape if volumes else ()

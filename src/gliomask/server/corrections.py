@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
 import shutil
@@ -14,6 +13,7 @@ from starlette.requests import Request
 from gliomask.errors import FileFormatError
 from gliomask.files.atomic import flush_folder, write_bytes
 from gliomask.files.json import read_json_as
+from gliomask.server import training_copies
 from gliomask.server.child import WORKER_LOG, end, started
 from gliomask.server.correction_order import CORRECTIONS, FILES, ORDER, OUTCOME, SENT, CorrectionOrder
 from gliomask.server.jobs import Correction, CorrectionOutcome, Job, new_id
@@ -66,6 +66,9 @@ class Corrector:
             finally:
                 if not kept:
                     await asyncio.to_thread(shutil.rmtree, place, True)
+                    await asyncio.to_thread(training_copies.discard, self._settings.corrections, name)
+            if kept:
+                await asyncio.to_thread(training_copies.settle, self._settings.corrections, name, job.id)
         if noted is None:
             raise RequestError("expired")
         log.info("job %s: correction %d kept", job.short, noted.number)
@@ -81,7 +84,7 @@ class Corrector:
         Raises:
             RequestError: it is no correction, or keeping it takes too long or fails.
         """
-        case = f"case-{hashlib.sha256(job.id.encode()).hexdigest()[:12]}"
+        case = training_copies.case_of(job.id)
         training = None if self._settings.corrections is None else self._settings.corrections.absolute()
         await asyncio.to_thread(_prepare, place, body, CorrectionOrder(case=case, training=training))
         process = await started(self._settings.worker_command, place.parent.parent, place.name)

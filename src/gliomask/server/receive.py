@@ -76,9 +76,9 @@ class Receiver:
             raise RequestError("unsupported_media_type", str(error)) from error
         self._refuse_early(request)
         folder = self._folder / new_id()
-        async with self._turns:
-            folder.mkdir(mode=0o700)
-            try:
+        try:
+            async with self._turns:
+                folder.mkdir(mode=0o700)
                 writer = PartWriter(
                     boundary,
                     folder,
@@ -86,9 +86,10 @@ class Receiver:
                     max_files=self._limits.files,
                     files_only=files_only,
                 )
-                yield folder, await self._parts(request, writer)
-            finally:
-                await asyncio.to_thread(shutil.rmtree, folder, True)
+                parts = await self._parts(request, writer)
+            yield folder, parts
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, True)
 
     @asynccontextmanager
     async def body(self, request: Request, kind: str, most: int) -> AsyncIterator[Path]:
@@ -108,14 +109,15 @@ class Receiver:
         most = min(most, self._limits.upload_bytes)
         self._refuse_early(request, most)
         folder = self._folder / new_id()
-        async with self._turns:
-            folder.mkdir(mode=0o700)
-            try:
+        try:
+            async with self._turns:
+                folder.mkdir(mode=0o700)
                 with (folder / "body").open("xb") as stream:
                     await self._whole(request, BoundedWriter(stream, most))
-                yield folder / "body"
-            finally:
-                await asyncio.to_thread(shutil.rmtree, folder, True)
+            # What is done with it may take minutes: the turn is for receiving alone.
+            yield folder / "body"
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, True)
 
     async def _whole(self, request: Request, writer: BoundedWriter) -> None:
         try:

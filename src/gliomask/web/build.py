@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -73,7 +74,21 @@ def _packaged(place: Traversable, below: str = "") -> Iterator[tuple[str, bytes]
         if entry.is_dir():
             yield from _packaged(entry, f"{path}/")
         elif path.endswith(".wasm.gz"):
-            with entry.open("rb") as packed, gzip.open(packed) as stream:
-                yield path.removesuffix(".gz"), stream.read(MAX_UNPACKED_BYTES)
+            yield path.removesuffix(".gz"), _unpacked(entry)
         else:
             yield path, entry.read_bytes()
+
+
+def _unpacked(entry: Traversable) -> bytes:
+    try:
+        with entry.open("rb") as packed, gzip.open(packed) as stream:
+            content = stream.read(MAX_UNPACKED_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ModelError(_damaged(entry, f"cannot be unpacked ({error})")) from error
+    if len(content) > MAX_UNPACKED_BYTES:
+        raise ModelError(_damaged(entry, f"holds more than {MAX_UNPACKED_BYTES:,} bytes"))
+    return content
+
+
+def _damaged(entry: Traversable, what: str) -> str:
+    return f"This installation is damaged: the application's {entry.name} {what}. Install gliomask again."

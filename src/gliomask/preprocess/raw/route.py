@@ -17,6 +17,7 @@ from gliomask.arrays import Affine, LabelMap, Mask, short_repr
 from gliomask.case import Case
 from gliomask.examination import Examination
 from gliomask.flag import Flag
+from gliomask.preprocess.gaps import nan_flags
 from gliomask.preprocess.raw.align import CERTAIN_GAIN, choose_reference, downsampled
 from gliomask.preprocess.raw.atlas import BRATS_FRAME
 from gliomask.preprocess.raw.back import filled, labels_on
@@ -124,9 +125,15 @@ def prepare_examination(
     finding = settings.brain_extraction is None and not stripped and "mask" not in settings.skip
     placed = place(examination, light, reference, settings, finding, done)
     brain = brain_in_frame(examination, light, reference, placed, stripped, settings, done)
-    flags = _uncertain(placed) if finding else ()
+    scans = examination.scans.items()
+    flags = nan_flags(
+        {sequence: scan.nan for sequence, scan in scans}, {sequence: scan.volume.size for sequence, scan in scans}, None
+    )
+    flags += _uncertain(placed) if finding else ()
     case = _laid(examination, placed, brain, settings)
-    return RawCase(case, examination, reference, placed.matrices, tuple(steps), flags, placed.made_by, brain.made_by)
+    return RawCase(
+        case, examination, reference, placed.matrices, tuple(steps), tuple(flags), placed.made_by, brain.made_by
+    )
 
 
 def _telling(steps: list[PreparationStep], in_all: int, progress: Progress) -> ReportStep:
