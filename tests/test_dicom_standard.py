@@ -17,6 +17,9 @@ from pydicom.datadict import keyword_for_tag, tag_for_keyword
 from test_dicom_export import exported, labels, series  # noqa: F401
 from test_dicom_read import SHAPE, oblique
 
+from gliomask.io.dicom.export import Kinds, export
+from gliomask.labels import convention
+
 standard = pytest.importorskip("highdicom._standard_utils")
 
 META_GROUP = 0x0002
@@ -138,8 +141,8 @@ def content_items(item):
         yield from content_items(below)
 
 
-@pytest.mark.parametrize("enhanced", [False, True])
-def test_another_validator_finds_no_fault(enhanced, tmp_path, labels, series, rng):  # noqa: F811
+@pytest.mark.parametrize(("enhanced", "corrected_by"), [(False, None), (True, None), (False, "A. <B>")])
+def test_another_validator_finds_no_fault(enhanced, corrected_by, tmp_path, labels, series, rng):  # noqa: F811
     """dciodvfy (D. Clunie's dicom3tools; `apt install dicom3tools`) knows the conditions too."""
     program = shutil.which("dciodvfy")
     if program is None:
@@ -154,6 +157,10 @@ def test_another_validator_finds_no_fault(enhanced, tmp_path, labels, series, rn
             order=[3, 1, 0, 2, 6, 5, 4],
         ).parent
     assert exported(tmp_path, labels, series) == 0
+    if corrected_by is not None:
+        # As the server does with a correction.
+        place = (tmp_path / "tumour.nii.gz", series, tmp_path / "out", Kinds(), convention("brats2021"))
+        export(*place, corrected_by=corrected_by, overwrite=True)
     for kind in ("seg", "rtstruct", "sr"):
         found = subprocess.run(
             [program, "-new", tmp_path / "out" / f"tumour_{kind}.dcm"], capture_output=True, text=True, check=False

@@ -23,7 +23,18 @@ from gliomask.server import view_files
 from gliomask.server.client import Client
 from gliomask.server.correction_job import _for_training
 from gliomask.server.corrections import Corrector
-from gliomask.server.jobs import Correction, Job, JobOptions, JobOutcome, Kind, State, new_id
+from gliomask.server.delivery import TRIES, deliver
+from gliomask.server.jobs import (
+    Correction,
+    DeliveryState,
+    Job,
+    JobOptions,
+    JobOutcome,
+    Kind,
+    ResultFile,
+    State,
+    new_id,
+)
 from gliomask.server.keeper import Folders, recover
 from gliomask.server.problems import RequestError
 from gliomask.server.receive import Receiver
@@ -313,6 +324,52 @@ def test_corrections_are_counted_limited_and_forgotten_with_their_job(tmp_path):
     assert store.corrections(one.id) == {}
     assert store.corrected(one.id, "d", given, 2) is None
     store.close()
+
+
+def test_a_correction_is_sent_until_the_archive_has_it_or_the_tries_are_over(tmp_path):
+    store = JobStore(tmp_path / "jobs.sqlite3")
+    one = Job(new_id(), Kind.DICOM, State.QUEUED, JobOptions(), 1.0, study_uid="1.2.3")
+    store.add(one)
+    store.claim()
+    store.finish(one.id, State.DONE, JobOutcome(), 60)
+    given = Correction(who="A. B.", when="2026-11-27T12:00:00Z", changed_ml=1.0, results=(), volumes_ml={})
+    store.corrected(one.id, "kept here", given, 5)
+    store.corrected(one.id, "to send", given.model_copy(update={"delivery": DeliveryState.DUE}), 5)
+    ((job, folder, due),) = store.due_corrections()
+    assert (job.id, folder, due.number, due.deliveries) == (one.id, "to send", 2, 0)
+    store.correction_delivered(one.id, 2, DeliveryState.DUE)
+    ((_, _, due),) = store.due_corrections()
+    assert due.deliveries == 1
+    store.correction_delivered(one.id, 2, DeliveryState.SENT)
+    assert store.due_corrections() == []
+    assert [found.delivery for found in store.corrections(one.id).values()] == [DeliveryState.NONE, DeliveryState.SENT]
+    store.close()
+    # An archive that does not answer is asked again, and not for ever.
+    settings = ServerSettings(folder=tmp_path, send_to="http://127.0.0.1:9/dicom-web")
+    (tmp_path / "a.dcm").write_bytes(b"x")
+    assert [deliver(settings, "short", [tmp_path / "a.dcm"], before) for before in (0, TRIES - 1)] == [
+        DeliveryState.DUE,
+        DeliveryState.FAILED,
+    ]
+    assert deliver(settings, "short", [], 0) is DeliveryState.SENT
+
+
+@pytest.mark.parametrize(
+    ("study_uid", "send_to", "name", "expected"),
+    [
+        ("1.2.3", "http://archive", "case_seg_seg.dcm", DeliveryState.DUE),
+        ("", "http://archive", "case_seg_seg.dcm", DeliveryState.NONE),
+        ("1.2.3", None, "case_seg_seg.dcm", DeliveryState.NONE),
+        ("1.2.3", "http://archive", "case_seg.nii.gz", DeliveryState.NONE),
+    ],
+)
+def test_objects_of_corrections_go_where_those_of_the_job_went(tmp_path, study_uid, send_to, name, expected):
+    settings = ServerSettings(folder=tmp_path, send_to=send_to)
+    job = Job(new_id(), Kind.DICOM, State.DONE, JobOptions(), 1.0, study_uid=study_uid)
+    file = ResultFile(name=name, bytes=1, sha256="0")
+    given = Correction(who="A", when="2026-11-27T12:00:00Z", changed_ml=1.0, results=(file,), volumes_ml={})
+    corrector = Corrector(settings, None, None, None)
+    assert corrector._to_be_sent(job, given).delivery is expected
 
 
 def test_a_message_that_names_a_folder_of_the_server_goes_to_its_log_alone(caplog):

@@ -19,6 +19,8 @@ from server_process import running_server, wait_for
 
 from gliomask.cli.main import run
 from gliomask.errors import FileFormatError, InputError, UsageError
+from gliomask.io.brats import read_label_map
+from gliomask.labels import convention
 from gliomask.server.instances import read_instance
 from gliomask.server.pacs import Pacs
 
@@ -288,6 +290,29 @@ def test_the_archive_sends_a_study_and_gets_the_objects_back(tmp_path):
                 wait_for(lambda: client.job(job["id"])["delivery"] == "sent")
             modalities = wait_for(lambda: {"SEG", "SR"} <= (found := _modalities(archive, study_id)) and found)
             assert modalities == {"MR", "SEG", "SR"}
+            with server.client() as client:
+                client.fetch(job, tmp_path / "results")
+                label_map = next((tmp_path / "results").glob("*_seg.nii.gz"))
+                labels = read_label_map(label_map, convention("brats2021"))[0].copy()
+                labels[2, 3, 4] = (labels[2, 3, 4] + 1) % 4
+                client.correct(job["id"], labels, "A. B.")
+                wait_for(lambda: client.job(job["id"])["corrections"][0]["delivery"] == "sent")
+                page = httpx.get(
+                    f"{server.url}/jobs/{job['id']}", headers={"Authorization": f"Bearer {token}"}, trust_env=False
+                ).text
+                assert page.count("The DICOM objects were sent to the archive.") == 2
+            # As archived: both objects of the correction beside both of the job, with who corrected.
+            found = [pydicom.dcmread(io.BytesIO(one)) for one in _objects_in(archive, study_id)]
+            assert sorted(one.Modality for one in found) == ["SEG", "SEG", "SR", "SR"]
+            assert len({one.SOPInstanceUID for one in found}) == len({one.SeriesInstanceUID for one in found}) == 4
+            assert {one.StudyInstanceUID for one in found} == {uid}
+            assert ["A. B." in str(one) for one in found].count(True) == 2
+
+
+def _objects_in(archive, study_id) -> list[bytes]:
+    series = archive.get(f"/studies/{study_id}/series").json()
+    found = [one for one in series if one["MainDicomTags"]["Modality"] != "MR"]
+    return [archive.get(f"/instances/{name}/file").content for one in found for name in one["Instances"]]
 
 
 def _modalities(archive, study_id) -> set[str]:

@@ -283,7 +283,14 @@ def test_cases_are_decided_by_keyboard_and_saved_as_a_table(tmp_path):
       press("j"); press("u"); press("k"); press("k"); press("u");
       const undone = window.gliomaskDecisions();
       const said = window.gliomaskLoad(first[0].replace("sha-c", "sha-of-another-label-map"));
-      document.body.dataset.found = JSON.stringify([...first, undone, said, window.gliomaskDecisions()]);
+      const loaded = window.gliomaskDecisions();
+      press("k"); press("k"); press("r");
+      const asked = [];
+      const answered = [false, true].map((answer) => {
+        window.confirm = (question) => { asked.push(question); return answer; };
+        return [window.gliomaskLoad(first[0]), window.gliomaskDecisions()];
+      });
+      document.body.dataset.found = JSON.stringify([...first, undone, said, loaded, asked, ...answered]);
     """
     (tmp_path / "page.html").write_text(with_script(text, keys), encoding="utf-8")
     dom = dom_of(tmp_path / "page.html", tmp_path / "profile")
@@ -296,6 +303,14 @@ def test_cases_are_decided_by_keyboard_and_saved_as_a_table(tmp_path):
         saved.replace("accepted", "").replace("rejected", ""),
         "2 decisions loaded, 1 left out: of other cases or label maps.",
         saved.replace("rejected", ""),
+        # What was decided here is replaced only if the reader says so; the rest is loaded either way.
+        [
+            "Made here and not as in the table: 1 decision (=a). OK takes the table's; Cancel keeps what was made here "
+            "and loads only the others."
+        ]
+        * 2,
+        ["2 decisions loaded, 1 kept as made here.", saved.replace("accepted", "rejected")],
+        ["3 decisions loaded.", saved],
     ]
 
 

@@ -114,13 +114,26 @@ async def _deliver(context: ServerContext) -> None:
     while context.settings.send_to is not None:
         failed = False
         try:
-            for job in await asyncio.to_thread(context.store.due):
-                state = await asyncio.to_thread(deliver, context.settings, context.store, job, context.objects(job))
-                failed |= state is not DeliveryState.SENT
+            failed = await asyncio.to_thread(_send_all, context)
         except Exception:
             log.exception("objects could not be sent; tried again in %s s", PAUSE_SECONDS)
             failed = True
         await asyncio.sleep(PAUSE_SECONDS if failed else STUDY_SECONDS)
+
+
+def _send_all(context: ServerContext) -> bool:
+    """Sends what is due; True where something could not be sent."""
+    failed = False
+    for job in context.store.due():
+        state = deliver(context.settings, job.short, context.objects(job), job.deliveries)
+        context.store.delivered(job.id, state)
+        failed |= state is not DeliveryState.SENT
+    for job, folder, correction in context.store.due_corrections():
+        paths = context.corrected_objects(job, folder, correction)
+        state = deliver(context.settings, job.short, paths, correction.deliveries)
+        context.store.correction_delivered(job.id, correction.number, state)
+        failed |= state is not DeliveryState.SENT
+    return failed
 
 
 async def _problem(request: Request, error: Exception) -> Response:

@@ -185,9 +185,12 @@ class ServerContext:
 
     def objects(self, job: Job) -> list[Path]:
         """Returns the DICOM objects of a job that is done."""
-        names = [] if job.outcome is None else [file.name for file in job.outcome.results if file.name.endswith(".dcm")]
-        paths = [self.folders.jobs / job.id / "results" / name for name in names]
-        return [path for path in paths if path.is_file()]
+        files = () if job.outcome is None else job.outcome.results
+        return _objects(self.folders.jobs / job.id / "results", files)
+
+    def corrected_objects(self, job: Job, folder: str, correction: Correction) -> list[Path]:
+        """Returns the DICOM objects of a correction in the folder of that name."""
+        return _objects(self.folders.jobs / job.id / CORRECTIONS / folder / FILES, correction.results)
 
     async def cancel(self, job_id: str) -> Job:
         """Cancels a job that waits or runs, and returns it.
@@ -230,6 +233,11 @@ def _listed(folder: Path, files: Iterable[ResultFile], name: str) -> Path:
         if file.name == name and (folder / file.name).is_file():
             return folder / file.name
     raise RequestError("no_such_result")
+
+
+def _objects(folder: Path, files: Iterable[ResultFile]) -> list[Path]:
+    paths = [folder / file.name for file in files if file.name.endswith(".dcm")]
+    return [path for path in paths if path.is_file()]
 
 
 def context_of(request: Request) -> ServerContext:

@@ -16,7 +16,7 @@ from gliomask.files.json import read_json_as
 from gliomask.server import training_copies
 from gliomask.server.child import WORKER_LOG, end, started
 from gliomask.server.correction_order import CORRECTIONS, FILES, ORDER, OUTCOME, SENT, CorrectionOrder
-from gliomask.server.jobs import Correction, CorrectionOutcome, Job, new_id
+from gliomask.server.jobs import Correction, CorrectionOutcome, DeliveryState, Job, new_id
 from gliomask.server.keeper import Folders
 from gliomask.server.problems import RequestError
 from gliomask.server.receive import Receiver
@@ -60,7 +60,7 @@ class Corrector:
             place = self._folders.jobs / job.id / CORRECTIONS / name
             kept = False
             try:
-                correction = await self._made(job, place, body)
+                correction = self._to_be_sent(job, await self._made(job, place, body))
                 noted = await asyncio.to_thread(self._store.corrected, job.id, name, correction, most)
                 kept = noted is not None
             finally:
@@ -73,6 +73,12 @@ class Corrector:
             raise RequestError("expired")
         log.info("job %s: correction %d kept", job.short, noted.number)
         return noted
+
+    def _to_be_sent(self, job: Job, correction: Correction) -> Correction:
+        """Its objects go where those of its job went: jobs that came by DICOMweb alone are sent."""
+        objects = any(file.name.endswith(".dcm") for file in correction.results)
+        due = objects and job.study_uid != "" and self._settings.send_to is not None
+        return correction.model_copy(update={"delivery": DeliveryState.DUE if due else DeliveryState.NONE})
 
     async def _refuse_too_many(self, job: Job) -> None:
         if len(await asyncio.to_thread(self._store.corrections, job.id)) >= self._settings.limits.corrections:

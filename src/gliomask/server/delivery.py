@@ -1,4 +1,4 @@
-"""Sends the DICOM objects of finished jobs to the archive, again and again until it has them or the tries are over."""
+"""Sends the DICOM objects of finished jobs and corrections to the archive, until it has them or the tries are over."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import logging
 from pathlib import Path
 
 from gliomask.errors import GliomaskError
-from gliomask.server.jobs import DeliveryState, Job
+from gliomask.server.jobs import DeliveryState
 from gliomask.server.pacs import Pacs
 from gliomask.server.settings import ServerSettings
-from gliomask.server.store import JobStore
 
 log = logging.getLogger("gliomask.server")
 
@@ -19,32 +18,25 @@ TRIES = 20
 PAUSE_SECONDS = 60.0
 
 
-def deliver(settings: ServerSettings, store: JobStore, job: Job, paths: list[Path]) -> DeliveryState:
-    """Sends one job's objects, once, and notes how it went.
+def deliver(settings: ServerSettings, short: str, paths: list[Path], before: int) -> DeliveryState:
+    """Sends the objects of a job or a correction, once, and returns how it went.
 
     Args:
         settings: of the server; `send_to` names the archive.
-        store: the table.
-        job: done, and due for delivery.
-        paths: its objects; none is as good as sent.
+        short: what the log calls the job.
+        paths: the objects; none is as good as sent.
+        before: how often they were sent before.
     """
-    state = DeliveryState.SENT
-    if paths and settings.send_to is not None:
-        try:
-            with Pacs(settings.send_to, settings.send_login) as archive:
-                answer = archive.store(paths)
-            if answer.failures or answer.stored < len(paths):
-                log.warning(
-                    "job %s: the archive refused %d objects, reasons %s",
-                    job.short,
-                    len(paths) - answer.stored,
-                    answer.failures,
-                )
-                state = DeliveryState.DUE
-        except GliomaskError as error:
-            log.warning("job %s: not sent to the archive: %s", job.short, error)
-            state = DeliveryState.DUE
-    if state is DeliveryState.DUE and job.deliveries + 1 >= TRIES:
-        state = DeliveryState.FAILED
-    store.delivered(job.id, state)
-    return state
+    if not paths or settings.send_to is None:
+        return DeliveryState.SENT
+    try:
+        with Pacs(settings.send_to, settings.send_login) as archive:
+            answer = archive.store(paths)
+        if not answer.failures and answer.stored == len(paths):
+            return DeliveryState.SENT
+        log.warning(
+            "job %s: the archive refused %d objects, reasons %s", short, len(paths) - answer.stored, answer.failures
+        )
+    except GliomaskError as error:
+        log.warning("job %s: not sent to the archive: %s", short, error)
+    return DeliveryState.FAILED if before + 1 >= TRIES else DeliveryState.DUE

@@ -45,7 +45,7 @@ class Kind(StrEnum):
 
 
 class DeliveryState(StrEnum):
-    """Whether a job's DICOM objects have reached the archive that the server sends to."""
+    """Whether the DICOM objects of a job or a correction have reached the archive that the server sends to."""
 
     NONE = "none"
     DUE = "due"
@@ -154,6 +154,8 @@ class Correction(BaseModel):
         results: its files.
         notes: what is missing, and why, in sentences.
         volumes_ml: by region.
+        delivery: whether its DICOM objects have reached the archive.
+        deliveries: how often they were sent.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -165,6 +167,8 @@ class Correction(BaseModel):
     results: tuple[ResultFile, ...]
     notes: tuple[str, ...] = ()
     volumes_ml: dict[str, float]
+    delivery: DeliveryState = DeliveryState.NONE
+    deliveries: int = 0
 
 
 class CorrectionOutcome(BaseModel):

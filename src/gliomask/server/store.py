@@ -127,6 +127,23 @@ class JobStore:
                 "UPDATE jobs SET delivery = ?, deliveries = deliveries + 1 WHERE id = ?", (delivery.value, job_id)
             )
 
+    def due_corrections(self) -> list[tuple[Job, str, Correction]]:
+        """Returns corrections whose objects are to be sent to the archive, with their jobs and the names of their
+        folders; the oldest job first.
+        """
+        sql = f"""SELECT {_COLUMNS}, folder, correction FROM corrections JOIN jobs ON id = job_id
+                  WHERE json_extract(correction, '$.delivery') = ? AND state = ? ORDER BY created, number"""
+        with self._transaction() as db:
+            rows = db.execute(sql, (DeliveryState.DUE.value, State.DONE.value)).fetchall()
+        return [(_job(row[:-2]), row[-2], Correction.model_validate_json(row[-1])) for row in rows]
+
+    def correction_delivered(self, job_id: str, number: int, delivery: DeliveryState) -> None:
+        """Notes how sending a correction's objects went."""
+        sql = """UPDATE corrections SET correction = json_set(correction, '$.delivery', ?, '$.deliveries',
+                 json_extract(correction, '$.deliveries') + 1) WHERE job_id = ? AND number = ?"""
+        with self._transaction() as db:
+            db.execute(sql, (delivery.value, job_id, number))
+
     def counts(self) -> dict[State, int]:
         """Returns how many jobs stand where."""
         with self._transaction() as db:

@@ -95,22 +95,37 @@
     URL.revokeObjectURL(link.href);
   };
 
+  const counted = (number) => `${number} decision${number === 1 ? "" : "s"}`;
   const plain = (text) => (/^'+[=+\-@]/.test(text) ? text.slice(1) : text);
-  // Takes up a saved table; what it says of other label maps is left alone. Returns what became of it, in words.
+  // Takes up a saved table; what it says of other label maps is left alone, and decisions made here are replaced only if the
+  // reader says so. Returns what became of it, in words.
   const load = (text) => {
     const [heading, ...lines] = text.split(/\r?\n/).filter(Boolean).map((line) => line.split("\t").map(plain));
     if (!heading || heading.join() !== COLUMNS.join()) return "This is no table of decisions.";
     const items = new Map(cases.map((item) => [item.case, item]));
-    let taken = 0, other = 0;
+    const found = [];
+    let other = 0;
     for (const [name, decision, note, labelMap] of lines) {
       const item = items.get(name);
       if (!decision && !note) continue;
       if (!item || item.labelMap !== (labelMap || "") || !["", "accepted", "rejected"].includes(decision)) { other += 1; continue; }
-      keep(item, { decision, note: String(note || "").slice(0, 500) });
-      taken += 1;
+      found.push([item, { decision, note: String(note || "").slice(0, 500) }]);
     }
+    // Notes are compared as a table holds them.
+    const asSaved = ({ decision, note }) => [decision, plain(cell(note))].join("\t");
+    const differs = ([item, given]) => asSaved(of(item)) !== "\t" && asSaved(of(item)) !== asSaved(given);
+    const differing = found.filter(differs).map(([item]) => item.case);
+    const replace = differing.length === 0 || window.confirm(
+      `Made here and not as in the table: ${counted(differing.length)} (${differing.slice(0, 5).join(", ")}${differing.length > 5 ? ", ..." : ""}). `
+      + "OK takes the table's; Cancel keeps what was made here and loads only the others.");
+    const taken = replace ? found : found.filter((one) => !differs(one));
+    for (const [item, given] of taken) keep(item, given);
     choose();
-    return `${taken} decisions loaded` + (other ? `, ${other} left out: of other cases or label maps.` : ".");
+    return [
+      `${counted(taken.length)} loaded`,
+      ...(replace ? [] : [`${differing.length} kept as made here`]),
+      ...(other ? [`${other} left out: of other cases or label maps`] : []),
+    ].join(", ") + ".";
   };
 
   at("filter").addEventListener("change", choose);
