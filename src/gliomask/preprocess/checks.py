@@ -88,6 +88,14 @@ LONG_LIMIT = 1.1
 """Largest height, see `OrientationMeasures`, of a brain that is not cut off in front or behind; whole brains have at
 most 0.87."""
 
+SLAB_LIMITS = {"width": 1.0, "height": 0.45}
+"""As `STOUT_LIMITS`, for what is cut off at both ends. Such slabs of 69 brains whose height is above this limit (some
+60 mm and more) have a width of at most 0.934, thinner ones of 1.044; one of a knee has 1.043."""
+
+SLIM_LIMITS = {"width": 0.6, "height": 0.6}
+"""Below both, what is not cut off at the sides, bottom or top is no brain: 69 whole ones have 0.758 and 0.657 and more,
+one without a ball of 10 cm on one side 0.61 and 0.71; a bottle on its side has 0.55."""
+
 ALIEN_LIMIT = 0.62
 """What has no flat end and a lower Dice with the average brain is no brain. One half of a brain has 0.65."""
 
@@ -135,6 +143,9 @@ def _no_brain(mask: Mask, geometry: Geometry, measures: OrientationMeasures, lik
     if min(_cut_areas_mm2(mask, geometry)) > CUT_LIMIT_MM2 and measures.height > 1:
         return "it goes on beyond the field of view at both ends and is longer than wide, as a limb is"
     ends = end_areas_mm2(mask, geometry)
+    slab = _no_slab(measures, ends)
+    if slab is not None:
+        return slab
     stout = measures.width > STOUT_LIMITS["width"] and measures.height > STOUT_LIMITS["height"]
     long = measures.height > LONG_LIMIT
     alien = max(ends) <= CUT_LIMIT_MM2 and likeness < ALIEN_LIMIT
@@ -150,6 +161,21 @@ def _no_brain(mask: Mask, geometry: Geometry, measures: OrientationMeasures, lik
         )
     shape = "taller than long" if long else "as wide as long"
     return f"it is {shape}, from front to back, and unlike a brain (Dice {likeness:.2f}), as a limb or a joint is"
+
+
+def _no_slab(measures: OrientationMeasures, ends: tuple[float, ...]) -> str | None:
+    """Why a slab, or something slim, is no part of a brain; None where it may be one."""
+    cut = min(ends[4:]) > CUT_LIMIT_MM2
+    wide = measures.width > SLAB_LIMITS["width"] and measures.height > SLAB_LIMITS["height"]
+    if cut and wide and max(ends[2:4]) <= CUT_LIMIT_MM2:
+        return "it was cut off at both ends and is wider than long, as a joint is"
+    slim = measures.width < SLIM_LIMITS["width"] and measures.height < SLIM_LIMITS["height"]
+    if slim and max(*ends[:2], *ends[4:]) <= CUT_LIMIT_MM2:
+        return (
+            "from front to back it is far longer than wide and high (their ratios to its length are "
+            f"{measures.width:.2f} and {measures.height:.2f}, those of brains 0.65 and more)"
+        )
+    return None
 
 
 _likeness: WeakKeyDictionary[Case, float | None] = WeakKeyDictionary()
