@@ -247,10 +247,10 @@ def _not_1mm(case: Case) -> Flag | None:
     off = max(abs(mm - 1) for mm in spacing)
     if off <= NOT_1MM_LIMIT:
         return None
-    found = " x ".join(f"{mm:.3g}" for mm in spacing)
+    sides = " x ".join(f"{mm:.3g}" for mm in spacing)
     return Flag(
         "not_1mm",
-        f"Voxels are {found} mm; the networks were trained on 1 x 1 x 1 mm. Resample all four sequences to 1 mm first.",
+        f"Voxels are {sides} mm; the networks were trained on 1 x 1 x 1 mm. Resample all four sequences to 1 mm first.",
         off,
         NOT_1MM_LIMIT,
     )
@@ -273,7 +273,7 @@ def _orientation(case: Case) -> Flag | None:
     limit = max(case.geometry.spacing_mm)
     header.quaternion_threshold = QUATERNION_THRESHOLD
     try:
-        apart = case.geometry.corner_distance_mm(Geometry(case.geometry.shape, header.get_qform()))
+        distance_mm = case.geometry.corner_distance_mm(Geometry(case.geometry.shape, header.get_qform()))
     except (GeometryError, HeaderDataError, ValueError):
         length = float(np.linalg.norm([header["quatern_b"], header["quatern_c"], header["quatern_d"]]))
         unreadable = (
@@ -282,10 +282,10 @@ def _orientation(case: Case) -> Flag | None:
         )
         return Flag("two_orientations", unreadable, length if np.isfinite(length) else 0.0, 1.0)
     message = (
-        f"The header's sform and qform differ by up to {apart:.3g} mm; the sform was used. Programs that use the "
+        f"The header's sform and qform differ by up to {distance_mm:.3g} mm; the sform was used. Programs that use the "
         "qform will show the result elsewhere."
     )
-    return Flag("two_orientations", message, apart, limit) if apart > limit else None
+    return Flag("two_orientations", message, distance_mm, limit) if distance_mm > limit else None
 
 
 def _background(case: Case) -> Flag | None:
@@ -393,10 +393,10 @@ def _negative(samples: npt.NDArray[np.float32]) -> Flag | None:
 def brain_turned(mask: Mask, geometry: Geometry) -> Flag | None:
     """Returns a flag where a whole, bare brain does not lie as the grid says; left and right cannot be told."""
     measures = orientation_measures(mask, geometry)
-    found = None if measures is None else misfit(measures)
-    if found is None:
+    mismatch = None if measures is None else misfit(measures)
+    if mismatch is None:
         return None
-    what, value, limit = found
+    what, value, limit = mismatch
     message = (
         f"The brain does not lie as the header says: {what} (the axes run {geometry.orientation}). "
         "Check the orientation in a viewer, or convert from DICOM again. Whether left and right are right "
@@ -422,10 +422,12 @@ def _same_image(samples: npt.NDArray[np.float32]) -> Flag | None:
 
 
 def _no_image(samples: npt.NDArray[np.float32], neighbours: npt.NDArray[np.float32]) -> Flag | None:
-    there = neighbours.any(axis=0)
-    if np.count_nonzero(there) < FEWEST_SAMPLES:
+    has_neighbour = neighbours.any(axis=0)
+    if np.count_nonzero(has_neighbour) < FEWEST_SAMPLES:
         return None
-    for sequence, values, ahead in zip(PAPER_ORDER, samples[:, there], neighbours[:, there], strict=True):
+    for sequence, values, ahead in zip(
+        PAPER_ORDER, samples[:, has_neighbour], neighbours[:, has_neighbour], strict=True
+    ):
         value = resemblance(values, ahead)
         if values.any() and value < NO_IMAGE_LIMIT:
             message = (
@@ -458,15 +460,15 @@ def sequences_swapped(samples: npt.NDArray[np.float32]) -> Flag | None:
     """
     if samples.shape[1] < FEWEST_SAMPLES:
         return None
-    there = {sequence for sequence, row in zip(PAPER_ORDER, samples, strict=True) if row.any()}
+    sampled = {sequence for sequence, row in zip(PAPER_ORDER, samples, strict=True) if row.any()}
     measured = []
-    if there == set(PAPER_ORDER):
+    if sampled == set(PAPER_ORDER):
         ranks = sample_ranks(samples)
         measured.append(
             ("likeness", likeness(ranks), "T1 and T1ce look less alike, and FLAIR and T2 too, than across these pairs")
         )
         measured.append(("fluid", fluid(ranks), "fluid is dark in T2 and bright in FLAIR, the wrong way round"))
-    if {Sequence.T1, Sequence.T1CE} <= there:
+    if {Sequence.T1, Sequence.T1CE} <= sampled:
         measured.append(("enhancement", enhancement(samples), "T1 has brighter spots than T1ce"))
     for name, value, what in measured:
         limit = CONTRAST_LIMITS[name]
