@@ -1,4 +1,4 @@
-"""Sends the DICOM objects of finished jobs and of corrections to the archive, until it has them or the tries are over."""
+"""Sends DICOM objects of finished jobs and of corrections to the archive, until it has them or the tries are over."""
 
 from __future__ import annotations
 
