@@ -46,6 +46,7 @@ export const text = {
   pane: (exam: string, sequence: string) => `${sequence} of ${exam}. Arrow keys move through slices.`,
   place: (point: readonly number[], values: string, label: string) =>
     `${point.map((mm) => mm.toFixed(1)).join(', ')} mm (R, A, S) · ${values}${label ? ` · ${label}` : ''}`,
+  labelOf: (exam: string, label: string) => `${exam}: ${label || 'outside'}`,
   outside: 'Outside the scan',
 
   volumes: 'Volumes',
