@@ -1,11 +1,12 @@
-"""Reads series made to trip converters, and writes what became of each as a table:
+r"""Reads series made to trip converters, and writes what became of each as a table:
 
-    python benchmarks/awkward_dicom.py FOLDER... [--dcm2niix PROGRAM] [--other-python PYTHON] -o docs/tables/awkward_dicom.tsv
+    python benchmarks/awkward_dicom.py FOLDER... [--dcm2niix PROGRAM] [--other-python PYTHON] \
+        -o docs/tables/awkward_dicom.tsv
 
 Each FOLDER is searched for folders that hold files. Every such folder is read in a process of its own with a time
 limit. Where it is read, its grid and voxels are compared with those that dcm2niix (a program) and dicom2nifti
 (importable from PYTHON) make of the same files.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ except GliomaskError as error:
     series = ()
     rows.append({"series": "-", "result": "refused", "detail": str(error).replace(sys.argv[1], "folder")})
 for one in series:
-    row = {"series": one.label, "files": len({frame.path for frame in one.frames}), "transfer_syntax": one.tags.transfer_syntax}
+    paths = {frame.path for frame in one.frames}
+    row = {"series": one.label, "files": len(paths), "transfer_syntax": one.tags.transfer_syntax}
     row["taken_for"] = one.guess.sequence.value if one.guess.sequence else "none: " + one.guess.reason
     try:
         scan = read_scan(one)
@@ -51,7 +53,7 @@ for one in series:
         row |= {"result": "refused", "detail": f"{error}{besides}"}
     rows.append(row)
 print(json.dumps(rows))
-"""  # noqa: E501
+"""
 
 CONVERT = "import sys, dicom2nifti; dicom2nifti.dicom_series_to_nifti(sys.argv[1], sys.argv[2], reorient_nifti=False)"
 

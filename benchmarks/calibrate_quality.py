@@ -1,6 +1,7 @@
-"""Calibrates a model's doubts: what it expected of itself against the Dice that it had.
+r"""Calibrates a model's doubts: what it expected of itself against the Dice that it had.
 
-    python benchmarks/calibrate_quality.py PREDICTIONS SCORES --folds TABLE -o docs/tables/quality_NAME.tsv --json quality.json
+    python benchmarks/calibrate_quality.py PREDICTIONS SCORES --folds TABLE -o docs/tables/quality_NAME.tsv \
+        --json quality.json
 
 PREDICTIONS holds the run records of cross-validated cases, as `benchmarks/cross_validate.py --postprocess CHAIN` leaves
 them in OUT/CHAIN (each case segmented by a network that never saw its patient; `expected_dice` is that of the label map
@@ -9,7 +10,7 @@ are judged by a line and an interval fitted to the other folds alone (to the oth
 which is what the table and the picture show, with 95 % bootstrap intervals over patients. What ships, the JSON file for
 `benchmarks/ship_model.py --quality`, is fitted to all. A picture goes to docs/images where the table goes to
 docs/tables.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

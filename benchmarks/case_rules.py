@@ -1,8 +1,10 @@
-"""Chooses the numbers of a rule about a case by nested cross-validation: what is core, and what enhances, where a
+r"""Chooses the numbers of a rule about a case by nested cross-validation: what is core, and what enhances, where a
 network is unsure.
 
-    python benchmarks/case_rules.py core CV/3d REFERENCES --probabilities CV/probabilities --folds TABLE -o docs/tables/core_rule.tsv --write CV/core
-    python benchmarks/case_rules.py enhancement CV/core REFERENCES --probabilities CV/probabilities --folds TABLE -o docs/tables/enhancement_rule.tsv
+    python benchmarks/case_rules.py core CV/3d REFERENCES --probabilities CV/probabilities --folds TABLE \
+        -o docs/tables/core_rule.tsv --write CV/core
+    python benchmarks/case_rules.py enhancement CV/core REFERENCES --probabilities CV/probabilities --folds TABLE \
+        -o docs/tables/enhancement_rule.tsv
 
 `core` is `postprocess.CoreRule`, scored by TC; `enhancement` is `postprocess.EnhancementRule`, scored by ET. The first
 folder holds CASE_seg.nii.gz and CASE_run.json of every case after post-processing, as
@@ -11,7 +13,7 @@ patient), REFERENCES is a tree of labelled cases, TABLE has the columns case and
 chosen on the other folds' cases alone, and applied to this fold's; --write puts the label maps so made there, with run
 records whose `expected_dice` is theirs, for `gliomask evaluate` and `benchmarks/calibrate_quality.py`. The table's last
 row has the numbers chosen on all cases, which are the ones to ship; its Dice has seen what it is scored on.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

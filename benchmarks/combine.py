@@ -25,7 +25,9 @@ from gliomask.study.work import LABELS
 
 
 def decide_regions(members: list[RegionProbabilities]) -> LabelMap:
-    """Returns the label of each voxel, from the mean of the members' probabilities, as a network of regions is decided."""  # noqa: E501
+    """Returns the label of each voxel, from the mean of the members' probabilities, as a network of regions is
+    decided.
+    """
     whole, core, enhancing = (
         np.mean([member.volume(region) for member in members], axis=0, dtype=np.float32)
         for region in (Region.WT, Region.TC, Region.ET)

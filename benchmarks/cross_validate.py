@@ -5,9 +5,9 @@ the cases that it held out are segmented without post-processing into OUT/predic
 `benchmarks/choose_postprocess.py` and `gliomask evaluate` find them; OUT/probabilities gets what the network thought of
 each region (`region_probabilities.py`). With --postprocess CHAIN, OUT/CHAIN gets the predictions post-processed, and a
 run record for each whose `expected_dice` is that of the post-processed label map, for
-`benchmarks/calibrate_quality.py`. With --second-opinion RUN... of another network on the same folds, each pair is asked
-together. A case held out by two runs is an error; cases that are there already are left alone. `gliomask study` does
-the same for whole tables of experiments, trainings and comparison included.
+`benchmarks/calibrate_quality.py`. With --ensemble-member RUN... of another network on the same folds, each pair is
+asked together. A case held out by two runs is an error; cases that are there already are left alone. `gliomask study`
+does the same for whole tables of experiments, trainings and comparison included.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def partner(cases: list[str], others: dict[Path, list[str]]) -> Path | None:
         if held_out == cases:
             return run
     raise SystemExit(
-        f"No run of --second-opinion held out just {', '.join(cases)}; another would have seen patients it "
+        f"No run of --ensemble-member held out just {', '.join(cases)}; another would have seen patients it "
         "is scored on."
     )
 
@@ -99,20 +99,26 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--threads", type=int)
     parser.add_argument(
-        "--second-opinion", nargs="+", type=Path, default=[], metavar="RUN", help="runs to be asked as well"
+        "--ensemble-member",
+        "--second-opinion",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="RUN",
+        help="runs to be asked as well",
     )
     parser.add_argument("--flips", action="store_true", help="average over mirror images")
     parser.add_argument("--n4", action="store_true", help="correct the bias field first")
     parser.add_argument("--postprocess", help="also write the predictions after this chain")
     options = parser.parse_args()
     use_backend("tensorflow", options.threads)
-    others = held_out_cases(options.second_opinion) if options.second_opinion else {}
+    others = held_out_cases(options.ensemble_member) if options.ensemble_member else {}
     files = {case.case_id: case for case in find_cases(options.data)}
     for run, cases in held_out_cases(options.runs).items():
         model, second = export_once(run, options.output), partner(cases, others)
         asked = Options(
             model=str(model),
-            second_opinion=None if second is None else str(export_once(second, options.output)),
+            ensemble_member=None if second is None else str(export_once(second, options.output)),
             postprocess="none",
             threads=options.threads,
             flips=options.flips,

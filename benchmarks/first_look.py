@@ -38,7 +38,8 @@ from gliomask.segmentation import Options, Segmenter
 RULE = EnhancementRule(probability=0.9, seed_ml=0.03)
 SUSPICION = 0.1
 LOOKS = ((3, SUSPICION, 4), (3, SUSPICION, 6), (3, SUSPICION, 8), (3, 0.03, 4), (4, SUSPICION, 6))
-"""Every how many slices are looked at, what is suspected, and how many voxels round that the three views are taken in."""  # noqa: E501
+"""Every how many slices are looked at, what is suspected, and how many voxels round that the three views are taken in.
+"""
 
 Row = dict[str, str | float]
 
@@ -120,7 +121,7 @@ def main() -> None:
         with options.output.open(newline="") as stream:
             rows = list(csv.DictReader(stream, delimiter="\t"))
     there = {row["case"] for row in rows}
-    with Segmenter(Options(model=options.model, precision="fp32", second_opinion="none")) as segmenter:
+    with Segmenter(Options(model=options.model, precision="fp32", ensemble_member="none")) as segmenter:
         training = segmenter.model.spec.training
         held_out = () if training is None else training.held_out_cases
         for files in find_cases(options.cases):

@@ -45,6 +45,8 @@ FLAGS = (
     "not_bare",
     "air_not_zero",
     "nan_is_air",
+    "nan_filled",
+    "part_missing",
     "orientation_unknown",
     "two_orientations",
 )
@@ -199,7 +201,9 @@ def skull_on(folder: Path) -> Iterator[Form]:
 
 
 def no_tumour(folder: Path) -> Iterator[Form]:
-    """Yields the flags of a brain without tumour: the scans themselves give no reason to doubt, so none are expected."""  # noqa: E501
+    """Yields the flags of a brain without tumour: the scans themselves give no reason to doubt, so none are
+    expected.
+    """
     read = {
         sequence: read_volume(next(folder.rglob(f"{sequence.value.upper()}.nii.gz")))
         for sequence in PAPER_ORDER

@@ -1,6 +1,7 @@
-"""Does this tumour enhance? Compares rules that take back enhancing tumour, by nested cross-validation.
+r"""Does this tumour enhance? Compares rules that take back enhancing tumour, by nested cross-validation.
 
-    python benchmarks/phantom_et.py PREDICTIONS REFERENCES --folds TABLE [--probabilities FOLDER] -o docs/tables/phantom_et_NAME.tsv
+    python benchmarks/phantom_et.py PREDICTIONS REFERENCES --folds TABLE [--probabilities FOLDER] \
+        -o docs/tables/phantom_et_NAME.tsv
 
 PREDICTIONS holds CASE_seg.nii.gz of every case after post-processing (labels as in BraTS 2017-2021), REFERENCES is a
 tree of labelled cases, TABLE has the columns case and fold, and FOLDER the probabilities that
@@ -8,7 +9,7 @@ tree of labelled cases, TABLE has the columns case and fold, and FOLDER the prob
 prediction and turns all its enhancing tumour into core where that is below a threshold. For each fold the threshold is
 chosen on the other folds' cases alone, and 0, no rule, is kept unless another threshold raises their mean Dice of ET by
 more than a thousandth.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 
@@ -87,7 +88,9 @@ def mean_certainty(label_map: LabelMap, enhancing: npt.NDArray[np.float32]) -> f
 
 
 def read_example(files: CaseFiles, predictions: Path, probabilities: Path | None, fold: int) -> Example:
-    """Reads a case's prediction and reference, which must lie on one grid, and its probabilities where there are any."""  # noqa: E501
+    """Reads a case's prediction and reference, which must lie on one grid, and its probabilities where there are
+    any.
+    """
     assert files.reference is not None
     label_map, geometry = read_label_map(predictions / f"{files.case_id}_seg.nii.gz", convention("brats2021"))
     reference, other = read_label_map(files.reference, files.labels)

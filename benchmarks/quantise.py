@@ -187,7 +187,7 @@ def measured(model: Model, graph: bytes) -> float:
 
 def opened_model(given: str, scratch: Path) -> tuple[Model, Path]:
     """Returns a model and its folder; a run folder is exported first."""
-    from gliomask.models.shelf import find_model
+    from gliomask.models.available import find_model
 
     if not (Path(given) / "train_run.json").is_file():
         folder = find_model(given)

@@ -1,14 +1,14 @@
 r"""Puts a trained network and its scores into the package, with its card:
 
-    python benchmarks/ship_model.py RUN NAME --evaluation FOLDER --postprocess 3d --protocol TEXT --reading TEXT --command LINE... \
-        [--quality FILE] [--subsets FILE]
+    python benchmarks/ship_model.py RUN NAME --evaluation FOLDER --postprocess 3d --protocol TEXT \
+        --reading TEXT --command LINE... [--quality FILE] [--subsets FILE]
 
 RUN is a run folder of `gliomask train`; NAME a shipped model's name; FOLDER what `gliomask evaluate` wrote for
 cross-validated predictions. --quality FILE, as `benchmarks/calibrate_quality.py --json` writes it, puts the calibration
 of the model's own doubts into model.json; without it no result comes with a Dice that is to be expected. --subsets
 FILE, as `benchmarks/calibrate_subsets.py --json` writes it, does the same for patients who lack sequences. The card
 goes to docs/model-cards/NAME.md, the tables of cases and regions to docs/tables/.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 
@@ -71,6 +71,7 @@ def main() -> None:
         help="calibration by subsets of the sequences, as benchmarks/calibrate_subsets.py --json writes it",
     )
     parser.add_argument(
+        "--ensemble-member",
         "--second-opinion",
         choices=list(SHIPPED),
         help="model that is asked as well; the evaluation must have asked its like",
@@ -108,7 +109,7 @@ def main() -> None:
         timing=Timing(seconds=float(seconds), conditions=conditions, command=command) if seconds else None,
         quality=quality,
         subsets=subsets,
-        second_opinion=options.second_opinion,
+        ensemble_member=options.ensemble_member,
         core_rule=CoreNumbers(enhancing_share=float(share), core_probability=float(probability), command=chooser)
         if share
         else None,

@@ -1,6 +1,7 @@
-"""Measures how fast gliomask is, against others on the same machine, and writes docs/performance.md's tables:
+r"""Measures how fast gliomask is, against others on the same machine, and writes docs/performance.md's tables:
 
-    python benchmarks/speed.py CASE [--model MODEL] [--repeats 5] [--threads 2] [--peers FOLDER] [--only NAME]... [--quick]
+    python benchmarks/speed.py CASE [--model MODEL] [--repeats 5] [--threads 2] [--peers FOLDER] [--only NAME]... \
+        [--quick]
 
 CASE is a BraTS case as released, .nii.gz. MODEL is a shipped model's name or a model folder (default: the default
 model). Every measurement is a process of its own, one after the other; run it on a machine that does nothing else. Rows
@@ -10,7 +11,7 @@ between `<!-- table NAME -->` and `<!-- end -->` are written anew from all rows.
 NAME is one of: command, shortcuts, plain, peers, volumes, cases, threads. `peers` makes an environment in FOLDER
 (torch, monai, dynamic_network_architectures; some GB, once) and leaves it there. --quick: one repeat, small sizes, to
 see that everything runs.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from gliomask.engines.precision import processor_flags
-from gliomask.models.shelf import DEFAULT_MODEL
+from gliomask.models.available import DEFAULT_MODEL
 from gliomask.profiling import NETWORK_STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -170,7 +171,7 @@ def plain(asked: Asked) -> Iterable[Row]:
                 "threads": asked.threads,
                 "precision": precision,
                 "single_plane": True,
-                "second_opinion": "none",
+                "ensemble_member": "none",
             }
             ways.append((f"gliomask, {precision}", "ours", {"options": options, "repeats": asked.repeats}))
         yield from compared(model, ways, asked)

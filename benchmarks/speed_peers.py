@@ -58,7 +58,9 @@ def whole_box(model: Any, volume: torch.Tensor) -> None:
 
 
 def windows(model: Any, volume: torch.Tensor, patch: tuple[int, int, int] = (128, 128, 128), step: float = 0.5) -> None:
-    """As nnU-Net's predictor: windows of one size, at most half a window apart, spread evenly, weighted by a Gaussian."""  # noqa: E501
+    """As nnU-Net's predictor: windows of one size, at most half a window apart, spread evenly, weighted by a
+    Gaussian.
+    """
     sides = [max(side, length) for side, length in zip(patch, volume.shape[2:], strict=True)]
     padded = torch.zeros(1, 4, *sides)
     padded[..., : volume.shape[2], : volume.shape[3], : volume.shape[4]] = volume

@@ -5,7 +5,7 @@ those that lack one at most.
         --cases docs/tables/subsets_NAME_cases.tsv -o docs/tables/subsets_NAME.tsv
 
 Each MODEL is a model folder, or a shipped model's name, whose training held cases out (`gliomask train --fold`) and
-that can do without sequences; those cases are looked for in CASES. It is asked alone, without a second opinion.
+that can do without sequences; those cases are looked for in CASES. It is asked alone, without another ensemble member.
 `--cases` gets a row per case and subset as they come, with the Dice that the case had and the one that the network
 expected of itself (`benchmarks/calibrate_subsets.py` relates them); what stands there already is not done again. `-o`
 gets a row per subset: median and mean Dice of each region. A region that is empty in both counts as 1, as BraTS 2020
@@ -97,7 +97,7 @@ def main() -> None:
     rows = read_tsv(options.cases) if options.cases.exists() else []
     for model in options.models:
         with Segmenter(
-            Options(model=model, threads=options.threads, postprocess=options.postprocess, second_opinion=NO_OTHER)
+            Options(model=model, threads=options.threads, postprocess=options.postprocess, ensemble_member=NO_OTHER)
         ) as segmenter:
             training = segmenter.model.spec.training
             if training is None or not training.held_out_cases:

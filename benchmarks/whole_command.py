@@ -1,11 +1,12 @@
-"""Times `gliomask segment` as a person meets it, from process start to file written:
+r"""Times `gliomask segment` as a person meets it, from process start to file written:
 
-    python benchmarks/whole_command.py CASE [--repeats 5] [--option=--engine=onnxruntime]... -o docs/tables/whole_command.tsv
+    python benchmarks/whole_command.py CASE [--repeats 5] [--option=--engine=onnxruntime]... \
+        -o docs/tables/whole_command.tsv
 
 Each repeat is a fresh process that segments CASE into a new folder. The table gets a row a repeat: wall seconds, CPU
 seconds, peak resident memory, and the seconds of each stage from the run record. Run it on a machine that does nothing
 else.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 
@@ -56,7 +57,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = [run_once(options.case, options.option, Path(folder) / str(n)) for n in range(options.repeats)]
-    for name in ("wall_s", "cpu_s", "peak_mb", "network_s", "second_opinion_s"):
+    for name in ("wall_s", "cpu_s", "peak_mb", "network_s", "ensemble_member_s"):
         values = [float(row[name]) for row in rows]
         print(
             f"{name}: median {statistics.median(values):.2f}, {min(values):.2f} to {max(values):.2f}, "

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 
-from gliomask.air import find_foreground, measure_air, without_far_air, without_nan
+from gliomask.air import find_foreground, measure_air, without_far_air
 from gliomask.case import Case
 from gliomask.errors import CaseError, GliomaskError
 from gliomask.geometry import Geometry
@@ -33,6 +33,7 @@ from gliomask.io.brats import explicit_case, find_cases, read_case
 from gliomask.io.dicom import descriptions, headers, recognise
 from gliomask.labels import Region
 from gliomask.models.registry import DEFAULT_MODEL, load_model
+from gliomask.nan import without_nan
 from gliomask.postprocess import EnhancementRule, postprocess
 from gliomask.predict.sizes import Sizes
 from gliomask.preprocess.checks import brain_samples, check_case, check_samples, refuse_no_brain
@@ -207,12 +208,15 @@ def volumes(generator: np.random.Generator) -> dict[str, npt.NDArray[np.float32]
     scores = np.where(inside, generator.normal(0, 1, inside.shape), -9).astype(np.float32)
     outside = clean.copy()
     outside[~inside] = np.nan
+    holed = clean.copy()
+    holed[:, :, 0] = holed[7, 6, 5] = np.nan
     return {
         "clean": clean,
         "ringing": ringing,
         "noise": np.where(inside, tissue, noise),
         "scores": scores,
         "nan": outside,
+        "holed": holed,
     }
 
 
@@ -224,6 +228,7 @@ def airs(found: dict[str, npt.NDArray[np.float32]]) -> Iterator[Json]:
         ("noise",),
         ("scores",),
         ("nan",),
+        ("holed",),
         ("clean", "noise"),
         ("clean", "ringing", "scores"),
     ):
@@ -234,7 +239,11 @@ def airs(found: dict[str, npt.NDArray[np.float32]]) -> Iterator[Json]:
         order = list(foreground.airs)
         yield {
             "volumes": together,
-            "nan": [count for _, count in cleaned],
+            "nan": [
+                (nan.outside, np.ravel_multi_index(tuple(nan.filled.T), found["clean"].shape, order="F").tolist())
+                for _, nan in cleaned
+            ],
+            "clean": [flat(volume) for volume, _ in cleaned],
             "mask": flat(foreground.mask.astype(np.uint8)),
             "airs": [
                 {"level": air.level, "bright": air.bright, "signed": air.signed, "filled": air.filled}
@@ -244,6 +253,19 @@ def airs(found: dict[str, npt.NDArray[np.float32]]) -> Iterator[Json]:
             "faint": foreground.faint,
             "unclean": [order.index(sequence) for sequence in foreground.unclean],
         }
+
+
+def gaps(found: dict[str, npt.NDArray[np.float32]]) -> Iterator[Json]:
+    """Cases with voxels of NaN, and with a part that one sequence does not show, and what is said of them."""
+    cut = found["scores"].copy()
+    cut[:, :, 7:] = -9
+    names = {"nan_is_air", "nan_filled", "part_missing"}
+    for what, second in (("whole", found["scores"]), ("holed", found["holed"]), ("cut", cut)):
+        scales = {sequence: np.float32(n) for n, sequence in enumerate(PAPER_ORDER, start=1)}
+        four = {sequence: found["clean"] * scale for sequence, scale in scales.items()} | {Sequence.T1: second}
+        case = Case("gaps", four, Geometry(found["clean"].shape, np.diag([1.0, 1, 1, 1])))
+        flags = {flag.name: [flag.message, flag.value] for flag in check_case(case) if flag.name in names}
+        yield {"what": what, "t1": flat(second), "flags": flags}
 
 
 def contrasts() -> Iterator[Json]:
@@ -389,6 +411,7 @@ def functions() -> Json:
         "brain": flat(brain.astype(np.uint8)),
         "normalised": {name: flat(normalise_volume(found[name], brain)) for name in ("clean", "ringing", "scores")},
         "airs": list(airs(found)),
+        "gaps": list(gaps(found)),
         "headers": list(written_headers()),
         "odd_headers": list(odd_headers()),
         "contrasts": list(contrasts()),

@@ -10,10 +10,10 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "options.md"
 
 INTRODUCTION = """# Options of a segmentation
 
-Made by `python scripts/write_options.py` from `gliomask.segmentation.options`, where each option is described once. The command line
-(`gliomask segment`, `gliomask-bids`), the keywords in Python and the field `options` of the run record are made from the same
-description.
-"""  # noqa: E501
+Made by `python scripts/write_options.py` from `gliomask.segmentation.options`, where each option is described once. The
+command line (`gliomask segment`, `gliomask-bids`), the keywords in Python and the field `options` of the run record are
+made from the same description.
+"""
 
 
 def page() -> str:

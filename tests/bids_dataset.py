@@ -9,7 +9,7 @@ from gliomask.examination import Examination, Scan
 from gliomask.geometry import Geometry
 from gliomask.io.nifti import write_volume
 from gliomask.preprocess.raw.route import RawCase
-from gliomask.preprocess.raw.settings import Step
+from gliomask.preprocess.raw.settings import PreparationStep
 from gliomask.preprocess.raw.transforms import about, turn
 from gliomask.sequences import PAPER_ORDER, Sequence
 
@@ -58,7 +58,7 @@ def raw_case():
         Examination("raw", scans),
         Sequence.T1CE,
         matrices,
-        (Step("mask", "", "by hand", {"volume_ml": 3.0}),),
+        (PreparationStep("mask", "", "by hand", {"volume_ml": 3.0}),),
     )
 
 

@@ -36,12 +36,14 @@ def _base(sop_class, instance_uid, sequence, number, series_uid):
     )
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     values = {
-        "SOPClassUID": sop_class, "SOPInstanceUID": instance_uid, "Modality": "MR", "PatientName": "SMITH^JANE", "PatientID": "4711",  # noqa: E501
-        "PatientBirthDate": "19500101", "PatientSex": "F", "StudyInstanceUID": STUDY, "StudyDate": "20200102", "StudyTime": "101112", "StudyID": "1",  # noqa: E501
-        "AccessionNumber": "ACC123", "ReferringPhysicianName": "JONES^BOB", "SeriesInstanceUID": series_uid, "SeriesNumber": number,  # noqa: E501
-        "SeriesDescription": description, "FrameOfReferenceUID": FRAME, "PositionReferenceIndicator": "", "ImageType": ["ORIGINAL", "PRIMARY", "M"],  # noqa: E501
-        "ScanningSequence": kind, "RepetitionTime": tr, "EchoTime": te, "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2",  # noqa: E501
-        "BitsAllocated": 16, "BitsStored": 16, "HighBit": 15, "PixelRepresentation": 0, "Manufacturer": "synthetic", "PatientPosition": "HFS",  # noqa: E501
+        "SOPClassUID": sop_class, "SOPInstanceUID": instance_uid, "Modality": "MR", "PatientName": "SMITH^JANE",
+        "PatientID": "4711", "PatientBirthDate": "19500101", "PatientSex": "F", "StudyInstanceUID": STUDY,
+        "StudyDate": "20200102", "StudyTime": "101112", "StudyID": "1", "AccessionNumber": "ACC123",
+        "ReferringPhysicianName": "JONES^BOB", "SeriesInstanceUID": series_uid, "SeriesNumber": number,
+        "SeriesDescription": description, "FrameOfReferenceUID": FRAME, "PositionReferenceIndicator": "",
+        "ImageType": ["ORIGINAL", "PRIMARY", "M"], "ScanningSequence": kind, "RepetitionTime": tr, "EchoTime": te,
+        "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "BitsAllocated": 16, "BitsStored": 16,
+        "HighBit": 15, "PixelRepresentation": 0, "Manufacturer": "synthetic", "PatientPosition": "HFS",
     }  # fmt: skip
     if ti:
         values["InversionTime"] = ti

@@ -106,7 +106,9 @@ def posed(head: Head, degrees, shift_mm) -> np.ndarray:
 
 
 def moved_examination(head: Head):
-    """Four scans of one head that moved between them, 5 mm slices, oblique; returns the examination and the matrices."""  # noqa: E501
+    """Four scans of one head that moved between them, 5 mm slices, oblique; returns the examination and the
+    matrices.
+    """
     grids = {
         Sequence.FLAIR: scanner_grid((104, 120, 36), (2.0, 2.0, 5.0), (12, 0, 0)),
         Sequence.T1: scanner_grid((110, 116, 38), (1.9, 1.9, 5.0)),

@@ -52,10 +52,10 @@ def running_orthanc(folder: Path, servers: dict | None = None) -> Iterator[Ortha
         )
     port = free_port()
     settings = {
-        "Name": "tests", "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"), "HttpPort": port, "DicomPort": free_port(),  # noqa: E501
-        "HttpBindAddresses": ["127.0.0.1"], "RemoteAccessAllowed": False, "DicomServerEnabled": False, "AuthenticationEnabled": True,  # noqa: E501
-        "RegisteredUsers": {USER: PASSWORD}, "Plugins": [str(PLUGIN)],
-        "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "Servers": servers or {}},
+        "Name": "tests", "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"), "HttpPort": port,
+        "DicomPort": free_port(), "HttpBindAddresses": ["127.0.0.1"], "RemoteAccessAllowed": False,
+        "DicomServerEnabled": False, "AuthenticationEnabled": True, "RegisteredUsers": {USER: PASSWORD},
+        "Plugins": [str(PLUGIN)], "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "Servers": servers or {}},
     }  # fmt: skip
     folder.mkdir(parents=True)
     (folder / "orthanc.json").write_text(json.dumps(settings))

@@ -104,7 +104,7 @@ def main(text: str) -> None:
     import click
 
     from gliomask.server.listen import listen
-    from gliomask.server.settings import Limits, Settings
+    from gliomask.server.settings import Limits, ServerSettings
 
     values = json.loads(text)
     values["limits"] = Limits(**values["limits"])
@@ -114,7 +114,7 @@ def main(text: str) -> None:
     for name in ("worker_command", "host_names", "send_login"):
         if name in values:
             values[name] = tuple(values[name])
-    listen(Settings(**values), click.echo)
+    listen(ServerSettings(**values), click.echo)
 
 
 if __name__ == "__main__":

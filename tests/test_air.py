@@ -1,15 +1,13 @@
 """Air: exactly 0, almost 0, a constant, noise or NaN. The brain stays the same."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.ndimage as ndi
 
-from gliomask.air import find_foreground, measure_air, more_than_brain, without_far_air, without_nan
+from gliomask.air import find_foreground, measure_air, more_than_brain, without_far_air
 from gliomask.case import Case
-from gliomask.errors import CaseError
 from gliomask.geometry import Geometry
 from gliomask.preprocess.channels import prepare
 from gliomask.sequences import PAPER_ORDER, Sequence
@@ -140,38 +138,6 @@ def test_a_brain_in_a_hundredth_of_the_field_of_view_is_found() -> None:
         for sequence, volume in brains().items()
     }
     np.testing.assert_array_equal(mask_of(wide), np.pad(EXACT, 60))
-
-
-def test_nan_that_reaches_the_border_is_air() -> None:
-    volume = brains()[Sequence.FLAIR]
-    found, count = without_nan(np.where(volume == 0, np.float32(np.nan), volume))
-    np.testing.assert_array_equal(found, volume)
-    assert count == np.count_nonzero(volume == 0)
-
-
-def test_nan_among_the_tissue_is_left_for_the_case_to_refuse() -> None:
-    volume = brains()[Sequence.T1]
-    for bad in ((36, 36, 28), (slice(30, 42),) * 3):
-        holed = volume.copy()
-        holed[bad] = np.nan
-        assert without_nan(holed)[0] is holed
-    holed[0] = np.nan
-    assert without_nan(holed)[1] == 0
-    geometry = Geometry(SHAPE, np.diag([-SPACING_MM, -SPACING_MM, SPACING_MM, 1]))
-    with pytest.raises(CaseError, match="only where it reaches the border"):
-        Case("holed", {**brains(), Sequence.T1: holed}, geometry)
-
-
-def test_a_case_with_nan_outside_is_the_case_with_0_there() -> None:
-    geometry = Geometry(SHAPE, np.diag([-SPACING_MM, -SPACING_MM, SPACING_MM, 1]))
-    right = Case("right", brains(), geometry)
-    spm = replace(
-        right, volumes={sequence: np.where(volume == 0, np.nan, volume) for sequence, volume in right.volumes.items()}
-    )
-    for sequence in PAPER_ORDER:
-        np.testing.assert_array_equal(spm.volumes[sequence], right.volumes[sequence])
-    assert right.nan_voxels == dict.fromkeys(PAPER_ORDER, 0)
-    assert spm.nan_voxels[Sequence.T1] == np.count_nonzero(brains()[Sequence.T1] == 0)
 
 
 @pytest.mark.parametrize("method", ["volume", "z-score-nonzero", "z-score-box"])

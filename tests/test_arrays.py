@@ -17,7 +17,7 @@ from gliomask.examination import Examination, Scan
 from gliomask.geometry import Geometry
 from gliomask.sequences import Sequence
 
-ROOMS = (
+PACKAGES = (
     "air",
     "arrays",
     "case",
@@ -68,11 +68,11 @@ def test_long_collections_are_cut():
     assert "7, and 1 more)" in shown
 
 
-def dataclasses_of(room):
-    module = importlib.import_module(f"gliomask.{room}")
+def dataclasses_of(package):
+    module = importlib.import_module(f"gliomask.{package}")
     names = [
-        f"gliomask.{room}",
-        *(found.name for found in pkgutil.walk_packages(getattr(module, "__path__", []), f"gliomask.{room}.")),
+        f"gliomask.{package}",
+        *(found.name for found in pkgutil.walk_packages(getattr(module, "__path__", []), f"gliomask.{package}.")),
     ]
     for name in names:
         if name != WITHOUT_TENSORFLOW:
@@ -81,8 +81,8 @@ def dataclasses_of(room):
                     yield one
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_no_value_prints_an_array(room):
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_value_prints_an_array(package):
     def prints(one):
         # The decorator's own repr shows every field.
         generated = hasattr(vars(one).get("__repr__"), "__wrapped__")
@@ -90,11 +90,13 @@ def test_no_value_prints_an_array(room):
             HOLDS_NUMBERS.search(str(shown.type)) for shown in dataclasses.fields(one) if shown.repr
         )
 
-    assert [one.__qualname__ for one in dataclasses_of(room) if prints(one)] == []
+    assert [one.__qualname__ for one in dataclasses_of(package) if prints(one)] == []
 
 
-def test_the_rooms_exist():
-    assert {room for room in ROOMS if importlib.util.find_spec(f"{gliomask.__name__}.{room}") is None} == set()
+def test_the_packages_exist():
+    assert {
+        package for package in PACKAGES if importlib.util.find_spec(f"{gliomask.__name__}.{package}") is None
+    } == set()
 
 
 def test_an_examination_is_read_only_short_and_can_be_sent():

@@ -8,13 +8,18 @@ import pytest
 from fakes import tiny_spec, tiny_subsets
 
 from gliomask.models.calibration import Quality, QualityLine
-from gliomask.models.card import card
+from gliomask.models.card import WIDTH, card
 from gliomask.models.registry import load_model, shipped_models
 from gliomask.models.spec import ForeignRecord, Timing
 
 CARDS = Path(__file__).resolve().parents[1] / "docs" / "model-cards"
 
 SUMMARY = {"median": 0.91, "median_low": 0.88, "median_high": 0.93, "mean": 0.87, "mean_low": 0.84, "mean_high": 0.9}
+
+
+def unwrapped(text: str) -> str:
+    """The text in one line: where a line of prose ends says nothing."""
+    return " ".join(text.split())
 
 
 @pytest.mark.parametrize("name", shipped_models())
@@ -38,7 +43,7 @@ def test_a_card_states_scores_limits_and_licence():
     spec = tiny_spec("slices", scores=scores, attribution=("A work.",))
     text = card(spec)
     assert "| WT | 0.910 (0.880 to 0.930) | 0.870 (0.840 to 0.900) | - |" in text
-    assert "not a medical device" in text
+    assert "not a medical device" in unwrapped(text)
     assert "- A work." in text
     assert "By hand." in text
 
@@ -58,7 +63,7 @@ def test_a_card_tells_what_the_models_own_doubts_are_worth():
     )
     text = card(tiny_spec("slices", quality=quality))
     assert "| TC | -1.000 + 2.000 x what the network expects | -0.200, +0.100 | 0.65 | 83% | 0.27 |" in text
-    assert "Of 65 cases 9 would have been flagged `doubtful`, among them 6 of the 10 worst" in text
+    assert "Of 65 cases 9 would have been flagged `doubtful`, among them 6 of the 10 worst" in unwrapped(text)
     assert "`calibrate x`" in text
     assert "How sure it is" not in card(tiny_spec("slices"))
 
@@ -69,6 +74,14 @@ def test_a_card_tells_what_missing_sequences_cost():
     assert "| nothing | 0.900" in text
     assert "`subsets x`" in text
     assert "Patients who lack sequences" not in card(tiny_spec("slices"))
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_prose_is_wrapped_and_nothing_is_lost(name):
+    text = card(load_model(name).spec)
+    assert [line for line in text.splitlines() if len(line) > WIDTH and not line.startswith("|")] == []
+    assert not any(line != line.rstrip() for line in text.splitlines())
+    assert ", ".join(load_model(name).spec.training.cases) in unwrapped(text)
 
 
 def test_a_card_without_scores_says_so():
@@ -83,9 +96,9 @@ def test_a_card_of_a_foreign_model_claims_nothing_about_it():
         "receptive_field": None,
     }
     text = card(tiny_spec("volumes", **foreign, attribution=()))
-    assert "Not by gliomask. 1,251 patients. Origin: A paper." in text
+    assert "Not by gliomask. 1,251 patients. Origin: A paper." in unwrapped(text)
     assert "receptive field not known" in text
-    assert "has not scored it" in text
+    assert "has not scored it" in unwrapped(text)
     assert "Patients trained on" not in text
 
 

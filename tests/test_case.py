@@ -35,7 +35,7 @@ def test_three_sequences_are_no_case(tiny_case: Case, left_out: Sequence) -> Non
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_refused(tiny_case: Case, value: float) -> None:
-    with pytest.raises(CaseError, match="Case tiny: t2 holds 1 voxels that are NaN or infinite"):
+    with pytest.raises(CaseError, match="Case tiny: t2 holds 1 voxel that is NaN or infinite, at voxel"):
         changed(tiny_case, with_value(value))
 
 

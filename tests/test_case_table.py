@@ -58,9 +58,12 @@ def test_a_heading_sorts_by_its_column_and_what_is_missing_stays_last(tmp_path):
     clicks = """
       const found = [];
       const names = () => [...document.querySelectorAll("tbody tr")].map((row) => row.cells[0].textContent).join("");
-      for (const column of [1, 1, 4, 0, 7]) { document.querySelectorAll("th button")[column].click(); found.push(names()); }
+      for (const column of [1, 1, 4, 0, 7]) {
+        document.querySelectorAll("th button")[column].click()
+        found.push(names())
+      }
       document.body.dataset.found = JSON.stringify(found);
-    """  # noqa: E501
+    """
     # The page's policy is left out here: it would stop the test's own script, as it should.
     text = re.sub('<meta http-equiv="Content-Security-Policy"[^>]*>', "", page())
     (tmp_path / "page.html").write_text(text.replace("</body>", f"<script>{clicks}</script></body>"), encoding="utf-8")

@@ -1,4 +1,6 @@
-"""From a case to a network's input: same channels whichever way the scan was stored, and the way back to its own grid."""  # noqa: E501
+"""From a case to a network's input: same channels whichever way the scan was stored, and the way back to its own
+grid.
+"""
 
 import numpy as np
 import pytest

@@ -172,7 +172,9 @@ def test_neighbours_are_those_ahead_and_nothing_beyond_the_volume() -> None:
 
 
 def test_a_brain_upside_down_is_told_only_where_it_is_whole() -> None:
-    """The round head here has no up and down, but is longer than wide: lying across, it is flagged, unless it is cut."""  # noqa: E501
+    """The round head here has no up and down, but is longer than wide: lying across, it is flagged, unless it is
+    cut.
+    """
     case = head()
     across = {sequence: np.rot90(volume, 1, (0, 1)) for sequence, volume in case.volumes.items()}
     turned = dataclasses.replace(case, volumes=across)
@@ -446,6 +448,6 @@ def test_parts_that_were_removed_are_flagged_from_1_ml():
     )
     assert (flag.name, flag.value, flag.limit) == ("part_removed", 2.1, 1.0)
     assert (
-        "'3d' removed what may be a second focus (2.1 ml at 1, -20, 3 mm; 1.0 ml at 0, 0, 9 mm, RAS coordinates)"
-        in flag.message
+        "'3d' removed what may be a second focus (2.1 ml at 1, -20, 3 mm; 1.0 ml at 0, 0, 9 mm, RAS coordinates of "
+        "the label map)" in flag.message
     )

@@ -257,7 +257,7 @@ def test_no_command_takes_an_empty_path_for_the_working_folder():
     ("words", "message"),
     [
         (["segment", "", "-o", "out"], "is empty. Give a path, or . for the working folder."),
-        (["segment", "case", "-o", " "], "is empty. Name a folder for the results"),
+        (["segment", "case", "-o", " "], "is empty. Give a path, or . for the working folder."),
         (["segment", "--flair", "", "-o", "out"], "is empty."),
         (["timeline", "", "-o", "out"], "is empty."),
         (["segment", "case", "-o", "out", "--max-memory", "1GB"], "'1GB' is not a valid integer."),

@@ -13,6 +13,7 @@ from conftest import TINY_AFFINE, make_tiny_case, tiny_labels, write_brats_case
 
 from gliomask.case import Case
 from gliomask.cli.main import run
+from gliomask.errors import LimitError
 from gliomask.files.tables import read_table
 from gliomask.io.brats import find_cases
 from gliomask.sequences import Sequence
@@ -101,6 +102,27 @@ def test_a_case_by_itself_gets_its_row_where_there_is_a_table(tiny_brats_folder,
     assert rows_of(out)["other"]["status"] == "failed"
     assert "other_t1.nii.gz" in rows_of(out)["other"]["message"]
     assert rows_of(out)["tiny"] == found["tiny"]
+
+
+def test_a_table_that_cannot_be_written_hides_neither_a_result_nor_a_failure(
+    tiny_brats_folder, tmp_path, capsys, monkeypatch
+):
+    def full(self, row):
+        raise LimitError("cohort.tsv: the disk is full.")
+
+    monkeypatch.setattr("gliomask.cohort.here.SharedTable.put", full)
+    call = ["segment", str(tiny_brats_folder), "-o", str(tmp_path / "out"), "--no-preview"]
+    assert run(call) == 5
+    assert "tiny_seg.nii.gz" in capsys.readouterr().out
+    monkeypatch.undo()
+    assert run([*call, "--overwrite"]) == 0
+    monkeypatch.setattr("gliomask.cohort.here.SharedTable.put", full)
+    (tiny_brats_folder / "tiny" / "tiny_t1.nii.gz").write_bytes(b"cut")
+    capsys.readouterr()
+    assert run([*call, "--overwrite"]) == 3
+    said = capsys.readouterr().err
+    assert "tiny_t1.nii.gz" in said
+    assert "has no row of this failure: cohort.tsv: the disk is full." in said
 
 
 def test_a_table_of_somebody_elses_is_refused_before_any_work(tiny_brats_folder, tmp_path, capsys):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from gliomask.cohort.local import LocalRunner
 from gliomask.cohort.place import CohortPlace
 from gliomask.cohort.rows import RowStore
 from gliomask.cohort.runner import begin, open_table, run_cohort
+from gliomask.cohort.supervisor import CaseLimits, StoppedError
 from gliomask.errors import UsageError
 
 
@@ -91,6 +95,52 @@ def test_a_cluster_with_an_address_does_a_cohort_keeps_what_is_done_and_is_left_
         "b": "done",
         "c-hang": "waiting",
     }
+
+
+def test_a_case_that_dask_begins_after_the_end_of_its_run_starts_no_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "WORKER", HERE)
+    (tmp_path / "out").mkdir()
+    settings = {
+        "folder": str(tmp_path / "out"),
+        "asked": dict(ASKED),
+        "limits": asdict(CaseLimits()),
+        "threads": 1,
+        "command": None,
+        "run": "a",
+    }
+    (entry,) = begin(write_cases(tmp_path / "in", "a"), CohortPlace(tmp_path / "out"), ASKED).entries
+    dask.release(dask._key(settings))
+    with pytest.raises(StoppedError):
+        dask.do_one(entry.cells(), settings)
+    assert dask._warm == {}
+
+
+def test_a_case_at_work_ends_its_process_also_where_it_was_just_being_started(tmp_path, monkeypatch):
+    started, ended = threading.Event(), []
+
+    class Slow:
+        def __init__(self, *arguments, **options):
+            self.stop = arguments[4]
+
+        def do(self, entry):
+            started.set()
+            # A process is being started while the run ends.
+            assert self.stop.wait(10)
+            ended.append("do")
+            raise StoppedError
+
+        def close(self):
+            ended.append("close")
+
+    monkeypatch.setattr(dask, "Supervisor", Slow)
+    monkeypatch.setattr(dask, "entry_of_cells", lambda cells: cells)
+    settings = {"folder": str(tmp_path), "asked": {}, "limits": asdict(CaseLimits()), "threads": 1, "command": None}
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(dask.do_one, {}, settings)
+        assert started.wait(10)
+        dask.release(dask._key(settings))
+        assert isinstance(working.exception(), StoppedError)
+    assert ended == ["do", "close"]
 
 
 def test_an_address_where_nobody_answers_is_said(tmp_path):

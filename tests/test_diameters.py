@@ -1,4 +1,6 @@
-"""Perpendicular diameters: shapes whose diameters are known, and a slow second implementation on shapes whose are not."""  # noqa: E501
+"""Perpendicular diameters: shapes whose diameters are known, and a slow second implementation on shapes whose are
+not.
+"""
 
 from itertools import combinations, product
 

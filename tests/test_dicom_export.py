@@ -16,8 +16,10 @@ from matplotlib.path import Path as Polygon
 from test_dicom_read import SHAPE, oblique, with_value
 
 from gliomask.cli.main import run
+from gliomask.errors import UsageError
 from gliomask.io.dicom.contours import polygons
 from gliomask.io.dicom.export import Kinds, export
+from gliomask.io.dicom.segmentation_object import name_creator
 from gliomask.labels import convention
 
 highdicom = pytest.importorskip("highdicom")
@@ -88,6 +90,12 @@ def test_objects_of_a_corrected_label_map_say_who_corrected_it(tmp_path, labels,
     people = [str(item.PersonName) for item in report.ContentSequence if "PersonName" in item]
     assert people == [name]
     assert str(report.PatientName) == str(source.PatientName)
+
+
+@pytest.mark.parametrize("who", ["^=\\\\", " ^ "])
+def test_a_name_without_a_letter_is_refused_never_empty(who):
+    with pytest.raises(UsageError, match="named by no letter"):
+        name_creator(pydicom.Dataset(), who)
 
 
 def filled(dataset, number):

@@ -10,10 +10,11 @@ from gliomask.io.dicom.headers import MR_CLASSES, Tags
 from gliomask.io.dicom.recognise import recognise
 
 BLANK = Tags(
-    series_uid="1", study_uid="1", frame_of_reference_uid="1", patient=("", ""), identifiers=frozenset(), transfer_syntax="", sop_class=MR_CLASSES[0],  # noqa: E501
-    modality="MR", samples_per_pixel=1, photometric="MONOCHROME2", number=1, description="", protocol="", sequence_name="", image_type=("ORIGINAL", "PRIMARY"),  # noqa: E501
-    scanning_sequence=(), acquisition_contrast="", repetition_time_ms=None, echo_time_ms=None, inversion_time_ms=None, contrast_agent="", b_value=None,  # noqa: E501
-    images_in_acquisition=None, manufacturer="", field_strength_t=None,
+    series_uid="1", study_uid="1", frame_of_reference_uid="1", patient=("", ""), identifiers=frozenset(),
+    transfer_syntax="", sop_class=MR_CLASSES[0], modality="MR", samples_per_pixel=1, photometric="MONOCHROME2",
+    number=1, description="", protocol="", sequence_name="", image_type=("ORIGINAL", "PRIMARY"), scanning_sequence=(),
+    acquisition_contrast="", repetition_time_ms=None, echo_time_ms=None, inversion_time_ms=None, contrast_agent="",
+    b_value=None, images_in_acquisition=None, manufacturer="", field_strength_t=None,
 )  # fmt: skip
 
 

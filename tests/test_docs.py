@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import tomllib
@@ -62,3 +63,28 @@ def test_the_version_stands_in_one_place_and_the_others_follow():
     assert project["tool"]["hatch"]["version"]["path"] == "src/gliomask/__init__.py"
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == gliomask.__version__
     assert json.loads((ROOT / "web" / "package.json").read_text())["version"] == gliomask.__version__
+
+
+@pytest.fixture(scope="module")
+def prose():
+    spec = importlib.util.spec_from_file_location("wrap_prose", ROOT / "scripts" / "wrap_prose.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_prose_is_at_most_120_columns_wide(prose):
+    assert len(prose.pages()) > 30
+    wide = {page.name: lines for page in prose.pages() if (lines := prose.wide_prose(page.read_text()))}
+    assert wide == {}, "python scripts/wrap_prose.py"
+
+
+def test_wrapping_leaves_alone_what_is_no_prose(prose):
+    long = "word " * 40
+    kept = [f"# {long}", f"| {long} |", f"<p>{long}</p>", "", f"    {long}", "", "```", long, "```", "x" * 200]
+    assert prose.wrapped("\n".join(kept)) == "\n".join(kept)
+    item = f"- {long}\n  {long}\n\n1. short\n   goes on"
+    lines = prose.wrapped(item).split("\n")
+    assert max(map(len, lines)) <= 120
+    assert [line[:2] for line in lines] == ["- ", "  ", "  ", "  ", "", "1.", "  "]
+    assert " ".join(" ".join(lines).split()) == " ".join(item.split())

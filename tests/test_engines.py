@@ -192,7 +192,8 @@ from fakes import tiny_source
 from gliomask.engines.choose import open_engine
 from gliomask.errors import LimitError
 engine = open_engine(sys.argv[1], tiny_source("slices"), int(sys.argv[2]))
-small, large = np.random.default_rng(0).standard_normal((1, 32, 32, 4), np.float32), np.zeros((8, 2048, 2048, 4), np.float32)
+small = np.random.default_rng(0).standard_normal((1, 32, 32, 4), np.float32)
+large = np.zeros((8, 2048, 2048, 4), np.float32)
 expected = engine.predict(small)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (300 << 20),) * 2)
@@ -202,7 +203,7 @@ for _ in range(2):
     except LimitError as error:
         print(error.exit_code)
     assert np.array_equal(engine.predict(small), expected)
-"""  # noqa: E501
+"""
 
 
 @pytest.mark.skipif(not TASKS.is_dir(), reason="limits memory as Linux does")
@@ -426,9 +427,10 @@ IMPORTS_NOTHING_HEAVY = """
 import sys
 import gliomask.engines.choose, gliomask.models.registry
 gliomask.models.registry.shipped_models()
-heavy = {"openvino", "onnxruntime", "keras", "tensorflow", "jax", "torch", "onnx", "pydantic", "nibabel", "scipy", "matplotlib"}
+engines = {"openvino", "onnxruntime", "keras", "tensorflow", "jax", "torch", "onnx"}
+heavy = engines | {"pydantic", "nibabel", "scipy", "matplotlib"}
 print(sorted(heavy & set(sys.modules)))
-"""  # noqa: E501
+"""
 
 USES_ENGINE = """
 import sys

@@ -5,6 +5,7 @@ codes.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -186,6 +187,40 @@ def test_nothing_to_pair_is_an_error(tmp_path, references):
         evaluate(references, tmp_path / "empty")
     with pytest.raises(UsageError, match="does not exist"):
         evaluate(tmp_path / "nowhere", references)
+
+
+@pytest.mark.parametrize("expert", ["a_label.nii.gz", "expert_seg.nii.gz", "a_segmentation.nii.gz"])
+def test_a_case_folder_that_also_holds_results_is_scored_by_the_experts_map(tmp_path, expert):
+    """Both label maps were seen, and which one was the reference was nobody's guess."""
+    cases = tmp_path / "cases"
+    folder = write_brats_case(cases, make_tiny_case("a"))
+    write(folder / expert, tiny_labels())
+    result = write(folder / "a_seg.nii.gz", shifted())
+    digest = hashlib.sha256(result.read_bytes()).hexdigest()
+    (folder / "a_run.json").write_text(json.dumps({"outputs": {"a_seg.nii.gz": digest}}))
+    assert find_label_maps(cases)["a"].path == result
+    assert find_label_maps(cases, references=True)["a"].path == folder / expert
+    (row,) = evaluate(cases, cases).rows
+    assert row.status is Status.SCORED
+    assert 0 < row.scores[Region.WT].dice < 1
+    (folder / expert).unlink()
+    with pytest.raises(CaseError, match=r"no reference label map found.*a_seg\.nii\.gz is a result, no reference"):
+        evaluate(cases, cases)
+
+
+def test_what_another_tool_predicted_beside_scans_is_no_reference(tmp_path):
+    folder = write_brats_case(tmp_path / "cases", make_tiny_case("a"))
+    expert, other = write(folder / "a_seg.nii.gz", tiny_labels()), write(folder / "a_pred.nii.gz", shifted())
+    assert find_label_maps(tmp_path / "cases", references=True)["a"].path == expert
+    assert find_label_maps(tmp_path / "cases")["a"].path == other
+
+
+def test_two_references_of_a_case_are_refused_by_name(tmp_path):
+    folder = write_brats_case(tmp_path / "cases", make_tiny_case("a"))
+    for name in ("a_seg.nii.gz", "a_label.nii.gz"):
+        write(folder / name, tiny_labels())
+    with pytest.raises(CaseError, match=r"two label maps, .*a_label\.nii\.gz and .*a_seg\.nii\.gz"):
+        evaluate(tmp_path / "cases", tmp_path / "cases")
 
 
 def test_tables_and_json_hold_the_same_scores(tmp_path, predictions, references):

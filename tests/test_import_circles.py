@@ -1,5 +1,5 @@
-"""No module needs itself by way of others, however late it imports them: layers hold between rooms, this holds inside
-them too.
+"""No module needs itself by way of others, however late it imports them: layers hold between packages, this holds
+inside them too.
 """
 
 from graphlib import CycleError, TopologicalSorter

@@ -207,8 +207,8 @@ def test_a_segmenter_says_what_became_of_auto(folder, plain, monkeypatch):
             assert segmenter.first.model.precision == expected
 
 
-def test_a_second_opinion_without_int8_stays_in_float32(folder, plain):
-    with Segmenter(Options(model=str(folder), precision="int8", second_opinion=str(plain))) as segmenter:
+def test_a_second_member_without_int8_stays_in_float32(folder, plain):
+    with Segmenter(Options(model=str(folder), precision="int8", ensemble_member=str(plain))) as segmenter:
         assert (segmenter.first.model.precision, segmenter.second.model.precision) == ("int8", "fp32")
     with pytest.raises(UsageError, match="has no int8 graph"):
         Segmenter(Options(model=str(plain), precision="int8"))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gliomask.engines.choose import ENGINES
 from gliomask.engines.fake import FakeEngine
 from gliomask.errors import ModelError, UsageError
-from gliomask.models import files, registry, shelf
+from gliomask.models import available, files, registry
 from gliomask.models.files import pack_arrays, sha256, unpack_arrays
 from gliomask.models.graph import FIELDS, look_into
 from gliomask.models.registry import DEFAULT_MODEL, SHIPPED, SHIPPED_FOLDER, load_model, shipped_models
@@ -551,14 +551,14 @@ def test_an_unknown_name_lists_the_known(tmp_path):
 
 @pytest.mark.parametrize("name", ["sparse-multi-ocm", "sparse", "SparseMultiOCM", "SPARSE"])
 def test_a_shipped_model_answers_to_its_names(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(shelf, "SHIPPED_FOLDER", tmp_path)
+    monkeypatch.setattr(available, "SHIPPED_FOLDER", tmp_path)
     write_tiny_model(tmp_path / "sparse-multi-ocm")
     assert shipped_models() == ["sparse-multi-ocm"]
     assert load_model(name).spec.name == "tiny"
 
 
 def test_a_folder_named_like_a_model_needs_its_path(tmp_path, monkeypatch):
-    monkeypatch.setattr(shelf, "SHIPPED_FOLDER", tmp_path / "none")
+    monkeypatch.setattr(available, "SHIPPED_FOLDER", tmp_path / "none")
     monkeypatch.chdir(tmp_path)
     write_tiny_model(tmp_path / "sparse")
     assert load_model("./sparse").spec.name == "tiny"
@@ -605,6 +605,6 @@ def test_numbers_that_overflow_are_refused_by_every_reader(folder, field, number
     changed, count = re.subn(rf'"{field}": *[\d.e-]+', f'"{field}": {number}', path.read_text())
     assert count == 1
     path.write_text(changed)
-    for read in (load_model, shelf.summarise):
+    for read in (load_model, available.summarise):
         with pytest.raises(ModelError, match=r"model\.json: not a model file"):
             read(folder)

@@ -13,7 +13,7 @@ from fakes import tiny_spec, tiny_subsets, write_tiny_model
 
 from gliomask.cli import model_text
 from gliomask.cli.main import run
-from gliomask.models import shelf
+from gliomask.models import available
 from gliomask.models.calibration import Quality, QualityLine
 from gliomask.models.registry import load_model, shipped_models
 from gliomask.models.spec import spec_bytes
@@ -45,7 +45,9 @@ print(code, time.process_time())
 
 
 def run_cold(*arguments: str) -> tuple[set[str], float]:
-    """Packages that a command loads in a process of its own, and the seconds of the processor from the process's start."""  # noqa: E501
+    """Packages that a command loads in a process of its own, and the seconds of the processor from the process's
+    start.
+    """
     result = subprocess.run([sys.executable, "-c", LOADED, *arguments], capture_output=True, text=True, check=True)
     *_, loaded, end = result.stdout.splitlines()
     assert end.split()[0] == "0"
@@ -88,19 +90,21 @@ def test_what_was_not_measured_is_said_to_be_so(tmp_path, capsys):
     assert "Dice        not measured" in page
     assert "seconds     not measured" in page
     assert "2 patients, 40 patches" in page
-    assert "not measured" in model_text.table([shelf.summarise(folder)])
+    assert "not measured" in model_text.table([available.summarise(folder)])
     some = {
         "regions": {"WT": {"dice": {"median": 0.9, "median_low": 0.8, "median_high": 0.95, "mean": 0.8}}},
         "cases": 7,
     }
     (folder / "model.json").write_bytes(spec_bytes(tiny_spec("slices", scores=some)))
-    assert "0.900 / ? / ?" in model_text.table([shelf.summarise(folder)])
-    assert "median 0.900 (95 %: 0.800 to 0.950), mean 0.800 (no interval)" in model_text.page(shelf.summarise(folder))
+    assert "0.900 / ? / ?" in model_text.table([available.summarise(folder)])
+    assert "median 0.900 (95 %: 0.800 to 0.950), mean 0.800 (no interval)" in model_text.page(
+        available.summarise(folder)
+    )
 
 
 def test_what_a_models_own_estimates_are_worth_is_told(tmp_path, capsys):
     folder = write_tiny_model(tmp_path / "tiny")
-    assert "estimates   none: how sure it is was not calibrated" in model_text.page(shelf.summarise(folder))
+    assert "estimates   none: how sure it is was not calibrated" in model_text.page(available.summarise(folder))
     line = QualityLine(intercept=-1.0, slope=2.0, below=0.2, above=0.1, spearman=0.65, held=0.83, width=0.27)
     lines = {"WT": line, "TC": line, "ET": line.model_copy(update={"spearman": None})}
     quality = Quality(
@@ -123,7 +127,7 @@ def test_what_a_models_own_estimates_are_worth_is_told(tmp_path, capsys):
 def test_what_missing_sequences_cost_is_told(tmp_path):
     folder = write_tiny_model(tmp_path / "tiny")
     (folder / "model.json").write_bytes(spec_bytes(tiny_spec("slices", subsets=tiny_subsets())))
-    summary = shelf.summarise(folder)
+    summary = available.summarise(folder)
     assert summary.lacking == {
         "nothing": dict.fromkeys(("WT", "TC", "ET"), 0.9),
         "t1": dict.fromkeys(("WT", "TC", "ET"), 0.7),

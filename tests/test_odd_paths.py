@@ -16,7 +16,7 @@ COMMANDS = {
     "segment": "segment @ -o OUT",
     "segment --flair": "segment --flair @ --t1 SCAN --t1ce SCAN --t2 SCAN -o OUT",
     "segment --network": "segment CASE -o OUT --network @",
-    "segment --second-opinion": "segment CASE -o OUT --second-opinion @",
+    "segment --ensemble-member": "segment CASE -o OUT --ensemble-member @",
     "segment --brain-mask": "segment CASE -o OUT --raw always --brain-mask @",
     "segment --log-file": "segment CASE -o OUT --network none --log-file @",
     "cohort": "cohort @ -o OUT",

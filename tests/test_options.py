@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 import gliomask
-from gliomask.cli import bids, segment
+from gliomask.cli import bids, cohort, segment
 from gliomask.cli.options import chosen
 from gliomask.errors import UsageError
 from gliomask.labels import convention
@@ -76,8 +76,8 @@ def test_bids_has_the_options_of_the_computation_but_those_of_one_patient():
 
 def test_what_is_typed_is_what_python_gets():
     typed = parsed(
-        segment.command, "case", "-o", "out", "--flips", "--no-core-rule", "--skip", "frame, mask", "--threads", "3", "--space", "flair", "--space", "t2",  # noqa: E501
-        "--report", "HTML,json", "--no-preview", "--labels", "brats2023",
+        segment.command, "case", "-o", "out", "--flips", "--no-core-rule", "--skip", "frame, mask", "--threads", "3",
+        "--space", "flair", "--space", "t2", "--report", "HTML,json", "--no-preview", "--labels", "brats2023",
     )  # fmt: skip
     assert chosen(Options, typed) == Options(flips=True, core_rule=False, skip=("frame", "mask"), threads=3)
     expected = Delivery(
@@ -157,3 +157,25 @@ def test_an_option_that_is_none_is_refused_by_its_name(name, model):
         return
     with pytest.raises(UsageError):
         from_names(model, {name: True})
+
+
+def test_an_earlier_name_works_and_warns():
+    with pytest.warns(DeprecationWarning, match="second_opinion is now called ensemble_member"):
+        assert from_names(Options, {"second_opinion": "none"}) == Options(ensemble_member="none")
+    with pytest.raises(UsageError, match="earlier name of ensemble_member"):
+        from_names(Options, {"second_opinion": "none", "ensemble_member": "sparse"})
+
+
+@pytest.mark.parametrize("command", [segment.command, cohort.command.commands["run"], bids.command])
+@pytest.mark.parametrize("typed", [("--second-opinion", "none"), ("--second-opinion=none",)])
+def test_an_earlier_flag_works_with_a_note(command, typed, capsys):
+    arguments = ("case", "out", "participant") if command is bids.command else ("case", "-o", "out")
+    assert parsed(command, *arguments, *typed)["ensemble_member"] == "none"
+    assert "--second-opinion is now called --ensemble-member" in capsys.readouterr().err
+    assert "--second-opinion" not in command.get_help(click.Context(command))
+
+
+def test_after_two_dashes_nothing_is_a_flag(capsys):
+    with pytest.raises(click.UsageError, match="unexpected extra argument"):
+        parsed(segment.command, "-o", "out", "--", "case", "--second-opinion", "none")
+    assert capsys.readouterr().err == ""

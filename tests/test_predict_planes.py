@@ -219,7 +219,9 @@ def test_no_suspicion_asks_nothing_more(prepared):
 
 
 class TestWhereTheNetworkIsAsked:
-    """A whole run: near what a first look suspects, and over the whole brain where that leaves doubt or is asked for."""  # noqa: E501
+    """A whole run: near what a first look suspects, and over the whole brain where that leaves doubt or is asked
+    for.
+    """
 
     @pytest.fixture
     def found(self, tiny_case, fake_model, monkeypatch):

@@ -16,11 +16,13 @@ from test_cohort_here import segment_all
 from gliomask.cli.main import run
 from gliomask.errors import CaseError, FileFormatError, GeometryError, QualityError, UsageError
 from gliomask.examination import Examination, Scan
+from gliomask.flag import Flag
 from gliomask.geometry import Geometry
 from gliomask.io import nifti
 from gliomask.io.brats import explicit_case, find_cases
 from gliomask.io.nifti import read_volume, write_volume
 from gliomask.labels import convention
+from gliomask.postprocess import LostPart
 from gliomask.preprocess.raw.align import (
     SEQUENCE_LEVELS,
     Alignment,
@@ -38,8 +40,9 @@ from gliomask.preprocess.raw.interface import GivenMask, GivenTransforms, Transf
 from gliomask.preprocess.raw.registration import Image as Compared
 from gliomask.preprocess.raw.registration import Level, thin
 from gliomask.preprocess.raw.route import RawCase, prepare_examination
-from gliomask.preprocess.raw.settings import Settings, Step
+from gliomask.preprocess.raw.settings import PreparationSettings, PreparationStep
 from gliomask.preprocess.raw.transforms import about, distance_mm, move, to_itk_text, turn
+from gliomask.report.volumes import measure
 from gliomask.results.layout import CaseLayout
 from gliomask.results.reports import Reporting, write_report, write_reports
 from gliomask.results.row import KEPT
@@ -284,7 +287,7 @@ def test_the_average_brain_lies_where_it_did_whatever_the_number_of_threads(move
 
 def test_a_step_that_does_not_exist_cannot_be_skipped():
     with pytest.raises(UsageError, match="no step 'registration'"):
-        Settings(frozenset({"registration"}))
+        PreparationSettings(frozenset({"registration"}))
 
 
 @pytest.fixture
@@ -305,7 +308,7 @@ def stub_alignment(monkeypatch, prepared):
 def test_a_brain_mask_that_is_given_is_used(stub_alignment, moved, head):
     grid = moved[0].scans[Sequence.T2].geometry
     mask = true_mask(head, moved[1][Sequence.T2], grid)
-    found = prepare_examination(moved[0], Settings(brain_extraction=GivenMask(mask, grid)))
+    found = prepare_examination(moved[0], PreparationSettings(brain_extraction=GivenMask(mask, grid)))
     assert dice(found.mask_in(Sequence.T2), mask) > 0.97
     assert found.steps[-1].what == "as given"
 
@@ -313,7 +316,7 @@ def test_a_brain_mask_that_is_given_is_used(stub_alignment, moved, head):
 def test_a_brain_mask_on_another_grid_is_refused(stub_alignment, moved):
     grid = Geometry((50, 50, 50), np.diag([4.0, 4.0, 4.0, 1.0]))
     with pytest.raises(GeometryError, match="the brain mask lies on no sequence's grid"):
-        prepare_examination(moved[0], Settings(brain_extraction=GivenMask(np.ones(grid.shape, bool), grid)))
+        prepare_examination(moved[0], PreparationSettings(brain_extraction=GivenMask(np.ones(grid.shape, bool), grid)))
 
 
 class Scanner:
@@ -341,7 +344,7 @@ def test_other_tools_take_the_place_of_registration_and_brain_extraction(stub_al
 
     monkeypatch.setattr("gliomask.preprocess.raw.place.align_to_frame", refuse)
     tool, reference = Scanner(moved, head), Sequence.T1CE
-    found = prepare_examination(moved[0], Settings(registration=tool, brain_extraction=tool))
+    found = prepare_examination(moved[0], PreparationSettings(registration=tool, brain_extraction=tool))
     for sequence in (Sequence.T1, Sequence.T1CE, Sequence.T2):
         np.testing.assert_allclose(found.matrices[sequence], moved[1][sequence], atol=1e-6)
     assert found.registered_by == {
@@ -360,7 +363,7 @@ def test_other_tools_take_the_place_of_registration_and_brain_extraction(stub_al
         wrong = {Sequence.T1: Transform(reference, about((0, 0, 0), turn((0, 0, 40)), (20, 0, 0)), "x.mat")}
         prepare_examination(
             moved[0],
-            Settings(
+            PreparationSettings(
                 registration=GivenTransforms({reference: Transform("brats", moved[1][reference])} | wrong),
                 brain_extraction=tool,
             ),
@@ -375,7 +378,7 @@ def test_a_mask_without_the_shape_of_its_grid_is_refused(stub_alignment, moved):
             return np.ones((2, 3, 4), bool), examination.scans[reference].geometry
 
     with pytest.raises(GeometryError, match=r"brain mask of broken has the shape \(2, 3, 4\)"):
-        prepare_examination(moved[0], Settings(brain_extraction=Broken()))
+        prepare_examination(moved[0], PreparationSettings(brain_extraction=Broken()))
 
 
 def test_a_brain_cut_off_by_the_field_of_view_is_refused(stub_alignment, moved, head, monkeypatch):
@@ -468,7 +471,7 @@ def small(tiny_case):
         Examination("tiny", scans),
         Sequence.T1CE,
         matrices,
-        (Step("mask", "", "by hand", {"volume_ml": 3.0}),),
+        (PreparationStep("mask", "", "by hand", {"volume_ml": 3.0}),),
     )
 
 
@@ -528,6 +531,41 @@ def test_results_of_raw_scans_lie_in_the_scanners_grids(segmenter, raw_files, tm
     assert json.loads(results.volumes_json.read_text())["space"] == "t1ce"
     with pytest.raises(UsageError, match="exists"):
         segment_to_files(segmenter, FileSource(raw_files), results, delivery)
+
+
+def test_what_the_preparation_found_is_judged_with_the_rest_and_places_are_the_scans_own(
+    segmenter, raw_files, tmp_path, small, monkeypatch
+):
+    # A Dice was promised beside `mask_uncertain`, and removed parts were told in the coordinates of BraTS space.
+    flag = Flag("mask_uncertain", "The mask may reach beyond the brain.", 1.2, 1.3)
+    doubted = replace(small, flags=(flag,))
+    monkeypatch.setattr(
+        "gliomask.preprocess.raw.route.prepare_examination", lambda examination, settings, progress: doubted
+    )
+    centre = (3.0, 4.0, 5.0)
+    lost = LostPart(2000, 2.0, centre)
+    monkeypatch.setattr("gliomask.segmentation.segmenter.lost_parts", lambda *arguments: [lost])
+    results = CaseLayout.of(tmp_path / "out", "tiny")
+    result = segment_to_files(segmenter, FileSource(raw_files), results, WRITING)
+    names = [found.name for found in result.flags]
+    assert names.count("mask_uncertain") == 1
+    assert "doubtful" in names
+    assert not result.estimates
+    place = nib.affines.apply_affine(small.matrices[Sequence.T1CE] @ small.case.geometry.affine, centre)
+    (told,) = json.loads(results.record.read_text())["removed"]
+    np.testing.assert_allclose(told["centre_ras_mm"], place, atol=0.06)
+
+
+def test_the_picture_of_raw_scans_tells_the_volumes_of_the_label_map_that_is_delivered(
+    segmenter, raw_files, tmp_path, monkeypatch
+):
+    # It told those of BraTS space: 23.1 ml beside 22.7 on the screen and in the tables.
+    drawn = []
+    monkeypatch.setattr(
+        "gliomask.segmentation.deliver.draw_preview", lambda *arguments, **options: drawn.append(options["volumes"])
+    )
+    result = segment_to_files(segmenter, FileSource(raw_files), CaseLayout.of(tmp_path / "out", "tiny"), Delivery())
+    assert drawn == [measure(result.label_map, result.geometry)]
 
 
 def test_transforms_and_a_mask_from_files_reach_the_preparation_and_the_record(
@@ -696,6 +734,12 @@ def test_dicom_becomes_a_report_in_two_commands(fake_model, raw_files, small, tm
     )
     (page,) = (tmp_path / "out").glob("*_report.html")
     assert "in the frame of BraTS, not in the scanner" in page.read_text()
+    told, table = (
+        json.loads(next((tmp_path / "out").glob(f"*_{name}.json")).read_text()) for name in ("report", "volumes")
+    )
+    assert {name: told["volumes"][name] for name in ("labels", "regions")} == {
+        name: table[name] for name in ("labels", "regions")
+    }
     (label_map,) = (path for path in (tmp_path / "out").glob("*_seg.nii.gz") if "_space-" not in path.name)
     assert read_volume(label_map).geometry.same_grid(small.examination.scans[Sequence.T1CE].geometry)
     assert not [path for path in (tmp_path / "out").iterdir() if b"SMITH" in path.read_bytes()]

@@ -14,7 +14,7 @@ from gliomask.preprocess.raw import place
 from gliomask.preprocess.raw.align import Alignment, align_to_frame, without_shading
 from gliomask.preprocess.raw.brain import first_valley
 from gliomask.preprocess.raw.registration import BINS, Comparison, Image, Level, in_threads, small_map, thin
-from gliomask.preprocess.raw.settings import Settings
+from gliomask.preprocess.raw.settings import PreparationSettings
 from gliomask.preprocess.raw.transforms import (
     about,
     angle_degrees,
@@ -352,6 +352,6 @@ def test_no_more_registrations_run_at_a_time_than_threads_were_asked_for(monkeyp
     monkeypatch.setattr(place, "align_sequences", align)
     monkeypatch.setattr(place, "near_brain", lambda scan, brain: None)
     examination = Examination("four", dict.fromkeys(Sequence, scan))
-    settings = Settings(threads=threads)
+    settings = PreparationSettings(threads=threads)
     place._between(examination, Sequence.T1CE, np.zeros((1, 3)), place._Known(), settings, lambda step: None)
     assert most[0] <= (threads or 3)

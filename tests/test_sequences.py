@@ -1,8 +1,11 @@
 """Names of sequences: every alias, and file names that could mean two things."""
 
+import pydoc
+
 import pytest
 
 from gliomask.errors import UsageError
+from gliomask.labels import Label, Region
 from gliomask.sequences import ALIASES, PAPER_ORDER, Sequence, droppable, parse_sequence, sequence_of_file_name
 
 
@@ -97,3 +100,11 @@ def test_any_sequences_may_be_missing_while_flair_or_t1ce_stays() -> None:
 )
 def test_what_a_name_shares_with_its_folder_is_the_patients(folder: str, stem: str, sequence: Sequence | None) -> None:
     assert sequence_of_file_name(stem, folder) is sequence
+
+
+@pytest.mark.parametrize("kind", [Sequence, Region, Label])
+def test_help_shows_an_enumerations_own_names_alone(kind: type) -> None:
+    """`help(gliomask)` was 2,285 lines, most of them methods of str and int."""
+    assert {"upper", "bit_length", "to_bytes"}.isdisjoint(dir(kind))
+    assert set(kind.__members__) < set(dir(kind))
+    assert len(pydoc.render_doc(kind).splitlines()) < 120

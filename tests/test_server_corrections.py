@@ -8,6 +8,7 @@ import io
 import json
 import zipfile
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -18,15 +19,28 @@ from server_process import running_server, wait_for
 from gliomask.errors import UsageError
 from gliomask.io.brats import find_cases, read_label_map
 from gliomask.labels import convention
+from gliomask.server import view_files
 from gliomask.server.client import Client
 from gliomask.server.correction_job import _for_training
 from gliomask.server.corrections import Corrector
 from gliomask.server.delivery import TRIES, deliver
-from gliomask.server.jobs import Correction, Delivery, Job, JobOptions, Kind, Outcome, ResultFile, State, new_id
+from gliomask.server.jobs import (
+    Correction,
+    DeliveryState,
+    Job,
+    JobOptions,
+    JobOutcome,
+    Kind,
+    ResultFile,
+    State,
+    new_id,
+)
 from gliomask.server.keeper import Folders, recover
 from gliomask.server.problems import RequestError
-from gliomask.server.settings import Limits, Settings
+from gliomask.server.receive import Receiver
+from gliomask.server.settings import Limits, ServerSettings
 from gliomask.server.store import JobStore
+from gliomask.server.training_copies import case_of
 from gliomask.server.worker import without_paths
 
 SEQUENCES = ("flair", "t1", "t1ce", "t2")
@@ -175,7 +189,8 @@ def test_what_is_no_correction_is_refused_and_leaves_nothing(server, http, job, 
     ]
     for answer, status, code in refusals:
         assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
-    with http.stream("POST", place, content=iter([b" " * (1 << 20)] * 65), headers={"Content-Type": "application/json"}) as long:  # fmt: skip # noqa: E501
+    pieces, headers = iter([b" " * (1 << 20)] * 65), {"Content-Type": "application/json"}
+    with http.stream("POST", place, content=pieces, headers=headers) as long:
         assert long.status_code == 413
     assert (sorted(folder.iterdir()) if folder.is_dir() else []) == before
     wait_for(lambda: not list((server.folder / "incoming").iterdir()), 10)
@@ -204,7 +219,7 @@ def test_a_correction_beyond_the_limit_is_refused_also_where_another_was_kept_me
     job = Job(new_id(), Kind.NIFTI, State.QUEUED, JobOptions(), 1.0)
     store.add(job)
     store.claim()
-    store.finish(job.id, State.DONE, Outcome(), 60)
+    store.finish(job.id, State.DONE, JobOutcome(), 60)
     kept = Correction(who=WHO, when="2026-11-27T12:00:00Z", changed_ml=1.0, results=(), volumes_ml={})
 
     class SlowReceiver:
@@ -213,7 +228,7 @@ def test_a_correction_beyond_the_limit_is_refused_also_where_another_was_kept_me
             store.corrected(job.id, "other", kept, 1)
             yield tmp_path / "body"
 
-    corrector = Corrector(Settings(tmp_path, limits=Limits(corrections=1)), folders, store, SlowReceiver())
+    corrector = Corrector(ServerSettings(tmp_path, limits=Limits(corrections=1)), folders, store, SlowReceiver())
     with pytest.raises(RequestError) as refused:
         asyncio.run(corrector.receive(None, job))
     assert refused.value.code == "too_many_corrections"
@@ -224,10 +239,62 @@ def test_a_correction_beyond_the_limit_is_refused_also_where_another_was_kept_me
 def test_a_copy_for_training_that_cannot_be_made_is_said_and_logged(tmp_path, caplog):
     (tmp_path / "kept").mkdir()
     (tmp_path / "no folder").write_text("a file")
-    assert _for_training(tmp_path / "kept", tmp_path / "no folder") == [
+    assert _for_training(tmp_path / "kept", tmp_path / "no folder", "a") == [
         "No copy could be put into the folder for training. Tell whoever runs the server."
     ]
     assert "no folder" in caplog.text
+
+
+def test_a_copy_for_training_gets_its_place_once_the_table_knows_it_also_after_a_kill(tmp_path):
+    # The copy was made before the table knew: a kill between the two left one without the other.
+    store, folders, training = JobStore(tmp_path / "jobs.sqlite3"), Folders(tmp_path / "data"), tmp_path / "training"
+    folders.make()
+    job = Job(new_id(), Kind.NIFTI, State.QUEUED, JobOptions(), 1.0)
+    store.add(job)
+    store.claim()
+    store.finish(job.id, State.DONE, JobOutcome(), 60)
+    given = Correction(who=WHO, when="2026-11-27T12:00:00Z", changed_ml=1.0, results=(), volumes_ml={})
+    for name in ("a", "b", "c"):
+        (folders.jobs / job.id / "corrections" / name).mkdir(parents=True)
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x_seg.nii.gz").write_text(name)
+        assert _for_training(tmp_path / name, training, name) == []
+    assert {path.name[0] for path in training.iterdir()} == {"."}
+    for name in "ab":
+        store.corrected(job.id, name, given, 5)
+    recover(folders, store, Limits(), training)
+    (place,) = training.iterdir()
+    assert (place.name, (place / "x_seg.nii.gz").read_text()) == (case_of(job.id), "b")
+    store.close()
+
+
+def test_a_turn_for_receiving_ends_with_the_body(tmp_path):
+    # A correction held it while its worker ran, for up to five minutes.
+    async def run():
+        receiver = Receiver(tmp_path, Limits(uploads=1, free_disk_bytes=0))
+
+        def request():
+            async def stream():
+                yield b"{}"
+
+            return SimpleNamespace(headers={"content-type": "application/json"}, stream=stream)
+
+        async with receiver.body(request(), "application/json", 10) as first:
+            async with asyncio.timeout(5), receiver.body(request(), "application/json", 10) as second:
+                assert first.read_bytes() == second.read_bytes() == b"{}"
+            assert not second.exists()
+        assert list(tmp_path.iterdir()) == []
+
+    asyncio.run(run())
+
+
+def test_a_damaged_manifest_is_logged_and_a_missing_one_is_not(tmp_path, caplog):
+    assert view_files.manifest_of(tmp_path) is None
+    assert caplog.text == ""
+    (tmp_path / view_files.VIEW).mkdir()
+    (tmp_path / view_files.VIEW / view_files.MANIFEST).write_text('{"gliomask": "0.1", "exams": []}')
+    assert view_files.manifest_of(tmp_path) is None
+    assert "manifest.json is damaged" in caplog.text
 
 
 def test_corrections_are_counted_limited_and_forgotten_with_their_job(tmp_path):
@@ -237,7 +304,7 @@ def test_corrections_are_counted_limited_and_forgotten_with_their_job(tmp_path):
     given = Correction(who="Dr Unmistakable", when="2026-11-27T12:00:00Z", changed_ml=1.0, results=(), volumes_ml={})
     assert store.corrected(one.id, "a", given, 2) is None
     store.claim()
-    store.finish(one.id, State.DONE, Outcome(), 60)
+    store.finish(one.id, State.DONE, JobOutcome(), 60)
     assert store.corrected("another", "a", given, 2) is None
     assert [store.corrected(one.id, name, given, 2).number for name in "ab"] == [1, 2]
     assert store.corrected(one.id, "c", given, 2) is None
@@ -264,40 +331,40 @@ def test_a_correction_is_sent_until_the_archive_has_it_or_the_tries_are_over(tmp
     one = Job(new_id(), Kind.DICOM, State.QUEUED, JobOptions(), 1.0, study_uid="1.2.3")
     store.add(one)
     store.claim()
-    store.finish(one.id, State.DONE, Outcome(), 60)
+    store.finish(one.id, State.DONE, JobOutcome(), 60)
     given = Correction(who="A. B.", when="2026-11-27T12:00:00Z", changed_ml=1.0, results=(), volumes_ml={})
     store.corrected(one.id, "kept here", given, 5)
-    store.corrected(one.id, "to send", given.model_copy(update={"delivery": Delivery.DUE}), 5)
+    store.corrected(one.id, "to send", given.model_copy(update={"delivery": DeliveryState.DUE}), 5)
     ((job, folder, due),) = store.due_corrections()
     assert (job.id, folder, due.number, due.deliveries) == (one.id, "to send", 2, 0)
-    store.correction_delivered(one.id, 2, Delivery.DUE)
+    store.correction_delivered(one.id, 2, DeliveryState.DUE)
     ((_, _, due),) = store.due_corrections()
     assert due.deliveries == 1
-    store.correction_delivered(one.id, 2, Delivery.SENT)
+    store.correction_delivered(one.id, 2, DeliveryState.SENT)
     assert store.due_corrections() == []
-    assert [found.delivery for found in store.corrections(one.id).values()] == [Delivery.NONE, Delivery.SENT]
+    assert [found.delivery for found in store.corrections(one.id).values()] == [DeliveryState.NONE, DeliveryState.SENT]
     store.close()
     # An archive that does not answer is asked again, and not for ever.
-    settings = Settings(folder=tmp_path, send_to="http://127.0.0.1:9/dicom-web")
+    settings = ServerSettings(folder=tmp_path, send_to="http://127.0.0.1:9/dicom-web")
     (tmp_path / "a.dcm").write_bytes(b"x")
     assert [deliver(settings, "short", [tmp_path / "a.dcm"], before) for before in (0, TRIES - 1)] == [
-        Delivery.DUE,
-        Delivery.FAILED,
+        DeliveryState.DUE,
+        DeliveryState.FAILED,
     ]
-    assert deliver(settings, "short", [], 0) is Delivery.SENT
+    assert deliver(settings, "short", [], 0) is DeliveryState.SENT
 
 
 @pytest.mark.parametrize(
     ("study_uid", "send_to", "name", "expected"),
     [
-        ("1.2.3", "http://archive", "case_seg_seg.dcm", Delivery.DUE),
-        ("", "http://archive", "case_seg_seg.dcm", Delivery.NONE),
-        ("1.2.3", None, "case_seg_seg.dcm", Delivery.NONE),
-        ("1.2.3", "http://archive", "case_seg.nii.gz", Delivery.NONE),
+        ("1.2.3", "http://archive", "case_seg_seg.dcm", DeliveryState.DUE),
+        ("", "http://archive", "case_seg_seg.dcm", DeliveryState.NONE),
+        ("1.2.3", None, "case_seg_seg.dcm", DeliveryState.NONE),
+        ("1.2.3", "http://archive", "case_seg.nii.gz", DeliveryState.NONE),
     ],
 )
 def test_objects_of_corrections_go_where_those_of_the_job_went(tmp_path, study_uid, send_to, name, expected):
-    settings = Settings(folder=tmp_path, send_to=send_to)
+    settings = ServerSettings(folder=tmp_path, send_to=send_to)
     job = Job(new_id(), Kind.DICOM, State.DONE, JobOptions(), 1.0, study_uid=study_uid)
     file = ResultFile(name=name, bytes=1, sha256="0")
     given = Correction(who="A", when="2026-11-27T12:00:00Z", changed_ml=1.0, results=(file,), volumes_ml={})

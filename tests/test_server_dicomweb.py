@@ -125,12 +125,12 @@ def test_hostile_dicom_headers_end_as_failed_jobs_that_name_nobody(server, study
 def test_a_study_that_comes_in_pieces_becomes_one_job_and_gives_its_objects(server, tmp_path):
     uid = generate_uid()
     paths = write_study(tmp_path / "s", uid)
-    with Pacs(f"{server.url}/dicomweb") as door:
+    with Pacs(f"{server.url}/dicomweb") as pacs:
         for start in range(0, len(paths), 30):
-            assert door.store(paths[start : start + 30]).stored == len(paths[start : start + 30])
+            assert pacs.store(paths[start : start + 30]).stored == len(paths[start : start + 30])
         # Sent again, it takes the place of the first.
-        assert door.store(paths[:5]).stored == 5
-        assert door.find({"StudyInstanceUID": uid}) == []
+        assert pacs.store(paths[:5]).stored == 5
+        assert pacs.find({"StudyInstanceUID": uid}) == []
         with server.client() as client:
             job = wait_for(
                 lambda: next(
@@ -144,16 +144,17 @@ def test_a_study_that_comes_in_pieces_becomes_one_job_and_gives_its_objects(serv
             )
         assert job["state"] == "done", job["failure"]
         assert len(list((server.folder / "jobs" / job["id"] / "input" / "dicom").iterdir())) == len(paths)
-        assert [found.study_uid for found in door.find({"StudyInstanceUID": uid})] == [uid]
+        assert [found.study_uid for found in pacs.find({"StudyInstanceUID": uid})] == [uid]
         (tmp_path / "out").mkdir()
-        objects = [pydicom.dcmread(path) for path in door.fetch(uid, tmp_path / "out")]
+        objects = [pydicom.dcmread(path) for path in pacs.fetch(uid, tmp_path / "out")]
     assert {found.SOPClassUID for found in objects} == {SEG, SR}
     assert {found.StudyInstanceUID for found in objects} == {uid}
     assert {found.PatientID for found in objects} == {"4711"}
     rows = httpx.get(f"{server.url}/dicomweb/studies/{uid}/instances", trust_env=False).json()
     assert {row["00080016"]["Value"][0] for row in rows} == {SEG, SR}
     row = rows[0]
-    one = f"{server.url}/dicomweb/studies/{uid}/series/{row['0020000E']['Value'][0]}/instances/{row['00080018']['Value'][0]}"  # noqa: E501
+    series_uid, instance_uid = row["0020000E"]["Value"][0], row["00080018"]["Value"][0]
+    one = f"{server.url}/dicomweb/studies/{uid}/series/{series_uid}/instances/{instance_uid}"
     assert httpx.get(one, trust_env=False).headers["content-type"].startswith("multipart/related")
     # Identifiers are in no log and in no page.
     assert uid not in server.log()
@@ -172,9 +173,9 @@ def _of(server, job, uid) -> bool:
 def test_instances_are_refused_one_by_one(server, study, tmp_path):
     broken, other = tmp_path / "broken.dcm", write_study(tmp_path / "other", generate_uid())[0]
     broken.write_bytes(study[0].read_bytes()[:150] + b"\xff" * 500)
-    with Pacs(f"{server.url}/dicomweb") as door:
-        assert door.store([broken]).failures == (0xC000,)
-        mixed = door.store([broken, other])
+    with Pacs(f"{server.url}/dicomweb") as pacs:
+        assert pacs.store([broken]).failures == (0xC000,)
+        mixed = pacs.store([broken, other])
         assert (mixed.stored, mixed.failures) == (1, (0xC000,))
     boundary = "b"
     body = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + other.read_bytes() + b"\r\n--b--\r\n"
@@ -189,8 +190,8 @@ def test_instances_are_refused_one_by_one(server, study, tmp_path):
 
 
 def test_a_killed_server_keeps_the_instances_that_it_confirmed(tmp_path, study):
-    with running_server(tmp_path / "data", study_quiet_seconds=600.0) as server, Pacs(f"{server.url}/dicomweb") as door:
-        assert door.store(study).stored == len(study)
+    with running_server(tmp_path / "data", study_quiet_seconds=600.0) as server, Pacs(f"{server.url}/dicomweb") as pacs:
+        assert pacs.store(study).stored == len(study)
         server.kill()
     with running_server(tmp_path / "data", study_quiet_seconds=1.0) as server, server.client() as client:
         (job,) = finished(client)
@@ -271,10 +272,10 @@ def test_the_archive_sends_a_study_and_gets_the_objects_back(tmp_path):
         sending = {"send_to": archive.web, "send_login": [USER, PASSWORD]}
         with running_server(tmp_path / "data", token=token, study_quiet_seconds=3.0, **sending) as server:
             # As an archive is told of a DICOMweb server: with a user and a password, the token.
-            door = {"Url": f"{server.url}/dicomweb/", "Username": "orthanc", "Password": token}
+            peer = {"Url": f"{server.url}/dicomweb/", "Username": "orthanc", "Password": token}
             assert (
                 httpx.put(
-                    f"{archive.web}/servers/gliomask", json=door, auth=(USER, PASSWORD), trust_env=False
+                    f"{archive.web}/servers/gliomask", json=peer, auth=(USER, PASSWORD), trust_env=False
                 ).status_code
                 == 200
             )

@@ -27,7 +27,7 @@ from gliomask.server.access import session, session_holds
 from gliomask.server.client import RefusedError
 from gliomask.server.guard import host_name, same_site
 from gliomask.server.problems import KINDS
-from gliomask.server.settings import Limits, Settings
+from gliomask.server.settings import Limits, ServerSettings
 
 SEQUENCES = ("flair", "t1", "t1ce", "t2")
 TOKEN = "a-token-for-these-tests"
@@ -83,15 +83,15 @@ def left_of_uploads(server) -> list[Path]:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
 def test_others_are_let_in_with_a_token_only(tmp_path, host):
     with pytest.raises(UsageError, match="a token is needed"):
-        Settings(tmp_path, host)
-    assert Settings(tmp_path, host, token=TOKEN).token == TOKEN
-    assert TOKEN not in repr(Settings(tmp_path, host, token=TOKEN))
+        ServerSettings(tmp_path, host)
+    assert ServerSettings(tmp_path, host, token=TOKEN).token == TOKEN
+    assert TOKEN not in repr(ServerSettings(tmp_path, host, token=TOKEN))
 
 
 @pytest.mark.parametrize("token", ["", "short", "with\nbreak-and-more-of-it", "ümlaut-ümlaut-ümlaut"])
 def test_weak_tokens_are_refused(tmp_path, token):
     with pytest.raises(UsageError, match="printable ASCII"):
-        Settings(tmp_path, token=token)
+        ServerSettings(tmp_path, token=token)
 
 
 def test_limits_must_make_sense():

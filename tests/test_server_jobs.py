@@ -1,4 +1,6 @@
-"""Jobs of a running server: uploads, results, progress, cancelling, expiry, and what is left when a process is killed."""  # noqa: E501
+"""Jobs of a running server: uploads, results, progress, cancelling, expiry, and what is left when a process is
+killed.
+"""
 
 import gzip
 import hashlib

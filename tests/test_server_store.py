@@ -17,15 +17,26 @@ from conftest import make_tiny_case, write_brats_case
 from gliomask.errors import FileFormatError, UsageError
 from gliomask.server.app import create_app
 from gliomask.server.events import Watch
-from gliomask.server.jobs import Delivery, Failure, Job, JobOptions, Kind, Outcome, Progress, ResultFile, State, new_id
+from gliomask.server.jobs import (
+    DeliveryState,
+    Failure,
+    Job,
+    JobOptions,
+    JobOutcome,
+    Kind,
+    Progress,
+    ResultFile,
+    State,
+    new_id,
+)
 from gliomask.server.keeper import Folders, expire, opened, recover
 from gliomask.server.metrics import Metrics
 from gliomask.server.multipart import PartWriter
 from gliomask.server.pool import Pool
-from gliomask.server.settings import Limits, Settings
+from gliomask.server.settings import Limits, ServerSettings
 from gliomask.server.store import JobStore
 
-DONE = Outcome(results=(ResultFile(name="a", bytes=1, sha256="0" * 64),), volumes_ml={"WT": 1.5})
+DONE = JobOutcome(results=(ResultFile(name="a", bytes=1, sha256="0" * 64),), volumes_ml={"WT": 1.5})
 
 
 @pytest.fixture
@@ -40,7 +51,7 @@ def job(created: float = 1.0, **values) -> Job:
 
 
 def test_a_job_comes_back_as_it_was_added(store):
-    wanted = replace(job(study_uid="1.2.3", delivery=Delivery.DUE), outcome=DONE, attempts=3)
+    wanted = replace(job(study_uid="1.2.3", delivery=DeliveryState.DUE), outcome=DONE, attempts=3)
     store.add(wanted)
     assert store.get(wanted.id) == wanted
     assert store.get("other") is None
@@ -72,7 +83,7 @@ def test_a_final_state_is_final(store):
     store.add(one)
     store.claim()
     assert store.finish(one.id, State.DONE, DONE, 60)
-    assert not store.finish(one.id, State.FAILED, Outcome(failure=Failure(code="x", message="y")), 60)
+    assert not store.finish(one.id, State.FAILED, JobOutcome(failure=Failure(code="x", message="y")), 60)
     assert not store.cancel_waiting(one.id, 60)
     store.release(one.id)
     assert store.get(one.id).state is State.DONE
@@ -108,7 +119,7 @@ def test_a_foreign_table_is_refused(tmp_path, content):
 
 
 def test_the_table_of_one_server_is_that_of_the_next(tmp_path):
-    settings = Settings(tmp_path / "data")
+    settings = ServerSettings(tmp_path / "data")
     with opened(settings) as (folders, store):
         waiting, finished, lost = job(1), job(2), job(3)
         for one in (waiting, finished, lost):
@@ -142,11 +153,11 @@ def test_a_study_whose_server_ended_while_it_became_a_job_is_not_lost(tmp_path, 
 
 
 def test_objects_of_a_failed_job_are_not_due(store):
-    one = job(study_uid="1.2", delivery=Delivery.DUE)
+    one = job(study_uid="1.2", delivery=DeliveryState.DUE)
     store.add(one)
     store.claim()
-    store.finish(one.id, State.FAILED, Outcome(failure=Failure(code="x", message="y")), 60)
-    assert store.get(one.id).delivery is Delivery.NONE
+    store.finish(one.id, State.FAILED, JobOutcome(failure=Failure(code="x", message="y")), 60)
+    assert store.get(one.id).delivery is DeliveryState.NONE
     assert store.due() == []
 
 
@@ -168,7 +179,7 @@ def test_who_watches_hears_of_the_newest_state_only():
 
 
 def test_a_job_whose_process_cannot_be_started_fails_and_the_queue_goes_on(tmp_path):
-    settings = Settings(tmp_path / "data", workers=1, worker_command=("/no/such/program",))
+    settings = ServerSettings(tmp_path / "data", workers=1, worker_command=("/no/such/program",))
 
     async def story(folders, store):
         pool = Pool(settings, store, folders.jobs, Watch(), Metrics())
@@ -213,7 +224,7 @@ def test_a_disk_that_fills_up_is_said_and_leaves_nothing(tmp_path, monkeypatch, 
     def fail(*arguments):
         raise error
 
-    settings = Settings(tmp_path / "data", workers=1)
+    settings = ServerSettings(tmp_path / "data", workers=1)
     with opened(settings) as (folders, store):
         monkeypatch.setattr(*((PartWriter, "write") if isinstance(error, OSError) else (JobStore, "add")), fail)
         refused, listed = asked(
@@ -226,7 +237,7 @@ def test_a_disk_that_fills_up_is_said_and_leaves_nothing(tmp_path, monkeypatch, 
 
 
 def test_a_fault_of_the_server_tells_nothing(tmp_path, monkeypatch):
-    settings = Settings(tmp_path / "data", workers=1)
+    settings = ServerSettings(tmp_path / "data", workers=1)
 
     def fail(*arguments):
         raise RuntimeError("a secret: /etc/passwd")

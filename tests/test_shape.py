@@ -17,7 +17,9 @@ LPS = Geometry(SHAPE, np.diag([-MM, -MM, MM, 1]))
 
 
 def outline() -> np.ndarray:
-    """An ellipsoid that tapers to the front, with a cerebellum low at the back; axes to the left, to posterior and up."""  # noqa: E501
+    """An ellipsoid that tapers to the front, with a cerebellum low at the back; axes to the left, to posterior and
+    up.
+    """
     left, back, up = np.meshgrid(*[(np.arange(n) - n / 2 + 0.5) * MM for n in SHAPE], indexing="ij")
     taper = 1 + 0.25 * np.clip(back, -90, 90) / 90
     cerebrum = (left / (64 * taper)) ** 2 + (back / 84) ** 2 + ((up - 15) / (52 * taper)) ** 2 < 1

@@ -131,7 +131,7 @@ def test_dicom_from_anywhere_gives_the_same(fake_model, case, dicom, tmp_path, w
         ({"flair": "a.nii.gz", "t1": np.ones((3, 3, 3))}, {}, "not several kinds"),
         ({"flair": nib.Nifti1Image(np.ones((3, 3, 3)), np.eye(4)), "t1": np.ones((3, 3, 3))}, {}, "not several kinds"),
         ({"flair": "a.nii.gz"}, {"affine": np.eye(4)}, "affine with arrays only"),
-        ({"flair": np.array(["x"])}, {}, "no array of numbers"),
+        ({"flair": np.array(["x"])}, {}, "no array of real numbers"),
         ({"flair": np.ones((3, 3, 3)), "FLAIR": np.ones((3, 3, 3))}, {}, "Two arrays stand for one sequence"),
         ({"pet": np.ones((3, 3, 3))}, {}, "pet"),
         (make_tiny_case(), {"without": ["t1"]}, "A Case says itself"),
@@ -194,3 +194,21 @@ def test_hashes_without_reading_are_those_of_what_is_read(folder, dicom):
         source = open_source(place)
         assert source.hashes() == dict(source.read().hashes)
         assert source.hashes()
+
+
+def test_a_mapping_of_paths_is_called_what_its_files_share(folder):
+    files = {sequence.value: folder / f"tiny_{sequence.value}.nii.gz" for sequence in PAPER_ORDER}
+    assert open_source(files).name == "tiny"
+    for name, path in files.items():
+        path.rename(folder / f"{name}.nii.gz")
+    assert open_source({name: folder / f"{name}.nii.gz" for name in files}).name == "array"
+
+
+def test_two_words_for_the_model_that_differ_are_refused():
+    with pytest.raises(UsageError, match="'network' is another word for 'model'"):
+        gliomask.segment({}, network="sparse", model="dense")
+
+
+def test_numbers_that_are_not_real_are_called_what_they_are():
+    with pytest.raises(UsageError, match="flair: a ndarray of complex128 is no array of real numbers"):
+        open_source({name: np.zeros((4, 4, 4), complex) for name in ("flair", "t1", "t1ce", "t2")})

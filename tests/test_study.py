@@ -1,4 +1,6 @@
-"""A whole study on tiny patients: its networks are the one made by hand, so that nothing is trained; all else is real."""  # noqa: E501
+"""A whole study on tiny patients: its networks are the one made by hand, so that nothing is trained; all else is
+real.
+"""
 
 import csv
 import json
@@ -344,11 +346,12 @@ def changed(name, **fields):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"experiments": changed("weighted", training={"class_weights": "uniform"})}, "'weighted' has results under "
-                                                                                      "another definition: training.class"),  # noqa: E501
+        ({"experiments": changed("weighted", training={"class_weights": "uniform"})},
+         "'weighted' has results under another definition: training.class"),
         ({"experiments": changed("cleaned", postprocess="3d")}, "experiment 'cleaned' has results under another "
                                                                 "definition: postprocess was 1, now 3d"),
-        ({"experiments": changed("cut", inference={"patches": "adjacent", "patch_size": 16})}, "inference.patch_size was 8, now 16"),  # noqa: E501
+        ({"experiments": changed("cut", inference={"patches": "adjacent", "patch_size": 16})},
+         "inference.patch_size was 8, now 16"),
         ({"training": {"epochs": 3}}, "experiment 'base' has results under another definition: training.epochs "
                                       "was 2, now 3"),
         ({"policy": "brats2018"}, "made with other policy: policy was brats2020, now brats2018"),

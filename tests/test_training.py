@@ -283,9 +283,11 @@ INTERRUPTED = """
         run(sys.argv[2], die)
     resumed, resumed_losses = run(sys.argv[2])
     whole, whole_losses = run(sys.argv[3])
-    same = all((a == b).all() for kind in ("weights", "optimiser", "best") for a, b in zip(getattr(resumed, kind), getattr(whole, kind), strict=True))
+    kinds = ("weights", "optimiser", "best")
+    pairs = [zip(getattr(resumed, kind), getattr(whole, kind), strict=True) for kind in kinds]
+    same = all((a == b).all() for arrays in pairs for a, b in arrays)
     print(json.dumps({"same": same, "losses": [resumed_losses, whole_losses]}))
-"""  # noqa: E501
+"""
 
 
 def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path):
@@ -330,7 +332,8 @@ ON_JAX = """
     except KeyboardInterrupt:
         pass
     resumed, whole = run("stopped", **tiny), run("whole", **tiny)
-    same = all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(resumed.model.variables, whole.model.variables, strict=True))
+    pairs = zip(resumed.model.variables, whole.model.variables, strict=True)
+    same = all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
     half = run("half", network="tiny", epochs=1, mixed_precision=True)
     dtype = half.model.get_layer("features").compute_dtype
     losses = [row["loss"] for row in whole.history]
@@ -347,7 +350,7 @@ ON_JAX = """
         "same": same, "losses": losses, "dtype": dtype, "half": half.history[0]["loss"], "refused": refused,
         "devices": devices_in_use(), "one_and_two": by_history,
     }))
-"""  # noqa: E501
+"""
 
 
 def test_jax_trains_resumes_takes_half_precision_and_shares_batches(tmp_path):

@@ -14,7 +14,7 @@ from gliomask.preprocess.raw import place
 from gliomask.preprocess.raw.align import Alignment, measure_given, near_brain
 from gliomask.preprocess.raw.atlas import BRATS_FRAME, FRAME_TO_MNI, load_atlas
 from gliomask.preprocess.raw.interface import GivenTransforms, Transform
-from gliomask.preprocess.raw.settings import Settings
+from gliomask.preprocess.raw.settings import PreparationSettings
 from gliomask.preprocess.raw.transforms import about, inverse, move, stretches, to_itk_text, turn
 from gliomask.segmentation.options import Options, transform_files
 from gliomask.sequences import Sequence
@@ -184,7 +184,7 @@ def small_examination():
 
 
 def known(transforms, skip=()):
-    settings = Settings(frozenset(skip), registration=GivenTransforms(transforms))
+    settings = PreparationSettings(frozenset(skip), registration=GivenTransforms(transforms))
     return place._known(small_examination(), T1CE, settings)
 
 
@@ -229,7 +229,7 @@ def test_transforms_that_do_not_go_together_are_refused(transforms, skip, messag
 
 
 def test_a_transform_of_a_scan_that_is_not_there_is_refused_whoever_gives_it():
-    settings = Settings(registration=GivenTransforms({T1: Transform(T1CE, A)}))
+    settings = PreparationSettings(registration=GivenTransforms({T1: Transform(T1CE, A)}))
     with pytest.raises(UsageError, match="transform of t1, and no such scan"):
         place._known(Examination("case", {T1CE: small_examination().scans[T1CE]}), T1CE, settings)
 

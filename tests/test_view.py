@@ -25,7 +25,7 @@ from gliomask.view.corrections import Corrections
 from gliomask.view.exams import find_exam
 from gliomask.view.page import make_page, served_html, single_html
 from gliomask.view.sent import MAX_BODY_BYTES
-from gliomask.view.server import CORRECTIONS_PATH, Desk, ViewServer, keep
+from gliomask.view.server import CORRECTIONS_PATH, ViewerContent, ViewServer, keep
 
 SHAPE = (12, 10, 8)
 GRID = Geometry(SHAPE, np.array([[-1.0, 0, 0, 11], [0, -1, 0, 9], [0, 0, 2, -3], [0, 0, 0, 1]]))
@@ -263,7 +263,7 @@ def test_an_untouched_prediction_never_gets_among_corrections(case, result, tmp_
     assert not (tmp_path / "corrections").exists()
 
 
-@pytest.mark.parametrize("who", ["", "  ", "a\nb", "x" * 101])
+@pytest.mark.parametrize("who", ["", "  ", "a\nb", "x" * 101, "^=\\"])
 def test_a_correction_needs_a_name(case, result, tmp_path, who):
     with pytest.raises(UsageError, match="needs the name"):
         Corrections(tmp_path / "corrections").keep(exam_of(case, result), corrected(case, result), who)
@@ -316,8 +316,8 @@ def test_an_earlier_correction_stays_where_the_new_one_cannot_take_its_place(cas
 @pytest.fixture
 def server(case, result, tmp_path):
     exam = exam_of(case, result)
-    desk = Desk(make_page([exam], CORRECTIONS_PATH), exam, Corrections(tmp_path / "corrections"))
-    with ViewServer(desk) as made:
+    content = ViewerContent(make_page([exam], CORRECTIONS_PATH), exam, Corrections(tmp_path / "corrections"))
+    with ViewServer(content) as made:
         thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield made
@@ -406,7 +406,7 @@ def test_what_is_no_correction_is_refused_and_leaves_nothing(server, case, resul
 def test_a_label_map_that_unpacks_to_more_than_its_grid_is_refused(server):
     bomb = base64.b64encode(gzip.compress(bytes(200 << 20), 1)).decode()
     with pytest.raises(InputError, match="holds no correction"):
-        keep(server.desk, json.dumps({"who": "A. B.", "steps": [], "labels": bomb}).encode())
+        keep(server.content, json.dumps({"who": "A. B.", "steps": [], "labels": bomb}).encode())
 
 
 # The command

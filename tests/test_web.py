@@ -59,7 +59,7 @@ def test_the_manifest_says_what_the_model_says(model):
 def test_a_model_that_the_browser_cannot_run_is_refused_with_every_reason(model):
     spec = model.spec.model_copy(update={"second_opinion": "another", "postprocess": "legacy"})
     with pytest.raises(
-        ModelError, match="does not run in the browser: its post-processing is legacy; it asks a second opinion"
+        ModelError, match="does not run in the browser: its post-processing is legacy; it has a second ensemble member"
     ):
         browser_files(replace(model, spec=spec))
 
@@ -117,6 +117,17 @@ def test_a_folder_with_something_in_it_is_left_alone(model, package, tmp_path):
     with pytest.raises(UsageError, match="is not an empty folder"):
         web_build.build(model, site)
     assert [path.name for path in site.iterdir()] == ["mine.txt"]
+
+
+def test_a_damaged_file_of_the_application_is_refused_never_cut(model, package, monkeypatch):
+    packed = package / "assets" / "run.wasm.gz"
+    packed.write_bytes(packed.read_bytes()[:-9])
+    with pytest.raises(ModelError, match=r"run.wasm.gz cannot be unpacked"):
+        web_build.application(model)
+    packed.write_bytes(gzip.compress(b"\0asm"))
+    monkeypatch.setattr(web_build, "MAX_UNPACKED_BYTES", 3)
+    with pytest.raises(ModelError, match=r"run.wasm.gz holds more than 3 bytes"):
+        web_build.application(model)
 
 
 def test_an_installation_without_the_application_says_how_to_get_it(package, tmp_path, capsys):

@@ -7,7 +7,8 @@
 # %% [markdown]
 # # A patient, from scans to a report
 #
-# This tutorial segments the synthetic patient that comes with the package. All outputs below were produced when this page was built.  # noqa: E501
+# This tutorial segments the synthetic patient that comes with the package. All outputs below were produced when this
+# page was built.
 
 # %%
 from pathlib import Path
@@ -42,7 +43,8 @@ for amount in result.volumes.amounts:
     print(f"{amount.title:40} {amount.volume_ml:8.1f} ml")
 
 # %% [markdown]
-# Flags say what looked wrong about the scans; here nothing did. `estimates` is the Dice to be expected, with its 80 % interval.  # noqa: E501
+# Flags say what looked wrong about the scans; here nothing did. `estimates` is the Dice to be expected, with its 80 %
+# interval.
 
 # %%
 print(result.flags)

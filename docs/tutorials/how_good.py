@@ -7,7 +7,8 @@
 # %% [markdown]
 # # How good is a result
 #
-# Three answers: the score against a reference, the network's own uncertainty, and what post-processing changes. The patient is synthetic  # noqa: E501
+# Three answers: the score against a reference, the network's own uncertainty, and what post-processing changes. The
+# patient is synthetic
 # and comes with the package, so its reference is exact.
 
 # %%
@@ -41,7 +42,8 @@ for region in Region:
 # %% [markdown]
 # ## Without a reference
 #
-# The entropy of the four probabilities says where the network is unsure: 0 is certain, 1 undecided. It is mostly found at borders.  # noqa: E501
+# The entropy of the four probabilities says where the network is unsure: 0 is certain, 1 undecided. It is mostly
+# found at borders.
 
 # %%
 import numpy as np

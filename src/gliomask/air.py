@@ -61,11 +61,6 @@ are ringing.
 SAMPLED = 1_000_000
 """Levels and shares are measured on about that many voxels, on a regular grid."""
 
-NAN_ISLANDS = 1e-3
-"""Share of the finite voxels up to which NaN may also lie away from the border: brains have a few voxels of 0, which
-become NaN with the air.
-"""
-
 
 @dataclass(frozen=True)
 class Air:
@@ -175,8 +170,8 @@ def find_foreground(volumes: Mapping[Name, Volume], voxel_ml: float) -> Foregrou
     if all(volume.flags.f_contiguous and not volume.flags.c_contiguous for volume in volumes.values()):
         # As NIfTI's voxels lie; numpy picks by a mask in C order, four times as quickly where the array lies so, and
         # nothing here depends on the axes.
-        found = find_foreground({sequence: volume.T for sequence, volume in volumes.items()}, voxel_ml)
-        return replace(found, mask=found.mask.T)
+        foreground = find_foreground({sequence: volume.T for sequence, volume in volumes.items()}, voxel_ml)
+        return replace(foreground, mask=foreground.mask.T)
     airs = {sequence: measure_air(volume) for sequence, volume in volumes.items()}
     heads = tuple(
         sequence for sequence, volume in volumes.items() if _more_than_brain(airs[sequence], volume.size, voxel_ml)
@@ -239,26 +234,3 @@ def without_far_air(volume: Volume, air: Air) -> Volume:
         return volume
     low, high = float(tissue.min()), float(tissue.max())
     return np.where(empty, np.float32(low), volume) if air.level < low - (high - low) or air.level > high else volume
-
-
-def without_nan(volume: Volume) -> tuple[Volume, int]:
-    """Returns a volume with 0 where NaN marks what lies outside the field of view or the brain, and how many voxels
-    that are.
-
-    NaN may touch the border of the field of view, as SPM leaves it when it reslices, and lie on up to `NAN_ISLANDS` of
-    the other voxels.
-
-    Args:
-        volume: (I, J, K); the same object comes back where nothing in it is NaN, or where its NaN mean something else:
-            then with the count 0.
-    """
-    if not np.isnan(volume.min()):
-        return volume, 0
-    bad = np.isnan(volume)
-    count = int(np.count_nonzero(bad))
-    labelled, _ = scipy.ndimage.label(bad)
-    outside = np.unique(np.concatenate([face.ravel() for face in faces(labelled)]))
-    islands = count - int(np.count_nonzero(np.isin(labelled, outside[outside > 0])))
-    if islands > NAN_ISLANDS * (volume.size - count) or islands == count:
-        return volume, 0
-    return np.where(bad, np.float32(0), volume), count

@@ -136,12 +136,12 @@ def _recorded(record_path: Path) -> tuple[RunRecord, CaseLayout]:
 
 
 def _grids(sequences: Mapping[Sequence, str], layout: CaseLayout) -> dict[str, Geometry]:
-    found = {}
+    grids = {}
     for sequence, path in sequences.items():
         place = next((place for place in (Path(path), layout.mask_in(sequence.value)) if place.is_file()), None)
         if place is not None:
-            found[sequence.value] = nifti.read_volume(place).geometry
-    return found
+            grids[sequence.value] = nifti.read_volume(place).geometry
+    return grids
 
 
 def read_transform(path: Path) -> Affine:

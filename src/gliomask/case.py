@@ -11,10 +11,11 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from gliomask.air import Foreground, find_foreground, without_far_air, without_nan
+from gliomask.air import Foreground, find_foreground, without_far_air
 from gliomask.arrays import Mask, Volume
 from gliomask.errors import CaseError, GeometryError
 from gliomask.geometry import Geometry
+from gliomask.nan import NO_NUMBER, Nan, without_nan, without_number
 from gliomask.sequences import PAPER_ORDER, Sequence, refuse_too_few
 
 
@@ -32,12 +33,11 @@ class Case:
         header: the NIfTI header of the grid, as bytes, so that results can be written with its codes; None for arrays.
         without: sequences that the patient does not have; said, never inferred.
         reordered: sequences whose file had its axes in another order; laid out anew, nothing resampled.
-        nan_voxels: how many voxels of each sequence were NaN outside the field of view or the brain, and became 0; not
-            given, but found.
+        nan: the NaN of each sequence that were mended, see `gliomask.nan`; not given, but found.
 
     Raises:
         CaseError: a sequence is missing that `without` does not name, or is there although it does; one holds one value
-            everywhere, or holds NaN among the tissue, infinity or something that is no real number.
+            everywhere, or holds NaN that mark no outside, infinity or something that is no real number.
         GeometryError: a volume's shape is not the grid's.
         UsageError: `without` leaves neither FLAIR nor T1ce.
     """
@@ -49,20 +49,20 @@ class Case:
     header: bytes | None = None
     without: frozenset[Sequence] = frozenset()
     reordered: tuple[Sequence, ...] = ()
-    nan_voxels: Mapping[Sequence, int] = field(init=False, repr=False)
+    nan: Mapping[Sequence, Nan] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         refuse_too_few(self.without)
         missing = [sequence.value for sequence in self.sequences if sequence not in self.volumes]
-        found = ", ".join(sequence.value for sequence in self.volumes) or "none"
+        names = ", ".join(sequence.value for sequence in self.volumes) or "none"
         if missing:
             raise CaseError(
-                f"Case {self.case_id}: missing {', '.join(missing)}; found {found}. Name what the patient does not "
+                f"Case {self.case_id}: missing {', '.join(missing)}; found {names}. Name what the patient does not "
                 "have by --without."
             )
         if len(self.volumes) > len(self.sequences):
             raise CaseError(
-                f"Case {self.case_id}: without {', '.join(sorted(self.without))}, but found {found}. Leave one of "
+                f"Case {self.case_id}: without {', '.join(sorted(self.without))}, but found {names}. Leave one of "
                 "the two out."
             )
         checked = {sequence: self._checked(sequence) for sequence in self.sequences}
@@ -70,9 +70,7 @@ class Case:
         object.__setattr__(
             self, "volumes", MappingProxyType({sequence: volume for sequence, (volume, _) in checked.items()})
         )
-        object.__setattr__(
-            self, "nan_voxels", MappingProxyType({sequence: count for sequence, (_, count) in checked.items()})
-        )
+        object.__setattr__(self, "nan", MappingProxyType({sequence: nan for sequence, (_, nan) in checked.items()}))
         object.__setattr__(self, "sources", MappingProxyType(dict(self.sources)))
 
     def __repr__(self) -> str:
@@ -96,29 +94,25 @@ class Case:
         """Those that are there, in the paper's order."""
         return tuple(sequence for sequence in PAPER_ORDER if sequence not in self.without)
 
-    def _checked(self, sequence: Sequence) -> tuple[Volume, int]:
+    def _checked(self, sequence: Sequence) -> tuple[Volume, Nan]:
         name = f"Case {self.case_id}: {sequence.value}" + (
             f" ({self.sources[sequence]})" if sequence in self.sources else ""
         )
-        volume, nan_voxels = without_nan(_float32_view(np.asarray(self.volumes[sequence]), name))
+        volume, nan = without_nan(_float32_view(np.asarray(self.volumes[sequence]), name))
         volume.setflags(write=False)
         if volume.shape != self.geometry.shape:
             raise GeometryError(
                 f"{name} has the shape {volume.shape}, but the case's grid has {self.geometry.shape}. Bring all "
                 "sequences to one grid first."
             )
+        bad = without_number(volume)
+        if bad is not None:
+            raise CaseError(f"{name} {bad}. {NO_NUMBER}")
         low, high = float(volume.min()), float(volume.max())
-        if not np.isfinite([low, high]).all():
-            bad = volume.size - int(np.isfinite(volume).sum())
-            raise CaseError(
-                f"{name} holds {bad} voxels that are NaN or infinite. NaN counts as air only where it reaches the "
-                "border of the field of view. "
-                "Find out where they come from before segmenting."
-            )
         if low == high:
             what = "is empty: every voxel is 0" if low == 0 else f"shows nothing: every voxel is {low:g}"
             raise CaseError(f"{name} {what}. Check that the file is the right one.")
-        return volume, nan_voxels
+        return volume, nan
 
     @cached_property
     def foreground(self) -> Foreground[Sequence]:

@@ -6,15 +6,15 @@ Native-space preprocessing turns it into a `case.Case`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
 
-from gliomask.air import without_nan
 from gliomask.arrays import Volume, short_repr
 from gliomask.errors import CaseError, GeometryError
 from gliomask.geometry import Geometry
+from gliomask.nan import NO_NUMBER, Nan, without_nan, without_number
 from gliomask.sequences import Sequence
 
 
@@ -29,6 +29,7 @@ class Scan:
         geometry: its grid.
         source: where it came from, in words for messages and records, such as a file's path or `series 4`.
             It identifies the examination in the hospital's archive: keep it out of messages and records.
+        nan: the voxels that were NaN and were mended, see `gliomask.nan`; not given, but found.
 
     Raises:
         GeometryError: the volume's shape is not the grid's.
@@ -38,26 +39,27 @@ class Scan:
     volume: Volume
     geometry: Geometry
     source: str
+    nan: Nan = field(default_factory=Nan, init=False)
 
     __repr__ = short_repr
 
     def __post_init__(self) -> None:
-        view, _ = without_nan(np.asarray(self.volume).astype(np.float32, copy=False).view())
+        view, nan = without_nan(np.asarray(self.volume).astype(np.float32, copy=False).view())
         view.setflags(write=False)
         if view.shape != self.geometry.shape:
             raise GeometryError(
                 f"{self.source}: the volume has the shape {view.shape}, its grid has {self.geometry.shape}. They "
                 "must be equal."
             )
+        bad = without_number(view)
+        if bad is not None:
+            raise CaseError(f"{self.source} {bad}. {NO_NUMBER}")
         low, high = float(view.min()), float(view.max())
-        if not np.isfinite([low, high]).all():
-            raise CaseError(
-                f"{self.source} holds voxels that are NaN or infinite. Find out where they come from before segmenting."
-            )
         if low == high:
             value = f"{low:g}" if low else "0 or no number"
             raise CaseError(f"{self.source} shows nothing: every voxel is {value}. Check that it is the right scan.")
         object.__setattr__(self, "volume", view)
+        object.__setattr__(self, "nan", nan)
 
 
 @dataclass(frozen=True, eq=False)

@@ -104,8 +104,8 @@ class Geometry:
         axes = np.abs(turn).argmax(axis=0)
         if sorted(axes.tolist()) != [0, 1, 2]:
             return None
-        found = Reorientation(other, np.column_stack([axes, np.sign(turn[axes, [0, 1, 2]])]).astype(np.float64))
-        return found if found.target.same_grid(self) else None
+        reorientation = Reorientation(other, np.column_stack([axes, np.sign(turn[axes, [0, 1, 2]])]).astype(np.float64))
+        return reorientation if reorientation.target.same_grid(self) else None
 
     def same_voxels(self, other: Geometry) -> bool:
         """True when both grids have the same voxels in the world, in whichever order."""
@@ -171,8 +171,8 @@ class Reorientation:
         back = np.empty_like(self.transform)
         back[axes, 0] = range(3)
         back[axes, 1] = self.transform[:, 1]
-        found = np.asarray(orientations.apply_orientation(volume, back))
-        return found if min(found.strides) >= 0 else np.ascontiguousarray(found)
+        turned = np.asarray(orientations.apply_orientation(volume, back))
+        return turned if min(turned.strides) >= 0 else np.ascontiguousarray(turned)
 
     @property
     def target(self) -> Geometry:

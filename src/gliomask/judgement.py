@@ -25,10 +25,24 @@ is worth. Of the 65 cross-validated patients four were below (ResidualUNet), and
 (docs/tables/residual-unet_cases.tsv)."""
 
 NOT_AS_CALIBRATED = frozenset(
-    {"skull_on", "sequences_swapped", "same_image", "no_image", "saturated", "orientation_wrong", "unlike_brain"}
+    {
+        "skull_on",
+        "not_bare",
+        "mask_uncertain",
+        "sequences_swapped",
+        "same_image",
+        "no_image",
+        "saturated",
+        "orientation_wrong",
+        "unlike_brain",
+        "part_missing",
+    }
 )
-"""Flags of scans with which no Dice is promised: calibrations come from scans that raise none of them. With `not_1mm`,
-`brain_small` and `brain_cut` the network sees tissue that it knows, and its own doubt is kept, since it is what warns.
+"""Flags of scans with which no Dice is promised: calibrations come from scans that raise none of them.
+
+With `not_1mm`, `brain_small` and `brain_cut` the network sees tissue that it knows, and its own doubt is kept, since it
+is what warns. With `air_not_zero`, `already_normalised`, `nan_is_air` and `nan_filled` it sees what it would see in
+clean scans (docs/input.md, What is air, what is brain).
 """
 
 
@@ -61,11 +75,12 @@ def doubtful(estimates: Mapping[Region, Estimate]) -> tuple[Flag, ...]:
     """Returns a flag where a region is expected to be found badly, for all such regions together; no estimates, no
     flag.
     """
-    low = {region: found for region, found in estimates.items() if found.dice < DOUBTFUL_DICE[region]}
+    low = {region: estimate for region, estimate in estimates.items() if estimate.dice < DOUBTFUL_DICE[region]}
     if not low:
         return ()
     words = ", ".join(
-        f"{region.title} {dice_with_interval(found.dice, found.low, found.high)}" for region, found in low.items()
+        f"{region.title} {dice_with_interval(estimate.dice, estimate.low, estimate.high)}"
+        for region, estimate in low.items()
     )
     message = (
         f"The network doubts its own answer. Dice to be expected: {words}. Look at the result with care, and at "
@@ -106,7 +121,7 @@ class RemovedPart:
     Args:
         voxels: how many it had.
         volume_ml: the same as a volume.
-        centre_ras_mm: its centre in the world of the grid that the network worked in.
+        centre_ras_mm: its centre in the world of the grid that the label map is delivered in.
     """
 
     voxels: int
@@ -130,7 +145,7 @@ def part_removed(parts: Ordered[RemovedPart], chain: str) -> tuple[Flag, ...]:
         places.append(f"{part.volume_ml:.1f} ml at {x:.0f}, {y:.0f}, {z:.0f} mm")
     message = (
         f"Post-processing '{chain}' removed what may be a second focus ({'; '.join(places)}, "
-        "RAS coordinates). Look there; --postprocess none leaves it in the label map."
+        "RAS coordinates of the label map). Look there; --postprocess none leaves it in the label map."
     )
     return (Flag("part_removed", message, large[0].volume_ml, LOST_PART_ML),)
 
@@ -150,7 +165,7 @@ def nothing_found(label_map: LabelMap) -> tuple[Flag, ...]:
 
 
 DOUBTS = ("nothing_found", "doubtful")
-"""Flags that question the result as a whole, the gravest first: whoever looks at it has to see them before any number."""  # noqa: E501
+"""Flags that question the result as a whole, the gravest first. They are shown before any number."""
 
 
 def doubts_first(flags: Iterable[Flag]) -> tuple[Flag, ...]:

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomask.errors import LabelError, UsageError
+from gliomask.own_names import OwnNames
 
 
-class Label(IntEnum):
+class Label(IntEnum, metaclass=OwnNames):
     """Value of a voxel in a label map inside gliomask."""
 
     BACKGROUND = 0
@@ -40,7 +41,7 @@ TUMOUR_LABELS = (Label.NECROTIC, Label.OEDEMA, Label.ENHANCING)
 """Every label but the background, in the order in which legends and tables name them."""
 
 
-class Region(StrEnum):
+class Region(StrEnum, metaclass=OwnNames):
     """A nested region of the tumour, scored as BraTS does: ET lies in TC, TC lies in WT."""
 
     WT = "WT"
@@ -155,8 +156,8 @@ def _values_outside(
     )
     if np.array_equal(small, values) and not np.delete(counts, list(allowed)).any():
         return []
-    found: list[float] = np.unique(values).tolist()
-    return [value for value in found if value not in allowed][:8]
+    distinct: list[float] = np.unique(values).tolist()
+    return [value for value in distinct if value not in allowed][:8]
 
 
 def _what_to_do(name: str, unknown: list[float]) -> str:

@@ -282,8 +282,8 @@ def tumour_box(label_map: LabelMap) -> tuple[slice, slice, slice]:
     """
     low_high = []
     for axis in range(3):
-        found = np.flatnonzero(label_map.any(axis=tuple({0, 1, 2} - {axis})))
-        low_high.append(slice(max(int(found[0]) - 1, 0), int(found[-1]) + 2))
+        positions = np.flatnonzero(label_map.any(axis=tuple({0, 1, 2} - {axis})))
+        low_high.append(slice(max(int(positions[0]) - 1, 0), int(positions[-1]) + 2))
     return low_high[0], low_high[1], low_high[2]
 
 

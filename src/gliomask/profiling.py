@@ -34,7 +34,7 @@ _CLEAR_PEAK = "5"
 """Written to /proc/self/clear_refs it resets the peak of resident memory to what is resident (Linux 4.0, proc(5))."""
 
 
-NETWORK_STAGES = ("first look", "network", "whole brain", "second opinion")
+NETWORK_STAGES = ("first look", "network", "whole brain", "ensemble member")
 """Stages in which networks work."""
 
 
@@ -110,12 +110,12 @@ class Profile:
 
     def _close(self, name: str | None = None) -> None:
         now = (time.perf_counter(), time.process_time())
-        found = self.stages.setdefault(name or (self._open[-1] if self._open else OTHER), Stage())
-        found.seconds += now[0] - self._mark[0]
-        found.processor_seconds += now[1] - self._mark[1]
+        entry = self.stages.setdefault(name or (self._open[-1] if self._open else OTHER), Stage())
+        entry.seconds += now[0] - self._mark[0]
+        entry.processor_seconds += now[1] - self._mark[1]
         peak = _peak_mb()
         if peak is not None:
-            found.peak_mb = max(found.peak_mb or 0.0, peak)
+            entry.peak_mb = max(entry.peak_mb or 0.0, peak)
             self._peak_mb = max(self._peak_mb, peak)
         _forget_peak()
         self._mark = (time.perf_counter(), time.process_time())
@@ -182,19 +182,19 @@ class Profile:
 
     def text(self) -> str:
         """Returns the profile as a table for people."""
-        found = self.measured()
+        measured = self.measured()
         lines = [f"{'stage':<18} {'seconds':>8} {'processor':>10} {'peak MB':>8}"]
-        for name, stage in found["stages"].items():
+        for name, stage in measured["stages"].items():
             peak = "?" if stage["peak_mb"] is None else f"{stage['peak_mb']:.0f}"
             lines.append(f"{name:<18} {stage['seconds']:>8.3f} {stage['processor_seconds']:>10.3f} {peak:>8}")
-        lines.append(f"{'total':<18} {found['total_seconds']:>8.3f}")
-        for name, work in found["networks"].items():
+        lines.append(f"{'total':<18} {measured['total_seconds']:>8.3f}")
+        for name, work in measured["networks"].items():
             gmac = "" if work["gmac"] is None else f", {work['gmac']:,.0f} GMAC"
             lines.append(f"{name}: {work['voxels']:,} voxels in {work['calls']} batches{gmac}")
-        if found["network_gmac_per_s"] is not None:
-            rate, sgemm = found["network_gmac_per_s"], found["sgemm_gmac_per_s"]
+        if measured["network_gmac_per_s"] is not None:
+            rate, sgemm = measured["network_gmac_per_s"], measured["sgemm_gmac_per_s"]
             lines.append(
-                f"networks: {rate:g} GMAC/s, {found['share_of_sgemm']:g} of this machine's sgemm ({sgemm:g} GMAC/s)"
+                f"networks: {rate:g} GMAC/s, {measured['share_of_sgemm']:g} of this machine's sgemm ({sgemm:g} GMAC/s)"
             )
         return "\n".join(lines)
 

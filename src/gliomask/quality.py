@@ -57,12 +57,12 @@ class Calibration:
 
     def estimates(self, expected: Mapping[Region, float]) -> dict[Region, Estimate]:
         """Returns what is to be expected of each region."""
-        found = {}
+        estimates = {}
         for region, (intercept, slope) in self.lines.items():
             dice = _unit(intercept + slope * expected[region])
             below, above = self.spread[region]
-            found[region] = Estimate(round(dice, 3), round(_unit(dice - below), 3), round(_unit(dice + above), 3))
-        return found
+            estimates[region] = Estimate(round(dice, 3), round(_unit(dice - below), 3), round(_unit(dice + above), 3))
+        return estimates
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ def entropy(probabilities: Probabilities) -> npt.NDArray[np.float32]:
         part = probabilities[first : first + PLANES]
         # Most of a volume is air, certain by construction; logarithms are for the rest.
         open_voxels = part.max(axis=-1) < 1
-        found = part[open_voxels]
-        nats = -(found * np.log(np.maximum(found, np.finfo(np.float32).tiny))).sum(axis=-1)
+        probabilities_here = part[open_voxels]
+        nats = -(probabilities_here * np.log(np.maximum(probabilities_here, np.finfo(np.float32).tiny))).sum(axis=-1)
         result[first : first + PLANES][open_voxels] = np.clip(nats / np.log(probabilities.shape[-1]), 0, 1)
     return result
 
@@ -159,7 +159,7 @@ def expected_dice(probabilities: Probabilities, label_map: LabelMap) -> dict[Reg
     labels = [label for label in Label if label != Label.BACKGROUND]
     # Label by label, for a sum of several labels' probabilities would be a further volume.
     everywhere: dict[Label, float] = {label: float(probabilities[..., label].sum(dtype=np.float64)) for label in labels}
-    found = {}
+    expected = {}
     # Along the first axis alone: that is enough to save most of the time.
     rows = np.flatnonzero(label_map.any(axis=(1, 2)))
     near = slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0)
@@ -168,7 +168,7 @@ def expected_dice(probabilities: Probabilities, label_map: LabelMap) -> dict[Reg
         inside = math.fsum(
             float(probabilities[near, ..., label].sum(dtype=np.float64, where=mask)) for label in region.labels
         )
-        found[region] = dice_to_expect(
+        expected[region] = dice_to_expect(
             inside, math.fsum(everywhere[label] for label in region.labels), int(np.count_nonzero(mask))
         )
-    return found
+    return expected

@@ -57,7 +57,7 @@ class SliceStack:
         if not label_map.any():
             raise CaseError(f"Case {case_id}: its reference label map has no tumour voxel; it cannot be trained on.")
         inside = brain | (label_map > 0)
-        box = tuple(slice(found.min(), found.max() + 1) for found in np.nonzero(inside))
+        box = tuple(slice(positions.min(), positions.max() + 1) for positions in np.nonzero(inside))
         slices = np.ascontiguousarray(np.moveaxis(channels[box], 2, 0), np.float16)
         labels = np.ascontiguousarray(np.moveaxis(label_map[box], 2, 0))
         within = np.moveaxis(inside[box], 2, 0)

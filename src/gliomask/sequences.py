@@ -9,9 +9,10 @@ from enum import StrEnum
 from itertools import chain, combinations
 
 from gliomask.errors import UsageError
+from gliomask.own_names import OwnNames
 
 
-class Sequence(StrEnum):
+class Sequence(StrEnum, metaclass=OwnNames):
     """One of the four MR sequences of a glioma examination; the value is the name used in files and options."""
 
     FLAIR = "flair"

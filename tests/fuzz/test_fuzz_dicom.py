@@ -24,10 +24,12 @@ pytest.importorskip("highdicom")
 SHAPE = (6, 5, 4)
 GRID = Geometry(SHAPE, np.diag([-1.0, -1.0, 2.0, 1.0]))
 KEYWORDS = (
-    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "PatientWeight", "StudyDate", "StudyTime", "StudyID", "AccessionNumber",  # noqa: E501
-    "SpecificCharacterSet", "SeriesDescription", "ImageType", "ScanningSequence", "RepetitionTime", "EchoTime", "InversionTime", "SliceThickness",  # noqa: E501
-    "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SeriesNumber", "InstanceNumber", "Modality", "ContrastBolusAgent", "RescaleSlope",  # noqa: E501
-    "StudyInstanceUID", "FrameOfReferenceUID", "StudyDescription", "ReferringPhysicianName", "Manufacturer", "ImagesInAcquisition",  # noqa: E501
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "PatientWeight", "StudyDate",
+    "StudyTime", "StudyID", "AccessionNumber", "SpecificCharacterSet", "SeriesDescription", "ImageType",
+    "ScanningSequence", "RepetitionTime", "EchoTime", "InversionTime", "SliceThickness", "PixelSpacing",
+    "ImagePositionPatient", "ImageOrientationPatient", "SeriesNumber", "InstanceNumber", "Modality",
+    "ContrastBolusAgent", "RescaleSlope", "StudyInstanceUID", "FrameOfReferenceUID", "StudyDescription",
+    "ReferringPhysicianName", "Manufacturer", "ImagesInAcquisition",
 )  # fmt: skip
 FUZZ = fuzz(30)
 

@@ -15,10 +15,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gliomask.errors import LimitError, ModelError
+from gliomask.models.available import summarise
 from gliomask.models.files import sha256
 from gliomask.models.graph import look_into
 from gliomask.models.registry import load_model
-from gliomask.models.shelf import summarise
 
 FILES = ("model.json", "golden.npz", "weights.npz", "model.onnx")
 REFUSED = (ModelError, LimitError)

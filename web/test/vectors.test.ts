@@ -5,11 +5,12 @@ import { join } from 'node:path'
 
 import { describe, expect, test } from 'vitest'
 
-import { findForeground, measureAir, withoutFarAir, withoutNan } from '../src/pipeline/air'
+import { findForeground, measureAir, withoutFarAir } from '../src/pipeline/air'
 import { type Case, caseOf } from '../src/pipeline/case'
 import { checkCase, refuseNoBrain } from '../src/pipeline/checks'
 import { InputError } from '../src/pipeline/errors'
 import { type Affine, applyTurn, checkedGrid, describeGrid, orientation, type Triple, turnToLps, undoTurn, voxelMl } from '../src/pipeline/grid'
+import { withoutNan } from '../src/pipeline/nan'
 import { type NiftiVolume, readNifti, writeLabelMap } from '../src/pipeline/nifti'
 import { normaliseVolume } from '../src/pipeline/normalise'
 import { Sizes } from '../src/pipeline/sizes'
@@ -60,7 +61,8 @@ describe('air', () => {
   test.each(functions.airs as Record<string, never>[])('$volumes', (vector) => {
     const { shape } = functions
     const cleaned = (vector.volumes as string[]).map((name) => withoutNan(floats(functions.volumes[name]), shape))
-    expect(cleaned.map(([, count]) => count)).toEqual(vector.nan)
+    expect(cleaned.map(([, nan]) => [nan.outside, nan.filled])).toEqual(vector.nan)
+    expect(cleaned.map(([volume]) => [...volume])).toEqual(vector.clean)
     const found = findForeground(cleaned.map(([volume]) => volume), shape, 0.001)
     expect([...found.mask]).toEqual(vector.mask)
     expect(found.voxels).toBe((vector.mask as number[]).reduce((a, b) => a + b, 0))
@@ -150,6 +152,19 @@ describe('shapes', () => {
     else expect(await refusal(() => refuseNoBrain(one, OUTLINE))).toBe(vector.refused)
     const flags = checkCase(one, OUTLINE).filter((flag) => ['orientation_wrong', 'unlike_brain'].includes(flag.name))
     expect(Object.fromEntries(flags.map((flag) => [flag.name, flag.message]))).toEqual(vector.flags)
+  })
+})
+
+describe('gaps', () => {
+  test.each(functions.gaps as { what: string; t1: (number | null)[]; flags: Record<string, [string, number]> }[])('$what', (vector) => {
+    const grid = checkedGrid(functions.shape, [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]])
+    const clean = floats(functions.volumes.clean)
+    const files = PAPER_ORDER.map((name, n): [Sequence, NiftiVolume] => {
+      const values = name === 't1' ? floats(vector.t1) : clean.map((value) => value * (n + 1))
+      return [name, { name, values, grid, header: new Uint8Array(348), sformCode: 1, qformCode: 0, qform: null }]
+    })
+    const flags = checkCase(caseOf('gaps', new Map(files)), OUTLINE).filter(({ name }) => ['nan_is_air', 'nan_filled', 'part_missing'].includes(name))
+    expect(Object.fromEntries(flags.map((flag) => [flag.name, [flag.message, flag.value]]))).toEqual(vector.flags)
   })
 })
 

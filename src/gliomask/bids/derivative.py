@@ -34,7 +34,7 @@ SPACES: dict[str, str] = {
 """Labels of `space-`, `from-` and `to-`: the grid of a sequence, or BraTS space, which is that of the SRI24 atlas."""
 
 FRAME_REFERENCE = "https://www.nitrc.org/projects/sri24/"
-"""The atlas in whose frame BraTS lays its patients (Rohlfing et al., Human Brain Mapping 2010, doi:10.1002/hbm.20906)."""  # noqa: E501
+"""The atlas of BraTS space (Rohlfing et al., Human Brain Mapping 2010, doi:10.1002/hbm.20906)."""
 
 ABBREVIATIONS = {Label.BACKGROUND: "BG", Label.NECROTIC: "NCR", Label.OEDEMA: "ED", Label.ENHANCING: "ET"}
 """As BraTS abbreviates them."""

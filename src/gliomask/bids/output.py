@@ -23,16 +23,17 @@ IGNORED = ("*.html", "*.pdf", "figures", "group_volumes.*", "*_volumes.*", "*_xf
 
 README = f"""# Glioma segmentations
 
-Made by gliomask {__version__} as a BIDS App, from the dataset that `DatasetLinks` in `{DESCRIPTION}` names. Research use only, not a medical device.
+Made by gliomask {__version__} as a BIDS App, from the dataset that `DatasetLinks` in `{DESCRIPTION}` names. Research
+use only, not a medical device.
 
-- `sub-*/[ses-*/]anat/*_dseg.nii.gz`: labels of the tumour's parts in the grid of the image that the sidecar names under `SpatialReference`; `dseg.tsv` says
-  which number is what. With `space-SRI24`: the same in the frame in which BraTS lays its patients.
+- `sub-*/[ses-*/]anat/*_dseg.nii.gz`: labels of the tumour's parts in the grid of the image that the sidecar names under
+  `SpatialReference`; `dseg.tsv` says which number is what. With `space-SRI24`: the same in BraTS space.
 - `*_volumes.tsv`: volumes of labels and regions, measured on the label map without `space-`.
 - `*_desc-brain_mask.nii.gz`, `*_xfm.txt`: brain masks and transforms of scans that came with the skull on.
 - `sub-*.html`, `sub-*.pdf`: reports for people. Look at them before you use a number.
 - `logs/`: what was done to each session, and what failed.
 - `group_volumes.tsv`, `group.html`: all participants, once the group level has run.
-"""  # noqa: E501
+"""
 
 
 def refuse_places(dataset: Path, output: Path, work: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""The types of what `logs/` holds: the run record of a finished session, and the reason why another could not be done."""  # noqa: E501
+"""The types of what `logs/` holds: the run record of a finished session, and the reason why another failed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class FailureRecord(BaseModel):
 
 
 def session_record_schema() -> dict[str, Any]:
-    """Returns the JSON Schema of the run record of a session, which docs/schemas/bids-session-record.schema.json holds."""  # noqa: E501
+    """Returns the JSON Schema of a session's run record: docs/schemas/bids-session-record.schema.json."""
     return json_schema(SessionRecord, "gliomask-bids run record of a session")
 
 

@@ -34,7 +34,7 @@ MANY = ("--participant-label", "--session-label", "--without", "--space")
 """Options that take several values in a row, as BIDS Apps have it."""
 
 
-class BidsCommand(click.Command):
+class BidsCommand(shared.SegmentingCommand):
     """A command that also understands how BIDS Apps are called: `--participant_label 01 02`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -175,7 +175,7 @@ SLURM_OPTIONS = (
 )
 
 
-@command.command("run", short_help="Segment a cohort, or go on with one.")
+@command.command("run", cls=shared.SegmentingCommand, short_help="Segment a cohort, or go on with one.")
 @click.argument("source", metavar="[INPUT]", type=GivenPath(), required=False)
 @_OUTPUT
 @_WORKERS

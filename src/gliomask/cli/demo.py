@@ -30,8 +30,8 @@ def command(output: Path, threads: int | None, overwrite: bool) -> None:
     Example:
       gliomask demo -o demo/
     """
-    from gliomask.cli.found import show_written, volumes_table
     from gliomask.cli.progress import work_progress
+    from gliomask.cli.result_text import show_written, volumes_table
     from gliomask.demo import run_demo
     from gliomask.in_words import dice
     from gliomask.segmentation import Options

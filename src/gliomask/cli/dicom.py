@@ -67,8 +67,8 @@ def inspect_command(place: Path, series: tuple[str, ...], as_json: bool, include
     from gliomask.io.dicom.convert import inspect, parse_overrides
 
     with headers_read() as progress:
-        found = inspect(place, parse_overrides(series), include_identifiers=include_identifiers, progress=progress)
-    echo(json.dumps(found.values, indent=1) if as_json else found.text)
+        inspection = inspect(place, parse_overrides(series), include_identifiers=include_identifiers, progress=progress)
+    echo(json.dumps(inspection.values, indent=1) if as_json else inspection.text)
 
 
 @command.command("convert", short_help="Write each sequence as NIfTI in its own grid.")
@@ -114,7 +114,7 @@ def converted(
     started = time.perf_counter()
     overrides = parse_overrides(series)
     with headers_read() as progress:
-        paths, found = convert(
+        paths, examination = convert(
             place,
             output,
             overrides,
@@ -127,9 +127,9 @@ def converted(
     write_record(
         output / "dicom_run.json",
         "dicom convert",
-        {"options": {"series": list(series)}, "seconds": seconds, "dicom": found.values},
+        {"options": {"series": list(series)}, "seconds": seconds, "dicom": examination.values},
     )
-    echo(found.text)
+    echo(examination.text)
     return paths
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gliomask.models.shelf import ModelSummary
+from gliomask.models.available import ModelSummary
 
 NOT_MEASURED = "not measured"
 
@@ -69,7 +69,7 @@ def page(row: ModelSummary) -> str:
         *([] if row.dice else [("Dice", NOT_MEASURED)]),
         *([("scores", row.protocol)] if row.protocol else []),
         ("seconds", NOT_MEASURED if row.seconds is None else f"{row.seconds:g} a case: {row.timing}"),
-        *([("asks also", f"{row.second_opinion}, where it suspects tumour")] if row.second_opinion else []),
+        *([("asks also", f"{row.ensemble_member}, where it suspects tumour")] if row.ensemble_member else []),
         *((f"estimate {region}", text) for region, text in row.quality.items()),
         *([] if row.quality else [("estimates", "none: how sure it is was not calibrated")]),
         ("licence", row.licence),

@@ -41,13 +41,13 @@ def list_models(as_json: bool) -> None:
     gliomask models info.
     """
     from gliomask.cli.model_text import table
-    from gliomask.models.shelf import summaries
+    from gliomask.models.available import summaries
 
-    found = summaries()
+    rows = summaries()
     if as_json:
-        _echo_json([row.to_dict() for row in found])
+        _echo_json([row.to_dict() for row in rows])
         return
-    echo(table(found))
+    echo(table(rows))
     echo(
         "Dice is comparable only between models scored on the same patients: gliomask models info MODEL. "
         "Research use only."
@@ -65,13 +65,13 @@ def info(model: str, as_json: bool) -> None:
       gliomask models info dense
     """
     from gliomask.cli.model_text import page
-    from gliomask.models.shelf import find_model, summarise
+    from gliomask.models.available import find_model, summarise
 
-    found = summarise(find_model(model))
+    summary = summarise(find_model(model))
     if as_json:
-        _echo_json(found.to_dict())
+        _echo_json(summary.to_dict())
     else:
-        echo(page(found))
+        echo(page(summary))
 
 
 @command.command()
@@ -87,7 +87,7 @@ def verify(models: tuple[str, ...], as_json: bool) -> int:
     Example:
       gliomask models verify my-models/unet
     """
-    from gliomask.models.shelf import shipped_names
+    from gliomask.models.available import shipped_names
     from gliomask.models.verify import verify_model
 
     results = [verify_model(model) for model in models or shipped_names()]
@@ -170,10 +170,11 @@ def adopt(
 
     \b
     Example:
-      gliomask models adopt unet.onnx -o my-models/unet --inputs t1,t1ce,t2,flair --outputs WT,TC,ET --activation sigmoid
-        --orientation SPL --normalisation z-score-brain --licence CC-BY-4.0 --origin "doi:..." --training "1,251 patients of BraTS 2021."
+      gliomask models adopt unet.onnx -o my-models/unet --inputs t1,t1ce,t2,flair --outputs WT,TC,ET
+        --activation sigmoid --orientation SPL --normalisation z-score-brain --licence CC-BY-4.0 --origin "doi:..."
+        --training "1,251 patients of BraTS 2021."
       gliomask segment CASE -o OUT --model my-models/unet
-    """  # noqa: E501
+    """
     from gliomask.errors import UsageError
     from gliomask.files.paths import as_given
     from gliomask.models.adopt import ModelDescription

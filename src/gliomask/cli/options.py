@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from gliomask.cli.kinds import GivenPath, WholeNumber
-from gliomask.segmentation.options import Spec, default_of, described
+from gliomask.cli.say import echo
+from gliomask.segmentation.options import Delivery, Options, Spec, default_of, described
 
 Decorator = Callable[[Any], Any]
 
@@ -30,7 +31,28 @@ class GroupedOption(click.Option):
         self.group = group
 
 
-class GroupedCommand(click.Command):
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+FORMER_FLAGS = {
+    _flag(spec.formerly): spec.flags[0]
+    for model in (Options, Delivery)
+    for _, spec in described(model).values()
+    if spec.formerly
+}
+"""Earlier names of options with the names of today. They work for one minor version more (CONTRIBUTING.md)."""
+
+
+class SegmentingCommand(click.Command):
+    """A command that has options of a segmentation, and takes their earlier names, with a note."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parses the command line, on which earlier names of options stand for those of today."""
+        return super().parse_args(ctx, _with_names_of_today(args))
+
+
+class GroupedCommand(SegmentingCommand):
     """A command whose help shows its options under headings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -45,6 +67,18 @@ class GroupedCommand(click.Command):
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
+
+
+def _with_names_of_today(args: Iterable[str]) -> list[str]:
+    current = list(args)
+    end = current.index("--") if "--" in current else len(current)
+    for n, argument in enumerate(current[:end]):
+        flag, joined, value = argument.partition("=")
+        if flag in FORMER_FLAGS:
+            current[n] = f"{FORMER_FLAGS[flag]}{joined}{value}"
+            note = f"Note: {flag} is now called {FORMER_FLAGS[flag]}; the earlier name goes away with the next version."
+            echo(note, err=True)
+    return current
 
 
 def option(*names: str, group: str, **more: Any) -> Decorator:

@@ -66,9 +66,9 @@ def find_command(url: str, login_file: Path | None, matches: tuple[str, ...], li
             raise UsageError(f"--match {match}: write a DICOM keyword, = and its value, as in --match PatientID=4711.")
         wanted[keyword] = value
     with _archive(url, login_file) as archive:
-        found = archive.find(wanted, limit)
+        studies = archive.find(wanted, limit)
     echo("\t".join(FIELDS))
-    for study in found:
+    for study in studies:
         echo("\t".join(getattr(study, name).replace("\t", " ").replace("\n", " ") for name in FIELDS))
 
 

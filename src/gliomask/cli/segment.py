@@ -19,39 +19,29 @@ if TYPE_CHECKING:
     from gliomask.cohort.here import OneRow
     from gliomask.cohort.progress import RunState
     from gliomask.cohort.rows import Result
-    from gliomask.errors import InputError
+    from gliomask.errors import GliomaskError, InputError
     from gliomask.io.brats import CaseFiles
     from gliomask.segmentation import Segmenter
     from gliomask.segmentation.source import Source
     from gliomask.sequences import Sequence
 
-_FILE = GivenPath()
-
-
-class OutputPath(GivenPath):
-    """A place for results; an empty one is refused, since it would be the working folder."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuses what is empty."""
-        if not str(value).strip():
-            self.fail("is empty. Name a folder for the results; the working folder is '.'.", param, ctx)
-        return super().convert(value, param, ctx)
+_PATH = GivenPath()
 
 
 @click.command(cls=shared.GroupedCommand, short_help="Segment one case or a folder of cases.")
-@click.argument("case", type=_FILE, required=False)
+@click.argument("case", type=_PATH, required=False)
 @shared.option(
     "-o",
     "--output",
     group="output",
-    type=OutputPath(),
+    type=_PATH,
     required=True,
     help="Folder for the results; for one case also the label map's own name (.nii.gz).",
 )
-@shared.option("--flair", group="input", type=_FILE, help="FLAIR file; with --t1, --t1ce and --t2 instead of CASE.")
-@shared.option("--t1", group="input", type=_FILE, help="T1 file, without contrast agent.")
-@shared.option("--t1ce", group="input", type=_FILE, help="T1 file, with contrast agent.")
-@shared.option("--t2", group="input", type=_FILE, help="T2 file.")
+@shared.option("--flair", group="input", type=_PATH, help="FLAIR file; with --t1, --t1ce and --t2 instead of CASE.")
+@shared.option("--t1", group="input", type=_PATH, help="T1 file, without contrast agent.")
+@shared.option("--t1ce", group="input", type=_PATH, help="T1 file, with contrast agent.")
+@shared.option("--t2", group="input", type=_PATH, help="T2 file.")
 @shared.option(
     "--without",
     group="input",
@@ -190,15 +180,15 @@ def _cases(
     if case is None:
         name = stem(output).removesuffix("_seg") if is_nifti_name(output) else "case"
         return [explicit_case(name, {Sequence(key): path for key, path in explicit.items()}, without=absent)]
-    found = survey(case, without=absent)
-    for note in found.notes:
+    surveyed = survey(case, without=absent)
+    for note in surveyed.notes:
         echo(note, err=True)
-    count = len(found.cases) + len(found.refused)
-    if count == 1 and found.refused:
-        raise next(iter(found.refused.values()))
+    count = len(surveyed.cases) + len(surveyed.refused)
+    if count == 1 and surveyed.refused:
+        raise next(iter(surveyed.refused.values()))
     if count > 1 and is_nifti_name(output):
         raise UsageError(f"{case} holds {count} cases; -o must then be a folder, not {output}.")
-    return [*found.cases, *found.refused.items()]
+    return [*surveyed.cases, *surveyed.refused.items()]
 
 
 def _below(case: Path | None, files: CaseFiles | tuple[str, InputError]) -> bool:
@@ -236,8 +226,8 @@ def _segment_one(
     from contextlib import ExitStack
 
     from gliomask.cli.dicom import headers_read
-    from gliomask.cli.found import show_found, show_written
     from gliomask.cli.progress import work_progress
+    from gliomask.cli.result_text import show_result, show_written
     from gliomask.errors import GliomaskError, UsageError
     from gliomask.results.layout import CaseLayout
     from gliomask.results.row import KEPT
@@ -258,16 +248,28 @@ def _segment_one(
     except GliomaskError as error:
         # A request that makes no sense says nothing of the case; the name of DICOM files may be the patient's.
         if row is not None and isinstance(source, FileSource) and not isinstance(error, UsageError):
-            row.failed(error, time.perf_counter() - start)
+            _note_failure(row, error, time.perf_counter() - start)
         raise
-    if row is not None:
-        row.done(result.record, kept=isinstance(result, Kept))
     if isinstance(result, Kept):
         echo(f"{result.case_id}: kept, {KEPT}")
-        return 0
-    show_found(segmenter, result.outcome)
-    show_written(CaseLayout.of(output, result.outcome.case_id))
+    else:
+        show_result(segmenter, result.outcome)
+        show_written(CaseLayout.of(output, result.outcome.case_id))
+    # Last, so that a table that cannot be written hides no result.
+    if row is not None:
+        row.done(result.record, kept=isinstance(result, Kept))
     return 0
+
+
+def _note_failure(row: OneRow, error: GliomaskError, seconds: float) -> None:
+    """Adds a failed case to the table; where that fails too, both are told, and the case's own error decides."""
+    from gliomask.cohort.place import TABLE
+    from gliomask.errors import GliomaskError
+
+    try:
+        row.failed(error, seconds)
+    except (GliomaskError, OSError) as other:
+        echo(f"Warning: {row.folder / TABLE} has no row of this failure: {other}", err=True)
 
 
 def _segment_many(

@@ -13,7 +13,7 @@ from gliomask.cli.options import threads
 from gliomask.cli.say import echo
 
 if TYPE_CHECKING:
-    from gliomask.server.settings import Settings
+    from gliomask.server.settings import ServerSettings
 
 TOKEN_VARIABLE = "GLIOMASK_TOKEN"
 
@@ -84,9 +84,24 @@ MAX_TOKEN_FILE_BYTES = 4096
     type=GivenPath(),
     help="Folder that gets a copy of each corrected label map with its scans, for gliomask train; it does not expire.",
 )
-def command(folder: Path, host: str, port: int, token_file: Path | None, host_names: tuple[str, ...], workers: int | None, threads: int | None,  # noqa: E501
-            max_upload_gb: float, max_waiting: int, job_memory_gb: float, job_minutes: float, keep_hours: float, study_quiet_seconds: float,  # noqa: E501
-            send_to: str | None, login_file: Path | None, corrections: Path | None) -> None:  # fmt: skip
+def command(
+    folder: Path,
+    host: str,
+    port: int,
+    token_file: Path | None,
+    host_names: tuple[str, ...],
+    workers: int | None,
+    threads: int | None,
+    max_upload_gb: float,
+    max_waiting: int,
+    job_memory_gb: float,
+    job_minutes: float,
+    keep_hours: float,
+    study_quiet_seconds: float,
+    send_to: str | None,
+    login_file: Path | None,
+    corrections: Path | None,
+) -> None:
     """Serve segmentation to a team: scans in by browser, REST or DICOMweb; label map, volumes, report and DICOM objects
     out.
 
@@ -99,7 +114,7 @@ def command(folder: Path, host: str, port: int, token_file: Path | None, host_na
     TLS in front (docs/server.md). Needs the extra serve (pip install 'gliomask[serve]'), and the extras dicom and raw
     for what they are for. Research software, not a medical device.
     """
-    from gliomask.server.settings import Limits, Settings
+    from gliomask.server.settings import Limits, ServerSettings
 
     limits = Limits(
         upload_bytes=int(max_upload_gb * (1 << 30)),
@@ -109,7 +124,7 @@ def command(folder: Path, host: str, port: int, token_file: Path | None, host_na
         keep_seconds=keep_hours * 3600,
     )
     serve(
-        Settings(
+        ServerSettings(
             folder,
             host,
             port,
@@ -126,7 +141,7 @@ def command(folder: Path, host: str, port: int, token_file: Path | None, host_na
     )
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: ServerSettings) -> None:
     """Serves until a signal ends it."""
     from gliomask.errors import EngineUnavailableError
 

@@ -45,8 +45,18 @@ CORRECTIONS = "corrections"
     "--port", type=WholeNumber(0, 65535), default=0, help="Port on this computer.  [default: any that is free]"
 )
 @click.option("--browser/--no-browser", default=True, show_default=True, help="Open the page in the browser.")
-def command(case: Path, result: Path | None, html_file: Path | None, other_result: Path | None, visit: tuple[Path, Path] | None, labels: str | None,  # noqa: E501
-            corrections: Path, overwrite: bool, port: int, browser: bool) -> None:  # fmt: skip
+def command(
+    case: Path,
+    result: Path | None,
+    html_file: Path | None,
+    other_result: Path | None,
+    visit: tuple[Path, Path] | None,
+    labels: str | None,
+    corrections: Path,
+    overwrite: bool,
+    port: int,
+    browser: bool,
+) -> None:
     """Show the scans of CASE in linked pictures, with RESULT over them and the reference beside it where there is one.
 
     CASE is the folder of a case, and RESULT a label map or a folder that gliomask segment wrote. A result alone will
@@ -105,12 +115,12 @@ def _serve(exams: list[Exam], folder: Path, port: int, *, overwrite: bool, brows
 
     from gliomask.view.corrections import Corrections
     from gliomask.view.page import make_page
-    from gliomask.view.server import CORRECTIONS_PATH, Desk, ViewServer
+    from gliomask.view.server import CORRECTIONS_PATH, ViewerContent, ViewServer
 
     # Two exams are looked at together; each is corrected on a page of its own.
     exam = exams[0] if len(exams) == 1 and exams[0].segmentation else None
     page = make_page(exams, CORRECTIONS_PATH if exam else None)
-    with ViewServer(Desk(page, exam, Corrections(folder, overwrite=overwrite)), port) as server:
+    with ViewServer(ViewerContent(page, exam, Corrections(folder, overwrite=overwrite)), port) as server:
         echo(f"Open {server.url} in a browser on this computer. Stop with Ctrl-C.")
         if browser:
             webbrowser.open(server.url)

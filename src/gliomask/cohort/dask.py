@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from gliomask.cohort import supervisor
@@ -21,7 +22,7 @@ from gliomask.cohort.index import Entry, entry_of_cells
 from gliomask.cohort.place import CohortPlace
 from gliomask.cohort.rows import Result, RowStore, failed, parse_row
 from gliomask.cohort.settings import Asked, asked_sha256
-from gliomask.cohort.supervisor import CaseLimits, Supervisor
+from gliomask.cohort.supervisor import CaseLimits, StoppedError, Supervisor
 from gliomask.errors import EngineUnavailableError, UsageError
 
 LOCAL = "local"
@@ -42,15 +43,29 @@ class _Warm:
         key: what it was started for.
         supervisor: watches it.
         stop: ends the case at work.
+        turn: held while a case is at work, and while the process is ended.
     """
 
     key: str
     supervisor: Supervisor
     stop: threading.Event
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def end(self) -> None:
+        """Ends the case at work, then the process; no other case begins."""
+        self.stop.set()
+        with self.turn:
+            self.supervisor.close()
 
 
 _warm: dict[int, _Warm] = {}
 """By thread, in a Dask worker."""
+
+_ended: set[str] = set()
+"""Runs that have ended: a case of theirs that Dask starts late starts no process."""
+
+_lock = threading.Lock()
+"""Held while the two are changed."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +103,7 @@ class DaskRunner:
             "limits": asdict(self.limits),
             "threads": self.threads,
             "command": supervisor.WORKER if self.address == LOCAL else None,
+            "run": token_hex(8),
         }
         source = iter(entries)
         with self._client() as client:
@@ -170,25 +186,35 @@ def _result(future: Any, case: str, place: CohortPlace, asked: Asked) -> Result:
 def do_one(cells: dict[str, str], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Does a case; runs in a Dask worker, whose thread keeps its process with the warm model for the cases to come."""
     thread, key = threading.get_ident(), _key(settings)
-    warm = _warm.get(thread)
-    if warm is None or warm.key != key:
-        if warm is not None:
-            warm.supervisor.close()
-        place, limits, stop = CohortPlace(Path(settings["folder"])), CaseLimits(**settings["limits"]), threading.Event()
-        command = None if settings["command"] is None else tuple(settings["command"])
-        watched = Supervisor(place, settings["asked"], limits, settings["threads"], stop, command=command)
-        warm = _warm[thread] = _Warm(key, watched, stop)
-    result: Result = warm.supervisor.do(entry_of_cells(cells))
+    with _lock:
+        if key in _ended:
+            raise StoppedError
+        before = _warm.get(thread)
+        if before is None or before.key != key:
+            _warm[thread] = _start(key, settings)
+        warm = _warm[thread]
+    if before is not None and before is not warm:
+        before.end()
+    with warm.turn:
+        if warm.stop.is_set():
+            raise StoppedError
+        result: Result = warm.supervisor.do(entry_of_cells(cells))
     return {"row": asdict(result.row), "kept": result.kept}
+
+
+def _start(key: str, settings: Mapping[str, Any]) -> _Warm:
+    place, limits, stop = CohortPlace(Path(settings["folder"])), CaseLimits(**settings["limits"]), threading.Event()
+    command = None if settings["command"] is None else tuple(settings["command"])
+    return _Warm(key, Supervisor(place, settings["asked"], limits, settings["threads"], stop, command=command), stop)
 
 
 def release(key: str) -> None:
     """Ends what this Dask worker keeps for a run; a case at work waits again."""
-    for thread, warm in list(_warm.items()):
-        if warm.key == key:
-            warm.stop.set()
-            _warm.pop(thread, None)
-            warm.supervisor.close()
+    with _lock:
+        _ended.add(key)
+        ending = [_warm.pop(thread) for thread, warm in list(_warm.items()) if warm.key == key]
+    for warm in ending:
+        warm.end()
 
 
 def _key(settings: Mapping[str, Any]) -> str:

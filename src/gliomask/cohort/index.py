@@ -147,10 +147,10 @@ def _bids(place: Path, without: tuple[Sequence, ...]) -> list[Entry]:
 def _dicom(place: Path, without: tuple[Sequence, ...]) -> list[Entry]:
     """Each folder or zip with DICOM files is an examination; where `place` holds no such, it is one itself."""
     inner = sorted(path for path in place.iterdir() if not path.name.startswith(".")) if place.is_dir() else []
-    held = [path for path in inner if (path.is_dir() or path.suffix.lower() == ".zip") and holds_dicom(path)]
+    examinations = [path for path in inner if (path.is_dir() or path.suffix.lower() == ".zip") and holds_dicom(path)]
     return [
         Entry(path.stem if path.is_file() else path.name, dicom=as_given(path), without=without)
-        for path in held or [place]
+        for path in examinations or [place]
     ]
 
 

@@ -1,4 +1,4 @@
-"""One case of a cohort, done with a model that stays open: the one place in this room that knows how a case is
+"""One case of a cohort, done with a model that stays open: the one module of this package that knows how a case is
 segmented.
 """
 

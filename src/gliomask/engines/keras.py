@@ -63,9 +63,9 @@ class KerasEngine(Engine):
 
 def _fill(model: Any, source: EngineSource) -> None:
     expected = {variable.path: tuple(variable.shape) for variable in model.variables}
-    found = {path: array.shape for path, array in source.weights.items()}
-    if expected != found:
-        wrong = sorted(path for path in expected.keys() | found.keys() if expected.get(path) != found.get(path))
+    shapes = {path: array.shape for path, array in source.weights.items()}
+    if expected != shapes:
+        wrong = sorted(path for path in expected.keys() | shapes.keys() if expected.get(path) != shapes.get(path))
         raise ModelError(
             f"The weights do not fit the network '{source.network}': missing, unknown or of another shape are "
             f"{', '.join(wrong[:5])}."

@@ -188,12 +188,13 @@ def _row(result: CaseResult, source: PanelSource, evaluation: Evaluation) -> Pan
     turn = case.geometry.reorientation_to(ORIENTATION)
 
     def read(path: Path, labels: LabelConvention) -> LabelMap:
-        found = read_label_map_on(path, labels, case.geometry)
-        if isinstance(found, Geometry):
+        read_or_grid = read_label_map_on(path, labels, case.geometry)
+        if isinstance(read_or_grid, Geometry):
             raise GeometryError(
-                f"{path} lies on another grid than the scans of case {case.case_id}: {found} against {case.geometry}."
+                f"{path} lies on another grid than the scans of case {case.case_id}: {read_or_grid} against "
+                f"{case.geometry}."
             )
-        return turn.apply(found[0])
+        return turn.apply(read_or_grid[0])
 
     assert result.reference is not None
     assert result.reference_labels is not None

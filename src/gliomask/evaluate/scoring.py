@@ -161,24 +161,27 @@ def pair_label_maps(predictions: Path, references: Path) -> tuple[list[Pair], li
     Raises:
         CaseError: there is no reference, or no prediction has the id of a reference.
     """
-    expected, found = find_label_maps(references), find_label_maps(predictions)
+    expected, predicted = find_label_maps(references, references=True), find_label_maps(predictions)
     if not expected:
         unknown = "".join(f" {path} may be a brain mask and was left alone." for path in unknown_masks(references)[:3])
+        unknown += "".join(
+            f" {file.path} is a result, no reference." for file in list(find_label_maps(references).values())[:3]
+        )
         raise CaseError(
             f"{references}: no reference label map found. They are named CASE_seg.nii.gz, CASE-seg.nii.gz or "
             f"CASE.nii.gz.{unknown}"
         )
     if references.is_file() and predictions.is_file():
-        return [(next(iter(expected.values())), next(iter(found.values())))], []
-    if not set(expected) & set(found):
-        names = ", ".join(list(found)[:3]) or "none"
+        return [(next(iter(expected.values())), next(iter(predicted.values())))], []
+    if not set(expected) & set(predicted):
+        names = ", ".join(list(predicted)[:3]) or "none"
         raise CaseError(
             f"No label map in {predictions} has the id of a reference: predictions are {names}, references "
             f"{', '.join(list(expected)[:3])}. "
             "Name predictions CASE_seg.nii.gz or CASE.nii.gz."
         )
-    return [(file, found.get(case_id)) for case_id, file in expected.items()], [
-        file for case_id, file in found.items() if case_id not in expected
+    return [(file, predicted.get(case_id)) for case_id, file in expected.items()], [
+        file for case_id, file in predicted.items() if case_id not in expected
     ]
 
 

@@ -85,10 +85,10 @@ def read_json_as(path: Path, kind: type[T], what: str, max_bytes: int = MAX_JSON
         value = read_json(path, max_bytes)
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        found = "; ".join(
+        problems = "; ".join(
             f"{'.'.join(map(str, item['loc'])) or 'the whole'}: {item['msg']}" for item in error.errors()[:SHOWN_ERRORS]
         )
-        raise FileFormatError(f"{path}: not {what} ({found}).") from error
+        raise FileFormatError(f"{path}: not {what} ({problems}).") from error
     except UNREADABLE as error:
         raise FileFormatError(f"{path}: not {what} ({reason(error)}).") from error
 
@@ -127,12 +127,12 @@ def _refuse_constant(text: str) -> float:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"it names {twice[:40]!r} twice")
-    return found
+    return fields
 
 
 def _refuse_odd(value: Any) -> None:

@@ -41,7 +41,7 @@ def _describe(part: dict[str, Any]) -> None:
     part["description"] = words.strip()
     properties = part.get("properties", {})
     fields, _, _ = rest.partition("\n\n")
-    for found in re.finditer(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", fields, re.MULTILINE):
-        name, text = found.groups()
+    for match in re.finditer(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", fields, re.MULTILINE):
+        name, text = match.groups()
         if name in properties:
             properties[name].setdefault("description", " ".join(text.split()))

@@ -171,10 +171,10 @@ def _opened(path: Path) -> int:
 def _in_place(descriptor: int, path: Path) -> bool:
     """Whether the file that was opened is the one that lies there."""
     try:
-        ours, there = os.fstat(descriptor), path.stat()
+        opened, named = os.fstat(descriptor), path.stat()
     except FileNotFoundError:
         return False
-    return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
+    return (opened.st_dev, opened.st_ino) == (named.st_dev, named.st_ino)
 
 
 def _held(folder: Path, what: str, holder: Holder | None) -> HeldError:
@@ -257,6 +257,6 @@ def _take(descriptor: int) -> bool | None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         # Windows says EACCES or EDEADLOCK for a lock that another holds.
-        held = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
-        return False if error.errno in held else None
+        already_locked = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+        return False if error.errno in already_locked else None
     return True

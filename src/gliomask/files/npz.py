@@ -109,8 +109,8 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any
     dtype, shape = np.dtype(header[1].decode()), tuple(map(int, re.findall(rb"\d+", header[3])))
     if len(shape) > MAX_DIMENSIONS:
         raise ValueError(f"{name} has {len(shape)} dimensions")
-    count, there = math.prod(shape), len(content) - begin - length
-    if count * dtype.itemsize != there:
-        raise ValueError(f"{name} has {there:,} bytes of numbers, and its header says {count * dtype.itemsize:,}")
+    count, given_bytes = math.prod(shape), len(content) - begin - length
+    if count * dtype.itemsize != given_bytes:
+        raise ValueError(f"{name} has {given_bytes:,} bytes of numbers, and its header says {count * dtype.itemsize:,}")
     values = np.frombuffer(content, dtype, count, begin + length) if count else np.empty(0, dtype)
     return values.reshape(shape, order="F" if header[2] == b"True" else "C")

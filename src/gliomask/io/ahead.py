@@ -56,7 +56,7 @@ class Ahead(Generic[K, V]):
 
     def _take(self, key: K) -> Future[V] | None:
         with self._lock:
-            found = self._begun.get(id(key))
-            if found is None or found[0] is not key:
+            begun = self._begun.get(id(key))
+            if begun is None or begun[0] is not key:
                 return None
             return self._begun.pop(id(key))[1]

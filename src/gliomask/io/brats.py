@@ -132,7 +132,7 @@ class CaseFiles:
 
 
 @dataclass(frozen=True)
-class Found:
+class CaseSurvey:
     """What a folder holds.
 
     Args:
@@ -164,13 +164,13 @@ def find_cases(folder: Path, labels: str | None = None, without: Iterable[Sequen
         FileFormatError: a single file that is not a 4-D NIfTI file, or a `dataset.json` that is none.
         UsageError: there is no such convention.
     """
-    found = survey(folder, labels, without)
-    for error in found.refused.values():
+    surveyed = survey(folder, labels, without)
+    for error in surveyed.refused.values():
         raise error
-    return found.cases
+    return surveyed.cases
 
 
-def survey(folder: Path, labels: str | None = None, without: Iterable[Sequence] = ()) -> Found:
+def survey(folder: Path, labels: str | None = None, without: Iterable[Sequence] = ()) -> CaseSurvey:
     """As `find_cases`, but cases that are incomplete, ambiguous or unreadable are listed beside the others, for cohorts
     to account for.
 
@@ -179,12 +179,12 @@ def survey(folder: Path, labels: str | None = None, without: Iterable[Sequence] 
         FileFormatError: as `find_cases`.
         UsageError: there is no such convention, or too little is left.
     """
-    found = Found()
+    surveyed = CaseSurvey()
     absent = frozenset(without)
     refuse_too_few(absent)
-    for files in _candidates(folder, absent, found):
-        found.cases.append(files if labels is None else replace(files, labels=convention(labels)))
-    if not found.cases and not found.refused:
+    for files in _candidates(folder, absent, surveyed):
+        surveyed.cases.append(files if labels is None else replace(files, labels=convention(labels)))
+    if not surveyed.cases and not surveyed.refused:
         if holds_dicom(folder):
             raise CaseError(
                 f"{folder}: holds DICOM files. Convert them first: gliomask dicom convert, then give the folder "
@@ -194,8 +194,8 @@ def survey(folder: Path, labels: str | None = None, without: Iterable[Sequence] 
             f"{folder}: no case found: no NIfTI file here or up to {DEPTH} folders below is named after a sequence "
             f"(such as NAME_flair.nii.gz or NAME-t2f.nii.gz). Name the files so; {decathlon.FOUR_FILES}."
         )
-    found.cases.sort(key=lambda files: files.case_id)
-    return found
+    surveyed.cases.sort(key=lambda files: files.case_id)
+    return surveyed
 
 
 def holds_dicom(place: Path) -> bool:
@@ -215,7 +215,7 @@ def _is_dicom(path: Path) -> bool:
         return False
 
 
-def _candidates(folder: Path, without: frozenset[Sequence], found: Found) -> Iterable[CaseFiles]:
+def _candidates(folder: Path, without: frozenset[Sequence], surveyed: CaseSurvey) -> Iterable[CaseFiles]:
     if not folder.exists():
         raise CaseError(
             f"{folder}: does not exist. Give a folder of one case or a folder of cases; {decathlon.FOUR_FILES}."
@@ -224,7 +224,9 @@ def _candidates(folder: Path, without: frozenset[Sequence], found: Found) -> Ite
         return [_decathlon_case(decathlon.single_item(folder), without)]
     items = decathlon.items(folder)
     return (
-        _folder_cases(folder, without, found) if items is None else [_decathlon_case(item, without) for item in items]
+        _folder_cases(folder, without, surveyed)
+        if items is None
+        else [_decathlon_case(item, without) for item in items]
     )
 
 
@@ -234,21 +236,23 @@ def _decathlon_case(item: decathlon.Item, without: frozenset[Sequence]) -> CaseF
     )
 
 
-def _folder_cases(top: Path, without: frozenset[Sequence], found: Found) -> Iterator[CaseFiles]:
+def _folder_cases(top: Path, without: frozenset[Sequence], surveyed: CaseSurvey) -> Iterator[CaseFiles]:
     folders = [folder for folder in walk(top) if folder.error or folder.scans]
     folders = [
-        folder for folder in folders if not folder.below_case or folder.error or is_whole(folder, without, found.notes)
+        folder
+        for folder in folders
+        if not folder.below_case or folder.error or is_whole(folder, without, surveyed.notes)
     ]
     for name, folder in zip(case_ids(folders), folders, strict=True):
         if folder.error:
-            found.refused[printable(name)] = CaseError(
+            surveyed.refused[printable(name)] = CaseError(
                 f"{folder.path}: cannot be listed ({folder.error}). Check that the folder may be read."
             )
             continue
         try:
             yield case_from_files(name, folder.files, without)
         except CaseError as error:
-            found.refused[printable(name)] = error
+            surveyed.refused[printable(name)] = error
 
 
 def is_whole(folder: Folder, without: frozenset[Sequence] = frozenset(), notes: list[str] | None = None) -> bool:
@@ -275,20 +279,20 @@ def case_from_files(case_id: str, files: Iterable[Path], without: frozenset[Sequ
     Raises:
         CaseError: a sequence is missing, or two files match one sequence.
     """
-    found: dict[Sequence, list[Path]] = defaultdict(list)
+    by_sequence: dict[Sequence, list[Path]] = defaultdict(list)
     files = tuple(files)
     stems = {nifti.stem(path) for path in files}
     files = tuple(path for path in files if not in_other_space(nifti.stem(path), stems))
     for path in files:
         sequence = sequence_of_path(path)
         if sequence is not None and sequence not in without:
-            found[sequence].append(path)
+            by_sequence[sequence].append(path)
     scans = [path for path in files if sequence_of_path(path)]
     # Results are left out first: beside one, an expert's map of a less usual name is still the reference.
     references = tumour_label_maps([path for path in files if not is_result(path)], scans)
     others = [path for path in files if path not in (*scans, *references)]
     for what, paths in [
-        *((sequence.value, found[sequence]) for sequence in PAPER_ORDER),
+        *((sequence.value, by_sequence[sequence]) for sequence in PAPER_ORDER),
         ("the reference label map", references),
     ]:
         if len(paths) > 1:
@@ -296,16 +300,16 @@ def case_from_files(case_id: str, files: Iterable[Path], without: frozenset[Sequ
             raise CaseError(
                 f"Case {case_id}: {len(paths)} files match {what}: {names}. Keep one; {decathlon.FOUR_FILES}."
             )
-    missing = [sequence.value for sequence in PAPER_ORDER if sequence not in without and not found[sequence]]
+    missing = [sequence.value for sequence in PAPER_ORDER if sequence not in without and not by_sequence[sequence]]
     if missing:
-        names = ", ".join(paths[0].name for paths in found.values() if paths)
+        names = ", ".join(paths[0].name for paths in by_sequence.values() if paths)
         aside = f" Not understood: {', '.join(path.name for path in others)}." if others else ""
         raise CaseError(
             f"Case {case_id}: missing {', '.join(missing)}; found {names}.{aside} "
             f"Where a name is not understood, rename the file ({decathlon.FOUR_FILES}). "
             "Where the patient does not have a sequence, say --without."
         )
-    sequences = {sequence: found[sequence][0] for sequence in PAPER_ORDER if sequence not in without}
+    sequences = {sequence: by_sequence[sequence][0] for sequence in PAPER_ORDER if sequence not in without}
     new = any(last_word(path) in NEW_NAMES for path in sequences.values())
     labels = convention("brats2023" if new else "brats2021")
     unknown = () if references else tuple(masks_of_unknown_kind(files, scans))
@@ -492,14 +496,14 @@ def fit(case: Case) -> Case:
     return case
 
 
-def _other_grid(case_id: str, path: Path, found: Geometry, first: Path, expected: Geometry) -> GeometryError:
-    apart = (
+def _other_grid(case_id: str, path: Path, geometry: Geometry, first: Path, expected: Geometry) -> GeometryError:
+    distance = (
         ""
-        if expected.shape != found.shape
-        else f", with corners up to {expected.corner_distance_mm(found):.3g} mm apart"
+        if expected.shape != geometry.shape
+        else f", with corners up to {expected.corner_distance_mm(geometry):.3g} mm apart"
     )
     return GeometryError(
-        f"Case {case_id}: {path.name} lies on another grid than {first.name}: {found} against {expected}{apart}. "
+        f"Case {case_id}: {path.name} lies on another grid than {first.name}: {geometry} against {expected}{distance}. "
         "Register and resample the sequences to one grid first."
     )
 
@@ -540,11 +544,11 @@ def read_label_map_on(path: Path, labels: LabelConvention, grid: Geometry) -> tu
         FileFormatError: the file cannot be read.
         LabelError: it holds a value that the convention does not define.
     """
-    label_map, found = read_label_map(path, labels)
-    if grid.same_grid(found):
+    label_map, own_grid = read_label_map(path, labels)
+    if grid.same_grid(own_grid):
         return label_map, False
-    turn = grid.reorientation_from(found)
-    return found if turn is None else (np.ascontiguousarray(turn.apply(label_map)), True)
+    turn = grid.reorientation_from(own_grid)
+    return own_grid if turn is None else (np.ascontiguousarray(turn.apply(label_map)), True)
 
 
 def read_reference(files: CaseFiles, geometry: Geometry) -> LabelMap:

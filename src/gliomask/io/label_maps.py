@@ -16,11 +16,21 @@ from gliomask.errors import CaseError, UsageError
 from gliomask.files.paths import as_given
 from gliomask.io import nifti
 from gliomask.io.brats import DECATHLON_LABELS, NEW_NAMES, is_whole
-from gliomask.io.references import FURTHER_WORDS, REFERENCE_WORDS, last_word, masks_of_unknown_kind, tumour_label_maps
+from gliomask.io.references import (
+    FURTHER_WORDS,
+    REFERENCE_WORDS,
+    is_result,
+    last_word,
+    masks_of_unknown_kind,
+    tumour_label_maps,
+)
 from gliomask.io.tree import Folder, case_ids, in_other_space, walk
 from gliomask.labels import LabelConvention, convention
 
-BESIDE_SCANS = (*REFERENCE_WORDS, "segmentation", "prediction", "pred")
+PREDICTION_WORDS = ("prediction", "pred")
+"""Last words of what other tools predict; never a reference."""
+
+BESIDE_SCANS = (*REFERENCE_WORDS, "segmentation", *PREDICTION_WORDS)
 """Last words of a label map beside scans."""
 
 LABEL_MAP_WORDS = (*BESIDE_SCANS, *FURTHER_WORDS)
@@ -45,11 +55,19 @@ class LabelMapFile:
     labels: LabelConvention | None
 
 
-def find_label_maps(place: Path) -> dict[str, LabelMapFile]:
+def find_label_maps(place: Path, *, references: bool = False) -> dict[str, LabelMapFile]:
     """Returns every label map at or below `place`, by case id in sorted order.
 
     A folder that holds files named after sequences is a case and lends it its name, as `io.brats.find_cases` does;
     other label maps are named by their files, and by their folders where the file is called `seg` or the like.
+
+    Beside scans may lie both an expert's label map and a result of gliomask, told by its run record and hash
+    (`io.references.is_result`).
+
+    Args:
+        place: a label map or a folder.
+        references: beside scans neither a result nor what is named a prediction is one; without it, both come before
+            an expert's label map.
 
     Raises:
         UsageError: `place` does not exist.
@@ -57,15 +75,15 @@ def find_label_maps(place: Path) -> dict[str, LabelMapFile]:
     """
     if not place.exists():
         raise UsageError(f"{place} does not exist. Give a label map, or a folder of label maps.")
-    found: dict[str, LabelMapFile] = {}
-    for file in [_named_by_file(place)] if place.is_file() else _below(place):
-        if file.case_id in found:
+    label_maps: dict[str, LabelMapFile] = {}
+    for file in [_named_by_file(place)] if place.is_file() else _below(place, references):
+        if file.case_id in label_maps:
             raise CaseError(
-                f"Case {file.case_id}: two label maps, {found[file.case_id].path} and {file.path}. Keep one, or give "
-                "a folder that holds one."
+                f"Case {file.case_id}: two label maps, {label_maps[file.case_id].path} and {file.path}. Keep one, "
+                "or give a folder that holds one."
             )
-        found[file.case_id] = file
-    return {case_id: found[case_id] for case_id in sorted(found)}
+        label_maps[file.case_id] = file
+    return {case_id: label_maps[case_id] for case_id in sorted(label_maps)}
 
 
 def unknown_masks(place: Path) -> list[Path]:
@@ -76,7 +94,7 @@ def unknown_masks(place: Path) -> list[Path]:
     return [path for folder in folders if folder.scans for path in masks_of_unknown_kind(folder.files, folder.scans)]
 
 
-def _below(top: Path) -> Iterator[LabelMapFile]:
+def _below(top: Path, references: bool) -> Iterator[LabelMapFile]:
     folders = _without_decathlon_images(list(walk(top)))
     closed = next((folder for folder in folders if folder.error), None)
     if closed is not None:
@@ -90,7 +108,7 @@ def _below(top: Path) -> Iterator[LabelMapFile]:
     ]
     names = {folder.path: name for folder, name in zip(lenders, case_ids(lenders), strict=True)}
     for folder in folders:
-        yield from _label_maps(folder, names.get(folder.path, ""))
+        yield from _label_maps(folder, names.get(folder.path, ""), references)
 
 
 def _without_decathlon_images(folders: list[Folder]) -> list[Folder]:
@@ -104,12 +122,16 @@ def _without_decathlon_images(folders: list[Folder]) -> list[Folder]:
     return [folder for folder in folders if counts(folder)]
 
 
-def _label_maps(folder: Folder, name: str) -> Iterator[LabelMapFile]:
+def _label_maps(folder: Folder, name: str, references: bool) -> Iterator[LabelMapFile]:
     stems = {nifti.stem(path) for path in folder.files}
     files = [path for path in folder.files if path.is_file() and not in_other_space(nifti.stem(path), stems)]
     if folder.scans:
         labels = convention("brats2023" if any(last_word(path) in NEW_NAMES for path in folder.scans) else "brats2021")
-        yield from (LabelMapFile(name, path, labels) for path in tumour_label_maps(files, folder.scans, BESIDE_SCANS))
+        results = [path for path in files if is_result(path)]
+        others = [path for path in files if last_word(path) in PREDICTION_WORDS]
+        asked = [path for path in files if path not in results] if references else results or others or files
+        words = REFERENCE_WORDS if references else BESIDE_SCANS
+        yield from (LabelMapFile(name, path, labels) for path in tumour_label_maps(asked, folder.scans, words))
     else:
         yield from (_named_by_file(path, name) for path in files if last_word(path) not in OTHER_RESULTS)
 

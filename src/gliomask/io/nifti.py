@@ -272,10 +272,14 @@ def _checked_shape(header: Nifti1Header, path: Path, dimensions: int) -> tuple[i
     return shape
 
 
-def _dimension_hint(found: int) -> str:
-    if found > 3:
+def _dimension_hint(dimensions: int) -> str:
+    if dimensions > 3:
         return "The file holds several volumes: give one 3-D file for each sequence."
-    return "Give one file with all four sequences, or four files." if found == 3 else "Give a volume of several slices."
+    return (
+        "Give one file with all four sequences, or four files."
+        if dimensions == 3
+        else "Give a volume of several slices."
+    )
 
 
 def _read_voxels(
@@ -385,9 +389,9 @@ def _refuse_odd_place(header: Nifti1Header, path: Path) -> None:
             )
     units = SPACE_UNITS.get(int(header["xyzt_units"]) & 7)
     if units is not None:
-        found = header["pixdim"][1:4].tolist()
+        spacing = header["pixdim"][1:4].tolist()
         raise GeometryError(
-            f"{path}: the header counts in {units} (spacing {found}); millimetres are needed. Write the header in "
+            f"{path}: the header counts in {units} (spacing {spacing}); millimetres are needed. Write the header in "
             "millimetres first."
         )
 

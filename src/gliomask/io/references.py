@@ -82,7 +82,7 @@ def is_result(path: Path) -> bool:
 
 
 def masks_of_unknown_kind(files: Iterable[Path], scans: Iterable[Path]) -> list[Path]:
-    """Returns the files named `mask` that may be of the tumour or of the brain: they are never taken, but worth naming."""  # noqa: E501
+    """Returns the files named `mask` that may be of the tumour or of the brain: never taken, but worth naming."""
     scans = list(scans)
     masks = [path for path in files if path not in scans and last_word(path) in ("mask", "masks")]
     return [path for path in masks if not _of_other_tissue(path, scans) and not _is_tumour_mask(path)]

@@ -98,8 +98,8 @@ def _from_text(text: str) -> list[Part]:
 
 
 def _numbers(key: str, block: str) -> list[float]:
-    found = re.search(rf"^{key}:(.*)$", block, re.MULTILINE)
-    return [float(word) for word in found.group(1).split()] if found else []
+    match = re.search(rf"^{key}:(.*)$", block, re.MULTILINE)
+    return [float(word) for word in match.group(1).split()] if match else []
 
 
 def _from_matlab(content: bytes) -> list[Part]:
@@ -110,10 +110,10 @@ def _from_matlab(content: bytes) -> list[Part]:
     if content.startswith(b"MATLAB"):
         raise ValueError("it is of a later version than 4, in which ITK writes no transforms")
     try:
-        found: dict[str, Any] = loadmat(BytesIO(content))  # type: ignore[arg-type]
+        variables: dict[str, Any] = loadmat(BytesIO(content))  # type: ignore[arg-type]
     except (MatReadError, TypeError, NotImplementedError, MemoryError, LookupError) as error:
         raise ValueError(f"no MATLAB file: {error}") from error
-    arrays = {name: values for name, values in found.items() if isinstance(values, np.ndarray)}
+    arrays = {name: values for name, values in variables.items() if isinstance(values, np.ndarray)}
     fixed = arrays.pop("fixed", np.zeros(0))
     if any(values.dtype.kind not in "fiu" for values in (fixed, *arrays.values())):
         raise ValueError("it holds something else than numbers")
@@ -121,10 +121,10 @@ def _from_matlab(content: bytes) -> list[Part]:
 
 
 def _kind(name: str) -> str:
-    found = _NAME.match(name)
-    if found is None:
+    match = _NAME.match(name)
+    if match is None:
         raise ValueError(f"a transform '{name[:60]}' is not known, or is not of three dimensions")
-    return found.group(1)
+    return match.group(1)
 
 
 def _some(parts: list[Part]) -> list[Part]:

@@ -127,9 +127,9 @@ def _measure(
         if best is not None and spread[n] ** 2 <= best.product_mm2:
             break
         k, part = parts[n]
-        found = slice_diameters(part, pixel_mm)
-        if best is None or found.product_mm2 > best.product_mm2:
-            best, best_slice = found, k
+        diameters = slice_diameters(part, pixel_mm)
+        if best is None or diameters.product_mm2 > best.product_mm2:
+            best, best_slice = diameters, k
     assert best is not None, "a component has at least one voxel"
     moved = SliceDiameters(
         best.longest_mm, best.perpendicular_mm, _moved(best.longest, start), _moved(best.perpendicular, start)

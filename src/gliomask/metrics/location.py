@@ -150,15 +150,15 @@ def midsagittal_plane(brain: Mask, affine: Affine) -> Midplane | None:
         )
 
     simplex = np.array([[0.0, 0, 0], [6, 0, 0], [0, 6, 0], [0, 0, 6]])
-    found = optimize.minimize(
+    fit = optimize.minimize(
         cost,
         np.zeros(3),
         method="Nelder-Mead",
         options={"initial_simplex": simplex, "xatol": 0.02, "fatol": 1e-4, "maxiter": 300},
     ).x
-    symmetry = float((_outside(found, points, middle, outside_mm, to_voxels) < COARSE_MM / 2).mean())
-    normal = _normal(found)
-    return Midplane(middle + found[2] * normal, normal, symmetry) if symmetry >= MIN_SYMMETRY else None
+    symmetry = float((_outside(fit, points, middle, outside_mm, to_voxels) < COARSE_MM / 2).mean())
+    normal = _normal(fit)
+    return Midplane(middle + fit[2] * normal, normal, symmetry) if symmetry >= MIN_SYMMETRY else None
 
 
 def _outside(parameters: Floats, points: Floats, middle: Floats, outside_mm: Floats, to_voxels: Affine) -> Floats:

@@ -74,8 +74,10 @@ def hd95_mm(
 
 
 def _pooled_percentile(reference: Mask, prediction: Mask, spacing_mm: Spacing) -> float:
-    there, back = _nearest_mm(_border(reference) * np.array(spacing_mm), _border(prediction) * np.array(spacing_mm))
-    return float(np.percentile(np.concatenate([there, back]), 95))
+    to_prediction, to_reference = _nearest_mm(
+        _border(reference) * np.array(spacing_mm), _border(prediction) * np.array(spacing_mm)
+    )
+    return float(np.percentile(np.concatenate([to_prediction, to_reference]), 95))
 
 
 def _border(mask: Mask) -> npt.NDArray[np.int64]:
@@ -88,17 +90,17 @@ def _nearest_mm(reference: Floats, prediction: Floats) -> tuple[Floats, Floats]:
 
     Points are (N, 3) millimetres.
     """
-    there, back = KDTree(prediction).query(reference)[0], KDTree(reference).query(prediction)[0]
-    return np.asarray(there, np.float64), np.asarray(back, np.float64)
+    to_prediction, to_reference = KDTree(prediction).query(reference)[0], KDTree(reference).query(prediction)[0]
+    return np.asarray(to_prediction, np.float64), np.asarray(to_reference, np.float64)
 
 
 def _weighted_percentile(reference: Mask, prediction: Mask, spacing_mm: Spacing) -> float:
     areas = _element_areas(spacing_mm)
     corners = [_corner_codes(mask) for mask in (reference, prediction)]
     points = [np.argwhere((codes > 0) & (codes < 255)) for codes in corners]
-    there, back = _nearest_mm(points[0] * np.array(spacing_mm), points[1] * np.array(spacing_mm))
+    to_prediction, to_reference = _nearest_mm(points[0] * np.array(spacing_mm), points[1] * np.array(spacing_mm))
     weights = [areas[codes[tuple(at.T)]] for codes, at in zip(corners, points, strict=True)]
-    return max(_percentile_by_area(there, weights[0]), _percentile_by_area(back, weights[1]))
+    return max(_percentile_by_area(to_prediction, weights[0]), _percentile_by_area(to_reference, weights[1]))
 
 
 def _percentile_by_area(distances_mm: Floats, areas: Floats) -> float:

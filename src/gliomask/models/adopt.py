@@ -149,9 +149,9 @@ def read_graph(content: bytes, origin: str) -> GraphReading:
             )
     sizes = facts.inputs[0].sizes
     if sizes is None or len(sizes) not in KINDS:
-        found = "no stated" if sizes is None else len(sizes)
+        rank = "no stated" if sizes is None else len(sizes)
         raise ModelError(
-            f"{origin}: its input has {found} axes; slices have 4 and volumes 5, batch and channels included."
+            f"{origin}: its input has {rank} axes; slices have 4 and volumes 5, batch and channels included."
         )
     return GraphReading(facts.inputs[0], facts.outputs[0], KINDS[len(sizes)], facts.parameters)
 
@@ -303,10 +303,12 @@ def _golden(content: bytes, spec: ModelSpec) -> Arrays:
 def _refuse_second_activation(content: bytes, spec: ModelSpec, golden: Arrays) -> None:
     bare = spec.model_copy(update={"graph": spec.graph.model_copy(update={"activation": "none"})})
     with closing(open_engine(DEFAULT_ENGINE, source_of(bare, content, {}))) as engine:
-        found = answer(engine, golden, bare, spec.inputs)
+        answered = answer(engine, golden, bare, spec.inputs)
     # Regions come back as differences of each other; what they were made of is within 0 and 1 when the sums are.
     parts = (
-        [found] if spec.graph.activation == "softmax" else [found[..., 0], found[..., 3], found[..., 1] + found[..., 3]]
+        [answered]
+        if spec.graph.activation == "softmax"
+        else [answered[..., 0], answered[..., 3], answered[..., 1] + answered[..., 3]]
     )
     if min(part.min() for part in parts) >= 0 and max(part.max() for part in parts) <= 1:
         raise ModelError(
@@ -317,9 +319,9 @@ def _refuse_second_activation(content: bytes, spec: ModelSpec, golden: Arrays) -
 
 
 def _refuse_nonsense(golden: Arrays, spec: ModelSpec) -> None:
-    found = golden[PROBABILITIES]
-    low, high = float(found.min()), float(found.max())
-    sums = found.sum(axis=-1)
+    probabilities = golden[PROBABILITIES]
+    low, high = float(probabilities.min()), float(probabilities.max())
+    sums = probabilities.sum(axis=-1)
     # Written so that a NaN fails too.
     if not (low > -1e-3 and high < 1 + 1e-3 and np.abs(sums - 1).max() < 1e-2):
         raise ModelError(

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, Field, field_validator
 
 from gliomask.labels import REGION_NAMES, Region
-from gliomask.models.schema import Part, Text, parsed
+from gliomask.models.schema import StrictMapping, Text, parsed
 from gliomask.postprocess import CoreRule, EnhancementRule
 from gliomask.quality import Calibration, Cost
 from gliomask.sequences import Sequence
@@ -20,7 +20,7 @@ RegionName = Literal["WT", "TC", "ET"]
 Dice = Annotated[float, Field(ge=0, le=1)]
 
 
-class QualityLine(Part):
+class QualityLine(StrictMapping):
     """What a region's expected Dice is worth: a straight line, and how far below and above it the cases lay; see
     `gliomask.quality`.
 
@@ -66,7 +66,7 @@ def _calibration(regions: Mapping[RegionName, Line], coverage: float) -> Calibra
     return Calibration(lines, {Region(name): (line.below, line.above) for name, line in regions.items()}, coverage)
 
 
-class Quality(Part):
+class Quality(StrictMapping):
     """Calibration of the model's own doubts by cross-validated cases.
 
     Args:
@@ -94,7 +94,7 @@ class Quality(Part):
         return _calibration(self.regions, self.coverage)
 
 
-class Subset(Part):
+class Subset(StrictMapping):
     """What the model is worth, alone, for patients who lack certain sequences.
 
     Args:
@@ -108,9 +108,9 @@ class Subset(Part):
     flagged: Annotated[int, Field(ge=0)]
 
 
-class Subsets(Part):
+class Subsets(StrictMapping):
     """The same cross-validated cases with every subset of the sequences, segmented by the model alone, without its
-    second opinion.
+    second ensemble member.
 
     Args:
         sets: a subset each; the first is that of all sequences.
@@ -139,16 +139,16 @@ class Subsets(Part):
         """Returns how to read the doubts of the model alone about a patient who lacks these sequences; None where that
         was not measured.
         """
-        found = self._of(without)
-        return None if found is None else _calibration(found.regions, self.coverage)
+        subset = self._of(without)
+        return None if subset is None else _calibration(subset.regions, self.coverage)
 
     def cost(self, without: Iterable[Sequence]) -> Cost | None:
         """Returns what lacking these sequences costs; None where nothing lacks or it was not measured."""
-        found = self._of(without)
-        if found is None or not found.without:
+        subset = self._of(without)
+        if subset is None or not subset.without:
             return None
         medians, with_all = (
-            {Region(name): line.median for name, line in one.regions.items()} for one in (found, self.sets[0])
+            {Region(name): line.median for name, line in one.regions.items()} for one in (subset, self.sets[0])
         )
         return Cost(self.cases, medians, with_all)
 
@@ -157,7 +157,7 @@ class Subsets(Part):
         return next((one for one in self.sets if frozenset(one.without) == wanted), None)
 
 
-class CoreNumbers(Part):
+class CoreNumbers(StrictMapping):
     """The numbers of the model's `postprocess.CoreRule`, and the command that chose them."""
 
     enhancing_share: Annotated[float, Field(gt=0, lt=1)]
@@ -169,7 +169,7 @@ class CoreNumbers(Part):
         return CoreRule(self.enhancing_share, self.core_probability)
 
 
-class EnhancementNumbers(Part):
+class EnhancementNumbers(StrictMapping):
     """The numbers of the model's `postprocess.EnhancementRule`, and the command that chose them."""
 
     probability: Annotated[float, Field(gt=0.5, lt=1)]

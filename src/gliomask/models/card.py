@@ -4,6 +4,7 @@ drift.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -24,38 +25,47 @@ SCORE_COLUMNS = {
 DICE_INTERVALS = {"median": ("median_low", "median_high"), "mean": ("mean_low", "mean_high")}
 """Where a summary keeps the 95 % interval of each."""
 
+WIDTH = 120
+"""Letters in a line of prose; tables have longer ones."""
+
 INTENDED_USE = """\
-Research on glioma in adults before treatment: segmenting the tumour's parts in four MR sequences (FLAIR, T1, T1ce, T2) that are
-co-registered, skull-stripped and at 1 mm, as BraTS prepares them. It is research software, not a medical device: it must not be used
-to diagnose or to plan a treatment, and a person has to look at every result."""  # noqa: E501
+Research on glioma in adults before treatment: segmenting the tumour's parts in four MR sequences (FLAIR, T1, T1ce, T2)
+that are co-registered, skull-stripped and at 1 mm, as BraTS prepares them. It is research software, not a medical
+device: it must not be used to diagnose or to plan a treatment, and a person has to look at every result."""
 
 LIMITS = """\
-- The training patients are few, and mostly glioblastoma. Low-grade tumours, children, treated tumours with resection cavities, and
-  other lesions (metastasis, stroke, multiple sclerosis) are outside what the network has learned; it will mark something anyway.
-- Known weak spots: enhancement found where a tumour has none, small lesions, core taken for oedema, and low-grade cores.
+- The training patients are few, and mostly glioblastoma. Low-grade tumours, children, treated tumours with resection
+  cavities, and other lesions (metastasis, stroke, multiple sclerosis) are outside what the network has learned; it will
+  mark something anyway.
+- Known weak spots: enhancement found where a tumour has none, small lesions, core taken for oedema, and low-grade
+  cores.
 - {reach} It has no notion of anatomy.
 - Scans with skull, swapped sequences or other spacing are flagged where that can be seen, but the flags are heuristics.
-- Scores were measured on patients of the same archives as the training patients; other scanners may do worse."""  # noqa: E501
+- Scores were measured on patients of the same archives as the training patients; other scanners may do worse."""
 
-SECOND_OPINION = """\
-Where it suspects tumour, `{name}` is asked as well, unless `--second-opinion none` is given or the patient lacks a sequence that `{name}` needs, and the
-two networks' probabilities are averaged. Scores, times and the judgement of its own results are those of both together."""  # noqa: E501
+ENSEMBLE_MEMBER = """\
+Where it suspects tumour, `{name}` is asked as well, unless `--ensemble-member none` is given or the patient lacks a
+sequence that `{name}` needs, and the two networks' probabilities are averaged. Scores, times and the judgement of its
+own results are those of both together."""
 
 CORE_RULE = """\
-Where less than {enhancing_share:g} of the tumour enhances, its core is all of it to which the networks give core more than {core_probability:g}
-(`--no-core-rule` leaves that out). Command: `{command}`."""  # noqa: E501
+Where less than {enhancing_share:g} of the tumour enhances, its core is all of it to which the networks give core more
+than {core_probability:g} (`--no-core-rule` leaves that out). Command: `{command}`."""
 
 PLANES = """\
-It is asked along {planes} slices, and the probabilities are averaged: near what a first look at every third axial slice suspects, and over
-the whole brain where that leaves it unsure (`--whole-brain`: always; `--single-plane`: axial slices alone)."""  # noqa: E501
+It is asked along {planes} slices, and the probabilities are averaged: near what a first look at every third axial slice
+suspects, and over the whole brain where that leaves it unsure (`--whole-brain`: always; `--single-plane`: axial slices
+alone)."""
 
 ENHANCEMENT_RULE = """\
-A connected component of enhancement is called core where the voxels to which the network gives enhancement more than {probability:g} do not fill
-{seed_ml:g} ml (`--keep-uncertain-enhancement` leaves that out). Numbers: {command}."""  # noqa: E501
+A connected component of enhancement is called core where the voxels to which the network gives enhancement more than
+{probability:g} do not fill {seed_ml:g} ml (`--keep-uncertain-enhancement` leaves that out). Numbers: {command}."""
 
 FOREIGN_LIMITS = """\
-- gliomask did not train this network and has not scored it. That its engines agree on the golden pair says nothing of its quality.
-- Scans with skull, swapped sequences or other spacing are flagged where that can be seen, but the flags are heuristics."""  # noqa: E501
+- gliomask did not train this network and has not scored it. That its engines agree on the golden pair says nothing of
+  its quality.
+- Scans with skull, swapped sequences or other spacing are flagged where that can be seen, but the flags are
+  heuristics."""
 
 
 def card(spec: ModelSpec) -> str:
@@ -73,7 +83,7 @@ def card(spec: ModelSpec) -> str:
             if spec.timing
             else []
         ),
-        *([SECOND_OPINION.format(name=spec.second_opinion)] if spec.second_opinion else []),
+        *([ENSEMBLE_MEMBER.format(name=spec.second_opinion)] if spec.second_opinion else []),
         *([PLANES.format(planes=", ".join(spec.planes))] if len(spec.planes) > 1 else []),
         *([ENHANCEMENT_RULE.format_map(spec.enhancement_rule.model_dump())] if spec.enhancement_rule else []),
         *([CORE_RULE.format_map(spec.core_rule.model_dump())] if spec.core_rule else []),
@@ -88,7 +98,28 @@ def card(spec: ModelSpec) -> str:
         f"Weights: {spec.licence}. With every use, name:" if spec.attribution else f"Weights: {spec.licence}.",
         *([_bullets(spec.attribution)] if spec.attribution else []),
     ]
-    return "\n\n".join(sections) + "\n"
+    return _wrapped("\n\n".join(sections)) + "\n"
+
+
+def _wrapped(markdown: str) -> str:
+    """Returns the text with its paragraphs and list items in lines of at most `WIDTH`; tables and headings stay."""
+    blocks: list[list[str]] = []
+    for line in markdown.split("\n"):
+        goes_on = bool(blocks and blocks[-1][0].strip()) and not blocks[-1][0].startswith(("|", "#"))
+        if goes_on and line.strip() and not line.startswith(("|", "#", "- ")):
+            blocks[-1].append(line.strip())
+        else:
+            blocks.append([line])
+    lines: list[str] = []
+    for block in blocks:
+        text, indent = " ".join(block), "  " if block[0].startswith("- ") else ""
+        if text.startswith(("|", "#")) or not text.strip():
+            lines.append(text)
+        else:
+            lines += textwrap.wrap(
+                text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+            )
+    return "\n".join(lines)
 
 
 def _field(pixels: int | None) -> str:
@@ -188,8 +219,8 @@ def _subsets(subsets: Subsets) -> str:
         for one in subsets.sets
     ]
     about = (
-        "Dice of the network alone, without a second opinion, which is not asked about such patients, and how many "
-        "of the intervals given with it held."
+        "Dice of the network alone, without a second ensemble member, which is not asked about such patients, and how "
+        "many of the intervals given with it held."
     )
     return f"{about} {subsets.protocol}\n\n{_table(header, rows)}\n\nCommand: `{subsets.command}`"
 

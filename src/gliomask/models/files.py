@@ -38,10 +38,10 @@ def read_verified(folder: Path, hashes: Mapping[str, str]) -> dict[str, bytes]:
     contents = {}
     for name, expected in hashes.items():
         contents[name] = read_limited(folder / name)
-        found = sha256(contents[name])
-        if found != expected:
+        digest = sha256(contents[name])
+        if digest != expected:
             raise ModelError(
-                f"{folder / name}: altered or damaged: its SHA-256 is {found}, {SPEC_NAME} says {expected}. Copy or "
+                f"{folder / name}: altered or damaged: its SHA-256 is {digest}, {SPEC_NAME} says {expected}. Copy or "
                 "export the model again."
             )
     return contents

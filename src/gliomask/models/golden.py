@@ -161,13 +161,13 @@ def int8_difference(engine: Engine, golden: Arrays, spec: ModelSpec, order: Orde
     Raises:
         ModelError: the answer has another shape.
     """
-    found = answer(engine, golden, spec, order)
-    if found.shape != golden[PROBABILITIES].shape:
+    answered = answer(engine, golden, spec, order)
+    if answered.shape != golden[PROBABILITIES].shape:
         raise ModelError(
-            f"Model '{spec.name}': {engine.name} answers with the shape {found.shape}, the golden pair has "
+            f"Model '{spec.name}': {engine.name} answers with the shape {answered.shape}, the golden pair has "
             f"{golden[PROBABILITIES].shape}."
         )
-    return float(np.abs(found - golden[PROBABILITIES]).mean())
+    return float(np.abs(answered - golden[PROBABILITIES]).mean())
 
 
 def prove(engine: Engine, golden: Arrays, spec: ModelSpec) -> float:
@@ -176,14 +176,14 @@ def prove(engine: Engine, golden: Arrays, spec: ModelSpec) -> float:
     Raises:
         ModelError: the difference is above the model's tolerance, the answer has another shape, or there is none.
     """
-    found = answer(engine, golden, spec, spec.inputs)
+    answered = answer(engine, golden, spec, spec.inputs)
     expected = golden[PROBABILITIES]
-    if found.shape != expected.shape:
+    if answered.shape != expected.shape:
         raise ModelError(
-            f"Model '{spec.name}': {engine.name} answers with the shape {found.shape}, the golden pair has "
+            f"Model '{spec.name}': {engine.name} answers with the shape {answered.shape}, the golden pair has "
             f"{expected.shape}."
         )
-    difference = float(np.abs(found - expected).max())
+    difference = float(np.abs(answered - expected).max())
     # Written so that a NaN fails too.
     if not difference <= spec.golden_tolerance:
         raise ModelError(

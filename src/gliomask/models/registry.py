@@ -13,11 +13,11 @@ from gliomask.engines.base import Engine, EngineSource
 from gliomask.engines.choose import DEFAULT_ENGINE, RUN_GRAPHS, open_engine
 from gliomask.engines.precision import Precision
 from gliomask.errors import ModelError, UsageError
+from gliomask.models.available import DEFAULT_MODEL, SHIPPED, SHIPPED_FOLDER, find_model
+from gliomask.models.available import shipped_names as shipped_models
 from gliomask.models.files import INT8_GRAPH, SPEC_NAME, Arrays, read_limited, read_verified, sha256, unpack_arrays
 from gliomask.models.golden import as_given, check_golden, prove, prove_int8
 from gliomask.models.graph import look_into, look_into_int8
-from gliomask.models.shelf import DEFAULT_MODEL, SHIPPED, SHIPPED_FOLDER, find_model
-from gliomask.models.shelf import shipped_names as shipped_models
 from gliomask.models.trial import try_out
 from gliomask.networks.catalogue import NETWORKS
 
@@ -96,7 +96,7 @@ def load_model(name_or_path: str | Path) -> Model:
 
     Args:
         name_or_path: a shipped model's name, its network's name or title in any case, or a model folder or a file in
-            it; see `shelf.find_model`.
+            it; see `available.find_model`.
 
     Raises:
         ModelError: there is no such model, or it is incomplete, altered or makes no sense.

@@ -12,7 +12,7 @@ from gliomask.files.json import parse_json
 Text = Annotated[str, Field(min_length=1)]
 
 
-class Part(BaseModel):
+class StrictMapping(BaseModel):
     """A mapping in a model file. No field has a default: what is not said would have to be guessed."""
 
     # Strict: "2" is not the number 2. Numbers that are not finite have no place in a model file.

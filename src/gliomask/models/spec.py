@@ -17,7 +17,7 @@ from gliomask.files.json_schema import json_schema
 from gliomask.labels import LABEL_NAMES, REGION_NAMES, are_regions
 from gliomask.models.calibration import CoreNumbers, EnhancementNumbers, Quality, Subsets
 from gliomask.models.content import INT8_GRAPH
-from gliomask.models.schema import Part, Text, parsed
+from gliomask.models.schema import StrictMapping, Text, parsed
 from gliomask.planes import Plane
 from gliomask.postprocess import CHAINS
 from gliomask.preprocess.normalise import normalisation
@@ -56,7 +56,7 @@ ChainName = Annotated[str, AfterValidator(_known_chain)]
 """Name of a post-processing."""
 
 
-class Normalisation(Part):
+class Normalisation(StrictMapping):
     """How intensities become the network's input: a method of `preprocess.normalise` and the value that it gives to
     background.
     """
@@ -75,7 +75,7 @@ class Normalisation(Part):
         return self
 
 
-class TrainingRecord(Part):
+class TrainingRecord(StrictMapping):
     """How the weights came about; `config` is the whole `training.config.TrainConfig`, `started_from` an earlier
     training that this one went on from.
     """
@@ -96,7 +96,7 @@ class TrainingRecord(Part):
     keras: Text
 
 
-class Graph(Part):
+class Graph(StrictMapping):
     """How the ONNX graph takes its input and gives its answer.
 
     Args:
@@ -113,7 +113,7 @@ class Graph(Part):
     activation: Activation
 
 
-class Int8(Part):
+class Int8(StrictMapping):
     """The same network in eight bits, in the file `content.INT8_GRAPH`: weights and activations are whole numbers, each
     with a scale.
 
@@ -134,7 +134,7 @@ class Int8(Part):
     command: Text
 
 
-class Timing(Part):
+class Timing(StrictMapping):
     """How long a case takes: seconds from the scans to the results, what was measured on what machine, and the command
     that measured it.
     """
@@ -144,14 +144,14 @@ class Timing(Part):
     command: Text
 
 
-class ForeignRecord(Part):
+class ForeignRecord(StrictMapping):
     """Where a model that was trained elsewhere comes from, and what there is to say of its training."""
 
     origin: Text
     training: Text
 
 
-class ModelSpec(Part):
+class ModelSpec(StrictMapping):
     """One model, completely.
 
     Args:
@@ -179,8 +179,8 @@ class ModelSpec(Part):
         spacing_mm: voxel size that the network was trained at.
         normalisation: of the intensities.
         outputs: label of each output channel, or the region where they are the three nested ones.
-        second_opinion: the model that is asked as well where this one suspects tumour, see `predict.ensemble.consult`,
-            unless another is asked for; null for none.
+        second_opinion: the second ensemble member, a model that is asked as well where this one suspects tumour, see
+            `predict.ensemble.consult`, unless another is asked for; null for none.
         postprocess: name of the post-processing that is applied unless another is asked for.
         core_rule: what is core where hardly any of the tumour enhances; null where that is decided as everywhere.
             Applied where the models that it was chosen with are asked about a patient who has all sequences.
@@ -190,8 +190,8 @@ class ModelSpec(Part):
         foreign: where they come from; null for gliomask's own.
         scores: measured results; may be empty.
         timing: how long a case takes; null where it was not measured.
-        quality: how to read the doubts of the model, with its second opinion where it has one, about patients who have
-            all sequences; null where that was not calibrated.
+        quality: how to read the doubts of the model, with its second ensemble member where it has one, about patients
+            who have all sequences; null where that was not calibrated.
         subsets: what it is worth alone for each set of sequences that a patient may lack, and how to read its doubts
             there; null where that was not measured.
         licence: of the weights, as an SPDX expression or in words.

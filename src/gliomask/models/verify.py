@@ -47,8 +47,8 @@ class Verification:
         """Returns the result as lines of text."""
         head = f"{self.model}: sound ({self.sha256})" if self.sound else f"{self.model}: NOT SOUND: {self.problem}"
         words = [
-            f"{found:.1e} from its golden pair" if isinstance(found, float) else found
-            for found in self.engines.values()
+            f"{difference:.1e} from its golden pair" if isinstance(difference, float) else difference
+            for difference in self.engines.values()
         ]
         return "\n".join([head, *(f"  {engine}: {word}" for engine, word in zip(self.engines, words, strict=True))])
 
@@ -83,6 +83,6 @@ def _difference(model: Model, engine: str) -> float | str:
 
 
 def _unproved(engines: dict[str, float | str]) -> str | None:
-    if any(isinstance(found, float) for found in engines.values()):
+    if any(isinstance(difference, float) for difference in engines.values()):
         return None
     return "No engine that could run it is installed."

@@ -164,11 +164,11 @@ def predict_brain(
     i, j, k = prepared.brain.shape
     probabilities = np.zeros((len(Label), k, i, j), np.float32).transpose(2, 3, 1, 0)
     probabilities[..., Label.BACKGROUND] = 1
-    for region, found in answers(prepared, network, plan, predict, progress, in_flight, sizes):
+    for region, probabilities_there in answers(prepared, network, plan, predict, progress, in_flight, sizes):
         brain = prepared.brain[region]
-        np.copyto(probabilities[region], found[..., : len(Label)], where=brain[..., None])
+        np.copyto(probabilities[region], probabilities_there[..., : len(Label)], where=brain[..., None])
         if doubts is not None:
-            np.copyto(doubts[region], found[..., len(Label)], where=brain)
+            np.copyto(doubts[region], probabilities_there[..., len(Label)], where=brain)
     return probabilities
 
 
@@ -196,10 +196,10 @@ def answers(
                 continue
             if network.kind == "slices":
                 slab = tile.box.region[2]
-                found = np.moveaxis(fusion.mean()[: slab.stop - slab.start], 0, 2)
+                probabilities = np.moveaxis(fusion.mean()[: slab.stop - slab.start], 0, 2)
             else:
-                found = fusion.mean()[0]
-            yield tile.box.region, found
+                probabilities = fusion.mean()[0]
+            yield tile.box.region, probabilities
             done, fusion = done + 1, None
             progress(done, len(boxes))
 

@@ -20,8 +20,8 @@ def averaged_over_flips(predict: Predict) -> Predict:
     def flipped(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         total: npt.NDArray[np.float32] | None = None
         for axes in ((), (1,), (2,), (1, 2)):
-            found = np.flip(predict(np.ascontiguousarray(np.flip(batch, axes))), axes)
-            answer = np.concatenate([found, entropy(found)[..., None]], axis=-1)
+            flipped_back = np.flip(predict(np.ascontiguousarray(np.flip(batch, axes))), axes)
+            answer = np.concatenate([flipped_back, entropy(flipped_back)[..., None]], axis=-1)
             total = answer if total is None else np.add(total, answer, out=total)
         assert total is not None
         return total / np.float32(4)

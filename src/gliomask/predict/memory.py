@@ -64,5 +64,5 @@ def _largest_slice(brain: Mask, network: NetworkShape) -> int:
 def _extent(brain: Mask) -> tuple[int, int, int]:
     """Sides of the box of the brain, voxels; 1 where there is none."""
     filled = [np.flatnonzero(brain.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    i, j, k = (int(found[-1] - found[0]) + 1 if len(found) else 1 for found in filled)
+    i, j, k = (int(positions[-1] - positions[0]) + 1 if len(positions) else 1 for positions in filled)
     return i, j, k

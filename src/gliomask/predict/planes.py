@@ -65,8 +65,10 @@ def suspected_region(
     suspected = np.zeros_like(looked)
     # A slab holds neighbouring slices, so slices apart go one by one.
     alone = plan if step == 1 else replace(plan, slices=1)
-    for region, found in answers(replace(prepared, brain=looked), network, alone, predict, progress, in_flight, sizes):
-        suspected[region] = looked[region] & suspects(found)
+    for region, answered in answers(
+        replace(prepared, brain=looked), network, alone, predict, progress, in_flight, sizes
+    ):
+        suspected[region] = looked[region] & suspects(answered)
     return _widened(suspected, spacing_mm) & prepared.brain
 
 
@@ -120,9 +122,9 @@ def mean_of_planes(
         view = along(prepared, plane)
         # The sum grows in place, in the axes of the view; every voxel of the brain lies in one box of each plane.
         total = probabilities.transpose(*_axes(plane), 3)
-        for region, found in answers(view, network, plan, predict, done, in_flight, sizes):
+        for region, answered in answers(view, network, plan, predict, done, in_flight, sizes):
             part = total[region]
-            np.add(part, found[..., : part.shape[-1]], out=part, where=view.brain[region][..., None])
+            np.add(part, answered[..., : part.shape[-1]], out=part, where=view.brain[region][..., None])
     if further:
         np.divide(probabilities, np.float32(len(planes)), out=probabilities, where=prepared.brain[..., None])
     progress(1, 1)
@@ -137,11 +139,11 @@ def unsure(probabilities: Probabilities) -> bool:
         probabilities: (I, J, K, 4), asked near the suspected voxels alone.
     """
     tumour = 1 - probabilities[..., Label.BACKGROUND]
-    found = tumour > 0.5
+    suspected = tumour > 0.5
     expected = dice_to_expect(
-        float(tumour.sum(where=found, dtype=np.float64)),
+        float(tumour.sum(where=suspected, dtype=np.float64)),
         float(tumour.sum(dtype=np.float64)),
-        int(np.count_nonzero(found)),
+        int(np.count_nonzero(suspected)),
     )
     return expected < UNSURE_DICE
 

@@ -153,7 +153,9 @@ def _filled(shape: tuple[int, ...], value: float) -> Channels:
 def _box(mask: Mask) -> tuple[slice, slice, slice]:
     """The box of a mask's True voxels; nothing where there are none. Outside it every method leaves background."""
     filled = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    across, along, up = (slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0) for found in filled)
+    across, along, up = (
+        slice(int(positions[0]), int(positions[-1]) + 1) if len(positions) else slice(0) for positions in filled
+    )
     return across, along, up
 
 

@@ -15,13 +15,14 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
 
-from gliomask.air import BRAIN_LIMITS_ML, FAINT_LIMIT, FILLED_LIMIT, NAN_ISLANDS, TINY, faces
+from gliomask.air import BRAIN_LIMITS_ML, FAINT_LIMIT, FILLED_LIMIT, TINY, faces
 from gliomask.arrays import Mask, Volume
 from gliomask.case import Case
 from gliomask.errors import CaseError, GeometryError
 from gliomask.flag import Flag
 from gliomask.geometry import QUATERNION_THRESHOLD, Geometry
 from gliomask.preprocess.contrast import enhancement, fluid, likeness, resemblance, sample_ranks, top_share
+from gliomask.preprocess.gaps import nan_flags, part_missing
 from gliomask.preprocess.shape import (
     OrientationMeasures,
     end_areas_mm2,
@@ -186,11 +187,13 @@ def check_case(case: Case) -> list[Flag]:
 
     Sequences are compared only where the brain is bare: scalp and noise have contrasts of their own.
     """
-    flags = [_not_1mm(case), _orientation(case), _nan(case)]
+    flags = [_not_1mm(case), _orientation(case)]
     skull = _skull_on(case)
+    voxels = dict.fromkeys(case.sequences, case.brain_mask.size)
+    flags += nan_flags(case.nan, voxels, case.brain_mask if skull is None else None)
     if skull is not None:
         return [flag for flag in (*flags, skull) if flag is not None]
-    flags += [_air_not_zero(case), *_not_bare(case)]
+    flags += [_air_not_zero(case), *_not_bare(case), part_missing(case)]
     samples, neighbours = brain_samples(case), brain_samples(case, ahead=1)
     broken = (_brain_small(case), _brain_cut(case))
     turned = None if any(broken) else brain_turned(case.brain_mask, case.geometry)
@@ -257,19 +260,6 @@ def _orientation(case: Case) -> Flag | None:
         "qform will show the result elsewhere."
     )
     return Flag("two_orientations", message, apart, limit) if apart > limit else None
-
-
-def _nan(case: Case) -> Flag | None:
-    voxels = {sequence: count for sequence, count in case.nan_voxels.items() if count}
-    if not voxels:
-        return None
-    share = max(voxels.values()) / case.brain_mask.size
-    names = ", ".join(f"{sequence.value}: {count:,}" for sequence, count in voxels.items())
-    message = (
-        f"Voxels that are NaN outside the field of view or the brain count as air ({names}). Check that no "
-        "tissue is missing."
-    )
-    return Flag("nan_is_air", message, share, NAN_ISLANDS)
 
 
 def _background(case: Case) -> Flag | None:

@@ -94,7 +94,7 @@ def z_score_box(volume: Volume, brain: Mask) -> Volume:
     result = np.zeros_like(volume, np.float32)
     if brain.any():
         filled = [np.flatnonzero(brain.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-        box = tuple(slice(found[0], found[-1] + 1) for found in filled)
+        box = tuple(slice(positions[0], positions[-1] + 1) for positions in filled)
         result[box] = _to_plain_z_scores(volume[box])(volume[box])
     return result
 

@@ -91,11 +91,9 @@ SIDES = (
 )
 
 IN_BRATS_SPACE = (
-    "The scans were registered to each other and to an average brain first. Pictures, sections, coordinates and "
-    "measures of this report are in the frame of "
-    "BraTS, not in the scanner's: slices are those of no series, and millilitres and millimetres differ a little "
-    "from those in the scanner's grid, in which "
-    "the label map and its table of volumes are."
+    "The scans were registered to each other and to an average brain first. Volumes are those of the label map, in "
+    "the scanner's grid. Pictures, sections, coordinates and diameters are in the frame of BraTS, not in the "
+    "scanner's: slices are those of no series, and millimetres differ a little from those in the scanner's grid."
 )
 
 
@@ -147,8 +145,8 @@ class CaseReport(Rendered):
                 for lesion in self.lesions
             ],
             "sum_of_products_mm2": sum(lesion.diameters.product_mm2 for lesion in self.lesions if lesion.measurable),
-            "centres": {region.value: found and asdict(found) for region, found in self.centres.items()},
-            "sides": {region.value: found and asdict(found) for region, found in self.sides.items()},
+            "centres": {region.value: place and asdict(place) for region, place in self.centres.items()},
+            "sides": {region.value: place and asdict(place) for region, place in self.sides.items()},
             "notes": list(self.notes),
             "provenance": origin,
             "report_by": f"gliomask {__version__}",
@@ -167,6 +165,7 @@ def case_report(
     quality: Mapping[str, Any] | None = None,
     notes: Ordered[str] = (),
     uncertainty: Volume | None = None,
+    volumes: Volumes | None = None,
 ) -> CaseReport:
     """Measures what a report tells.
 
@@ -178,6 +177,7 @@ def case_report(
         notes: what else a reader must know before using a number; shown first.
         uncertainty: (I, J, K) float32 on the case's own grid, 0 certain to 1 undecided (`quality.entropy`), to be
             shown; None for not.
+        volumes: of the label map as it is delivered, where that is another grid; measured here if None.
 
     Raises:
         GeometryError: the label map does not have the shape of the case's grid.
@@ -187,7 +187,7 @@ def case_report(
         >>> case_report(result.case, result.label_map).html()[:15]
         '<!DOCTYPE html>'
     """
-    volumes = measure(label_map, case.geometry)
+    volumes = volumes or measure(label_map, case.geometry)
     views = Views.of(case, label_map, PANEL_WIDTH - 2 * SIDE_AIR, PANEL_HEIGHT)
     turn = case.geometry.reorientation_to(DISPLAY_ORIENTATION)
     spacing_mm = turn.target.spacing_mm
@@ -285,12 +285,12 @@ def _diameter_card(report: CaseReport) -> Card:
 
 
 def _by(lesion: LesionDiameters) -> str:
-    found = lesion.diameters
-    return f"{found.longest_mm:.{DECIMALS_MM}f} x {found.perpendicular_mm:.{DECIMALS_MM}f} mm"
+    diameters = lesion.diameters
+    return f"{diameters.longest_mm:.{DECIMALS_MM}f} x {diameters.perpendicular_mm:.{DECIMALS_MM}f} mm"
 
 
-def _side(found: Laterality) -> str:
-    return found.side.value.capitalize()
+def _side(side: Laterality) -> str:
+    return side.side.value.capitalize()
 
 
 def _side_remark(report: CaseReport) -> str:
@@ -310,10 +310,10 @@ def _sections(report: CaseReport) -> list[Block]:
                 Picture(png(image), f"{sequence.title}, {words}") for sequence, image in draw_views(report.views, plane)
             )
         )
-    found = report.volumes.of(Region.WT).voxels > 0
+    any_tumour = report.volumes.of(Region.WT).voxels > 0
     where = (
         "Sections with the largest area of tumour in each plane."
-        if found
+        if any_tumour
         else "No tumour found: sections through the middle of the brain."
     )
     return [Pictures(tuple(rows), f"{where} {READING}", legend=legend)]
@@ -344,11 +344,11 @@ def _diameters(report: CaseReport) -> list[Block]:
         return [*blocks, Paragraph("Nothing enhances, so there is nothing to measure.")]
     rows = []
     for number, lesion in enumerate(report.lesions[:MOST_LESIONS], start=1):
-        found = lesion.diameters
+        diameters = lesion.diameters
         sizes = (
-            f"{found.longest_mm:.{DECIMALS_MM}f}",
-            f"{found.perpendicular_mm:.{DECIMALS_MM}f}",
-            f"{found.product_mm2:,.0f}",
+            f"{diameters.longest_mm:.{DECIMALS_MM}f}",
+            f"{diameters.perpendicular_mm:.{DECIMALS_MM}f}",
+            f"{diameters.product_mm2:,.0f}",
         )
         where = (f"{lesion.slice_index + 1}/{report.slices}", str(lesion.slices), f"{lesion.voxels:,}")
         rows.append((str(number), *sizes, *where, "yes" if lesion.measurable else "no"))
@@ -403,12 +403,12 @@ def _location(report: CaseReport) -> list[Block]:
             rows.append((f"{region.title.capitalize()} ({region.value})", *["\N{EN DASH}"] * 5))
             continue
         voxel, ras = (", ".join(f"{value:.1f}" for value in values) for values in (where.voxel, where.ras_mm))
-        told = (
+        sentence = (
             ("not told",) * 3
             if side is None
             else (_side(side), f"{side.left_share:.0%} / {1 - side.left_share:.0%}", "yes" if side.crosses else "no")
         )
-        rows.append((f"{region.title.capitalize()} ({region.value})", voxel, ras, *told))
+        rows.append((f"{region.title.capitalize()} ({region.value})", voxel, ras, *sentence))
     header = ("Region", "Centre, voxel I, J, K", "Centre, RAS mm", "Side", "Left / right", "Crosses midline")
     blocks: list[Block] = [Heading("Location"), TableBlock(tuple(rows), header, (), (2, 1.9, 1.9, 0.9, 1.2, 1.1))]
     if report.midplane is None:
@@ -427,8 +427,10 @@ def _quality(origin: Provenance) -> list[Block]:
     blocks: list[Block] = []
     if origin.expected_dice:
         header = ("Region", *(f"{region.title.capitalize()} ({region.value})" for region in Region))
-        found = [origin.expected_dice.get(region.value) for region in Region]
-        cells = ["not told" if one is None else f"{dice(one[0])} ({dice(one[1])} to {dice(one[2])})" for one in found]
+        expected = [origin.expected_dice.get(region.value) for region in Region]
+        cells = [
+            "not told" if one is None else f"{dice(one[0])} ({dice(one[1])} to {dice(one[2])})" for one in expected
+        ]
         words = (
             "Estimates, not measurements: no reference was at hand. Of cross-validated patients four in five lay "
             "within the interval."
@@ -466,7 +468,7 @@ def _origin(report: CaseReport) -> list[Block]:
     made = (
         ("Model", origin.model),
         ("Model SHA-256", origin.model_sha256),
-        *((("Second opinion", origin.second_opinion),) if origin.second_opinion else ()),
+        *((("Ensemble member", origin.ensemble_member),) if origin.ensemble_member else ()),
         ("Post-processing", origin.postprocess),
         ("Engine", origin.engine),
         ("Versions of the run", versions),

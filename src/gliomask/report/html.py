@@ -36,44 +36,6 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri
 """Content security policy: should a name from a file ever get past the escaping, the browser still runs and fetches
 nothing. With moving parts it also allows the scripts whose hashes it names."""
 
-STYLE = """
-:root { --ink: #1b2430; --quiet: #5b6675; --line: #d9dee5; --band: #f4f6f8; --accent: #0b5c8a; }
-* { box-sizing: border-box; }
-body { margin: 0; color: var(--ink); background: #fff; font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
-main { max-width: 1060px; margin: 0 auto; padding: 28px 32px 72px; }
-header { border-bottom: 3px solid var(--accent); padding-bottom: 14px; margin-bottom: 20px; }
-.kind { color: var(--accent); font-weight: 600; font-size: 13px; letter-spacing: .06em; text-transform: uppercase; margin: 0; }
-h1 { font-size: 28px; line-height: 1.2; margin: 2px 0 10px; overflow-wrap: anywhere; }
-h2 { font-size: 18px; margin: 34px 0 10px; padding-bottom: 5px; border-bottom: 1px solid var(--line); break-after: avoid; }
-dl.facts { display: flex; flex-wrap: wrap; gap: 6px 30px; margin: 0; font-size: 13px; }
-dl.facts dt { color: var(--quiet); } dl.facts dd { margin: 0; overflow-wrap: anywhere; }
-p { margin: 8px 0; max-width: 80ch; } p.quiet, .caption { color: var(--quiet); font-size: 13px; }
-.notice { border-left: 4px solid #2e7d4f; background: #eef7f1; padding: 9px 14px; margin: 14px 0; } .notice p { margin: 2px 0; max-width: none; }
-.notice.warning { border-color: #b85c00; background: #fff4e6; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); gap: 12px; margin: 16px 0; }
-.card { border: 1px solid var(--line); border-top: 3px solid var(--accent); border-radius: 4px; padding: 10px 12px; break-inside: avoid; }
-.card .value { font-size: 17px; letter-spacing: -.01em; font-weight: 600; line-height: 1.25; }
-.card .title { font-size: 13px; } .card .remark { font-size: 12px; color: var(--quiet); }
-table { border-collapse: collapse; table-layout: fixed; width: 100%; margin: 10px 0; font-size: 14px; font-variant-numeric: tabular-nums; break-inside: avoid; }
-caption { caption-side: bottom; text-align: left; color: var(--quiet); font-size: 13px; padding-top: 5px; }
-th, td { text-align: left; vertical-align: top; padding: 6px 10px; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
-thead th { background: var(--band); color: var(--quiet); font-size: 12px; } .number { text-align: right; } td.number { white-space: nowrap; }
-.code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: 12px; word-break: break-all; }
-.swatch { display: inline-block; width: 13px; height: 13px; border-radius: 3px; margin-right: 8px; vertical-align: -1px; border: 1px solid rgba(0,0,0,.25); }
-figure { margin: 14px 0; } .row { display: flex; gap: 6px; margin-bottom: 6px; break-inside: avoid; }
-.row img { flex: 1 1 0; min-width: 0; width: 0; height: auto; }
-.legend { font-size: 13px; display: flex; flex-wrap: wrap; gap: 4px 22px; margin: 8px 0; }
-footer { position: fixed; bottom: 0; left: 0; right: 0; background: #fff; border-top: 1px solid var(--line); color: #8a2f00; font-weight: 600; font-size: 13px;
-  text-align: center; padding: 6px; }
-@media (max-width: 700px) { .row { flex-wrap: wrap; } .row img { flex-basis: 45%; } main { padding: 18px 14px 60px; } }
-@page { size: A4; margin: 14mm 14mm 18mm; @bottom-center { content: "NOTICE"; font: 600 9pt sans-serif; color: #8a2f00; } }
-@media print { main { padding: 0; max-width: none; } body { font-size: 12px; } figure { break-inside: avoid; }
-  .card, .notice, thead th, .swatch { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  .cards { grid-template-columns: repeat(5, 1fr); gap: 8px; } .card { padding: 6px 8px; } .card .value { font-size: 14px; } table { font-size: 11px; }
-  footer { position: static; } }
-""".replace("NOTICE", NOTICE)  # noqa: E501
-
-
 MOVING: dict[str, Callable[[Block], bool]] = {
     "viewer": lambda block: isinstance(block, SliceViewer),
     "sort": lambda block: isinstance(block, TableBlock) and block.sortable,
@@ -81,16 +43,25 @@ MOVING: dict[str, Callable[[Block], bool]] = {
 """Scripts, each with a style sheet of its name, and which blocks need them."""
 
 
+def escaped(text: str) -> str:
+    """Returns a text that people read as it may stand in HTML, between tags and in attributes.
+
+    Letters that show nothing become visible, and a very long text is cut, see `document.visible`. Every text in HTML
+    that the core makes goes through here (decision 0024).
+    """
+    return escape(visible(text), quote=True)
+
+
 def to_html(document: Document) -> str:
     """Returns a report as the text of one HTML file."""
-    subject = _text(visible(document.subject, MAX_SUBJECT))
-    title = f"{subject} \N{EN DASH} {_text(document.title)}"
-    facts = "".join(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in document.facts)
+    subject = escaped(visible(document.subject, MAX_SUBJECT))
+    title = f"{subject} \N{EN DASH} {escaped(document.title)}"
+    facts = "".join(f"<div><dt>{escaped(name)}</dt><dd>{escaped(value)}</dd></div>" for name, value in document.facts)
     blocks = "\n".join(_block(block) for block in document.blocks)
     moving = [name for name, needed in MOVING.items() if any(needed(block) for block in document.blocks)]
     scripts = [piece(f"{name}.js") for name in moving]
     policy = f"{POLICY}; script-src {' '.join(map(script_source, scripts))}" if moving else POLICY
-    style = STYLE + "".join(piece(f"{name}.css") for name in moving)
+    style = "".join(piece(f"{name}.css") for name in ("report", *moving)).replace("NOTICE", NOTICE)
     script = "".join(f"<script>{text}</script>\n" for text in scripts)
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -105,7 +76,7 @@ def to_html(document: Document) -> str:
 <body>
 <main>
 <header>
-<p class="kind">{_text(document.title)}</p>
+<p class="kind">{escaped(document.title)}</p>
 <h1 dir="auto">{subject}</h1>
 <dl class="facts">{facts}</dl>
 </header>
@@ -117,21 +88,18 @@ def to_html(document: Document) -> str:
 """
 
 
-def _text(text: str) -> str:
-    return escape(visible(text), quote=True)
-
-
 def _block(block: Block) -> str:
     match block:
         case Heading():
-            return f"<h2>{_text(block.text)}</h2>"
+            return f"<h2>{escaped(block.text)}</h2>"
         case Paragraph():
-            return f"<p{' class=quiet' if block.quiet else ''}>{_text(block.text)}</p>"
+            return f"<p{' class=quiet' if block.quiet else ''}>{escaped(block.text)}</p>"
         case Notice():
-            lines = "".join(f"<p>{_text(line)}</p>" for line in block.lines)
+            lines = "".join(f"<p>{escaped(line)}</p>" for line in block.lines)
             return f'<div class="notice{" warning" if block.warning else ""}">{lines}</div>'
         case Cards():
-            return f'<div class="cards">{"".join(_card(card.value, card.title, card.remark) for card in block.cards)}</div>'  # noqa: E501
+            cards = "".join(_card(card.value, card.title, card.remark) for card in block.cards)
+            return f'<div class="cards">{cards}</div>'
         case TableBlock():
             return table_html(block)
         case Pictures():
@@ -142,19 +110,19 @@ def _block(block: Block) -> str:
 
 def _card(value: str, title: str, remark: str) -> str:
     return (
-        f'<div class="card"><div class="value">{_text(value)}</div><div class="title">{_text(title)}</div><div '
-        f'class="remark">{_text(remark)}</div></div>'
+        f'<div class="card"><div class="value">{escaped(value)}</div><div class="title">{escaped(title)}</div><div '
+        f'class="remark">{escaped(remark)}</div></div>'
     )
 
 
 def table_html(table: TableBlock) -> str:
     """Returns a table as HTML; one that can be sorted needs `piece("sort.js")` after it."""
-    caption = f"<caption>{_text(table.caption)}</caption>" if table.caption else ""
-    header = "".join(f"<th{_class(table, column)}>{_text(cell)}</th>" for column, cell in enumerate(table.header))
+    caption = f"<caption>{escaped(table.caption)}</caption>" if table.caption else ""
+    header = "".join(f"<th{_class(table, column)}>{escaped(cell)}</th>" for column, cell in enumerate(table.header))
     rows = []
     for n, row in enumerate(table.rows):
         colour = table.swatches[n] if table.swatches else None
-        texts = [_text(cell) for cell in row]
+        texts = [escaped(cell) for cell in row]
         if table.links and table.links[n]:
             texts[0] = f'<a href="{escape(table.links[n], quote=True)}">{texts[0]}</a>'
         cells = [
@@ -179,13 +147,15 @@ def _swatch(colour: RGB | None) -> str:
 
 def _pictures(pictures: Pictures) -> str:
     rows = "".join(f'<div class="row">{"".join(_image(picture) for picture in row)}</div>' for row in pictures.rows)
-    legend = "".join(f"<span>{_swatch(colour)}{_text(name)}</span>" for colour, name in pictures.legend)
-    caption = f'<figcaption class="caption">{_text(pictures.caption)}</figcaption>' if pictures.caption else ""
-    return f'<figure style="max-width:{100 * pictures.width_share:.0f}%">{rows}{f"<div class=legend>{legend}</div>" if legend else ""}{caption}</figure>'  # noqa: E501
+    legend = "".join(f"<span>{_swatch(colour)}{escaped(name)}</span>" for colour, name in pictures.legend)
+    caption = f'<figcaption class="caption">{escaped(pictures.caption)}</figcaption>' if pictures.caption else ""
+    below = f"<div class=legend>{legend}</div>" if legend else ""
+    width = f"max-width:{100 * pictures.width_share:.0f}%"
+    return f'<figure style="{width}">{rows}{below}{caption}</figure>'
 
 
 def _image(picture: Picture) -> str:
-    return f'<img alt="{_text(picture.words)}" src="{_data("png", picture.png)}">'
+    return f'<img alt="{escaped(picture.words)}" src="{_data("png", picture.png)}">'
 
 
 def _data(kind: str, content: bytes) -> str:
@@ -213,10 +183,12 @@ def _viewer(viewer: SliceViewer) -> str:
         "marks": viewer.marks,
     }
     buttons = "".join(
-        f'<button type="button" data-sheet="{n}">{_text(title)}</button>' for n, (title, _) in enumerate(viewer.sheets)
+        f'<button type="button" data-sheet="{n}">{escaped(title)}</button>'
+        for n, (title, _) in enumerate(viewer.sheets)
     )
     sheets = "".join(
-        f'<img class="sheet" hidden alt="{_text(title)}" src="{_data("jpeg", jpeg)}">' for title, jpeg in viewer.sheets
+        f'<img class="sheet" hidden alt="{escaped(title)}" src="{_data("jpeg", jpeg)}">'
+        for title, jpeg in viewer.sheets
     )
     zoom = "".join(
         f'<button type="button" data-zoom="{name}">{sign}</button>'
@@ -233,12 +205,13 @@ def _viewer(viewer: SliceViewer) -> str:
     return f"""<div class="viewer" id="viewer" hidden data-facts="{escape(json.dumps(facts), quote=True)}">
 <h2>All slices</h2>
 <div class="tools">{buttons}{zoom}<output aria-live="polite"></output></div>
-<canvas width="760" height="760" tabindex="0" aria-label="Axial slices; arrow keys up and down change the slice"></canvas>
+<canvas width="760" height="760" tabindex="0"
+  aria-label="Axial slices; arrow keys up and down change the slice"></canvas>
 <div class="tools"><label class="slice">Slice <input type="range" name="slice" min="0" max="0" value="0"></label></div>
 <div class="tools">{ranges}</div>
 <p class="quiet">{KEYS}</p>
 {sheets}<img class="labels" hidden alt="labels" src="{_data("png", viewer.labels)}">
-</div>"""  # noqa: E501
+</div>"""
 
 
 def script_source(script: str) -> str:

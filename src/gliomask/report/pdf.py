@@ -87,7 +87,7 @@ def to_pdf(document: Document) -> bytes:
     _head(page, document)
     for n, block in enumerate(document.blocks):
         if isinstance(block, Heading):
-            section = takewhile(lambda one: not isinstance(one, Heading), document.blocks[n + 1 :])
+            section = takewhile(lambda later: not isinstance(later, Heading), document.blocks[n + 1 :])
             _heading(page, block, tuple(section))
         else:
             _block(page, block)
@@ -99,7 +99,7 @@ def _new_file(document: Document) -> FPDF:
 
     subject = _shown(visible(document.subject, MAX_SUBJECT))
 
-    class Page(FPDF):
+    class PdfPage(FPDF):
         """A4 with the notice, the subject and the page's number at the foot of every page."""
 
         def footer(self) -> None:
@@ -113,7 +113,7 @@ def _new_file(document: Document) -> FPDF:
             number = f"   {self.page_no()}/{{nb}}"
             self.cell(WIDTH * 0.5, LINE, _fitted(self, subject, WIDTH * 0.5 - 14) + number, align="R")
 
-    page = Page(format="A4", unit="mm")
+    page = PdfPage(format="A4", unit="mm")
     for (family, style), name in FONTS.items():
         page.add_font(family, style, _font_folder() / name)
     page.set_margins(MARGIN, MARGIN, MARGIN)
@@ -141,11 +141,11 @@ def _letters() -> frozenset[int]:
     """Letters that the fonts of running text have."""
     from fontTools.ttLib import TTFont
 
-    found = []
+    letters = []
     for name in FONTS.values():
         with TTFont(_font_folder() / name, lazy=True) as font:
-            found.append(frozenset(font.getBestCmap()))
-    return frozenset.intersection(*found)
+            letters.append(frozenset(font.getBestCmap()))
+    return frozenset.intersection(*letters)
 
 
 def _shown(text: str) -> str:
@@ -178,8 +178,8 @@ def _lines(page: FPDF, text: str, width: float, *, anywhere: bool = False) -> li
     from fpdf.enums import WrapMode
 
     wrap = WrapMode.CHAR if anywhere else WrapMode.WORD
-    found = page.multi_cell(width, LINE, _shown(text), align="L", dry_run=True, output="LINES", wrapmode=wrap)
-    return found if isinstance(found, list) and found else [""]
+    lines = page.multi_cell(width, LINE, _shown(text), align="L", dry_run=True, output="LINES", wrapmode=wrap)
+    return lines if isinstance(lines, list) and lines else [""]
 
 
 def _room(page: FPDF, height: float) -> None:

@@ -80,12 +80,12 @@ def panels_for(present: Iterable[Sequence], *, tumour: bool = True) -> tuple[tup
         present: in any order.
         tumour: False where there are no labels to show; then no section is shown twice.
     """
-    there = [
+    shown = [
         sequence for sequence in (Sequence.T1CE, Sequence.T1, Sequence.T2, Sequence.FLAIR) if sequence in set(present)
     ]
-    detailed = [sequence for sequence in IN_THREE_PLANES if sequence in there] or there[:1]
+    detailed = [sequence for sequence in IN_THREE_PLANES if sequence in shown] or shown[:1]
     below = [(plane, sequence) for plane in (CORONAL, SAGITTAL) for sequence in detailed]
-    above = [(AXIAL, sequence) for sequence in there]
+    above = [(AXIAL, sequence) for sequence in shown]
     return (
         _with_plain(above, COLUMNS - len(above) if tumour else 0),
         _with_plain(below, COLUMNS - len(below) if tumour else 0),
@@ -110,6 +110,7 @@ def draw_preview(
     title: str = "",
     flags: Ordered[Flag] = (),
     estimates: Mapping[Region, Estimate] = MappingProxyType({}),
+    volumes: Volumes | None = None,
 ) -> None:
     """Draws the patient's sequences at the tumour's largest axial section, and T1ce and FLAIR at its largest coronal
     and sagittal ones.
@@ -126,11 +127,12 @@ def draw_preview(
         title: a line under the case's id: which model, which post-processing.
         flags: warnings to show, one or more lines each.
         estimates: the Dice to be expected, by region; empty where none can be promised.
+        volumes: of the label map as it is delivered, where that is another grid; measured here if None.
 
     Raises:
         GeometryError: the label map does not have the shape of the case's grid.
     """
-    picture = preview_picture(case, label_map, title, flags, estimates)
+    picture = preview_picture(case, label_map, title, flags, estimates, volumes)
     stream = io.BytesIO()
     picture.save(stream, "PNG", compress_level=3)
     write_bytes(path, stream.getvalue())
@@ -142,23 +144,24 @@ def preview_picture(
     title: str = "",
     flags: Ordered[Flag] = (),
     estimates: Mapping[Region, Estimate] = MappingProxyType({}),
+    volumes: Volumes | None = None,
 ) -> Image.Image:
     """Returns the picture that `draw_preview` writes. Raises as it does."""
-    volumes = measure(label_map, case.geometry)
+    volumes = volumes or measure(label_map, case.geometry)
     views = Views.of(case, label_map, PANEL_WIDTH - 2 * SIDE_AIR, MAX_PANEL_HEIGHT)
-    rows = panels_for(case.volumes, tumour=volumes.of(Region.WT).voxels > 0)
+    rows = panels_for(case.volumes, tumour=bool(label_map.any()))
     columns = max(LEAST_COLUMNS, *map(len, rows))
     width = 2 * MARGIN + columns * PANEL_WIDTH + (columns - 1) * GAP
-    told = doubts_first(flags)
-    lines = [line for flag in told for line in _wrapped(flag.message, SMALL, width - 2 * MARGIN)]
+    ordered = doubts_first(flags)
+    lines = [line for flag in ordered for line in _wrapped(flag.message, SMALL, width - 2 * MARGIN)]
     heights = [max(MIN_PANEL_HEIGHT, views.box.size(row[0].plane)[1]) for row in rows]
-    banner = LARGE + 22 if doubted(told) else 0
+    banner = LARGE + 22 if doubted(ordered) else 0
     top = HEADER + banner + len(lines) * FLAG_LINE + (BELOW_FLAGS if lines else 0)
     picture = Image.new("RGB", (width, top + sum(heights) + GAP + LEGEND), BACKGROUND)
     pen = ImageDraw.Draw(picture)
     _draw_header(pen, case, title, width)
     if banner:
-        _draw_banner(pen, told[0], width)
+        _draw_banner(pen, ordered[0], width)
     for n, line in enumerate(lines):
         pen.text((MARGIN, HEADER + banner + n * FLAG_LINE), line, WARNING, font(SMALL))
     for row, height in zip(rows, heights, strict=True):
@@ -257,7 +260,7 @@ def _draw_foot(pen: ImageDraw.ImageDraw, estimates: Mapping[Region, Estimate], c
     """The Dice to be expected, and the notice, at the right."""
     x, y = corner
     if estimates:
-        words = ", ".join(f"{region.value} {dice(found.dice)}" for region, found in estimates.items())
+        words = ", ".join(f"{region.value} {dice(estimate.dice)}" for region, estimate in estimates.items())
         pen.text((x, y + 4), f"Expected Dice: {words}", TEXT, font(MEDIUM), anchor="ra")
     pen.text((x, y + NAME_BELOW), NOTICE, QUIET, font(SMALL), anchor="ra")
 

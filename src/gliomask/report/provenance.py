@@ -66,7 +66,7 @@ class Provenance:
         finished: when; None where it is not recorded or no time.
         model: its name.
         model_sha256: of its `model.json`, which holds the hashes of its other files.
-        second_opinion: the model that was asked as well, with its hash; empty where none was.
+        ensemble_member: the model that was asked as well, with its hash; empty where none was.
         postprocess: name of the chain.
         engine: what ran the network.
         inputs: the scans, and the label map itself where its hash is known.
@@ -85,7 +85,7 @@ class Provenance:
     finished: datetime | None = None
     model: str = NOT_RECORDED
     model_sha256: str = NOT_RECORDED
-    second_opinion: str = ""
+    ensemble_member: str = ""
     postprocess: str = NOT_RECORDED
     engine: str = NOT_RECORDED
     inputs: tuple[InputFile, ...] = ()
@@ -120,7 +120,7 @@ def provenance(record: Mapping[str, Any], label_map: InputFile | None = None) ->
         finished=_time(record.get("finished")),
         model=_text(model, "name"),
         model_sha256=_text(model, "sha256"),
-        second_opinion=f"{_text(second, 'name')}, SHA-256 {_text(second, 'sha256')}"
+        ensemble_member=f"{_text(second, 'name')}, SHA-256 {_text(second, 'sha256')}"
         if second.get("asked") is True
         else "",
         postprocess=_text(options, "postprocess"),
@@ -184,7 +184,7 @@ def exceptions_in_words(record: Mapping[str, Any]) -> tuple[str, ...]:
         lines.append(
             f"Post-processing removed {counted(len(parts), 'separate part')} of {millilitres(sum(volumes))} in all; "
             f"the largest has {millilitres(volumes[0])} "
-            f"and lies at {largest} mm (RAS coordinates). --postprocess none leaves all in."
+            f"and lies at {largest} mm (RAS coordinates of the label map). --postprocess none leaves all in."
         )
     return tuple(lines)
 
@@ -215,9 +215,9 @@ def _estimates(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """
     predicted, expected = _mapping(record, "predicted_dice"), _mapping(record, "expected_dice")
     if predicted:
-        told = _expected(record)
+        recorded = _expected(record)
         return estimates_in_words(
-            {f"Expected Dice, {region}": value for region, value in predicted.items() if region not in told}
+            {f"Expected Dice, {region}": value for region, value in predicted.items() if region not in recorded}
         )
     return estimates_in_words(
         {f"Dice the network expects of itself, not calibrated, {region}": value for region, value in expected.items()}
@@ -226,13 +226,13 @@ def _estimates(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def _expected(record: Mapping[str, Any]) -> dict[str, tuple[float, float, float]]:
     """The Dice to be expected with its interval, of the regions for which the record holds such numbers."""
-    found = {}
+    expected = {}
     for region, value in _mapping(record, "predicted_dice").items():
         given = [value.get(name) for name in ("dice", "low", "high")] if isinstance(value, Mapping) else []
         numbers = [float(number) for number in given if isinstance(number, int | float) and 0 <= number <= 1]
         if region in Region.__members__ and len(numbers) == 3:
-            found[str(region)] = (numbers[0], numbers[1], numbers[2])
-    return found
+            expected[str(region)] = (numbers[0], numbers[1], numbers[2])
+    return expected
 
 
 def estimates_in_words(estimates: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -284,7 +284,7 @@ def _message(flag: Any) -> str:
 
 def _time(value: Any) -> datetime | None:
     try:
-        found = datetime.fromisoformat(str(value))
+        moment = datetime.fromisoformat(str(value))
     except ValueError:
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

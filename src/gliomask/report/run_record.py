@@ -41,7 +41,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "processors": thread_count(None),
-        "packages": {name: found for name in RECORDED_PACKAGES if (found := _version_if_loaded(name))},
+        "packages": {name: loaded for name in RECORDED_PACKAGES if (loaded := _version_if_loaded(name))},
     }
 
 

@@ -185,9 +185,11 @@ def _covered(labels: npt.NDArray[np.uint8], size: tuple[int, int]) -> tuple[slic
     """Rows and columns of the picture that the labels, with one voxel around them, can touch."""
     ranges = []
     for axis, pixels in ((0, size[1]), (1, size[0])):
-        found = np.flatnonzero(labels.any(axis=1 - axis))
+        positions = np.flatnonzero(labels.any(axis=1 - axis))
         scale = pixels / labels.shape[axis]
-        ranges.append(slice(max(0, int((found[0] - 1) * scale)), min(pixels, int(np.ceil((found[-1] + 2) * scale)))))
+        ranges.append(
+            slice(max(0, int((positions[0] - 1) * scale)), min(pixels, int(np.ceil((positions[-1] + 2) * scale))))
+        )
     return ranges[0], ranges[1]
 
 

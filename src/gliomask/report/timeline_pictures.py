@@ -111,10 +111,13 @@ def _box(shown: Mask, spacing_mm: tuple[float, float, float]) -> SectionBox:
     """What is drawn: the head with some air, at a scale at which both planes fit into a panel."""
     start, stop = [0, 0, 0], list(shown.shape)
     for axis in range(3):
-        found = np.flatnonzero(shown.any(axis=tuple({0, 1, 2} - {axis})))
-        if len(found):
+        positions = np.flatnonzero(shown.any(axis=tuple({0, 1, 2} - {axis})))
+        if len(positions):
             air = round(MARGIN_MM / spacing_mm[axis])
-            start[axis], stop[axis] = max(int(found[0]) - air, 0), min(int(found[-1]) + 1 + air, shown.shape[axis])
+            start[axis], stop[axis] = (
+                max(int(positions[0]) - air, 0),
+                min(int(positions[-1]) + 1 + air, shown.shape[axis]),
+            )
     longest_mm = max((high - low) * mm for low, high, mm in zip(start, stop, spacing_mm, strict=True))
     return SectionBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]), spacing_mm, (PANEL - 4) / longest_mm)
 

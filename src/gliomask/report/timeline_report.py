@@ -133,11 +133,11 @@ class TimelineReport(Rendered):
                 "time_point": visit.point.name,
                 "date": visit.point.day and visit.point.day.isoformat(),
                 "volumes": visit.volumes.to_dict(),
-                "changes": {region.value: asdict(found) for region, found in visit.changes.items()},
+                "changes": {region.value: asdict(change) for region, change in visit.changes.items()},
                 "largest_enhancing_lesion": visit.largest and asdict(visit.largest),
                 "sum_of_products_mm2": visit.sum_of_products_mm2,
                 "new_lesions": visit.fresh
-                and {region.value: [asdict(lesion) for lesion in found] for region, found in visit.fresh.items()},
+                and {region.value: [asdict(lesion) for lesion in lesions] for region, lesions in visit.fresh.items()},
                 "brain_overlap": visit.aligned,
                 "model": {"name": visit.point.origin.model, "sha256": visit.point.origin.model_sha256},
             }
@@ -178,12 +178,12 @@ def timeline_report(patient: str, points: Ordered[TimePoint]) -> TimelineReport:
     """
     _refuse_odd_order(points)
     volumes = [measure(point.label_map, point.geometry) for point in points]
-    series = {region: changes([found.region_ml(region) for found in volumes]) for region in Region}
+    series = {region: changes([volume.region_ml(region) for volume in volumes]) for region in Region}
     visits = []
     for n, point in enumerate(points):
         aligned = _least_overlap(point, points[:n])
-        told = aligned is not None and aligned >= ALIGNED_DICE
-        fresh = {region: _fresh(region, point, points[:n]) for region in NEW_REGIONS} if told else None
+        comparable = aligned is not None and aligned >= ALIGNED_DICE
+        fresh = {region: _fresh(region, point, points[:n]) for region in NEW_REGIONS} if comparable else None
         visits.append(
             Visit(point, volumes[n], {region: series[region][n] for region in Region}, _lesions(point), fresh, aligned)
         )
@@ -222,14 +222,14 @@ def _fresh(region: Region, point: TimePoint, earlier: Ordered[TimePoint]) -> lis
 def _least_overlap(point: TimePoint, earlier: Ordered[TimePoint]) -> float | None:
     """Dice of the brain with the earlier one it fits worst; None where a mask is not at hand."""
     brain, brains = point.brain, [(other.brain, other.geometry) for other in earlier]
-    found = []
+    overlaps = []
     for other, grid in brains:
         if brain is None or other is None:
             return None
         carried = carried_over(other, grid, point.geometry)
         sizes = int(carried.sum()) + int(brain.sum())
-        found.append(2 * int((carried & brain).sum()) / max(1, sizes))
-    return min(found, default=None)
+        overlaps.append(2 * int((carried & brain).sum()) / max(1, sizes))
+    return min(overlaps, default=None)
 
 
 def _when(point: TimePoint) -> str:
@@ -240,9 +240,9 @@ def _alignment(visits: Ordered[Visit]) -> list[Block]:
     off = [visit for visit in visits if visit.aligned is not None and visit.aligned < ALIGNED_DICE]
     lines = []
     if off:
-        told = ", ".join(f"{visit.point.name} (brain overlap, Dice, {visit.aligned:.2f})" for visit in off)
+        names = ", ".join(f"{visit.point.name} (brain overlap, Dice, {visit.aligned:.2f})" for visit in off)
         lines.append(
-            f"The images are not registered to each other: {told}. Volumes can be compared; new lesions are "
+            f"The images are not registered to each other: {names}. Volumes can be compared; new lesions are "
             "not told there."
         )
     unknown = [visit.point.name for visit in visits[1:] if visit.aligned is None]
@@ -285,16 +285,16 @@ def _summary(visits: Ordered[Visit]) -> Cards:
                 f"{_change(change)} from baseline",
             )
         )
-    told = any(visit.fresh is not None for visit in visits)
+    comparable = any(visit.fresh is not None for visit in visits)
     lesions, enhancing = (sum(len(_listed(visit, region)) for visit in visits) for region in NEW_REGIONS)
-    remark = f"new enhancing parts: {enhancing}" if told else "could not be told"
-    cards.append(Card(str(lesions) if told else DASH, f"New lesions, {NEW_ML:g} ml or more", remark))
+    remark = f"new enhancing parts: {enhancing}" if comparable else "could not be told"
+    cards.append(Card(str(lesions) if comparable else DASH, f"New lesions, {NEW_ML:g} ml or more", remark))
     return Cards(tuple(cards))
 
 
 def _listed(visit: Visit, region: Region) -> list[NewLesion]:
-    found = [] if visit.fresh is None else visit.fresh[region]
-    return [lesion for lesion in found if lesion.voxels * visit.point.geometry.voxel_ml >= NEW_ML]
+    fresh = [] if visit.fresh is None else visit.fresh[region]
+    return [lesion for lesion in fresh if lesion.voxels * visit.point.geometry.voxel_ml >= NEW_ML]
 
 
 def _change(change: Change | None) -> str:
@@ -355,9 +355,9 @@ def _pictures(visits: Ordered[Visit]) -> list[Block]:
     drawn = [visit for visit in visits if visit.point.scans is not None]
     blocks: list[Block] = [Heading("Pictures")]
     without = [visit.point.name for visit in visits if visit.point.scans is None]
-    told = f"No pictures, because the scans are not at hand: {', '.join(without)}." if without else ""
+    note = f"No pictures, because the scans are not at hand: {', '.join(without)}." if without else ""
     if not drawn:
-        return [*blocks, Paragraph(told)]
+        return [*blocks, Paragraph(note)]
     together = all(visit.aligned is not None and visit.aligned >= ALIGNED_DICE for visit in visits[1:])
     shared = common_place([(visit.point.label_map, visit.point.geometry) for visit in visits]) if together else None
     for visit in drawn:
@@ -377,7 +377,7 @@ def _pictures(visits: Ordered[Visit]) -> list[Block]:
         if shared
         else "Each visit is cut where its own tumour is largest: the images are not known to lie on each other."
     )
-    return [*blocks, Paragraph(" ".join(filter(None, (where, READING, told))), quiet=True)]
+    return [*blocks, Paragraph(" ".join(filter(None, (where, READING, note))), quiet=True)]
 
 
 def _middle(grid: Geometry) -> tuple[float, float, float]:
@@ -395,14 +395,14 @@ def _volume_tables(visits: Ordered[Visit]) -> list[Block]:
     for region in Region:
         rows = []
         for visit in visits:
-            found, volume = visit.changes[region], visit.volumes.of(region)
+            changes_of_region, volume = visit.changes[region], visit.volumes.of(region)
             rows.append(
                 (
                     _when(visit.point),
                     f"{volume.volume_ml:.3f}",
                     f"{volume.voxels:,}",
-                    _change(found.from_baseline),
-                    _change(found.from_nadir),
+                    _change(changes_of_region.from_baseline),
+                    _change(changes_of_region.from_nadir),
                 )
             )
         header = (region.title.capitalize(), "Volume, ml", "Voxels", "From baseline", "From nadir")
@@ -420,14 +420,14 @@ def _diameters(visits: Ordered[Visit]) -> list[Block]:
         if visit.largest is None:
             rows.append((_when(visit.point), *[DASH] * 3, "nothing enhances", "0"))
             continue
-        found = visit.largest.diameters
+        diameters = visit.largest.diameters
         measurable = "yes" if visit.largest.measurable else "no"
         rows.append(
             (
                 _when(visit.point),
-                f"{found.longest_mm:.1f}",
-                f"{found.perpendicular_mm:.1f}",
-                f"{found.product_mm2:,.0f}",
+                f"{diameters.longest_mm:.1f}",
+                f"{diameters.perpendicular_mm:.1f}",
+                f"{diameters.product_mm2:,.0f}",
                 measurable,
                 f"{visit.sum_of_products_mm2:,.0f}",
             )

@@ -93,10 +93,10 @@ def _box(shown: Mask, spacing_mm: tuple[float, float, float], width: int, height
     """The brain's box with some air, at the largest scale at which every section fits."""
     start, stop = [], []
     for axis in range(3):
-        found = np.flatnonzero(shown.any(axis=tuple({0, 1, 2} - {axis})))
+        positions = np.flatnonzero(shown.any(axis=tuple({0, 1, 2} - {axis})))
         air = round(MARGIN_MM / spacing_mm[axis])
-        start.append(max(int(found[0]) - air, 0))
-        stop.append(min(int(found[-1]) + 1 + air, shown.shape[axis]))
+        start.append(max(int(positions[0]) - air, 0))
+        stop.append(min(int(positions[-1]) + 1 + air, shown.shape[axis]))
     size_mm = [(high - low) * mm for low, high, mm in zip(start, stop, spacing_mm, strict=True)]
     scale = min(width / max(size_mm[0], size_mm[1]), height / max(size_mm[1], size_mm[2]))
     return SectionBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]), spacing_mm, scale)

@@ -33,11 +33,11 @@ LabelName = Literal["background", "necrotic", "oedema", "enhancing"]
 Who = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 
 
-class _Part(BaseModel):
+class _CorrectionMapping(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class Changed(_Part):
+class Changed(_CorrectionMapping):
     """Voxels that had one label and got another."""
 
     before: LabelName = Field(alias="from")
@@ -46,7 +46,7 @@ class Changed(_Part):
     ml: Amount
 
 
-class ToolUse(_Part):
+class ToolUse(_CorrectionMapping):
     """How often a tool was used, and how many voxels it changed in all."""
 
     tool: Literal["paint", "erase", "fill", "grow", "relabel"]
@@ -54,7 +54,7 @@ class ToolUse(_Part):
     voxels: Count
 
 
-class CorrectionRecord(_Part):
+class CorrectionRecord(_CorrectionMapping):
     """Who corrected a label map by hand, when, with what, and what changed."""
 
     correction_version: Literal[1] = 1

@@ -31,11 +31,11 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class _Part(BaseModel):
+class _RecordMapping(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ModelUsed(_Part):
+class ModelUsed(_RecordMapping):
     """A model that was asked."""
 
     name: str
@@ -43,12 +43,12 @@ class ModelUsed(_Part):
 
 
 class SecondModel(ModelUsed):
-    """The model that gives a second opinion."""
+    """The second member of the ensemble: a model that is asked as well where the first suspects tumour."""
 
     asked: bool = Field(description="False where it cannot do without a sequence that the patient lacks.")
 
 
-class FlagRecord(_Part):
+class FlagRecord(_RecordMapping):
     """A quality flag."""
 
     name: str
@@ -57,7 +57,7 @@ class FlagRecord(_Part):
     limit: Number | None = None
 
 
-class EstimateRecord(_Part):
+class EstimateRecord(_RecordMapping):
     """The Dice to be expected of one region, with the interval that held 80 % of cross-validated cases."""
 
     dice: Number
@@ -65,7 +65,7 @@ class EstimateRecord(_Part):
     high: Number
 
 
-class CostRecord(_Part):
+class CostRecord(_RecordMapping):
     """What the missing sequences cost in cross-validation."""
 
     cases: int
@@ -73,21 +73,21 @@ class CostRecord(_Part):
     median_dice_of_all: dict[Region, Number]
 
 
-class CoreRuleRecord(_Part):
+class CoreRuleRecord(_RecordMapping):
     """The rule by which the core of a tumour that hardly enhances was widened."""
 
     enhancing_share: Number
     core_probability: Number
 
 
-class RemovedEnhancementRecord(_Part):
+class RemovedEnhancementRecord(_RecordMapping):
     """Enhancement that the model's rule called core, because no part of it was certain."""
 
     components: int
     volume_ml: Number
 
 
-class AmountRecord(_Part):
+class AmountRecord(_RecordMapping):
     """The extent of a label or region."""
 
     title: str
@@ -96,24 +96,24 @@ class AmountRecord(_Part):
     volume_mm3: Number
 
 
-class VolumesRecord(_Part):
+class VolumesRecord(_RecordMapping):
     """Volumes of the label map, in the grid in which it is delivered."""
 
     labels: dict[str, AmountRecord]
     regions: dict[Region, AmountRecord]
 
 
-class RemovedRecord(_Part):
+class RemovedRecord(_RecordMapping):
     """A connected part of the network's answer that post-processing removed."""
 
     voxels: int
     volume_ml: Number
     centre_ras_mm: tuple[Number, Number, Number] = Field(
-        description="In the world of the grid that the network worked in."
+        description="In the world of the grid that the label map is delivered in."
     )
 
 
-class StepRecord(_Part):
+class StepRecord(_RecordMapping):
     """A step of native-space preprocessing."""
 
     name: str
@@ -122,7 +122,7 @@ class StepRecord(_Part):
     measured: dict[str, JsonValue]
 
 
-class RawRecord(_Part):
+class RawRecord(_RecordMapping):
     """Native-space preprocessing: what was done to scans as the scanner gave them."""
 
     reference: Sequence = Field(description="The sequence in whose grid the label map lies.")
@@ -142,7 +142,7 @@ class RawRecord(_Part):
     steps: tuple[StepRecord, ...]
 
 
-class RunRecord(_Part):
+class RunRecord(_RecordMapping):
     """What was done to one case, with what, and what came of it."""
 
     record_version: Literal[1, 2] = 2
@@ -167,7 +167,9 @@ class RunRecord(_Part):
     )
     grid: str = Field("", description="The grid that the network worked in.")
     model: ModelUsed
-    second_opinion: SecondModel | None = None
+    second_opinion: SecondModel | None = Field(
+        None, description="The second member of the ensemble; null where one network was asked for."
+    )
     options: dict[str, JsonValue]
     threads: int | None = None
     expected_dice: dict[Region, Number] = Field(

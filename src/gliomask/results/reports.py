@@ -29,6 +29,7 @@ from gliomask.report.case_report import IN_BRATS_SPACE, case_report
 from gliomask.report.pdf import require_fpdf
 from gliomask.report.provenance import Corrected, InputFile, Provenance, file_name, provenance
 from gliomask.report.rendered import Rendered
+from gliomask.report.volumes import measure
 from gliomask.results.correction import CorrectionRecord, read_correction
 from gliomask.results.layout import FRAME, CaseLayout, report_formats
 from gliomask.results.record import RunRecord, read_record
@@ -116,8 +117,8 @@ def write_report(
     origin = result.origin
     if result.record is None:
         hashes = {sequence.value: str(path) for sequence, path in case.sources.items()}
-        found = {str(path): sha256_of(path) for path in files.paths()}
-        known = provenance({"inputs": found, "sequences": hashes}, result.file)
+        digests = {str(path): sha256_of(path) for path in files.paths()}
+        known = provenance({"inputs": digests, "sequences": hashes}, result.file)
         origin = replace(origin, inputs=known.inputs)
     report = case_report(case, result.values, origin, uncertainty=_uncertainty(result, case.geometry))
     return _write(paths, report)
@@ -146,7 +147,12 @@ def _report_in_frame(result: _Result) -> Rendered:
             f"({case.geometry}). Segment again."
         )
     return case_report(
-        case, values, result.origin, notes=(IN_BRATS_SPACE,), uncertainty=_uncertainty(result, case.geometry)
+        case,
+        values,
+        result.origin,
+        notes=(IN_BRATS_SPACE,),
+        uncertainty=_uncertainty(result, case.geometry),
+        volumes=measure(result.values, result.geometry),
     )
 
 
@@ -182,13 +188,13 @@ def write_reports(
     Raises:
         UsageError: there is no label map, or scans were given whose names do not fit.
     """
-    found = find_label_maps(place)
-    if not found:
+    label_maps = find_label_maps(place)
+    if not label_maps:
         raise UsageError(f"{place}: no label map found. Give one, or a folder that gliomask segment wrote.")
     results: dict[str, list[Path] | GliomaskError] = {}
-    for case_id, file in found.items():
+    for case_id, file in label_maps.items():
         try:
-            where = scans if scans is None or len(found) == 1 else scans / case_id
+            where = scans if scans is None or len(label_maps) == 1 else scans / case_id
             results[case_id] = write_report(file.path, reporting, scans=where, output=output)
         except GliomaskError as error:
             results[case_id] = error

@@ -15,7 +15,7 @@ from gliomask.io import nifti
 from gliomask.results.record import RECORD_VERSION, RunRecord, read_record
 from gliomask.results.write import Place, recover
 
-NO_RESULT_DEPENDS_ON = frozenset({"model", "second_opinion", "threads", "strict"})
+NO_RESULT_DEPENDS_ON = frozenset({"model", "ensemble_member", "threads", "strict"})
 """Options that change no result by themselves: by which name a model was called (its hash counts), threads, and what is
 refused.
 """
@@ -30,13 +30,13 @@ class Wanted:
 
     Args:
         model: SHA-256 of the model.
-        second_opinion: of the second, or None.
+        ensemble_member: of the second ensemble member, or None.
         options: as the record holds them.
         without: sequences that the patient does not have.
     """
 
     model: str
-    second_opinion: str | None
+    ensemble_member: str | None
     options: Mapping[str, Any]
     without: tuple[str, ...] = ()
 
@@ -50,7 +50,7 @@ class Wanted:
         ]
         return [
             *(["model"] if record.model.sha256 != self.model else []),
-            *(["second opinion"] if second != self.second_opinion else []),
+            *(["ensemble member"] if second != self.ensemble_member else []),
             *(f"--{name.replace('_', '-')}" for name in names),
             *(["--without"] if sorted(record.without) != sorted(self.without) else []),
         ]

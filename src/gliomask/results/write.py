@@ -112,12 +112,12 @@ def write_case(
     folder = place.new_folder()
     try:
         known = fill(folder / FILES) or {}
-        found = {
+        written = {
             path.relative_to(folder / FILES).as_posix(): path
             for path in sorted((folder / FILES).rglob("*"))
             if path.is_file()
         }
-        hashes = {name: known.get(name) or sha256_of(path) for name, path in found.items()}
+        hashes = {name: known.get(name) or sha256_of(path) for name, path in written.items()}
         stale = sorted(name for name in set(earlier) - set(hashes) if _may_go(place, name))
         staged = folder / FILES / place.record
         make_folder(staged.parent)
@@ -126,7 +126,7 @@ def write_case(
         write_plain(folder / MANIFEST, json.dumps({"files": names, "stale": stale}).encode())
         _refuse_other_kinds(place, names)
         # Every name in it, before it counts: without the record's it would be taken for half moved.
-        for inner in {inner for path in (*found.values(), staged) for inner in path.relative_to(folder).parents}:
+        for inner in {inner for path in (*written.values(), staged) for inner in path.relative_to(folder).parents}:
             flush_folder(folder / inner)
         folder.rename(place.ready)
     except BaseException:
@@ -311,10 +311,10 @@ def refuse_inputs(paths: Iterable[Path], inputs: Iterable[Path]) -> None:
     """
     known = {identity: path for path in inputs for identity in _identities(path)}
     for path in paths:
-        found = next((known[identity] for identity in _identities(path) if identity in known), None)
-        if found is not None:
+        input_path = next((known[identity] for identity in _identities(path) if identity in known), None)
+        if input_path is not None:
             raise UsageError(
-                f"{path}: is an input ({found}), and no result is ever written over one, not with --overwrite "
+                f"{path}: is an input ({input_path}), and no result is ever written over one, not with --overwrite "
                 "either. Give another output."
             )
 

@@ -319,6 +319,7 @@ def _write_preview(outcome: Outcome, targets: CaseLayout, delivery: Delivery) ->
                 title=preview_title(outcome),
                 flags=outcome.flags,
                 estimates=outcome.estimates,
+                volumes=outcome.volumes,
             )
 
 
@@ -337,5 +338,10 @@ def report_of(outcome: Outcome, fields: Mapping[str, Any], label_map: InputFile,
     notes = () if outcome.registered is None else (IN_BRATS_SPACE,)
     unsure = entropy(outcome.prediction.probabilities) if uncertainty else None
     return case_report(
-        outcome.case, outcome.prediction.label_map, provenance(fields, label_map), notes=notes, uncertainty=unsure
+        outcome.case,
+        outcome.prediction.label_map,
+        provenance(fields, label_map),
+        notes=notes,
+        uncertainty=unsure,
+        volumes=outcome.volumes,
     )

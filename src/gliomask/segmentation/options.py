@@ -6,6 +6,7 @@ docs/options.md are made from here.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from gliomask.errors import UsageError
 from gliomask.labels import LabelConvention, convention
-from gliomask.models.shelf import DEFAULT_MODEL
+from gliomask.models.available import DEFAULT_MODEL
 from gliomask.sequences import Sequence, parse_sequence
 
 Group = Literal["network", "scans", "output", "running"]
@@ -43,6 +44,7 @@ class Spec:
         kind: `text`, `number`, `path`, or `flag`, which takes no value.
         shown: the default in words, where the value does not say it.
         least: the smallest number; None: any.
+        formerly: the field's earlier name, which still works and warns; empty: it had none.
     """
 
     flags: tuple[str, ...]
@@ -55,6 +57,7 @@ class Spec:
     kind: Literal["text", "number", "path", "flag"] = "text"
     shown: str | None = None
     least: int | None = None
+    formerly: str = ""
 
 
 def option(default: Any, *flags: str, help: str, group: Group, **more: Any) -> Any:
@@ -132,11 +135,12 @@ class Options:
         group="network",
         kind="flag",
     )
-    second_opinion: str | None = option(
+    ensemble_member: str | None = option(
         None,
-        "--second-opinion",
-        help="Model to be asked as well where the first suspects tumour, or none.",
+        "--ensemble-member",
+        help="Second model to be asked, where the first suspects tumour: their probabilities are averaged; or none.",
         group="network",
+        formerly="second_opinion",
         metavar="MODEL",
         shown="the model's own",
     )
@@ -344,7 +348,7 @@ def transform_files(values: Iterable[str]) -> list[tuple[Sequence, Target, Path]
     Raises:
         UsageError: one is written in another way, names what does not exist, or a sequence is named twice.
     """
-    found: dict[Sequence, tuple[Sequence, Target, Path]] = {}
+    transforms: dict[Sequence, tuple[Sequence, Target, Path]] = {}
     for value in [values] if isinstance(values, str) else values:
         names, _, path = value.partition("=")
         moving, joined, target = names.strip().partition("-to-")
@@ -354,18 +358,20 @@ def transform_files(values: Iterable[str]) -> list[tuple[Sequence, Target, Path]
         into: Target = target if target in ("brats", "mni152") else parse_sequence(target)  # type: ignore[assignment]
         if sequence == into:
             raise UsageError(f"A transform leads from one sequence to another or to a template; found '{value}'.")
-        if sequence in found:
+        if sequence in transforms:
             raise UsageError(f"Two transforms of {sequence.value} were given. Give one.")
-        found[sequence] = (sequence, into, Path(path.strip()))
-    return list(found.values())
+        transforms[sequence] = (sequence, into, Path(path.strip()))
+    return list(transforms.values())
 
 
 def from_names(options: type, values: dict[str, Any]) -> Any:
     """Returns an options object of values by name.
 
     Raises:
-        UsageError: a name is unknown, or a value is none that the option has.
+        UsageError: a name is unknown, an option is given by its earlier name and by its own, or a value is none that
+            the option has.
     """
+    values = _renamed(options, values)
     known = [one.name for one in fields(options)]
     unknown = sorted(set(values) - set(known))
     if unknown:
@@ -373,19 +379,37 @@ def from_names(options: type, values: dict[str, Any]) -> Any:
     return options(**values)
 
 
-def default_of(one: Field[Any]) -> Any:
+def _renamed(options: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Returns the values by their names of today, and warns where an earlier name was used."""
+    current = dict(values)
+    for name, (_, spec) in described(options).items():
+        if spec.formerly not in current:
+            continue
+        if name in current:
+            raise UsageError(f"{spec.formerly} is the earlier name of {name}, which was given too. Leave it out.")
+        message = f"{spec.formerly} is now called {name}; the earlier name goes away with the next minor version."
+        warnings.warn(message, DeprecationWarning, stacklevel=4)
+        current[name] = current.pop(spec.formerly)
+    return current
+
+
+def default_of(declared: Field[Any]) -> Any:
     """Returns the default of a field."""
-    return one.default_factory() if one.default is MISSING and one.default_factory is not MISSING else one.default
+    return (
+        declared.default_factory()
+        if declared.default is MISSING and declared.default_factory is not MISSING
+        else declared.default
+    )
 
 
 def options_table(options: type) -> str:
     """Returns the options of a class as a table in Markdown, a line each, in their order."""
     lines = ["| in Python | command line | default | since | what it does |", "|---|---|---|---|---|"]
-    for one, spec in described(options).values():
+    for declared, spec in described(options).values():
         flags = ", ".join(f"`{flag}`" for flag in spec.flags)
         choices = f" One of {', '.join(f'`{choice}`' for choice in spec.choices)}." if spec.choices else ""
-        default = spec.shown or _in_words(default_of(one))
-        cells = (f"`{one.name}`", flags, default, spec.since, f"{spec.help}{choices}")
+        default = spec.shown or _in_words(default_of(declared))
+        cells = (f"`{declared.name}`", flags, default, spec.since, f"{spec.help}{choices}")
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines)
 

@@ -36,7 +36,7 @@ class Asked:
 
     Args:
         model: name and SHA-256 of the first model.
-        second: of the second opinion, where one was to be asked.
+        second: of the second ensemble member, where one was to be asked.
         options: every option of the computation, in plain values, with the chain that was applied.
         threads: how many worked.
     """
@@ -148,7 +148,7 @@ class Outcome:
     @property
     def flags(self) -> tuple[Flag, ...]:
         """What looks wrong about the scans, their preparation or the result."""
-        return (() if self.registered is None else self.registered.flags) + self.prediction.flags
+        return self.prediction.flags
 
     @property
     def estimates(self) -> Mapping[Region, Estimate]:
@@ -169,7 +169,7 @@ class Outcome:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Names of the models that were asked, the second opinion after the first."""
+        """Names of the models that were asked: the ensemble's members in their order."""
         return self.prediction.models
 
     @property

@@ -56,7 +56,9 @@ class Segmentation(Outcome):
 
     def _repr_png_(self) -> bytes:
         """The picture that a notebook shows."""
-        picture = preview_picture(self.case, self.prediction.label_map, preview_title(self), self.flags, self.estimates)
+        picture = preview_picture(
+            self.case, self.prediction.label_map, preview_title(self), self.flags, self.estimates, self.volumes
+        )
         stream = io.BytesIO()
         picture.save(stream, "PNG", compress_level=3)
         return stream.getvalue()

@@ -85,14 +85,14 @@ def segment_source(
         else None
     )
     if ready is None and segmenter.options.raw == "auto":
-        found = _prepared(scans)
-        if isinstance(found, Case):
-            ready = found
+        case_or_reason = _prepared(scans)
+        if isinstance(case_or_reason, Case):
+            ready = case_or_reason
         else:
             _log.info(
                 "%s: %s, so the scans are registered to BraTS space first (--raw never refuses such scans instead).",
                 scans.case_id,
-                found,
+                case_or_reason,
             )
     seconds = {"read": round(time.perf_counter() - start, 3)}
     if ready is None:
@@ -132,21 +132,26 @@ def _through_brats_space(
 ) -> Segmentation:
     # Imported here: prepared scans need no optimiser, and that takes a tenth of a second to import.
     from gliomask.preprocess.raw.route import prepare_examination
-    from gliomask.preprocess.raw.settings import Settings
+    from gliomask.preprocess.raw.settings import PreparationSettings
 
     options = segmenter.options
     examination = scans.examination()
     tools, hashes = _with_files(options, tools)
     scans = replace(scans, hashes={**scans.hashes, **hashes})
     skip = frozenset(options.skip)
-    settings = Settings(skip, tools.registration, tools.brain_extraction, scans.without, options.threads)
+    settings = PreparationSettings(skip, tools.registration, tools.brain_extraction, scans.without, options.threads)
     prepared, segmented = parts(progress, (PREPARING_SHARE, 1 - PREPARING_SHARE))
     with segmenter.preparing, stage("prepare"):
         # From here on: waiting for another case is no preparing.
         start = time.perf_counter()
         registered = prepare_examination(examination, settings, prepared)
         seconds["prepare"] = round(time.perf_counter() - start, 3)
-    prediction = segmenter.run(registered.case, segmented)
+    prediction = segmenter.run(
+        registered.case,
+        segmented,
+        preparation=registered.flags,
+        to_scan=registered.matrices[registered.reference],
+    )
     file = None if options.brain_mask is None else str(options.brain_mask)
     return Segmentation(prediction, scans, asked_of(segmenter), seconds | prediction.seconds, registered, file)
 
@@ -222,7 +227,11 @@ def segment(
         True
     """
     if "network" in options:
-        options = {"model": options.pop("network"), **options}
+        named = options.pop("network")
+        if options.setdefault("model", named) != named:
+            raise UsageError(
+                f"'network' is another word for 'model', and they differ: {named!r}, {options['model']!r}."
+            )
     chosen: Options = from_names(Options, options)
     opened = open_source(source, affine=affine, without=without, series=series)
     with Segmenter(chosen) as segmenter:

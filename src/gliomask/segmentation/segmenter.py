@@ -14,7 +14,7 @@ import numpy.typing as npt
 from nibabel.affines import apply_affine
 
 from gliomask import profiling
-from gliomask.arrays import LabelMap, Probabilities, short_repr
+from gliomask.arrays import Affine, LabelMap, Probabilities, short_repr
 from gliomask.case import Case
 from gliomask.engines.precision import choose_precision
 from gliomask.errors import CaseError, ModelError, UsageError
@@ -29,9 +29,9 @@ from gliomask.judgement import (
     unpromised,
 )
 from gliomask.labels import REGION_NAMES, Label, Region
+from gliomask.models.available import summaries
 from gliomask.models.operations import work_per_pixel
 from gliomask.models.registry import load_model
-from gliomask.models.shelf import summaries
 from gliomask.postprocess import CHAINS, CoreRule, Removed, decide, lost_parts, postprocess
 from gliomask.predict.brain import NetworkShape, PatchPlan
 from gliomask.predict.ensemble import consult
@@ -59,10 +59,10 @@ for the progress bar alone.
 """
 
 SECOND_SHARE = 0.5
-"""Time of the second opinion, as a share of the first network's: for the progress bar alone."""
+"""Time of the second ensemble member, as a share of the first network's: for the progress bar alone."""
 
 NO_OTHER = "none"
-"""As the name of a second opinion: none is asked for."""
+"""As the name of a second ensemble member: none is asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ class Prediction:
         cost: what it costs that the patient lacks sequences, where that was measured; None where none lack.
         disagreement: (I, J, K) float32, how far the mirrored passes disagree, see `quality.disagreement`; None without
             flips.
-        models: names of the models that were asked, the second opinion after the first.
+        models: names of the models that were asked: the ensemble's members in their order.
         removed: separate parts of the network's answer that post-processing removed, the largest first.
         removed_enhancement: unsure enhancement that is core instead, see `postprocess.EnhancementRule`; None where the
             model has no such rule or it was not asked for.
@@ -184,7 +184,7 @@ class _Labelled:
 
 @dataclass(eq=False)
 class Segmenter:
-    """A model that has been loaded and proved once, for as many cases as come, with its second opinion.
+    """A model that has been loaded and proved once, for as many cases as come, with the second member of its ensemble.
 
     Use it in a `with` statement.
 
@@ -206,8 +206,8 @@ class Segmenter:
         precision = choose_precision(self.options.precision, self.options.engine, offered=self.model.int8 is not None)
         self.options = replace(self.options, precision=precision)
         spec = self.model.spec
-        named = self.options.second_opinion or spec.second_opinion or NO_OTHER
-        other = None if named == NO_OTHER else _second_opinion(named, self.model)
+        named = self.options.ensemble_member or spec.second_opinion or NO_OTHER
+        other = None if named == NO_OTHER else _second_member(named, self.model)
         self.first = Member.open(self.model, self.options)
         try:
             # The second may have no int8 graph where the first has: then it computes in float32.
@@ -235,12 +235,22 @@ class Segmenter:
         if self.second is not None:
             self.second.engine.close()
 
-    def run(self, case: Case, progress: Progress = lambda done, total: None) -> Prediction:
+    def run(
+        self,
+        case: Case,
+        progress: Progress = lambda done, total: None,
+        *,
+        preparation: tuple[Flag, ...] = (),
+        to_scan: Affine | None = None,
+    ) -> Prediction:
         """Segments one case.
 
         Args:
             case: the scans.
             progress: called with (parts of the work of all networks and planes done, parts in all).
+            preparation: what looks wrong about how the scans were prepared; told with the other flags.
+            to_scan: (4, 4), from the world of the case to that of the grid in which the label map is delivered, RAS
+                millimetres; None where both are one.
 
         Raises:
             CaseError: the case is without a sequence that the model needs.
@@ -248,7 +258,7 @@ class Segmenter:
         self._refuse_missing(case)
         watch = Stopwatch()
         refuse_no_brain(case)
-        flags = tuple(check_case(case))
+        flags = (*preparation, *check_case(case))
         watch.lap("check")
         prepared = prepare_on_demand(
             self._corrected(case), self.model.spec.inputs, self.model.spec.normalisation.method
@@ -258,14 +268,14 @@ class Segmenter:
         second = None if self.second is None or self.second.cannot_do_without(case.without) else self.second
         first_share, second_share = parts(progress, (1.0, 0.0 if second is None else SECOND_SHARE))
         probabilities, asked_over = self._ask_first(prepared, doubts, watch, first_share)
-        apart = None if doubts is None else disagreement(probabilities, doubts)
+        spread = None if doubts is None else disagreement(probabilities, doubts)
         if second is not None:
             self._ask_second(second, prepared, probabilities, second_share)
-            watch.lap("second opinion")
+            watch.lap("ensemble member")
         # In a mean, what is tumour to all may be split between labels, each below background: so it is asked by region.
         averaged = second is not None or len(self._planes) > 1
         outputs = REGION_NAMES if averaged else self.model.spec.outputs
-        labelled = self._label(probabilities, prepared, outputs, known=self._as_known(second, case))
+        labelled = self._label(probabilities, prepared, outputs, known=self._as_known(second, case), to_scan=to_scan)
         watch.lap("postprocess")
         expected = expected_dice(probabilities, labelled.label_map)
         calibration, cost = self._worth(labelled.known, second, case)
@@ -282,7 +292,7 @@ class Segmenter:
             expected,
             estimates,
             cost,
-            disagreement=None if apart is None else undo(apart),
+            disagreement=None if spread is None else undo(spread),
             models=tuple(member.model.spec.name for member in (self.first, second) if member is not None),
             core_rule=labelled.core_rule,
             removed_enhancement=labelled.removed_enhancement,
@@ -294,7 +304,13 @@ class Segmenter:
         return result
 
     def _label(
-        self, probabilities: Probabilities, prepared: Prepared, outputs: tuple[str, ...], *, known: bool
+        self,
+        probabilities: Probabilities,
+        prepared: Prepared,
+        outputs: tuple[str, ...],
+        *,
+        known: bool,
+        to_scan: Affine | None,
     ) -> _Labelled:
         """Decides, post-processes, and applies the model's rules for core and enhancement."""
         spacing_mm = prepared.reorientation.target.spacing_mm
@@ -302,7 +318,7 @@ class Segmenter:
         label_map = postprocess(raw, self.chain, spacing_mm)
         # Morphology may close a gap across air: what lies outside the brain is background whatever a chain does.
         label_map[~prepared.brain] = Label.BACKGROUND
-        removed = _removed_parts(raw, label_map, prepared)
+        removed = _removed_parts(raw, label_map, prepared, to_scan)
         rule = self._core_rule(label_map) if known else None
         if rule is not None and not self.options.core_rule:
             # Then the core is not found as in the cases of the calibration.
@@ -324,7 +340,7 @@ class Segmenter:
         return nothing_found(labelled.label_map) + part_removed(labelled.removed, self.chain) + doubts
 
     def _ask_second(self, second: Member, prepared: Prepared, probabilities: Probabilities, progress: Progress) -> None:
-        """Averages the second opinion into the probabilities, in place."""
+        """Averages the second member's probabilities into the probabilities, in place."""
         plan = self._within_memory(second, prepared)
         predict, in_flight = self._predict(second), second.engine.in_flight
         consult(prepared, probabilities, second.network, plan, predict, in_flight, progress)
@@ -447,18 +463,23 @@ class Segmenter:
         return correct_bias(case)
 
 
-def _removed_parts(raw: LabelMap, label_map: LabelMap, prepared: Prepared) -> tuple[RemovedPart, ...]:
-    """What post-processing took away whole, at its place in the world; what lay outside the brain was never tumour."""
+def _removed_parts(
+    raw: LabelMap, label_map: LabelMap, prepared: Prepared, to_scan: Affine | None
+) -> tuple[RemovedPart, ...]:
+    """What post-processing took away whole, at its place in the world of the label map that is delivered; what lay
+    outside the brain was never tumour.
+    """
     grid = prepared.reorientation.target
-    found = lost_parts(np.where(prepared.brain, raw, np.uint8(Label.BACKGROUND)), label_map, grid.spacing_mm)
+    to_world = grid.affine if to_scan is None else to_scan @ grid.affine
+    removed = lost_parts(np.where(prepared.brain, raw, np.uint8(Label.BACKGROUND)), label_map, grid.spacing_mm)
     parts = []
-    for part in found:
-        x, y, z = (round(float(mm), 1) for mm in apply_affine(grid.affine, part.centre))
+    for part in removed:
+        x, y, z = (round(float(mm), 1) for mm in apply_affine(to_world, part.centre))
         parts.append(RemovedPart(part.voxels, round(part.volume_ml, 4), (x, y, z)))
     return tuple(parts)
 
 
-def _second_opinion(name: str, first: Model) -> Model:
+def _second_member(name: str, first: Model) -> Model:
     """Loads the model that is asked as well, which must take what the first one takes."""
     other = load_model(name)
     for what, ours, theirs in (
@@ -467,9 +488,9 @@ def _second_opinion(name: str, first: Model) -> Model:
     ):
         if ours != theirs:
             raise ModelError(
-                f"Model '{other.spec.name}' cannot give a second opinion on '{first.spec.name}': its {what}: "
+                f"Model '{other.spec.name}' cannot be an ensemble member beside '{first.spec.name}': its {what}: "
                 f"{_words(theirs)}, not {_words(ours)}. "
-                "Choose another, or none, by --second-opinion."
+                "Choose another, or none, by --ensemble-member."
             )
     return other
 

@@ -7,9 +7,11 @@ memory, and know no format any more.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -268,10 +270,10 @@ def _hash_of(place: Path) -> str:
     """SHA-256 of a file; of a folder, of the names and contents of all its files in order."""
     if not place.is_dir():
         return sha256_of(place)
-    found = sha256()
+    digest = sha256()
     for path in sorted(path for path in place.rglob("*") if path.is_file() and not path.is_symlink()):
-        found.update(f"{path.relative_to(place)}\0{sha256_of(path)}\n".encode(errors="surrogateescape"))
-    return found.hexdigest()
+        digest.update(f"{path.relative_to(place)}\0{sha256_of(path)}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -441,14 +443,14 @@ def open_source(
     """
     absent = frozenset(map(parse_sequence, without))
     chosen = {parse_sequence(name): str(number) for name, number in (series or {}).items()}
-    found = _opened(given, affine, absent, chosen, case_id)
+    source = _opened(given, affine, absent, chosen, case_id)
     if affine is not None and not isinstance(given, Mapping):
         raise UsageError("An affine is given with arrays only; files and cases carry their own.")
-    if chosen and not isinstance(found, DicomSource):
+    if chosen and not isinstance(source, DicomSource):
         raise UsageError("Series are named with DICOM files only, and there are none.")
     if absent and isinstance(given, Case | CaseSource):
         raise UsageError("A Case says itself what it is without; give `without` with arrays and folders only.")
-    return found
+    return source
 
 
 def _opened(
@@ -522,7 +524,7 @@ def _of_mapping(
                 "arrays only."
             )
         files = {sequence: Path(value) for sequence, value in values.items()}
-        return FileSource(explicit_case(nifti.stem(next(iter(files.values()))), files, without=absent))
+        return FileSource(explicit_case(_shared_name(files.values()) or case_id, files, without=absent))
     images = [hasattr(value, "dataobj") for value in values.values()]
     if any(images):
         if not all(images) or affine is not None:
@@ -534,6 +536,15 @@ def _of_mapping(
             Examination(case_id, {sequence: _scan_of(sequence, image) for sequence, image in values.items()}), absent
         )
     return _of_arrays(values, BRATS_AFFINE if affine is None else np.asarray(affine, np.float64), absent, case_id)
+
+
+def _shared_name(paths: Iterable[Path]) -> str:
+    """What the names of a case's files have in common up to a word's end, as the patient's name; empty where nothing
+    is.
+    """
+    alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*map(nifti.stem, paths), strict=False))
+    shared = re.match(r"(.*\w)[\W_]", "".join(letters[0] for letters in alike))
+    return shared[1] if shared else ""
 
 
 def _scan_of(sequence: Sequence, image: Any) -> Scan:
@@ -553,8 +564,8 @@ def _of_arrays(
         array = np.asarray(value)
         if array.dtype.kind not in "iufb":
             raise UsageError(
-                f"{sequence.value}: a {type(value).__name__} is no array of numbers. Give arrays (I, J, K), nibabel "
-                "images, or paths of NIfTI files."
+                f"{sequence.value}: a {type(value).__name__} of {array.dtype} is no array of real numbers. Give arrays "
+                "(I, J, K), nibabel images, or paths of NIfTI files."
             )
         volumes[sequence] = np.asarray(array, np.float32)
     shape = next(iter(volumes.values())).shape if volumes else ()

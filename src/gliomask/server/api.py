@@ -13,12 +13,12 @@ from pydantic import BaseModel
 
 from gliomask.results.correction import MAX_NAME, ToolUse
 from gliomask.sequences import Sequence
+from gliomask.server.context import FORM, ServerContext, context_of
 from gliomask.server.corrections import JSON
-from gliomask.server.desk import FORM, Desk, desk_of
 from gliomask.server.jobs import (
     ID_PATTERN,
     Correction,
-    Delivery,
+    DeliveryState,
     Failure,
     Job,
     JobOptions,
@@ -59,11 +59,11 @@ class JobView(BaseModel):
     notes: tuple[str, ...]
     volumes_ml: dict[str, float]
     expected_dice: dict[str, float]
-    delivery: Delivery
+    delivery: DeliveryState
     corrections: tuple[Correction, ...]
 
 
-def view(job: Job, desk: Desk) -> JobView:
+def view(job: Job, context: ServerContext) -> JobView:
     """Returns what clients see of a job."""
     outcome = job.outcome
     return JobView(
@@ -75,8 +75,8 @@ def view(job: Job, desk: Desk) -> JobView:
         started=None if job.started is None else _time(job.started),
         finished=None if job.finished is None else _time(job.finished),
         expires=None if job.expires is None else _time(job.expires),
-        waiting_before=desk.store.waiting_before(job.created) if job.state is State.QUEUED else None,
-        progress=desk.watch.progress(job.id) if job.state is State.RUNNING else None,
+        waiting_before=context.store.waiting_before(job.created) if job.state is State.QUEUED else None,
+        progress=context.watch.progress(job.id) if job.state is State.RUNNING else None,
         failure=None if outcome is None else outcome.failure,
         results=() if outcome is None else outcome.results,
         flags=() if outcome is None else outcome.flags,
@@ -84,7 +84,7 @@ def view(job: Job, desk: Desk) -> JobView:
         volumes_ml={} if outcome is None else outcome.volumes_ml,
         expected_dice={} if outcome is None else outcome.expected_dice,
         delivery=job.delivery,
-        corrections=desk.corrections(job.id),
+        corrections=context.corrections(job.id),
     )
 
 
@@ -94,14 +94,14 @@ def _time(seconds: float) -> datetime:
 
 def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
     """Returns the refusals of an operation, for its description."""
-    found: dict[int | str, dict[str, Any]] = {}
+    responses: dict[int | str, dict[str, Any]] = {}
     for code in (*codes, "bad_request", "token_needed", "cross_site", "wrong_host", "unexpected", "busy"):
         kind = KINDS[code]
         text = f"`{code}`: {kind.message}"
-        if kind.status in found:
-            text = f"{found[kind.status]['description']} {text}"
-        found[kind.status] = {"model": Failure, "description": text}
-    return found
+        if kind.status in responses:
+            text = f"{responses[kind.status]['description']} {text}"
+        responses[kind.status] = {"model": Failure, "description": text}
+    return responses
 
 
 _FILE = {"type": "string", "format": "binary"}
@@ -142,10 +142,10 @@ def _examples(name: str) -> dict[str, Any]:
 )
 async def create_job(request: Request, response: Response) -> JobView:
     """Takes the scans of one patient; the job waits when the answer comes, and is not lost from then on."""
-    desk = desk_of(request)
-    job = await desk.accept(request)
+    context = context_of(request)
+    job = await context.accept(request)
     response.headers["Location"] = f"/api/v1/jobs/{job.id}"
-    return view(job, desk)
+    return view(job, context)
 
 
 @router.get("/jobs", response_model=list[JobView], summary="List jobs, the newest first", responses=problems("invalid"))
@@ -155,10 +155,10 @@ def list_jobs(
     limit: Annotated[int, Query(ge=1, le=1000, description="At most so many.")] = 100,
 ) -> list[JobView]:
     """Lists jobs whose files have not expired."""
-    desk = desk_of(request)
+    context = context_of(request)
     return [
-        view(job, desk)
-        for job in desk.store.newest(state, limit)
+        view(job, context)
+        for job in context.store.newest(state, limit)
         if job.state is not State.EXPIRED or state is State.EXPIRED
     ]
 
@@ -171,8 +171,8 @@ def list_jobs(
 )
 def get_job(request: Request, job_id: JobId) -> JobView:
     """Returns where a job stands, and, once it is final, how it ended."""
-    desk = desk_of(request)
-    return view(desk.job(job_id), desk)
+    context = context_of(request)
+    return view(context.job(job_id), context)
 
 
 @router.post(
@@ -184,8 +184,8 @@ def get_job(request: Request, job_id: JobId) -> JobView:
 )
 async def cancel_job(request: Request, job_id: JobId) -> JobView:
     """Cancels a job that waits or runs. A running one ends within seconds: ask for it until its state is final."""
-    desk = desk_of(request)
-    return view(await desk.cancel(job_id), desk)
+    context = context_of(request)
+    return view(await context.cancel(job_id), context)
 
 
 @router.delete(
@@ -196,7 +196,7 @@ async def cancel_job(request: Request, job_id: JobId) -> JobView:
 )
 async def delete_job(request: Request, job_id: JobId) -> Response:
     """Removes scans and results at once; a job that has not ended is cancelled first."""
-    await desk_of(request).delete(job_id)
+    await context_of(request).delete(job_id)
     return Response(status_code=204)
 
 
@@ -211,7 +211,7 @@ async def delete_job(request: Request, job_id: JobId) -> Response:
 )
 def get_result(request: Request, job_id: JobId, name: Annotated[str, Path(max_length=120)]) -> FileResponse:
     """Returns a file of those that the job lists; `results.zip` holds all others."""
-    path = desk_of(request).result(job_id, name)
+    path = context_of(request).result(job_id, name)
     return FileResponse(path, media_type="application/octet-stream", filename=path.name)
 
 
@@ -258,7 +258,7 @@ _CORRECTION = {
 )
 async def create_correction(request: Request, job_id: JobId) -> Correction:
     """Keeps a label map that a person corrected, beside the result, which stays as it is."""
-    return await desk_of(request).correct(request, job_id)
+    return await context_of(request).correct(request, job_id)
 
 
 @router.get(
@@ -274,7 +274,7 @@ def get_correction(
     request: Request, job_id: JobId, number: CorrectionNumber, name: Annotated[str, Path(max_length=120)]
 ) -> FileResponse:
     """Returns a file of those that the correction lists; its zip is a case as `gliomask train` takes it."""
-    path = desk_of(request).correction_file(job_id, number, name)
+    path = context_of(request).correction_file(job_id, number, name)
     return FileResponse(path, media_type="application/octet-stream", filename=path.name)
 
 
@@ -292,7 +292,7 @@ def get_correction(
 )
 def get_scan(request: Request, job_id: JobId, sequence: Sequence) -> FileResponse:
     """Returns a scan as it was segmented, for viewers: as it came, or as it was made of DICOM or taken from a zip."""
-    path = desk_of(request).scan(job_id, sequence)
+    path = context_of(request).scan(job_id, sequence)
     name = f"case_{sequence.value}{'.nii.gz' if path.suffix == '.gz' else '.nii'}"
     return FileResponse(path, media_type="application/octet-stream", filename=name)
 
@@ -311,25 +311,27 @@ def get_scan(request: Request, job_id: JobId, sequence: Sequence) -> FileRespons
 )
 async def follow_job(request: Request, job_id: JobId) -> StreamingResponse:
     """Sends the job as JSON at every change (server-sent events), and ends when the job does."""
-    desk = desk_of(request)
-    await asyncio.to_thread(desk.job, job_id)
-    if desk.watch.watchers >= desk.settings.limits.event_streams:
+    context = context_of(request)
+    await asyncio.to_thread(context.job, job_id)
+    if context.watch.watchers >= context.settings.limits.event_streams:
         raise RequestError("busy")
-    return StreamingResponse(_events(desk, job_id), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    return StreamingResponse(
+        _events(context, job_id), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
+    )
 
 
-async def _events(desk: Desk, job_id: str) -> AsyncIterator[str]:
-    async with desk.watch.watching(job_id) as changed:
+async def _events(context: ServerContext, job_id: str) -> AsyncIterator[str]:
+    async with context.watch.watching(job_id) as changed:
         last = ""
         while True:
             changed.clear()
-            job = await asyncio.to_thread(desk.store.get, job_id)
+            job = await asyncio.to_thread(context.store.get, job_id)
             if job is None:
                 return
-            told = view(job, desk).model_dump_json()
-            if told != last:
-                yield f"event: job\ndata: {told}\n\n"
-                last = told
+            state = view(job, context).model_dump_json()
+            if state != last:
+                yield f"event: job\ndata: {state}\n\n"
+                last = state
             if job.state.is_final:
                 return
             try:

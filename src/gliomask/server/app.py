@@ -20,18 +20,18 @@ from gliomask.errors import LimitError
 from gliomask.files.atomic import NO_ROOM
 from gliomask.server import api, dicomweb, health, pages
 from gliomask.server.answers import refused
+from gliomask.server.context import ServerContext
 from gliomask.server.corrections import Corrector
 from gliomask.server.delivery import PAUSE_SECONDS, deliver
-from gliomask.server.desk import Desk
 from gliomask.server.events import Watch
 from gliomask.server.guard import Guard
-from gliomask.server.jobs import Delivery
+from gliomask.server.jobs import DeliveryState
 from gliomask.server.keeper import Folders, expire
 from gliomask.server.metrics import Metrics
 from gliomask.server.pool import Pool
 from gliomask.server.problems import KINDS, RequestError
 from gliomask.server.receive import Receiver
-from gliomask.server.settings import Settings
+from gliomask.server.settings import ServerSettings
 from gliomask.server.store import JobStore
 from gliomask.server.studies import Studies
 
@@ -49,7 +49,7 @@ ABOUT = (
 )
 
 
-def create_app(settings: Settings, folders: Folders, store: JobStore) -> FastAPI:
+def create_app(settings: ServerSettings, folders: Folders, store: JobStore) -> FastAPI:
     """Returns the server as an ASGI application; its queue runs for as long as it is served.
 
     Args:
@@ -65,9 +65,9 @@ def create_app(settings: Settings, folders: Folders, store: JobStore) -> FastAPI
         pool = Pool(settings, store, folders.jobs, watch, metrics)
         receiver, studies = Receiver(folders.incoming, settings.limits), Studies(settings, folders, store)
         corrector = Corrector(settings, folders, store, receiver)
-        app.state.desk = Desk(settings, folders, store, pool, watch, metrics, receiver, studies, corrector)
+        app.state.context = ServerContext(settings, folders, store, pool, watch, metrics, receiver, studies, corrector)
         pool.start()
-        tasks = [asyncio.create_task(work(app.state.desk)) for work in (_tidy, _complete, _deliver)]
+        tasks = [asyncio.create_task(work(app.state.context)) for work in (_tidy, _complete, _deliver)]
         try:
             yield
         finally:
@@ -91,48 +91,48 @@ def create_app(settings: Settings, folders: Folders, store: JobStore) -> FastAPI
     return app
 
 
-async def _tidy(desk: Desk) -> None:
+async def _tidy(context: ServerContext) -> None:
     while True:
         try:
-            await asyncio.to_thread(expire, desk.folders, desk.store, desk.settings.limits)
+            await asyncio.to_thread(expire, context.folders, context.store, context.settings.limits)
         except Exception:
             log.exception("expired jobs could not be removed; tried again in %s s", TIDY_SECONDS)
         await asyncio.sleep(TIDY_SECONDS)
 
 
-async def _complete(desk: Desk) -> None:
+async def _complete(context: ServerContext) -> None:
     while True:
         try:
-            if await asyncio.to_thread(desk.studies.complete):
-                desk.pool.wake()
+            if await asyncio.to_thread(context.studies.complete):
+                context.pool.wake()
         except Exception:
             log.exception("a study could not become a job; tried again in %s s", STUDY_SECONDS)
         await asyncio.sleep(STUDY_SECONDS)
 
 
-async def _deliver(desk: Desk) -> None:
-    while desk.settings.send_to is not None:
+async def _deliver(context: ServerContext) -> None:
+    while context.settings.send_to is not None:
         failed = False
         try:
-            failed = await asyncio.to_thread(_send_all, desk)
+            failed = await asyncio.to_thread(_send_all, context)
         except Exception:
             log.exception("objects could not be sent; tried again in %s s", PAUSE_SECONDS)
             failed = True
         await asyncio.sleep(PAUSE_SECONDS if failed else STUDY_SECONDS)
 
 
-def _send_all(desk: Desk) -> bool:
+def _send_all(context: ServerContext) -> bool:
     """Sends what is due; True where something could not be sent."""
     failed = False
-    for job in desk.store.due():
-        state = deliver(desk.settings, job.short, desk.objects(job), job.deliveries)
-        desk.store.delivered(job.id, state)
-        failed |= state is not Delivery.SENT
-    for job, folder, correction in desk.store.due_corrections():
-        paths = desk.corrected_objects(job, folder, correction)
-        state = deliver(desk.settings, job.short, paths, correction.deliveries)
-        desk.store.correction_delivered(job.id, correction.number, state)
-        failed |= state is not Delivery.SENT
+    for job in context.store.due():
+        state = deliver(context.settings, job.short, context.objects(job), job.deliveries)
+        context.store.delivered(job.id, state)
+        failed |= state is not DeliveryState.SENT
+    for job, folder, correction in context.store.due_corrections():
+        paths = context.corrected_objects(job, folder, correction)
+        state = deliver(context.settings, job.short, paths, correction.deliveries)
+        context.store.correction_delivered(job.id, correction.number, state)
+        failed |= state is not DeliveryState.SENT
     return failed
 
 
@@ -150,9 +150,9 @@ async def _no_room(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     """Says which value is not valid, and not what it was."""
-    found = error.errors() if isinstance(error, RequestValidationError) else []
-    told = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in found[:3])
-    return refused(request, RequestError("invalid", f"{told}." if told else ""))
+    errors = error.errors() if isinstance(error, RequestValidationError) else []
+    problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in errors[:3])
+    return refused(request, RequestError("invalid", f"{problems}." if problems else ""))
 
 
 async def _http(request: Request, error: Exception) -> Response:

@@ -16,7 +16,7 @@ from gliomask.io.gunzip import GZIP_MAGIC
 from gliomask.io.nifti import SINGLE_FILE_MAGIC, is_nifti_name, stem
 from gliomask.sequences import PAPER_ORDER, Sequence, sequence_of_file_name
 from gliomask.server.jobs import Kind
-from gliomask.server.multipart import Part
+from gliomask.server.multipart import ReceivedPart
 from gliomask.server.problems import RequestError
 
 FILES = "files"
@@ -45,7 +45,7 @@ class Arranged:
     notes: tuple[str, ...] = ()
 
 
-def arrange(files: list[Part], without: Iterable[Sequence], folder: Path) -> Arranged:
+def arrange(files: list[ReceivedPart], without: Iterable[Sequence], folder: Path) -> Arranged:
     """Moves the files of an upload to where a worker looks for them.
 
     Args:
@@ -86,10 +86,10 @@ def kind_of(path: Path) -> Kind | None:
     return Kind.DICOM if is_dicom(path) else None
 
 
-def _nifti(files: list[Part], kinds: list[Kind | None], without: frozenset[Sequence], folder: Path) -> Arranged:
-    found, left_out = _by_sequence(files, kinds)
-    missing = [sequence.value for sequence in PAPER_ORDER if sequence not in found and sequence not in without]
-    both = [sequence.value for sequence in PAPER_ORDER if sequence in without and sequence in found]
+def _nifti(files: list[ReceivedPart], kinds: list[Kind | None], without: frozenset[Sequence], folder: Path) -> Arranged:
+    parts, left_out = _by_sequence(files, kinds)
+    missing = [sequence.value for sequence in PAPER_ORDER if sequence not in parts and sequence not in without]
+    both = [sequence.value for sequence in PAPER_ORDER if sequence in without and sequence in parts]
     if missing:
         hint = (
             "Use the fields flair, t1, t1ce and t2, name the files after their sequences, or name in `without` what "
@@ -102,7 +102,7 @@ def _nifti(files: list[Part], kinds: list[Kind | None], without: frozenset[Seque
             f"The upload holds a file for {', '.join(both)}, which is named in `without`.",
             "Leave one of the two out.",
         )
-    for sequence, part in found.items():
+    for sequence, part in parts.items():
         path = _path(part)
         shutil.move(path, folder / f"{sequence.value}.nii{'.gz' if _head(path).startswith(GZIP_MAGIC) else ''}")
     return Arranged(Kind.NIFTI, left_out_note(left_out))
@@ -117,9 +117,9 @@ def left_out_note(count: int) -> tuple[str, ...]:
     )
 
 
-def _by_sequence(files: list[Part], kinds: list[Kind | None]) -> tuple[dict[Sequence, Part], int]:
+def _by_sequence(files: list[ReceivedPart], kinds: list[Kind | None]) -> tuple[dict[Sequence, ReceivedPart], int]:
     """The file of each sequence, and how many files of the field `files` are of none, such as a reference label map."""
-    found: dict[Sequence, Part] = {}
+    parts: dict[Sequence, ReceivedPart] = {}
     left_out = 0
     for part, kind in zip(files, kinds, strict=True):
         if part.name != FILES:
@@ -132,11 +132,11 @@ def _by_sequence(files: list[Part], kinds: list[Kind | None]) -> tuple[dict[Sequ
             sequence = None if kind is None else sequence_of_file_name(stem(Path(_last_name(part.filename))))
         if sequence is None:
             left_out += 1
-        elif sequence in found:
+        elif sequence in parts:
             raise RequestError("not_scans", f"The upload holds two files for {sequence.value}.", "Send one of each.")
         else:
-            found[sequence] = part
-    return found, left_out
+            parts[sequence] = part
+    return parts, left_out
 
 
 def _last_name(filename: str | None) -> str:
@@ -149,7 +149,7 @@ def _head(path: Path) -> bytes:
         return stream.read(HEAD_BYTES)
 
 
-def _path(part: Part) -> Path:
+def _path(part: ReceivedPart) -> Path:
     if part.path is None:
         raise RequestError("not_scans")
     return part.path

@@ -155,8 +155,8 @@ def _case_files(kind: Kind, options: JobOptions) -> Iterator[tuple[CaseFiles, Pa
     """The case's files; where its DICOM files lie, if it came as such; how many files of an archive were left out."""
     absent = frozenset(options.without)
     if kind is Kind.NIFTI:
-        found = {sequence: path for sequence in PAPER_ORDER for path in INPUT.glob(f"{sequence.value}.nii*")}
-        yield explicit_case(CASE, found, without=absent), None, 0
+        sequence_files = {sequence: path for sequence in PAPER_ORDER for path in INPUT.glob(f"{sequence.value}.nii*")}
+        yield explicit_case(CASE, sequence_files, without=absent), None, 0
     elif kind is Kind.ARCHIVE and holds_scans(ARCHIVE):
         scans, left_out = _scans_in_archive(absent)
         yield explicit_case(CASE, scans, without=absent), None, left_out
@@ -173,8 +173,8 @@ def holds_scans(archive: Path) -> bool:
 def _names(archive: Path) -> list[str]:
     """Names of an archive's files; none where it is damaged, which those who unpack it say better."""
     try:
-        with zipfile.ZipFile(archive) as found:
-            return [member.filename for member in found.infolist() if not member.is_dir()]
+        with zipfile.ZipFile(archive) as opened_archive:
+            return [member.filename for member in opened_archive.infolist() if not member.is_dir()]
     except Exception:
         return []
 
@@ -187,7 +187,7 @@ def _scans_in_archive(absent: frozenset[Sequence]) -> tuple[dict[Sequence, Path]
     Returns:
         The files, and how many others were left out.
     """
-    found: dict[Sequence, Path] = {}
+    scans: dict[Sequence, Path] = {}
     left_out = 0
     SCANS.mkdir(exist_ok=True)
     with opened(ARCHIVE) as place:
@@ -201,20 +201,20 @@ def _scans_in_archive(absent: frozenset[Sequence]) -> tuple[dict[Sequence, Path]
             if sequence is None or sequence in absent or inner.name.startswith("."):
                 left_out += 1
                 continue
-            if sequence in found:
+            if sequence in scans:
                 raise CaseError(
                     f"The archive holds two files for {sequence.value}. Pack the four files of one patient alone."
                 )
-            found[sequence] = SCANS / f"{CASE}_{sequence.value}{_ending(path)}"
-            shutil.move(path, found[sequence])
-    missing = [sequence.value for sequence in PAPER_ORDER if sequence not in found and sequence not in absent]
+            scans[sequence] = SCANS / f"{CASE}_{sequence.value}{_ending(path)}"
+            shutil.move(path, scans[sequence])
+    missing = [sequence.value for sequence in PAPER_ORDER if sequence not in scans and sequence not in absent]
     if missing:
         raise CaseError(
             f"The archive holds no file for {', '.join(missing)}. Name the files after their sequences, such as "
             "NAME_flair.nii.gz, "
             "or say which sequences the patient does not have."
         )
-    return found, left_out
+    return scans, left_out
 
 
 def _ending(path: Path) -> str:

@@ -106,13 +106,13 @@ class Client:
 
     def job(self, job_id: str) -> Job:
         """Returns where a job stands."""
-        found: Job = self._json(self._send("GET", f"/api/v1/jobs/{job_id}"))
-        return found
+        job: Job = self._json(self._send("GET", f"/api/v1/jobs/{job_id}"))
+        return job
 
     def jobs(self) -> list[Job]:
         """Returns the newest jobs."""
-        found: list[Job] = self._json(self._send("GET", "/api/v1/jobs"))
-        return found
+        jobs: list[Job] = self._json(self._send("GET", "/api/v1/jobs"))
+        return jobs
 
     def follow(self, job_id: str) -> Iterator[Job]:
         """Yields the job at every change, the last time when it has ended."""
@@ -143,8 +143,8 @@ class Client:
             FileFormatError: a file is not what the server says it is.
         """
         if not job["results"]:
-            told = job["failure"] or {"message": f"it is {job['state']}"}
-            raise UsageError(f"The job has no results: {told['message']}")
+            failure = job["failure"] or {"message": f"it is {job['state']}"}
+            raise UsageError(f"The job has no results: {failure['message']}")
         make_folder(Path(folder))
         place = f"/api/v1/jobs/{job['id']}/results"
         return [self._fetch(place, file, Path(folder)) for file in job["results"] if file["name"] != "results.zip"]
@@ -233,8 +233,8 @@ def _refuse(answer: httpx.Response) -> None:
         return
     content = answer.read()[:MAX_REFUSAL_BYTES]
     try:
-        told = json.loads(content)
-        code, message = str(told["code"]), f"{told['message']} {told['hint']}".strip()
+        problem = json.loads(content)
+        code, message = str(problem["code"]), f"{problem['message']} {problem['hint']}".strip()
     except (ValueError, KeyError, TypeError):
         code, message = "unknown", f"The server answered {answer.status_code}."
     raise RefusedError(answer.status_code, code, message)
@@ -242,10 +242,10 @@ def _refuse(answer: httpx.Response) -> None:
 
 def _files(place: Path) -> list[Path]:
     if place.is_dir():
-        found = sorted(path for path in place.rglob("*") if path.is_file() and not path.name.startswith("."))
-        if not found:
+        paths = sorted(path for path in place.rglob("*") if path.is_file() and not path.name.startswith("."))
+        if not paths:
             raise UsageError(f"{place} holds no file. Give the folder of one examination.")
-        return found
+        return paths
     return [place]
 
 

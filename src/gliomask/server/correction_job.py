@@ -60,7 +60,7 @@ def keep_correction(kind: Kind, order: CorrectionOrder, place: Path) -> Correcti
     notes += _objects(kind, label_map, files, record)
     _give_out(folder, label_map, files)
     if order.training is not None:
-        notes += _for_training(folder, order.training)
+        notes += _for_training(folder, order.training, place.name)
     shutil.rmtree(folder)
     given_out = sorted(files.iterdir())
     return Correction(
@@ -116,9 +116,10 @@ def _objects(kind: Kind, label_map: Path, files: Path, record: CorrectionRecord)
     return [f"{note}." for note in written.notes]
 
 
-def _for_training(kept: Path, folder: Path) -> list[str]:
+def _for_training(kept: Path, folder: Path, name: str) -> list[str]:
+    """Makes a copy for training, which the server gives its place once its table knows the correction."""
     try:
-        Corrections(folder, overwrite=True).add(kept)
+        Corrections(folder).stage(kept, name)
     except (GliomaskError, OSError) as error:
         # A client is not told where the folder is; whoever runs the server finds it in the worker's log.
         log.warning("a correction could not be copied for training: %s", error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
 import shutil
@@ -14,13 +13,14 @@ from starlette.requests import Request
 from gliomask.errors import FileFormatError
 from gliomask.files.atomic import flush_folder, write_bytes
 from gliomask.files.json import read_json_as
+from gliomask.server import training_copies
 from gliomask.server.child import WORKER_LOG, end, started
 from gliomask.server.correction_order import CORRECTIONS, FILES, ORDER, OUTCOME, SENT, CorrectionOrder
-from gliomask.server.jobs import Correction, CorrectionOutcome, Delivery, Job, new_id
+from gliomask.server.jobs import Correction, CorrectionOutcome, DeliveryState, Job, new_id
 from gliomask.server.keeper import Folders
 from gliomask.server.problems import RequestError
 from gliomask.server.receive import Receiver
-from gliomask.server.settings import Settings
+from gliomask.server.settings import ServerSettings
 from gliomask.server.store import JobStore
 from gliomask.view.sent import MAX_BODY_BYTES
 
@@ -41,7 +41,7 @@ class Corrector:
         receiver: of uploads.
     """
 
-    def __init__(self, settings: Settings, folders: Folders, store: JobStore, receiver: Receiver) -> None:
+    def __init__(self, settings: ServerSettings, folders: Folders, store: JobStore, receiver: Receiver) -> None:
         self._settings, self._folders, self._store, self._receiver = settings, folders, store, receiver
         self._turn = asyncio.Semaphore(1)
 
@@ -66,6 +66,9 @@ class Corrector:
             finally:
                 if not kept:
                     await asyncio.to_thread(shutil.rmtree, place, True)
+                    await asyncio.to_thread(training_copies.discard, self._settings.corrections, name)
+            if kept:
+                await asyncio.to_thread(training_copies.settle, self._settings.corrections, name, job.id)
         if noted is None:
             raise RequestError("expired")
         log.info("job %s: correction %d kept", job.short, noted.number)
@@ -75,7 +78,7 @@ class Corrector:
         """Its objects go where those of its job went: jobs that came by DICOMweb alone are sent."""
         objects = any(file.name.endswith(".dcm") for file in correction.results)
         due = objects and job.study_uid != "" and self._settings.send_to is not None
-        return correction.model_copy(update={"delivery": Delivery.DUE if due else Delivery.NONE})
+        return correction.model_copy(update={"delivery": DeliveryState.DUE if due else DeliveryState.NONE})
 
     async def _refuse_too_many(self, job: Job) -> None:
         if len(await asyncio.to_thread(self._store.corrections, job.id)) >= self._settings.limits.corrections:
@@ -87,7 +90,7 @@ class Corrector:
         Raises:
             RequestError: it is no correction, or keeping it takes too long or fails.
         """
-        case = f"case-{hashlib.sha256(job.id.encode()).hexdigest()[:12]}"
+        case = training_copies.case_of(job.id)
         training = None if self._settings.corrections is None else self._settings.corrections.absolute()
         await asyncio.to_thread(_prepare, place, body, CorrectionOrder(case=case, training=training))
         process = await started(self._settings.worker_command, place.parent.parent, place.name)

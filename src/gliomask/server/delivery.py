@@ -1,4 +1,4 @@
-"""Sends DICOM objects of finished jobs and of corrections to the archive, until it has them or the tries are over."""
+"""Sends the DICOM objects of finished jobs and corrections to the archive, until it has them or the tries are over."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import logging
 from pathlib import Path
 
 from gliomask.errors import GliomaskError
-from gliomask.server.jobs import Delivery
+from gliomask.server.jobs import DeliveryState
 from gliomask.server.pacs import Pacs
-from gliomask.server.settings import Settings
+from gliomask.server.settings import ServerSettings
 
 log = logging.getLogger("gliomask.server")
 
@@ -18,7 +18,7 @@ TRIES = 20
 PAUSE_SECONDS = 60.0
 
 
-def deliver(settings: Settings, short: str, paths: list[Path], before: int) -> Delivery:
+def deliver(settings: ServerSettings, short: str, paths: list[Path], before: int) -> DeliveryState:
     """Sends the objects of a job or a correction, once, and returns how it went.
 
     Args:
@@ -28,15 +28,15 @@ def deliver(settings: Settings, short: str, paths: list[Path], before: int) -> D
         before: how often they were sent before.
     """
     if not paths or settings.send_to is None:
-        return Delivery.SENT
+        return DeliveryState.SENT
     try:
         with Pacs(settings.send_to, settings.send_login) as archive:
             answer = archive.store(paths)
         if not answer.failures and answer.stored == len(paths):
-            return Delivery.SENT
+            return DeliveryState.SENT
         log.warning(
             "job %s: the archive refused %d objects, reasons %s", short, len(paths) - answer.stored, answer.failures
         )
     except GliomaskError as error:
         log.warning("job %s: not sent to the archive: %s", short, error)
-    return Delivery.FAILED if before + 1 >= TRIES else Delivery.DUE
+    return DeliveryState.FAILED if before + 1 >= TRIES else DeliveryState.DUE

@@ -1,4 +1,4 @@
-"""DICOMweb at the door (DICOM PS3.18, chapter 10): STOW-RS takes studies in.
+"""DICOMweb (DICOM PS3.18, chapter 10): STOW-RS takes studies in.
 
 QIDO-RS and WADO-RS give out the objects that were made of them.
 """
@@ -16,7 +16,7 @@ from fastapi import Path as PathPart
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from gliomask.server.api import problems
-from gliomask.server.desk import Desk, desk_of
+from gliomask.server.context import ServerContext, context_of
 from gliomask.server.instances import Instance, read_instance
 from gliomask.server.jobs import State
 from gliomask.server.pacs import DICOM, JSON, RELATED, encoded
@@ -72,10 +72,10 @@ async def store_study(request: Request, study_uid: StudyUid) -> Response:
 
 
 async def _store(request: Request, study_uid: str | None) -> Response:
-    desk = desk_of(request)
-    desk.refuse_when_full()
-    async with desk.receiver.received(request, RELATED, files_only=True) as (_, parts):
-        stored = await asyncio.to_thread(desk.studies.keep, parts, study_uid)
+    context = context_of(request)
+    context.refuse_when_full()
+    async with context.receiver.received(request, RELATED, files_only=True) as (_, parts):
+        stored = await asyncio.to_thread(context.studies.keep, parts, study_uid)
     status = 200 if not stored.refused else 202 if stored.kept else 409
     return JSONResponse(_told(stored), status, media_type=JSON)
 
@@ -85,15 +85,15 @@ def _told(stored: Stored) -> dict[str, Any]:
 
     Instances that cannot be read have no UIDs to be named by.
     """
-    told: dict[str, Any] = {}
+    answer: dict[str, Any] = {}
     if stored.kept:
-        told["00081199"] = {"vr": "SQ", "Value": [_reference(instance) for instance in stored.kept]}
+        answer["00081199"] = {"vr": "SQ", "Value": [_reference(instance) for instance in stored.kept]}
     if stored.refused:
-        told["00081198"] = {
+        answer["00081198"] = {
             "vr": "SQ",
             "Value": [{"00081197": {"vr": "US", "Value": [reason]}} for reason in stored.refused],
         }
-    return told
+    return answer
 
 
 def _reference(instance: Instance) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def find_studies(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
     """Lists the studies that came by DICOMweb and whose objects are ready."""
-    jobs = desk_of(request).store.newest(State.DONE, limit, study_uid)
+    jobs = context_of(request).store.newest(State.DONE, limit, study_uid)
     uids = list(dict.fromkeys(job.study_uid for job in jobs if job.study_uid))
     return _listed([{"0020000D": {"vr": "UI", "Value": [uid]}} for uid in uids])
 
@@ -131,7 +131,7 @@ def find_studies(
 )
 def find_instances(request: Request, study_uid: StudyUid) -> Response:
     """Lists the segmentation and the report that were made of a study."""
-    return _listed([_described(instance) for instance, _ in _objects(desk_of(request), study_uid)])
+    return _listed([_described(instance) for instance, _ in _objects(context_of(request), study_uid)])
 
 
 @router.get(
@@ -142,7 +142,7 @@ def find_instances(request: Request, study_uid: StudyUid) -> Response:
 )
 def fetch_study(request: Request, study_uid: StudyUid) -> StreamingResponse:
     """Returns the segmentation and the report that were made of a study."""
-    return _sent([path for _, path in _objects(desk_of(request), study_uid)])
+    return _sent([path for _, path in _objects(context_of(request), study_uid)])
 
 
 @router.get(
@@ -153,17 +153,17 @@ def fetch_study(request: Request, study_uid: StudyUid) -> StreamingResponse:
 )
 def fetch_instance(request: Request, study_uid: StudyUid, series_uid: Uid, instance_uid: Uid) -> StreamingResponse:
     """Returns one of the objects that were made of a study."""
-    found = _objects(desk_of(request), study_uid)
-    paths = [path for instance, path in found if (instance.series_uid, instance.uid) == (series_uid, instance_uid)]
+    instances = _objects(context_of(request), study_uid)
+    paths = [path for instance, path in instances if (instance.series_uid, instance.uid) == (series_uid, instance_uid)]
     if not paths:
         raise RequestError("no_such_study")
     return _sent(paths)
 
 
-def _objects(desk: Desk, study_uid: str) -> list[tuple[Instance, Path]]:
+def _objects(context: ServerContext, study_uid: str) -> list[tuple[Instance, Path]]:
     """The objects of a study's newest job that is done."""
-    for job in desk.store.newest(State.DONE, 1, study_uid):
-        paths = desk.objects(job)
+    for job in context.store.newest(State.DONE, 1, study_uid):
+        paths = context.objects(job)
         if paths:
             return [(read_instance(path), path) for path in paths]
     raise RequestError("no_such_study")

@@ -18,7 +18,7 @@ from gliomask.server.access import may_enter
 from gliomask.server.answers import refused, wants_html
 from gliomask.server.metrics import Metrics
 from gliomask.server.problems import RequestError
-from gliomask.server.settings import Settings
+from gliomask.server.settings import ServerSettings
 
 log = logging.getLogger("gliomask.server")
 
@@ -58,7 +58,7 @@ class Guard:
         metrics: told of every answer.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, settings: ServerSettings, metrics: Metrics) -> None:
         self._app, self._settings, self._metrics = app, settings, metrics
         self._hosts = settings.allowed_hosts()
         self._open = 0

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from gliomask.server.api import problems
-from gliomask.server.desk import desk_of
+from gliomask.server.context import context_of
 from gliomask.server.keeper import free_bytes, writable
 
 router = APIRouter(tags=["health"])
@@ -32,15 +32,15 @@ class Health(BaseModel):
 )
 def health(request: Request) -> Response:
     """Needs no token, and tells nothing of jobs."""
-    desk = desk_of(request)
+    context = context_of(request)
     checks = {
-        "the queue has stopped": desk.pool.is_alive,
-        "the disk is nearly full": free_bytes(desk.folders) > desk.settings.limits.free_disk_bytes,
-        "the folder cannot be written to": writable(desk.folders),
+        "the queue has stopped": context.pool.is_alive,
+        "the disk is nearly full": free_bytes(context.folders) > context.settings.limits.free_disk_bytes,
+        "the folder cannot be written to": writable(context.folders),
     }
     reasons = tuple(reason for reason, well in checks.items() if not well)
-    found = Health(status="failing" if reasons else "ok", reasons=reasons)
-    return JSONResponse(found.model_dump(), 503 if reasons else 200)
+    state = Health(status="failing" if reasons else "ok", reasons=reasons)
+    return JSONResponse(state.model_dump(), 503 if reasons else 200)
 
 
 @router.get(
@@ -54,6 +54,6 @@ def health(request: Request) -> Response:
 )
 def metrics(request: Request) -> Response:
     """Counts, times and sizes; nothing of any patient."""
-    desk = desk_of(request)
-    text = desk.metrics.text(desk.store.counts(), desk.watch.watchers, free_bytes(desk.folders))
+    context = context_of(request)
+    text = context.metrics.text(context.store.counts(), context.watch.watchers, free_bytes(context.folders))
     return Response(text, headers={"Content-Type": PROMETHEUS})

@@ -12,13 +12,13 @@ from pydantic import ValidationError
 
 from gliomask.errors import UsageError
 from gliomask.files.atomic import flush_folder, write_bytes
-from gliomask.models.shelf import shipped_names
+from gliomask.models.available import shipped_names
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
 from gliomask.server.arrange import FILE_FIELDS, arrange
-from gliomask.server.jobs import Delivery, Job, JobOptions, Kind, State, new_id
-from gliomask.server.multipart import Part
+from gliomask.server.jobs import DeliveryState, Job, JobOptions, Kind, State, new_id
+from gliomask.server.multipart import ReceivedPart
 from gliomask.server.problems import RequestError
-from gliomask.server.settings import Settings
+from gliomask.server.settings import ServerSettings
 from gliomask.server.worker import ORDER, Order
 
 
@@ -28,7 +28,7 @@ def parse_options(values: Iterable[tuple[str, str]]) -> JobOptions:
     Raises:
         RequestError: a name is unknown or given twice, or a value is not valid.
     """
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for name, value in values:
         if name in FILE_FIELDS:
             if value:
@@ -41,19 +41,19 @@ def parse_options(values: Iterable[tuple[str, str]]) -> JobOptions:
         if not value.strip():
             continue
         if name == "without":
-            found.setdefault(name, []).extend(_sequences(value))
-        elif name in found:
+            fields.setdefault(name, []).extend(_sequences(value))
+        elif name in fields:
             raise RequestError("invalid", f"The option {name} is given twice.")
         else:
-            found[name] = value
+            fields[name] = value
     try:
-        options = JobOptions.model_validate(found)
+        options = JobOptions.model_validate(fields)
     except ValidationError as error:
         # What a value was is not repeated: it may be the name of a patient.
-        told = "; ".join(
+        problems = "; ".join(
             f"{'.'.join(map(str, item['loc'])) or 'options'}: {item['msg']}" for item in error.errors()[:3]
         )
-        raise RequestError("invalid", f"{told}.") from None
+        raise RequestError("invalid", f"{problems}.") from None
     if options.model and options.model not in shipped_names():
         raise RequestError("invalid", f"There is no such model. There are: {', '.join(shipped_names())}.")
     return options
@@ -68,7 +68,7 @@ def _sequences(value: str) -> list[Sequence]:
         ) from None
 
 
-def make_job(folder: Path, parts: list[Part], settings: Settings, jobs: Path) -> Job:
+def make_job(folder: Path, parts: list[ReceivedPart], settings: ServerSettings, jobs: Path) -> Job:
     """Makes the folder of a job from an upload: all of it, on disk, or nothing.
 
     Args:
@@ -102,7 +102,7 @@ def seal(
     folder: Path,
     kind: Kind,
     options: JobOptions,
-    settings: Settings,
+    settings: ServerSettings,
     jobs: Path,
     *,
     notes: tuple[str, ...] = (),
@@ -123,7 +123,7 @@ def seal(
         notes=notes,
     )
     write_bytes(folder / ORDER, (json.dumps(order.model_dump(mode="json")) + "\n").encode())
-    delivery = Delivery.DUE if study_uid and settings.send_to is not None else Delivery.NONE
+    delivery = DeliveryState.DUE if study_uid and settings.send_to is not None else DeliveryState.NONE
     job = Job(job_id or new_id(), kind, State.QUEUED, options, time.time(), study_uid=study_uid, delivery=delivery)
     for inner in (folder / "input" / "dicom", folder / "input", folder):
         if inner.is_dir():
@@ -133,12 +133,12 @@ def seal(
     return job
 
 
-def _refuse_other_fields(files: list[Part]) -> None:
+def _refuse_other_fields(files: list[ReceivedPart]) -> None:
     if any(part.name not in FILE_FIELDS for part in files):
         raise RequestError(
             "invalid", f"A file is in a field of another name. Fields for files are: {', '.join(sorted(FILE_FIELDS))}."
         )
 
 
-def _size(part: Part) -> int:
+def _size(part: ReceivedPart) -> int:
     return part.path.stat().st_size if part.path is not None else 0

@@ -44,7 +44,7 @@ class Kind(StrEnum):
     DICOM = "dicom"
 
 
-class Delivery(StrEnum):
+class DeliveryState(StrEnum):
     """Whether the DICOM objects of a job or a correction have reached the archive that the server sends to."""
 
     NONE = "none"
@@ -119,7 +119,7 @@ class ResultFile(BaseModel):
     sha256: str
 
 
-class Outcome(BaseModel):
+class JobOutcome(BaseModel):
     """What a worker leaves: results, or why there are none.
 
     Args:
@@ -167,7 +167,7 @@ class Correction(BaseModel):
     results: tuple[ResultFile, ...]
     notes: tuple[str, ...] = ()
     volumes_ml: dict[str, float]
-    delivery: Delivery = Delivery.NONE
+    delivery: DeliveryState = DeliveryState.NONE
     deliveries: int = 0
 
 
@@ -210,9 +210,9 @@ class Job:
     finished: float | None = None
     expires: float | None = None
     attempts: int = 0
-    outcome: Outcome | None = None
+    outcome: JobOutcome | None = None
     study_uid: str = field(default="", repr=False)
-    delivery: Delivery = Delivery.NONE
+    delivery: DeliveryState = DeliveryState.NONE
     deliveries: int = 0
 
     @property

@@ -14,9 +14,10 @@ from gliomask.errors import FileFormatError
 from gliomask.files.atomic import make_folder
 from gliomask.files.json import read_json_as
 from gliomask.files.lock import locked
+from gliomask.server import training_copies
 from gliomask.server.correction_order import CORRECTIONS
-from gliomask.server.jobs import Failure, Outcome, State
-from gliomask.server.settings import Limits, Settings
+from gliomask.server.jobs import Failure, JobOutcome, State
+from gliomask.server.settings import Limits, ServerSettings
 from gliomask.server.store import JobStore
 from gliomask.server.worker import OUTCOME
 
@@ -70,7 +71,7 @@ class Folders:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[tuple[Folders, JobStore]]:
+def opened(settings: ServerSettings) -> Iterator[tuple[Folders, JobStore]]:
     """Opens a server's folder for the one server that uses it, and brings it into order.
 
     Raises:
@@ -82,13 +83,13 @@ def opened(settings: Settings) -> Iterator[tuple[Folders, JobStore]]:
     with locked(settings.folder, "server"):
         store = JobStore(folders.table)
         try:
-            recover(folders, store, settings.limits)
+            recover(folders, store, settings.limits, settings.corrections)
             yield folders, store
         finally:
             store.close()
 
 
-def recover(folders: Folders, store: JobStore, limits: Limits) -> None:
+def recover(folders: Folders, store: JobStore, limits: Limits, training: Path | None = None) -> None:
     """Brings table and folders back together after the end of a server, however it ended.
 
     Jobs that ran are finished if their worker had left an outcome, begun again if they have an attempt left, and
@@ -109,12 +110,12 @@ def recover(folders: Folders, store: JobStore, limits: Limits) -> None:
             message=message,
             hint="Send the scans again; if the server ends again, tell whoever runs it.",
         )
-        store.finish(job.id, State.FAILED, Outcome(failure=failure), limits.keep_seconds)
+        store.finish(job.id, State.FAILED, JobOutcome(failure=failure), limits.keep_seconds)
         log.warning("job %s was interrupted %d times and failed", job.short, job.attempts)
-    _sweep(folders, store)
+    _sweep(folders, store, training)
 
 
-def _sweep(folders: Folders, store: JobStore) -> None:
+def _sweep(folders: Folders, store: JobStore, training: Path | None) -> None:
     """Removes folders that nothing in the table stands for."""
     known, studies = store.ids(), {study.folder for study in store.studies()}
     for name in studies:
@@ -127,17 +128,24 @@ def _sweep(folders: Folders, store: JobStore) -> None:
         if folder.name not in known:
             _remove(folder)
         elif (folder / CORRECTIONS).is_dir():
-            kept = store.corrections(folder.name)
-            for left in [path for path in (folder / CORRECTIONS).iterdir() if path.name not in kept]:
-                _remove(left)
+            _sweep_corrections(folder, store, training)
     for folder in folders.studies.iterdir():
         if folder.name not in studies:
             _remove(folder)
 
 
+def _sweep_corrections(job: Path, store: JobStore, training: Path | None) -> None:
+    kept = store.corrections(job.name)
+    for name in kept:
+        training_copies.settle(training, name, job.name)
+    for left in [path for path in (job / CORRECTIONS).iterdir() if path.name not in kept]:
+        training_copies.discard(training, left.name)
+        _remove(left)
+
+
 def _finished(store: JobStore, job_id: str, path: Path, limits: Limits) -> bool:
     try:
-        outcome = read_json_as(path, Outcome, "an outcome of a job")
+        outcome = read_json_as(path, JobOutcome, "an outcome of a job")
     except FileFormatError:
         return False
     state = State.DONE if outcome.failure is None else State.FAILED

@@ -12,7 +12,7 @@ from gliomask.errors import GliomaskError, UsageError
 from gliomask.server.app import create_app
 from gliomask.server.connections import protocol
 from gliomask.server.keeper import Folders, opened
-from gliomask.server.settings import Settings
+from gliomask.server.settings import ServerSettings
 from gliomask.server.store import JobStore
 
 KEEP_ALIVE_SECONDS = 30
@@ -23,7 +23,7 @@ SHUTDOWN_SECONDS = 10
 MAX_HEADER_BYTES = 32 << 10
 
 
-def listen(settings: Settings, ready: Callable[[str], None]) -> None:
+def listen(settings: ServerSettings, ready: Callable[[str], None]) -> None:
     """Serves until SIGINT or SIGTERM.
 
     Args:
@@ -43,7 +43,7 @@ def listen(settings: Settings, ready: Callable[[str], None]) -> None:
             raise GliomaskError("The server could not start; the lines above say why.")
 
 
-def _config(settings: Settings, folders: Folders, store: JobStore) -> uvicorn.Config:
+def _config(settings: ServerSettings, folders: Folders, store: JobStore) -> uvicorn.Config:
     # Web servers log paths, which hold ids of jobs; this one logs its own lines alone.
     return uvicorn.Config(
         create_app(settings, folders, store),
@@ -61,7 +61,7 @@ def _config(settings: Settings, folders: Folders, store: JobStore) -> uvicorn.Co
     )
 
 
-def _port(settings: Settings) -> socket.socket:
+def _port(settings: ServerSettings) -> socket.socket:
     try:
         family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
         port = socket.socket(family, socket.SOCK_STREAM)

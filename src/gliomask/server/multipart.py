@@ -30,7 +30,7 @@ MAX_BOUNDARY_LETTERS = 200
 
 
 @dataclass(frozen=True)
-class Part:
+class ReceivedPart:
     """One part of a body.
 
     Args:
@@ -83,14 +83,14 @@ class PartWriter:
     def __init__(
         self, boundary: str, folder: Path, *, max_bytes: int, max_files: int, files_only: bool = False
     ) -> None:
-        self.parts: list[Part] = []
+        self.parts: list[ReceivedPart] = []
         self.received = 0
         self._folder, self._max_bytes, self._max_files, self._files_only = folder, max_bytes, max_files, files_only
         self._files = self._values = 0
         self._stream: BinaryIO | None = None
         self._headers: dict[str, str] = {}
         self._field, self._text = bytearray(), bytearray()
-        self._current = Part("", None, None)
+        self._current = ReceivedPart("", None, None)
         self._value = bytearray()
         self._ended = False
         self._parser = MultipartParser(
@@ -124,7 +124,7 @@ class PartWriter:
         except (MultipartParseError, FormParserError) as error:
             raise FileFormatError("The body is not in parts as its Content-Type says.") from error
 
-    def finish(self) -> list[Part]:
+    def finish(self) -> list[ReceivedPart]:
         """Returns the parts, in their order; all files are on disk.
 
         Raises:
@@ -154,13 +154,13 @@ class PartWriter:
             self._values += 1
             if self._values > MAX_VALUES:
                 raise LimitError(f"The form has more than {MAX_VALUES} values.")
-            self._current = Part(name, None, None)
+            self._current = ReceivedPart(name, None, None)
             return
         self._files += 1
         if self._files > self._max_files:
             raise LimitError(f"The upload has more than {self._max_files:,} files.")
         path = self._folder / f"{self._files - 1:06d}"
-        self._current = Part(name, filename or "", path)
+        self._current = ReceivedPart(name, filename or "", path)
         self._stream = path.open("xb")
 
     def _data(self, data: bytes, start: int, end: int) -> None:
@@ -179,7 +179,7 @@ class PartWriter:
             self._stream = None
             self.parts.append(self._current)
             return
-        self.parts.append(Part(self._current.name, None, None, self._value.decode("utf-8", "replace")))
+        self.parts.append(ReceivedPart(self._current.name, None, None, self._value.decode("utf-8", "replace")))
         self._value.clear()
 
     def _finish(self) -> None:

@@ -179,12 +179,12 @@ class Pacs:
         boundary = secrets.token_hex(16)
         kind = f'{RELATED}; type="{DICOM}"; boundary={boundary}'
         headers = {"Content-Type": kind, "Accept": JSON}
-        told = self._json("POST", "/studies", content=encoded(paths, boundary), headers=headers, also=(202, 409))
-        if not isinstance(told, dict):
+        answer = self._json("POST", "/studies", content=encoded(paths, boundary), headers=headers, also=(202, 409))
+        if not isinstance(answer, dict):
             raise FileFormatError("The archive's answer to what it was sent is not as DICOMweb has it.")
-        failed = _items(told, "00081198")
+        failed = _items(answer, "00081198")
         reasons = tuple(int(_value(item, "00081197") or 0) for item in failed if isinstance(item, dict))
-        return StoreAnswer(len(_items(told, "00081199")), reasons)
+        return StoreAnswer(len(_items(answer, "00081199")), reasons)
 
     def _json(self, method: str, path: str, also: tuple[int, ...] = (), **sent: Any) -> Any:
         try:
@@ -245,5 +245,5 @@ def _items(dataset: Mapping[str, Any], tag: str) -> list[Any]:
 
 def _value(dataset: Mapping[str, Any], tag: str) -> str:
     """The text of an element of DICOM's JSON model (PS3.18, annex F)."""
-    found = [value.get("Alphabetic", "") if isinstance(value, dict) else value for value in _items(dataset, tag)]
-    return " ".join(str(value) for value in found)
+    values = [value.get("Alphabetic", "") if isinstance(value, dict) else value for value in _items(dataset, tag)]
+    return " ".join(str(value) for value in values)

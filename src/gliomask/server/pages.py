@@ -13,11 +13,11 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 from markupsafe import Markup
 
 from gliomask.errors import EngineUnavailableError
-from gliomask.models.shelf import shipped_names
+from gliomask.models.available import shipped_names
 from gliomask.server.access import COOKIE, SESSION_SECONDS, session, token_matches
 from gliomask.server.answers import page
 from gliomask.server.api import CorrectionNumber, JobId, view
-from gliomask.server.desk import Desk, desk_of
+from gliomask.server.context import ServerContext, context_of
 from gliomask.server.guard import CONTENT_POLICY
 from gliomask.server.jobs import State
 from gliomask.server.problems import RequestError
@@ -50,31 +50,31 @@ MAX_LOGIN_BYTES = 4096
 @router.get("/")
 def home(request: Request) -> HTMLResponse:
     """Sends scans, and shows the jobs that there are."""
-    desk = desk_of(request)
-    jobs = [view(job, desk) for job in desk.store.newest(limit=SHOWN_JOBS) if job.state is not State.EXPIRED]
-    return page("home.html", {"jobs": jobs, "models": shipped_names(), "limits": desk.settings.limits})
+    context = context_of(request)
+    jobs = [view(job, context) for job in context.store.newest(limit=SHOWN_JOBS) if job.state is not State.EXPIRED]
+    return page("home.html", {"jobs": jobs, "models": shipped_names(), "limits": context.settings.limits})
 
 
 @router.post("/jobs")
 async def send(request: Request) -> RedirectResponse:
     """Takes the form of the first page."""
-    job = await desk_of(request).accept(request)
+    job = await context_of(request).accept(request)
     return RedirectResponse(f"/jobs/{job.id}", status_code=303)
 
 
 @router.get("/jobs/{job_id}")
 def show(request: Request, job_id: JobId) -> HTMLResponse:
     """One job: how far it is, or what came of it."""
-    desk = desk_of(request)
-    job = view(desk.job(job_id), desk)
+    context = context_of(request)
+    job = view(context.job(job_id), context)
     names = {file.name for file in job.results}
-    shown = job.state is State.DONE and viewer_is_built() and manifest_of(desk.folders.jobs / job.id) is not None
+    shown = job.state is State.DONE and viewer_is_built() and manifest_of(context.folders.jobs / job.id) is not None
     values = {
         "job": job,
         "report": REPORT in names,
         "picture": PICTURE in names,
         "viewer": shown,
-        "corrections_kept": desk.settings.corrections is not None,
+        "corrections_kept": context.settings.corrections is not None,
     }
     return page("job.html", values, headers={"Content-Security-Policy": f"{CONTENT_POLICY}; frame-src 'self'"})
 
@@ -87,22 +87,22 @@ def look(
     beside: Annotated[int | None, Query(ge=1, le=10_000)] = None,
 ) -> HTMLResponse:
     """The viewer: the result, a correction of it, or a correction beside the result. What is corrected is sent here."""
-    desk = desk_of(request)
-    manifest = desk.to_view(job_id)
+    context = context_of(request)
+    manifest = context.to_view(job_id)
     (exam,) = manifest["exams"]
     number = beside or correction
     if number is not None:
-        exam = _corrected(desk, job_id, number, exam)
+        exam = _corrected(context, job_id, number, exam)
     manifest["exams"] = [*manifest["exams"], exam] if beside else [exam]
-    if beside is None and desk.job(job_id).state is State.DONE:
+    if beside is None and context.job(job_id).state is State.DONE:
         manifest["corrections"] = f"/api/v1/jobs/{job_id}/corrections"
     title = " and ".join(str(one["title"]) for one in manifest["exams"])
     values = {"title": title, "manifest": Markup(script_json(manifest))}
     return page("view.html", values, headers={"Content-Security-Policy": VIEW_POLICY, "X-Frame-Options": "SAMEORIGIN"})
 
 
-def _corrected(desk: Desk, job_id: str, number: int, exam: dict[str, Any]) -> dict[str, Any]:
-    correction = desk.corrected(job_id, number)
+def _corrected(context: ServerContext, job_id: str, number: int, exam: dict[str, Any]) -> dict[str, Any]:
+    correction = context.corrected(job_id, number)
     name = next((file.name for file in correction.results if file.name.endswith("_seg.nii.gz")), None)
     if name is None:
         raise RequestError("no_such_result")
@@ -112,36 +112,36 @@ def _corrected(desk: Desk, job_id: str, number: int, exam: dict[str, Any]) -> di
 @router.get("/jobs/{job_id}/files/{number}")
 def look_at_file(request: Request, job_id: JobId, number: Annotated[int, Path(ge=0, le=10_000)]) -> FileResponse:
     """A file that the viewer shows."""
-    return FileResponse(desk_of(request).viewed_file(job_id, number), media_type="application/octet-stream")
+    return FileResponse(context_of(request).viewed_file(job_id, number), media_type="application/octet-stream")
 
 
 @router.get("/jobs/{job_id}/corrections/{number}/report")
 def corrected_report(request: Request, job_id: JobId, number: CorrectionNumber) -> FileResponse:
     """The report of a correction, to be read in the browser."""
-    desk = desk_of(request)
-    names = [file.name for file in desk.corrected(job_id, number).results if file.name.endswith("_report.html")]
-    path = desk.correction_file(job_id, number, names[0] if names else "")
+    context = context_of(request)
+    names = [file.name for file in context.corrected(job_id, number).results if file.name.endswith("_report.html")]
+    path = context.correction_file(job_id, number, names[0] if names else "")
     return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
 
 
 @router.get("/jobs/{job_id}/report")
 def report(request: Request, job_id: JobId) -> FileResponse:
     """The report of a job, to be read in the browser."""
-    path = desk_of(request).result(job_id, REPORT)
+    path = context_of(request).result(job_id, REPORT)
     return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
 
 
 @router.get("/jobs/{job_id}/picture")
 def picture(request: Request, job_id: JobId) -> FileResponse:
     """The picture of a job."""
-    return FileResponse(desk_of(request).result(job_id, PICTURE), media_type="image/png")
+    return FileResponse(context_of(request).result(job_id, PICTURE), media_type="image/png")
 
 
 @router.post("/jobs/{job_id}/cancel")
 async def cancel(request: Request, job_id: JobId) -> RedirectResponse:
     """Cancels, and shows the job again."""
     try:
-        await desk_of(request).cancel(job_id)
+        await context_of(request).cancel(job_id)
     except RequestError as problem:
         if problem.code != "already_final":
             raise
@@ -151,7 +151,7 @@ async def cancel(request: Request, job_id: JobId) -> RedirectResponse:
 @router.post("/jobs/{job_id}/delete")
 async def delete(request: Request, job_id: JobId) -> RedirectResponse:
     """Removes a job's files."""
-    await desk_of(request).delete(job_id)
+    await context_of(request).delete(job_id)
     return RedirectResponse("/", status_code=303)
 
 
@@ -172,7 +172,7 @@ async def log_in(request: Request) -> Response:
     """Takes the token, and gives a cookie that proves that it was known."""
     from urllib.parse import parse_qs
 
-    token = desk_of(request).settings.token
+    token = context_of(request).settings.token
     body = bytearray()
     async for piece in request.stream():
         body += piece

@@ -18,9 +18,9 @@ from gliomask.errors import FileFormatError
 from gliomask.files.json import read_json_as
 from gliomask.server.child import end, started
 from gliomask.server.events import Watch
-from gliomask.server.jobs import Failure, Job, Outcome, Progress, State
+from gliomask.server.jobs import Failure, Job, JobOutcome, Progress, State
 from gliomask.server.metrics import Metrics
-from gliomask.server.settings import Settings
+from gliomask.server.settings import ServerSettings
 from gliomask.server.store import CANCELLED, JobStore
 from gliomask.server.worker import HINTS, OUTCOME
 
@@ -43,7 +43,7 @@ class Pool:
         metrics: told of every end.
     """
 
-    def __init__(self, settings: Settings, store: JobStore, jobs: Path, watch: Watch, metrics: Metrics) -> None:
+    def __init__(self, settings: ServerSettings, store: JobStore, jobs: Path, watch: Watch, metrics: Metrics) -> None:
         self._settings, self._store, self._jobs, self._watch, self._metrics = settings, store, jobs, watch, metrics
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -102,7 +102,7 @@ class Pool:
             except Exception:
                 log.exception("job %s could not be run", job.short)
                 failure = Failure(code="unexpected", message="The job could not be run.", hint=HINTS["unexpected"])
-                state, outcome = State.FAILED, Outcome(failure=failure)
+                state, outcome = State.FAILED, JobOutcome(failure=failure)
             await self._finish(job, state, outcome)
         except asyncio.CancelledError:
             self._store.release(job.id)
@@ -111,7 +111,7 @@ class Pool:
             del self._cancelled[job.id]
         self._note_end(job, state, outcome.failure.code if outcome.failure else "")
 
-    async def _finish(self, job: Job, state: State, outcome: Outcome) -> None:
+    async def _finish(self, job: Job, state: State, outcome: JobOutcome) -> None:
         """Notes how a job ended, as often as it takes: on a full disk nothing can be noted."""
         while True:
             try:
@@ -131,7 +131,7 @@ class Pool:
             self._metrics.seconds.observe(time.time() - job.started)
         log.info("job %s: %s %s", job.short, state.value, code)
 
-    async def _run(self, job: Job) -> tuple[State, Outcome]:
+    async def _run(self, job: Job) -> tuple[State, JobOutcome]:
         """Runs a job's process to its end, whatever that is."""
         folder = self._jobs / job.id
         (folder / OUTCOME).unlink(missing_ok=True)
@@ -153,7 +153,7 @@ class Pool:
                 message=f"The job took more than {minutes:g} minutes, the limit of this server.",
                 hint=HINTS["limit"],
             )
-            return State.FAILED, Outcome(failure=failure)
+            return State.FAILED, JobOutcome(failure=failure)
         finally:
             await end(process)
             for task in (watching, cancelled, ended):
@@ -175,13 +175,13 @@ class Pool:
                 self._watch.tell(job_id, Progress.model_validate_json(line))
 
 
-def _read_outcome(folder: Path, code: int) -> tuple[State, Outcome]:
+def _read_outcome(folder: Path, code: int) -> tuple[State, JobOutcome]:
     """What a worker that has ended left."""
     if (folder / OUTCOME).is_file():
         try:
-            outcome = read_json_as(folder / OUTCOME, Outcome, "an outcome of a job", MAX_OUTCOME_BYTES)
+            outcome = read_json_as(folder / OUTCOME, JobOutcome, "an outcome of a job", MAX_OUTCOME_BYTES)
         except FileFormatError:
-            outcome = Outcome(
+            outcome = JobOutcome(
                 failure=Failure(
                     code="unexpected", message="The job left an outcome that cannot be read.", hint=HINTS["unexpected"]
                 )
@@ -189,7 +189,7 @@ def _read_outcome(folder: Path, code: int) -> tuple[State, Outcome]:
         return (State.DONE if outcome.failure is None else State.FAILED), outcome
     if code < 0:
         message = f"The job's process was ended by signal {-code}; often the machine had no memory left."
-        return State.FAILED, Outcome(failure=Failure(code="worker_ended", message=message, hint=HINTS["limit"]))
-    return State.FAILED, Outcome(
+        return State.FAILED, JobOutcome(failure=Failure(code="worker_ended", message=message, hint=HINTS["limit"]))
+    return State.FAILED, JobOutcome(
         failure=Failure(code="unexpected", message="The job failed.", hint=HINTS["unexpected"])
     )

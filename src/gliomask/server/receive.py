@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from gliomask.errors import FileFormatError, LimitError
 from gliomask.server.jobs import new_id
-from gliomask.server.multipart import Part, PartWriter, boundary_of
+from gliomask.server.multipart import PartWriter, ReceivedPart, boundary_of
 from gliomask.server.problems import RequestError
 from gliomask.server.settings import Limits
 
@@ -59,7 +59,7 @@ class Receiver:
     @asynccontextmanager
     async def received(
         self, request: Request, kind: str, *, files_only: bool = False
-    ) -> AsyncIterator[tuple[Path, list[Part]]]:
+    ) -> AsyncIterator[tuple[Path, list[ReceivedPart]]]:
         """Gives the folder of an upload and its parts. The folder goes at the end, unless it was moved away.
 
         Args:
@@ -76,9 +76,9 @@ class Receiver:
             raise RequestError("unsupported_media_type", str(error)) from error
         self._refuse_early(request)
         folder = self._folder / new_id()
-        async with self._turns:
-            folder.mkdir(mode=0o700)
-            try:
+        try:
+            async with self._turns:
+                folder.mkdir(mode=0o700)
                 writer = PartWriter(
                     boundary,
                     folder,
@@ -86,9 +86,10 @@ class Receiver:
                     max_files=self._limits.files,
                     files_only=files_only,
                 )
-                yield folder, await self._parts(request, writer)
-            finally:
-                await asyncio.to_thread(shutil.rmtree, folder, True)
+                parts = await self._parts(request, writer)
+            yield folder, parts
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, True)
 
     @asynccontextmanager
     async def body(self, request: Request, kind: str, most: int) -> AsyncIterator[Path]:
@@ -108,14 +109,15 @@ class Receiver:
         most = min(most, self._limits.upload_bytes)
         self._refuse_early(request, most)
         folder = self._folder / new_id()
-        async with self._turns:
-            folder.mkdir(mode=0o700)
-            try:
+        try:
+            async with self._turns:
+                folder.mkdir(mode=0o700)
                 with (folder / "body").open("xb") as stream:
                     await self._whole(request, BoundedWriter(stream, most))
-                yield folder / "body"
-            finally:
-                await asyncio.to_thread(shutil.rmtree, folder, True)
+            # What is done with it may take minutes: the turn is for receiving alone.
+            yield folder / "body"
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, True)
 
     async def _whole(self, request: Request, writer: BoundedWriter) -> None:
         try:
@@ -135,7 +137,7 @@ class Receiver:
         if shutil.disk_usage(self._folder).free < self._limits.free_disk_bytes + size:
             raise RequestError("no_room")
 
-    async def _parts(self, request: Request, writer: PartWriter) -> list[Part]:
+    async def _parts(self, request: Request, writer: PartWriter) -> list[ReceivedPart]:
         try:
             async with asyncio.timeout(self._limits.upload_seconds):
                 await self._copy(request, writer)

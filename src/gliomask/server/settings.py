@@ -74,7 +74,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServerSettings:
     """One server.
 
     Args:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gliomask.errors import FileFormatError
-from gliomask.server.jobs import Correction, Delivery, Failure, Job, JobOptions, Kind, Outcome, State
+from gliomask.server.jobs import Correction, DeliveryState, Failure, Job, JobOptions, JobOutcome, Kind, State
 
 VERSION = 1
 """Of the table; written into the file (`PRAGMA user_version`)."""
@@ -116,9 +116,11 @@ class JobStore:
 
     def due(self) -> list[Job]:
         """Returns jobs whose objects are to be sent to the archive, the oldest first."""
-        return self._jobs("WHERE delivery = ? AND state = ? ORDER BY finished", Delivery.DUE.value, State.DONE.value)
+        return self._jobs(
+            "WHERE delivery = ? AND state = ? ORDER BY finished", DeliveryState.DUE.value, State.DONE.value
+        )
 
-    def delivered(self, job_id: str, delivery: Delivery) -> None:
+    def delivered(self, job_id: str, delivery: DeliveryState) -> None:
         """Notes how sending a job's objects went."""
         with self._transaction() as db:
             db.execute(
@@ -132,10 +134,10 @@ class JobStore:
         sql = f"""SELECT {_COLUMNS}, folder, correction FROM corrections JOIN jobs ON id = job_id
                   WHERE json_extract(correction, '$.delivery') = ? AND state = ? ORDER BY created, number"""
         with self._transaction() as db:
-            rows = db.execute(sql, (Delivery.DUE.value, State.DONE.value)).fetchall()
+            rows = db.execute(sql, (DeliveryState.DUE.value, State.DONE.value)).fetchall()
         return [(_job(row[:-2]), row[-2], Correction.model_validate_json(row[-1])) for row in rows]
 
-    def correction_delivered(self, job_id: str, number: int, delivery: Delivery) -> None:
+    def correction_delivered(self, job_id: str, number: int, delivery: DeliveryState) -> None:
         """Notes how sending a correction's objects went."""
         sql = """UPDATE corrections SET correction = json_set(correction, '$.delivery', ?, '$.deliveries',
                  json_extract(correction, '$.deliveries') + 1) WHERE job_id = ? AND number = ?"""
@@ -145,8 +147,8 @@ class JobStore:
     def counts(self) -> dict[State, int]:
         """Returns how many jobs stand where."""
         with self._transaction() as db:
-            found = dict(db.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
-        return {state: found.get(state.value, 0) for state in State}
+            by_state = dict(db.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
+        return {state: by_state.get(state.value, 0) for state in State}
 
     def waiting_before(self, created: float) -> int:
         """Returns how many jobs that wait are older."""
@@ -176,7 +178,7 @@ class JobStore:
                 (State.QUEUED.value, job_id, State.RUNNING.value),
             )
 
-    def finish(self, job_id: str, state: State, outcome: Outcome, keep_seconds: float) -> bool:
+    def finish(self, job_id: str, state: State, outcome: JobOutcome, keep_seconds: float) -> bool:
         """Ends a job that waits or runs; False where it had ended already, and then nothing is changed."""
         now = time.time()
         sql = """UPDATE jobs SET state = ?, outcome = ?, finished = ?, expires = ?,
@@ -310,7 +312,7 @@ class JobStore:
             self._db.execute("COMMIT")
 
 
-CANCELLED = Outcome(failure=Failure(code="cancelled", message="The job was cancelled."))
+CANCELLED = JobOutcome(failure=Failure(code="cancelled", message="The job was cancelled."))
 
 
 def _values(job: Job) -> tuple[Any, ...]:
@@ -356,8 +358,8 @@ def _job(row: tuple[Any, ...]) -> Job:
         finished,
         expires,
         attempts,
-        None if outcome is None else Outcome.model_validate_json(outcome),
+        None if outcome is None else JobOutcome.model_validate_json(outcome),
         study_uid,
-        Delivery(delivery),
+        DeliveryState(delivery),
         deliveries,
     )

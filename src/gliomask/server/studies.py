@@ -18,9 +18,9 @@ from gliomask.server import incoming
 from gliomask.server.instances import Instance, read_instance
 from gliomask.server.jobs import Job, JobOptions, Kind, new_id
 from gliomask.server.keeper import Folders
-from gliomask.server.multipart import Part
+from gliomask.server.multipart import ReceivedPart
 from gliomask.server.problems import RequestError
-from gliomask.server.settings import Settings
+from gliomask.server.settings import ServerSettings
 from gliomask.server.store import JobStore
 
 log = logging.getLogger("gliomask.server")
@@ -51,11 +51,11 @@ class Studies:
         store: the table.
     """
 
-    def __init__(self, settings: Settings, folders: Folders, store: JobStore) -> None:
+    def __init__(self, settings: ServerSettings, folders: Folders, store: JobStore) -> None:
         self._settings, self._folders, self._store = settings, folders, store
         self._lock = threading.Lock()
 
-    def keep(self, parts: list[Part], study_uid: str | None) -> Stored:
+    def keep(self, parts: list[ReceivedPart], study_uid: str | None) -> Stored:
         """Moves the instances of a request to their studies; those that are kept are on disk when this returns.
 
         Args:
@@ -67,7 +67,7 @@ class Studies:
         """
         kept: list[Instance] = []
         refused: list[int] = []
-        found: dict[str, list[tuple[Instance, Path]]] = {}
+        by_study: dict[str, list[tuple[Instance, Path]]] = {}
         for part in parts:
             if part.path is None:
                 continue
@@ -79,10 +79,10 @@ class Studies:
             if study_uid is not None and instance.study_uid != study_uid:
                 refused.append(DOES_NOT_MATCH)
                 continue
-            found.setdefault(instance.study_uid, []).append((instance, part.path))
+            by_study.setdefault(instance.study_uid, []).append((instance, part.path))
             kept.append(instance)
         with self._lock:
-            for uid, instances in found.items():
+            for uid, instances in by_study.items():
                 self._add(uid, instances)
         return Stored(tuple(kept), tuple(refused))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from gliomask.results.correction import WRITTEN_AS
 from gliomask.server.jobs import Correction
 from gliomask.view.page import SCRIPT, STYLE, built, codes_of
 
+log = logging.getLogger("gliomask.server")
+
 VIEW = Path("view")
 """Folder of a job: the manifest, and the files that it numbers."""
 
@@ -21,11 +24,17 @@ MAX_MANIFEST_BYTES = 1 << 20
 
 
 def manifest_of(job_folder: Path) -> dict[str, Any] | None:
-    """Returns what the viewer of a job is told; None where its worker left nothing to look at."""
+    """Returns what the viewer of a job is told; None where its worker left nothing to look at, or a damaged file, which
+    is logged.
+    """
+    path = job_folder / VIEW / MANIFEST
+    if not path.exists():
+        return None
     try:
-        kept = read_json(job_folder / VIEW / MANIFEST, MAX_MANIFEST_BYTES)
+        kept = read_json(path, MAX_MANIFEST_BYTES)
         return {"gliomask": str(kept["gliomask"]), "exams": [dict(kept["exams"][0])], "corrections": None}
-    except (*UNREADABLE, KeyError, TypeError, IndexError):
+    except (*UNREADABLE, KeyError, TypeError, IndexError) as error:
+        log.error("job %s: %s is damaged (%s), so its page shows no viewer", job_folder.name[:6], path.name, error)
         return None
 
 

@@ -30,7 +30,7 @@ from gliomask.files.json import read_json_as
 from gliomask.imports import import_without
 from gliomask.server import correction_order
 from gliomask.server.correction_order import CORRECTIONS, CorrectionOrder
-from gliomask.server.jobs import CorrectionOutcome, Failure, JobOptions, Kind, Outcome, Progress, ResultFile
+from gliomask.server.jobs import CorrectionOutcome, Failure, JobOptions, JobOutcome, Kind, Progress, ResultFile
 
 log = logging.getLogger("gliomask.server")
 
@@ -113,8 +113,8 @@ def correct(order: Order, name: str) -> int:
     try:
         wanted = read_json_as(place / correction_order.ORDER, CorrectionOrder, "an order for a correction")
         kept = correction_job.keep_correction(order.kind, wanted, place)
-        told = kept.model_copy(update={"notes": tuple(map(without_paths, kept.notes))})
-        outcome = CorrectionOutcome(correction=told)
+        public = kept.model_copy(update={"notes": tuple(map(without_paths, kept.notes))})
+        outcome = CorrectionOutcome(correction=public)
     except GliomaskError as error:
         outcome = CorrectionOutcome(failure=_failure(error))
     except MemoryError:
@@ -128,7 +128,7 @@ def correct(order: Order, name: str) -> int:
     return 0
 
 
-def run(order: Order, report: Callable[[str, int, int], None]) -> Outcome:
+def run(order: Order, report: Callable[[str, int, int], None]) -> JobOutcome:
     """Does the work and says how it ended. Never raises over what a client sent."""
     from gliomask.server import case_job, view_files
 
@@ -140,23 +140,23 @@ def run(order: Order, report: Callable[[str, int, int], None]) -> Outcome:
     temporary.mkdir()
     os.environ["TMPDIR"] = str(temporary)
     try:
-        found = case_job.segment_job(order.kind, order.options, order.threads, report)
+        segmented = case_job.segment_job(order.kind, order.options, order.threads, report)
         report("packing", 0, 0)
         results = _pack(case_job.RESULTS)
     except GliomaskError as error:
-        return Outcome(failure=_failure(error), seconds=round(time.perf_counter() - start, 2))
+        return JobOutcome(failure=_failure(error), seconds=round(time.perf_counter() - start, 2))
     except MemoryError:
         failure = Failure(code="limit", message="The job needs more memory than one job may have.", hint=HINTS["limit"])
-        return Outcome(failure=failure, seconds=round(time.perf_counter() - start, 2))
+        return JobOutcome(failure=failure, seconds=round(time.perf_counter() - start, 2))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     seconds = round(time.perf_counter() - start, 2)
-    return Outcome(
+    return JobOutcome(
         results=results,
-        flags=found.flags,
-        notes=(*order.notes, *map(without_paths, found.notes)),
-        volumes_ml=found.volumes_ml,
-        expected_dice=found.expected_dice,
+        flags=segmented.flags,
+        notes=(*order.notes, *map(without_paths, segmented.notes)),
+        volumes_ml=segmented.volumes_ml,
+        expected_dice=segmented.expected_dice,
         seconds=seconds,
     )
 

@@ -100,7 +100,7 @@ class Curve:
 
 
 def draw_curves(panels: Mapping[str, Ordered[Curve]], picture: Path) -> None:
-    """Draws the learning curves of each comparison in a panel; folds of one experiment have one colour; writes a PNG."""  # noqa: E501
+    """Draws the learning curves, a panel for each comparison and a colour for each experiment, and writes a PNG."""
     columns = min(3, max(1, len(panels)))
     rows = max(1, -(-len(panels) // columns))
     figure = Figure(figsize=(4.2 * columns, 3.1 * rows), layout="constrained")

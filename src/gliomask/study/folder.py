@@ -238,14 +238,14 @@ def _complete(definition: dict[str, Any]) -> dict[str, Any]:
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    found = []
+    differences = []
     for name in dict.fromkeys([*before, *now]):
         old, new = before.get(name), now.get(name)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += _differences(old, new, f"{prefix}{name}.")
+            differences += _differences(old, new, f"{prefix}{name}.")
         elif old != new:
-            found.append(f"{prefix}{name} was {_word(old)}, now {_word(new)}")
-    return found
+            differences.append(f"{prefix}{name} was {_word(old)}, now {_word(new)}")
+    return differences
 
 
 def _word(value: Any) -> str:

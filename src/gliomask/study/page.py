@@ -134,10 +134,10 @@ def _comparison(results: Results, comparison: StudyComparison, figures: set[str]
     if comparison.question:
         yield comparison.question
     yield f"Difference of Dice from `{baseline}`, patient by patient: mean, 95 % interval, p after Holm's correction."
-    found = {(d.experiment, d.region): d for d in results.compare(comparison, "dice")}
+    by_region = {(d.experiment, d.region): d for d in results.compare(comparison, "dice")}
     rows = []
     for name in comparison.experiments:
-        differences = [found[name, region] for region in Region]
+        differences = [by_region[name, region] for region in Region]
         cells = [
             f"{_signed(d.paired.difference)} {_p(d.p_holm)}" if d.paired.difference.n else "missing"
             for d in differences

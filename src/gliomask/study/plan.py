@@ -182,7 +182,8 @@ def make_plan(study: StudyConfig, folds: Mapping[str, int], cases: list[str]) ->
 def _row(study: StudyConfig, experiment: Experiment, training_cases: float) -> StudyRow:
     config = train_config(study, experiment, training_cases=training_cases)
     # Fields at their defaults are left out, so that a name outlives fields that later versions add.
-    training = f"{config.network}-{_digest(config.model_dump(mode='json', exclude_defaults=True, exclude=set(MACHINE_FIELDS)))}"  # noqa: E501
+    choices = config.model_dump(mode="json", exclude_defaults=True, exclude=set(MACHINE_FIELDS))
+    training = f"{config.network}-{_digest(choices)}"
     return StudyRow(experiment, config, training, f"{training}-{_cut_name(experiment.inference)}")
 
 

@@ -97,13 +97,13 @@ def _curve_panels(plan: StudyPlan, facts: Facts) -> dict[str, list[Curve]]:
 
 
 def _curves_of(plan: StudyPlan, name: str, facts: Facts) -> list[Curve]:
-    row, found = plan.rows[name], []
+    row, curves = plan.rows[name], []
     for fold in plan.folds:
         points = [point for point in facts.curves if (point["training"], point["fold"]) == (row.training, str(fold))]
         if points:
             shares = [float(point["epoch"]) / row.config.epochs for point in points]
-            found.append(Curve(row.experiment.label, shares, [float(point["loss"]) for point in points]))
-    return found
+            curves.append(Curve(row.experiment.label, shares, [float(point["loss"]) for point in points]))
+    return curves
 
 
 def _done(folder: StudyFolder, plan: StudyPlan, kind: TaskKind, names: list[str]) -> list[Task]:

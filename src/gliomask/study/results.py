@@ -106,13 +106,13 @@ class Results:
     def compare(self, comparison: StudyComparison, metric: str) -> list[Difference]:
         """Every experiment of a comparison against its baseline, region by region, with p values corrected together."""
         baseline = self.plan.study.baseline_of(comparison)
-        found = [
+        differences = [
             self._difference(comparison.name, name, baseline, region, metric)
             for name in comparison.experiments
             for region in Region
         ]
-        corrected = holm([difference.paired.p for difference in found])
-        return [replace(difference, p_holm=p) for difference, p in zip(found, corrected, strict=True)]
+        corrected = holm([difference.paired.p for difference in differences])
+        return [replace(difference, p_holm=p) for difference, p in zip(differences, corrected, strict=True)]
 
     def _difference(self, comparison: str, experiment: str, baseline: str, region: Region, metric: str) -> Difference:
         values, others = (self.cells[name].column(region, metric) for name in (experiment, baseline))
@@ -129,10 +129,10 @@ class Results:
     def differences(self) -> list[Difference]:
         """Of all comparisons and metrics."""
         return [
-            found
+            difference
             for comparison in self.plan.study.comparisons
             for metric in COMPARED
-            for found in self.compare(comparison, metric)
+            for difference in self.compare(comparison, metric)
         ]
 
     def summary_rows(self) -> list[dict[str, Any]]:
@@ -149,19 +149,19 @@ class Results:
         """A row per difference that rests on a patient at least."""
         return [
             {
-                **{name: getattr(found, name) for name in ("comparison", "experiment", "baseline")},
-                "region": found.region.value,
-                "metric": found.metric,
-                "n": found.paired.difference.n,
+                **{name: getattr(difference, name) for name in ("comparison", "experiment", "baseline")},
+                "region": difference.region.value,
+                "metric": difference.metric,
+                "n": difference.paired.difference.n,
                 **{
-                    name: getattr(found.paired.difference, name)
+                    name: getattr(difference.paired.difference, name)
                     for name in ("mean", "mean_low", "mean_high", "median", "median_low", "median_high")
                 },
-                "p": found.paired.p,
-                "p_holm": found.p_holm,
+                "p": difference.paired.p,
+                "p_holm": difference.p_holm,
             }
-            for found in self.differences
-            if found.paired.difference.n
+            for difference in self.differences
+            if difference.paired.difference.n
         ]
 
     def state_rows(self) -> list[dict[str, Any]]:

@@ -165,8 +165,8 @@ def run_study(
     """
     folder = StudyFolder(output)
     folder.prepare()
-    with locked(folder.work) as held:
-        if not held:
+    with locked(folder.work) as lock:
+        if not lock:
             display.note(
                 f"{folder.work}: no locks on this file system; make sure that no second study writes to this folder."
             )

@@ -46,15 +46,15 @@ def signed_rank(differences: Ordered[float]) -> float:
     0 are left out, as he did.
     """
     # Scores that differ in the sixteenth digit do so by the order of a sum.
-    found = np.round(np.array(differences, float), 12)
-    if found.size == 0:
+    rounded = np.round(np.array(differences, float), 12)
+    if rounded.size == 0:
         return math.nan
-    if not found.any():
+    if not rounded.any():
         return 1.0
     # Imported here: scipy.stats takes a second that no other command should wait for.
     from scipy import stats
 
-    return float(stats.wilcoxon(found[found != 0]).pvalue)
+    return float(stats.wilcoxon(rounded[rounded != 0]).pvalue)
 
 
 def holm(p_values: Ordered[float]) -> list[float]:

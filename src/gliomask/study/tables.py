@@ -81,13 +81,13 @@ class Cells:
         Raises:
             FileFormatError: a column is missing or a cell is no number.
         """
-        found: dict[str, dict[Region, RegionScores]] = {}
+        scores_by_case: dict[str, dict[Region, RegionScores]] = {}
         try:
             for row in rows:
                 scores = RegionScores(**{name: float(row.get(name, "") or math.nan) for name in SCORES if name in row})
-                found.setdefault(row["case"], {})[Region(row["region"])] = scores
+                scores_by_case.setdefault(row["case"], {})[Region(row["region"])] = scores
         except (KeyError, ValueError, TypeError) as error:
             raise FileFormatError(
                 f"{path}: not the scores of an experiment ({error!r}). Move it away to have the cases scored again."
             ) from error
-        return cls({case: regions for case, regions in found.items() if len(regions) == len(Region)})
+        return cls({case: regions for case, regions in scores_by_case.items() if len(regions) == len(Region)})

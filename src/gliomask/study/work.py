@@ -70,10 +70,10 @@ def do_task(
         predict_missing(options, cases, folder.prediction(task.name), tell)
     else:
         row = plan.rows[task.name]
-        found = score_cases(
+        scored = score_cases(
             folder.prediction(row.prediction), cases, row.experiment.postprocess, policy(plan.study.policy), tell
         )
-        everything = Cells(folder.read_cells(task.name).scores | found.scores)
+        everything = Cells(folder.read_cells(task.name).scores | scored.scores)
         folder.cells(task.name).parent.mkdir(parents=True, exist_ok=True)
         write_bytes(folder.cells(task.name), to_tsv(everything.rows(plan.fold_of)))
 
@@ -186,7 +186,7 @@ def _score(prediction: Path, case: CaseFiles, chain: str, rules: Policy) -> dict
         raise CaseError(
             f"Case {case.case_id}: no reference label map (a file named like {case.case_id}_seg.nii.gz) was found."
         )
-    found, geometry = read_label_map(prediction, LABELS)
+    label_map, geometry = read_label_map(prediction, LABELS)
     read = read_label_map_on(case.reference, case.labels, geometry)
     if isinstance(read, Geometry):
         raise GeometryError(
@@ -195,5 +195,8 @@ def _score(prediction: Path, case: CaseFiles, chain: str, rules: Policy) -> dict
     reference = read[0]
     turn = geometry.reorientation_to(NETWORK_ORIENTATION)
     spacing_mm = turn.target.spacing_mm
-    cleaned, reference = postprocess(turn.apply(found), chain, spacing_mm), np.ascontiguousarray(turn.apply(reference))
+    cleaned, reference = (
+        postprocess(turn.apply(label_map), chain, spacing_mm),
+        np.ascontiguousarray(turn.apply(reference)),
+    )
     return {region: score_region(region.mask(reference), region.mask(cleaned), spacing_mm, rules) for region in Region}

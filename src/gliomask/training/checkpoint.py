@@ -116,8 +116,8 @@ class Checkpoint:
         except KeyError as error:
             raise FileFormatError(f"{path}: not a checkpoint (it has no notes). {remedy}") from error
         except ValidationError as error:
-            found = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:3])
-            raise FileFormatError(f"{path}: not a checkpoint ({found}). {remedy}") from error
+            problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:3])
+            raise FileFormatError(f"{path}: not a checkpoint ({problems}). {remedy}") from error
         except ValueError as error:
             raise FileFormatError(f"{path}: not a checkpoint ({error}). {remedy}") from error
         columns = {"epoch", "loss", "seconds", "waiting_share"} | (
@@ -141,8 +141,8 @@ class Checkpoint:
             UsageError: they are not.
         """
         for kind, expected in shapes.items():
-            found = [array.shape for array in getattr(self, kind)]
-            if found != list(expected) and not (kind == "statistics" and not found):
+            own_shapes = [array.shape for array in getattr(self, kind)]
+            if own_shapes != list(expected) and not (kind == "statistics" and not own_shapes):
                 raise UsageError(
                     f"{path} does not fit this version of Keras (its {kind}). Go on with the version that made it, "
                     "or give another folder."

@@ -82,8 +82,8 @@ def load_cases(
         progress: see above.
     """
     with StacksOnDisk(folder) as kept:
-        for one in files:
-            loaded = load_case(one, config)
+        for case_files in files:
+            loaded = load_case(case_files, config)
             kept.add(loaded.stack)
             progress(loaded)
         return kept.stacks()

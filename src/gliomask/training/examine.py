@@ -45,8 +45,8 @@ def refuse_examinations_twice(fingerprints: Mapping[str, str]) -> None:
         CaseError: it is so; both are named.
     """
     cases_of = defaultdict(list)
-    for case_id, found in fingerprints.items():
-        cases_of[found].append(case_id)
+    for case_id, prints in fingerprints.items():
+        cases_of[prints].append(case_id)
     for same in cases_of.values():
         if len(same) > 1:
             raise CaseError(
@@ -116,11 +116,12 @@ def refuse_flagged(flags: Mapping[str, Ordered[Flag]]) -> None:
     Args:
         flags: by case id.
     """
-    flagged = {case_id: found for case_id, found in flags.items() if found}
+    flagged = {case_id: raised for case_id, raised in flags.items() if raised}
     if not flagged:
         return
     some = "; ".join(
-        f"{case_id}: {', '.join(flag.name for flag in found)}" for case_id, found in list(flagged.items())[:SHOWN_CASES]
+        f"{case_id}: {', '.join(flag.name for flag in raised)}"
+        for case_id, raised in list(flagged.items())[:SHOWN_CASES]
     )
     raise QualityError(
         f"{len(flagged)} of {len(flags)} cases look wrong ({some}). Nothing was trained, because --strict was given."

@@ -65,7 +65,7 @@ def export_model(
     timing: Timing | None = None,
     quality: Quality | None = None,
     subsets: Subsets | None = None,
-    second_opinion: str | None = None,
+    ensemble_member: str | None = None,
     core_rule: CoreNumbers | None = None,
     enhancement_rule: EnhancementNumbers | None = None,
     overwrite: bool = False,
@@ -84,7 +84,7 @@ def export_model(
         timing: how long a case takes, where that was measured.
         quality: calibration of the model's own doubts, where there is one.
         subsets: what it is worth without some of the sequences, where that was measured.
-        second_opinion: name of the model that is asked as well.
+        ensemble_member: name of the model that is asked as well.
         core_rule: what is core where hardly any of the tumour enhances, where that was chosen.
         enhancement_rule: what makes enhancement believable, where that was chosen.
         overwrite: replace a model that is there.
@@ -118,7 +118,7 @@ def export_model(
         timing=timing,
         quality=quality,
         subsets=subsets,
-        second_opinion=second_opinion,
+        second_opinion=ensemble_member,
         core_rule=core_rule,
         enhancement_rule=enhancement_rule,
         licence=licence,

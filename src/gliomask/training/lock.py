@@ -22,5 +22,5 @@ def locked(folder: Path) -> Iterator[bool]:
     Raises:
         UsageError: another process holds it; the message says who and since when.
     """
-    with locked_for(folder, "training") as held:
-        yield held
+    with locked_for(folder, "training") as lock:
+        yield lock

@@ -239,9 +239,9 @@ class _Run:
         for images, labels in epoch_batches(self.validation, self.config, VALIDATION_EPOCH, vary=False):
             logits = self.trainee.predict_on_batch(images)
             losses.append(float(self.trainee.loss(labels, logits)))
-            found = np.asarray(logits).argmax(axis=-1)
+            predicted = np.asarray(logits).argmax(axis=-1)
             for region in Region:
-                truth, answer = region.mask(labels), region.mask(found)
+                truth, answer = region.mask(labels), region.mask(predicted)
                 overlap[region] += int(np.count_nonzero(truth & answer))
                 sizes[region] += int(np.count_nonzero(truth)) + int(np.count_nonzero(answer))
         loss = float(np.mean(losses))

@@ -107,6 +107,6 @@ def _region_cross_entropy(targets: Tensor, log_probabilities: Tensor) -> Tensor:
 
 def _region_dice_loss(targets: Tensor, probabilities: Tensor) -> Tensor:
     truth = ops.reshape(ops.matmul(targets, MEMBERSHIP), (-1, len(Region)))
-    found = ops.reshape(ops.matmul(probabilities, MEMBERSHIP), (-1, len(Region)))
-    overlap = 2 * ops.sum(truth * found, axis=0) + DICE_SMOOTHING_PIXELS
-    return 1 - ops.mean(overlap / (ops.sum(truth, axis=0) + ops.sum(found, axis=0) + DICE_SMOOTHING_PIXELS))
+    by_region = ops.reshape(ops.matmul(probabilities, MEMBERSHIP), (-1, len(Region)))
+    overlap = 2 * ops.sum(truth * by_region, axis=0) + DICE_SMOOTHING_PIXELS
+    return 1 - ops.mean(overlap / (ops.sum(truth, axis=0) + ops.sum(by_region, axis=0) + DICE_SMOOTHING_PIXELS))

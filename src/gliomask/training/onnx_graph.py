@@ -89,9 +89,9 @@ def _file(graph: _Graph, model: keras.Model, axes: int) -> bytes:
 
 def _require(layer: keras.Layer, **expected: Any) -> None:
     for name, value in expected.items():
-        found = getattr(layer, name)
-        if found != value:
-            raise ModelError(f"Layer '{layer.name}' cannot be exported: its {name} is {found}, only {value} is known.")
+        actual = getattr(layer, name)
+        if actual != value:
+            raise ModelError(f"Layer '{layer.name}' cannot be exported: its {name} is {actual}, only {value} is known.")
 
 
 def _convolution(graph: _Graph, layer: keras.Layer, inputs: list[str]) -> None:

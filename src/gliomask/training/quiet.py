@@ -37,16 +37,16 @@ def without_startup_lines() -> Iterator[None]:
     except OSError:
         yield
         return
-    with tempfile.TemporaryFile() as held:
+    with tempfile.TemporaryFile() as buffer:
         sys.stderr.flush()
-        os.dup2(held.fileno(), 2)
+        os.dup2(buffer.fileno(), 2)
         try:
             yield
         finally:
             sys.stderr.flush()
             os.dup2(kept, 2)
-            held.seek(0)
-            rest = worth_telling(held.read().decode(errors="replace"))
+            buffer.seek(0)
+            rest = worth_telling(buffer.read().decode(errors="replace"))
             try:
                 os.write(kept, rest.encode())
             finally:

@@ -111,8 +111,8 @@ def run_training(
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file. Give a folder for the run.")
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder) as held:
-        if not held:
+    with locked(folder) as lock:
+        if not lock:
             display.note(
                 f"{folder}: no locks on this file system; make sure that no second training writes to this folder."
             )
@@ -294,7 +294,7 @@ def _write_record(
         "fold": fold,
         "started_from": origin,
         **{f"{use}_cases": [case.case_id for case in chosen] for use, chosen in cases.items()},
-        "quality_flags": {case_id: [flag.fields() for flag in found] for case_id, found in flags.items() if found},
+        "quality_flags": {case_id: [flag.fields() for flag in raised] for case_id, raised in flags.items() if raised},
         "patches": trained.patches,
         "hours": round(_summary(folder, trained.history).hours, 3),
     }

@@ -41,14 +41,14 @@ def load_weights(path: Path, model: keras.Model, *, widen: bool = False) -> None
     arrays = read_npz(path, "a file of weights", MAX_BYTES[WEIGHTS_NAME])
     for variable in model.variables:
         shape = tuple(variable.shape)
-        found = arrays.get(variable.path)
-        if widen and found is not None:
-            found = _with_new_channels_first(found, shape)
-        if found is None or found.shape != shape:
+        array = arrays.get(variable.path)
+        if widen and array is not None:
+            array = _with_new_channels_first(array, shape)
+        if array is None or array.shape != shape:
             raise UsageError(
                 f"{path}: no weights of shape {shape} for {variable.path}. The file belongs to another network."
             )
-        variable.assign(found)
+        variable.assign(array)
 
 
 def _with_new_channels_first(kernel: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:

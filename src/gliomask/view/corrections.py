@@ -92,14 +92,15 @@ class Corrections:
         self._ours.add(place)
         return place
 
-    def add(self, kept: Path) -> Path:
-        """Copies a correction that was kept in another folder, and returns the copy's folder; all of it or nothing.
+    def stage(self, kept: Path, name: str) -> None:
+        """Copies a correction that was kept in another folder, complete and hidden, for `settle` or `discard`.
 
         Args:
             kept: folder of one case.
+            name: of this correction, told from all others; letters and digits.
 
         Raises:
-            UsageError: a correction of the case exists, or the folder cannot be written.
+            UsageError: the folder cannot be written.
             LimitError: the disk is full.
         """
 
@@ -108,11 +109,39 @@ class Corrections:
                 with path.open("rb") as source, replacing(part / path.name) as target:
                     shutil.copyfileobj(source, target)
 
-        self.refuse_existing(kept.name)
-        place = self.folder / kept.name
-        self._whole(place, fill)
+        self._whole(self._staged(name), fill)
+
+    def settle(self, name: str, case_id: str) -> Path | None:
+        """Gives a correction that was staged its place; an earlier one of the case stays until then.
+
+        Args:
+            name: of the correction.
+            case_id: of the case.
+
+        Returns:
+            Its folder; None where none was staged, or it has its place already.
+
+        Raises:
+            UsageError: a correction of the case exists and may not be replaced, or the folder cannot be written.
+        """
+        staged = self._staged(name)
+        if not staged.is_dir():
+            return None
+        self.refuse_existing(case_id)
+        place = self.folder / case_id
+        try:
+            self._swap(staged, place)
+        except OSError as error:
+            raise not_written(place, error) from error
         self._ours.add(place)
         return place
+
+    def discard(self, name: str) -> None:
+        """Removes a correction that was staged; nothing where none was."""
+        shutil.rmtree(self._staged(name), ignore_errors=True)
+
+    def _staged(self, name: str) -> Path:
+        return self.folder / f".gliomask-{name}.ready"
 
     def _write(self, place: Path, exam: Exam, labels: LabelMap, geometry: Geometry, about: CorrectionRecord) -> None:
         def fill(part: Path) -> None:
@@ -135,11 +164,25 @@ class Corrections:
     def _whole(self, place: Path, fill: Callable[[Path], None]) -> None:
         """Fills a hidden folder and gives it its place, in which an earlier correction stays until then."""
         make_folder(self.folder)
-        part, old = (self.folder / f".gliomask-{token_hex(8)}.{ending}" for ending in ("part", "old"))
+        part = self.folder / f".gliomask-{token_hex(8)}.part"
         try:
             make_folder(part)
             fill(part)
             flush_folder(part)
+            self._swap(part, place)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise LimitError(
+                    f"{place}: the disk is full. Make room and save again; the correction is still in the page."
+                ) from error
+            raise not_written(place, error) from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def _swap(self, part: Path, place: Path) -> None:
+        """Puts a complete folder in its place."""
+        old = self.folder / f".gliomask-{token_hex(8)}.old"
+        try:
             if place.exists():
                 place.rename(old)
             try:
@@ -150,14 +193,7 @@ class Corrections:
                     old.rename(place)
                 raise
             flush_folder(self.folder)
-        except OSError as error:
-            if error.errno in NO_ROOM:
-                raise LimitError(
-                    f"{place}: the disk is full. Make room and save again; the correction is still in the page."
-                ) from error
-            raise not_written(place, error) from error
         finally:
-            shutil.rmtree(part, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
 
 
@@ -242,7 +278,8 @@ def _report(exam: Exam, labels: LabelMap, geometry: Geometry, about: CorrectionR
 
 def _name(who: str) -> str:
     who = who.strip()
-    if not who or not who.isprintable() or len(who) > MAX_NAME:
+    if not any(map(str.isalnum, who)) or not who.isprintable() or len(who) > MAX_NAME:
+        # Signs alone name nobody, and DICOM takes some of them for what divides a name.
         raise UsageError(f"A correction needs the name of who made it, of 1 to {MAX_NAME} letters.")
     return who
 

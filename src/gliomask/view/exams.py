@@ -80,20 +80,20 @@ def find_exam(case: Path, result: Path | None = None, *, labels: str | None = No
     if not case.exists():
         raise UsageError(f"{case} does not exist. Give the folder of a case, or a result of gliomask segment.")
     scans = None if _is_result(case) else _one_case(case)
-    found = _result(case, None) if scans is None else None if result is None else _result(result, scans.case_id)
-    if found is None:
+    label_map = _result(case, None) if scans is None else None if result is None else _result(result, scans.case_id)
+    if label_map is None:
         assert scans is not None
         return Exam(title or scans.case_id, scans, None, _reference(scans))
-    record = read_record(CaseLayout(found.path).record)
-    files = scans or recorded_scans(found.path, record)
+    record = read_record(CaseLayout(label_map.path).record)
+    files = scans or recorded_scans(label_map.path, record)
     if record is not None:
         files = replace(files, case_id=record.case)
     return Exam(
         title or files.case_id,
         files,
-        _segmentation(found, record, labels),
+        _segmentation(label_map, record, labels),
         _reference(files),
-        _maps(found.path),
+        _maps(label_map.path),
         record,
     )
 
@@ -113,29 +113,32 @@ def _one_case(place: Path) -> CaseFiles:
 
 
 def _result(place: Path, case_id: str | None) -> LabelMapFile:
-    found = find_label_maps(place)
-    if case_id in found:
-        return found[str(case_id)]
-    if len(found) == 1:
-        return next(iter(found.values()))
-    if not found:
+    label_maps = find_label_maps(place)
+    if case_id in label_maps:
+        return label_maps[str(case_id)]
+    if len(label_maps) == 1:
+        return next(iter(label_maps.values()))
+    if not label_maps:
         raise CaseError(f"{place}: no label map found. Give one, or a folder that gliomask segment wrote.")
     which = "" if case_id is None else f", none of them of {printable(case_id)}"
-    raise CaseError(f"{place}: holds {len(found)} label maps{which}. Give the one that is to be shown.")
+    raise CaseError(f"{place}: holds {len(label_maps)} label maps{which}. Give the one that is to be shown.")
 
 
-def _segmentation(found: LabelMapFile, record: RunRecord | None, labels: str | None) -> LabelFile:
+def _segmentation(label_map: LabelMapFile, record: RunRecord | None, labels: str | None) -> LabelFile:
     recorded = None if record is None else record.options.get("labels")
     if recorded is not None and labels is not None and recorded != labels:
-        raise UsageError(f"{found.path}: its run record says labels '{recorded}', not '{labels}'. Leave --labels out.")
+        raise UsageError(
+            f"{label_map.path}: its run record says labels '{recorded}', not '{labels}'. Leave --labels out."
+        )
     name = recorded or labels
     if name is not None:
-        return LabelFile(found.path, convention(str(name)))
-    if found.labels is None:
+        return LabelFile(label_map.path, convention(str(name)))
+    if label_map.labels is None:
         raise UsageError(
-            f"{found.path}: nothing says how its labels are written. Give --labels brats2021, brats2023 or decathlon."
+            f"{label_map.path}: nothing says how its labels are written. Give --labels brats2021, brats2023 or "
+            "decathlon."
         )
-    return LabelFile(found.path, found.labels)
+    return LabelFile(label_map.path, label_map.labels)
 
 
 def _reference(files: CaseFiles) -> LabelFile | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
-import html
 import json
 from collections.abc import Mapping
 from collections.abc import Sequence as Ordered
@@ -23,6 +22,7 @@ from gliomask.files.regular import read_regular, reason
 from gliomask.geometry import Geometry
 from gliomask.io import nifti
 from gliomask.labels import LabelConvention
+from gliomask.report.html import escaped
 
 if TYPE_CHECKING:
     # Not at run: the server of jobs imports this module, and does without what exams need.
@@ -59,13 +59,13 @@ class Page:
         Raises:
             FileFormatError: it can no longer be read.
         """
-        found = self.contents[number]
-        if isinstance(found, bytes):
-            return found
+        content = self.contents[number]
+        if isinstance(content, bytes):
+            return content
         try:
-            return read_regular(found, MAX_FILE_BYTES)
+            return read_regular(content, MAX_FILE_BYTES)
         except (OSError, ValueError) as error:
-            raise FileFormatError(f"{found}: cannot be read ({reason(error)}).") from error
+            raise FileFormatError(f"{content}: cannot be read ({reason(error)}).") from error
 
 
 def make_page(exams: Ordered[Exam], corrections: str | None = None) -> Page:
@@ -129,7 +129,7 @@ def _packed(content: bytes) -> str:
 
 
 def _html(page: Page, head: str, end: str) -> bytes:
-    title = html.escape(_title(page.manifest["exams"]))
+    title = escaped(_title(page.manifest["exams"]))
     manifest = script_json(page.manifest)
     text = f"""<!doctype html>
 <html lang="en">
@@ -138,7 +138,8 @@ def _html(page: Page, head: str, end: str) -> bytes:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
 {head}
-<style>body {{ margin: 0.5rem; }} h1 {{ font: 600 1.1rem system-ui, sans-serif; margin: 0 0 0.4rem; }} #view.viewer {{ height: calc(100vh - 3rem); }}
+<style>body {{ margin: 0.5rem; }} h1 {{ font: 600 1.1rem system-ui, sans-serif; margin: 0 0 0.4rem; }}
+#view.viewer {{ height: calc(100vh - 3rem); }}
 @media (max-width: 700px) {{ #view.viewer {{ height: auto; }} }}</style>
 <link rel="icon" href="data:,">
 <title>{title} · gliomask</title>
@@ -149,7 +150,7 @@ def _html(page: Page, head: str, end: str) -> bytes:
 {end}
 </body>
 </html>
-"""  # noqa: E501
+"""
     return text.encode()
 
 
@@ -209,9 +210,11 @@ def _scans(exam: Exam, contents: list[Path | bytes]) -> dict[str, Any]:
     return {name: _numbered(content, name, contents) for name, content in by_sequence.items()}
 
 
-def _label_map(found: LabelFile | None, contents: list[Path | bytes]) -> dict[str, Any] | None:
+def _label_map(label_file: LabelFile | None, contents: list[Path | bytes]) -> dict[str, Any] | None:
     return (
-        None if found is None else {**_numbered(found.path, found.path.name, contents), "codes": codes_of(found.labels)}
+        None
+        if label_file is None
+        else {**_numbered(label_file.path, label_file.path.name, contents), "codes": codes_of(label_file.labels)}
     )
 
 

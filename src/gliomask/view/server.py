@@ -41,7 +41,7 @@ SECURITY_HEADERS = {
 
 
 @dataclass(frozen=True)
-class Desk:
+class ViewerContent:
     """What the server hands out and takes in.
 
     Args:
@@ -59,7 +59,7 @@ class ViewServer(ThreadingHTTPServer):
     """Serves one page; `url` is where.
 
     Args:
-        desk: what is handed out.
+        content: what is handed out.
         port: 0 takes any that is free.
 
     Raises:
@@ -68,8 +68,8 @@ class ViewServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, desk: Desk, port: int = 0) -> None:
-        self.desk = desk
+    def __init__(self, content: ViewerContent, port: int = 0) -> None:
+        self.content = content
         self.token = token_urlsafe(16)
         self.saving = threading.Lock()
         try:
@@ -119,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
         return answer(path)
 
     def _hand_out(self, path: str) -> None:
-        page = self.server.desk.page
+        page = self.server.content.page
         if path == "":
             return self._answer(HTTPStatus.OK, served_html(page), "text/html; charset=utf-8")
         if path == SCRIPT:
@@ -149,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(length))
         try:
             with self.server.saving:
-                folder = keep(self.server.desk, body)
+                folder = keep(self.server.content, body)
         except GliomaskError as error:
             return self._answer_json(HTTPStatus.UNPROCESSABLE_ENTITY, {"error": str(error)})
         return self._answer_json(HTTPStatus.OK, {"folder": folder})
@@ -169,15 +169,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
 
-def keep(desk: Desk, body: bytes) -> str:
+def keep(content: ViewerContent, body: bytes) -> str:
     """Keeps the correction that a request holds; returns its folder.
 
     Raises:
         UsageError: nothing may be corrected here, or as `Corrections.keep`.
         InputError: the request is no correction, or as `Corrections.keep`.
     """
-    if desk.exam is None or desk.corrections is None or desk.exam.segmentation is None:
+    if content.exam is None or content.corrections is None or content.exam.segmentation is None:
         raise UsageError("This page takes no corrections.")
-    shape = nifti.read_shape(desk.exam.segmentation.path)
+    shape = nifti.read_shape(content.exam.segmentation.path)
     sent = read_sent(body, (shape[0], shape[1], shape[2]))
-    return str(desk.corrections.keep(desk.exam, sent.labels, sent.who, sent.steps))
+    return str(content.corrections.keep(content.exam, sent.labels, sent.who, sent.steps))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -42,16 +43,16 @@ def application(model: Model, precision: str = "auto") -> dict[str, bytes]:
     Raises:
         ModelError: the browser cannot run the model, or the package holds no application.
     """
-    found = dict(_packaged(files("gliomask.web") / APP))
-    if "index.html" not in found or SERVICE_WORKER not in found:
+    packaged = dict(_packaged(files("gliomask.web") / APP))
+    if "index.html" not in packaged or SERVICE_WORKER not in packaged:
         raise ModelError(
             "This installation holds no application for the browser. In a checkout: cd web && npm ci && npm run build."
         )
-    found |= {f"model/{name}": content for name, content in browser_files(model, precision).items()}
+    packaged |= {f"model/{name}": content for name, content in browser_files(model, precision).items()}
     # A card computes in float32; with an int8 graph, nobody else needs the other.
-    cards_alone = f"model/{GRAPH}" if f"model/{INT8_GRAPH}" in found else None
-    only_cards = {path for path in found if FOR_CARDS in path or path == cards_alone}
-    hashes = {path: hashlib.sha256(content).hexdigest() for path, content in sorted(found.items())}
+    cards_alone = f"model/{GRAPH}" if f"model/{INT8_GRAPH}" in packaged else None
+    only_cards = {path for path in packaged if FOR_CARDS in path or path == cards_alone}
+    hashes = {path: hashlib.sha256(content).hexdigest() for path, content in sorted(packaged.items())}
     parts = {
         "first": {path: digest for path, digest in hashes.items() if path not in only_cards},
         "later": {path: digest for path, digest in hashes.items() if path in only_cards},
@@ -59,8 +60,8 @@ def application(model: Model, precision: str = "auto") -> dict[str, bytes]:
     manifest = (json.dumps(parts, indent=1) + "\n").encode()
     # A browser takes up a new version when the bytes of its service worker change.
     version = hashlib.sha256(manifest).hexdigest()[:16].encode()
-    found[SERVICE_WORKER] = found[SERVICE_WORKER].replace(VERSION_MARK, version)
-    return {**found, MANIFEST: manifest}
+    packaged[SERVICE_WORKER] = packaged[SERVICE_WORKER].replace(VERSION_MARK, version)
+    return {**packaged, MANIFEST: manifest}
 
 
 def build(model: Model, folder: Path, precision: str = "auto") -> list[Path]:
@@ -95,7 +96,21 @@ def _packaged(place: Traversable, below: str = "") -> Iterator[tuple[str, bytes]
         if entry.is_dir():
             yield from _packaged(entry, f"{path}/")
         elif path.endswith(".wasm.gz"):
-            with entry.open("rb") as packed, gzip.open(packed) as stream:
-                yield path.removesuffix(".gz"), stream.read(MAX_UNPACKED_BYTES)
+            yield path.removesuffix(".gz"), _unpacked(entry)
         else:
             yield path, entry.read_bytes()
+
+
+def _unpacked(entry: Traversable) -> bytes:
+    try:
+        with entry.open("rb") as packed, gzip.open(packed) as stream:
+            content = stream.read(MAX_UNPACKED_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ModelError(_damaged(entry, f"cannot be unpacked ({error})")) from error
+    if len(content) > MAX_UNPACKED_BYTES:
+        raise ModelError(_damaged(entry, f"holds more than {MAX_UNPACKED_BYTES:,} bytes"))
+    return content
+
+
+def _damaged(entry: Traversable, what: str) -> str:
+    return f"This installation is damaged: the application's {entry.name} {what}. Install gliomask again."

@@ -62,16 +62,16 @@ def refuse_unfit(model: Model) -> None:
         ModelError: it is so; the message names everything that does not fit.
     """
     spec = model.spec
-    found = {
+    reasons = {
         "it takes volumes, not slices": spec.input_kind != "slices",
         f"its normalisation is {spec.normalisation.method}": spec.normalisation.method not in NORMALISATIONS,
         f"its post-processing is {spec.postprocess}": spec.postprocess not in CHAINS,
-        "it asks a second opinion": spec.second_opinion is not None,
+        "it has a second ensemble member": spec.second_opinion is not None,
         "its graph is laid out otherwise": not model.source.ends.plain or spec.window is not None,
         f"it answers with {', '.join(spec.outputs)}": tuple(spec.outputs) != LABEL_NAMES,
         "its first plane is not axial": bool(spec.planes) and spec.planes[0] != Plane.AXIAL,
     }
-    wrong = [what for what, is_so in found.items() if is_so]
+    wrong = [what for what, is_so in reasons.items() if is_so]
     if wrong:
         raise ModelError(
             f"Model '{spec.name}' does not run in the browser: {'; '.join(wrong)}. Choose another by --model."
@@ -103,7 +103,7 @@ def _manifest(
         "postprocess": spec.postprocess,
         "coreRule": core and {"enhancingShare": core.enhancing_share, "coreProbability": core.core_probability},
         "enhancementRule": enhancement and {"probability": enhancement.probability, "seedMl": enhancement.seed_ml},
-        "quality": quality and {name: _line(found) for name, found in quality.regions.items()},
+        "quality": quality and {name: _line(line) for name, line in quality.regions.items()},
         "graph": {"file": GRAPH, "sha256": sha256(graph), "bytes": len(graph)},
         "int8": int8
         and spec.int8
@@ -126,5 +126,5 @@ def _manifest(
     }
 
 
-def _line(found: Any) -> dict[str, float]:
-    return {name: getattr(found, name) for name in ("intercept", "slope", "below", "above")}
+def _line(line: Any) -> dict[str, float]:
+    return {name: getattr(line, name) for name in ("intercept", "slope", "below", "above")}

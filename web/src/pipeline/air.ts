@@ -1,6 +1,6 @@
 /** What is air in MR volumes, and what stands out from it; see `gliomask.air`, whose names and limits these are. */
 
-import { borderValues, label, largestWhole } from './components'
+import { largestWhole } from './components'
 import type { Triple } from './grid'
 import { percentiles } from './statistics'
 
@@ -8,7 +8,6 @@ export const BRAIN_LIMITS_ML: readonly [number, number] = [700, 2200]
 export const FILLED_LIMIT = 0.75
 export const FAINT_LIMIT = 0.01
 export const TINY = 1e-3
-export const NAN_ISLANDS = 1e-3
 const CONSTANT_SHARE = 0.5
 const ROUGH_SHARE = 0.1
 const BRIGHT_PERCENTILE = 99.5
@@ -89,22 +88,6 @@ export function findForeground(volumes: readonly Float32Array[], shape: Triple, 
     }
   }
   return { mask, voxels, airs, notBare, faint: 0, unclean: [] }
-}
-
-/**
- * Replaces NaN by 0 where it marks what lies outside the field of view or the brain, and returns how many voxels that are.
- *
- * The volume comes back as it is, with the count 0, where its NaN mean something else.
- */
-export function withoutNan(volume: Float32Array, shape: Triple): [Float32Array, number] {
-  if (!volume.some(Number.isNaN)) return [volume, 0]
-  const bad = Uint8Array.from(volume, (value) => (Number.isNaN(value) ? 1 : 0))
-  const nan = count(bad)
-  const { labels, sizes } = label(bad, shape, false)
-  const atBorder = borderValues(labels, shape).reduce((sum, number) => sum + (sizes[number] as number), 0)
-  const islands = nan - atBorder
-  if (islands > NAN_ISLANDS * (volume.length - nan) || islands === nan) return [volume, 0]
-  return [volume.map((value) => (Number.isNaN(value) ? 0 : value)), nan]
 }
 
 /**

@@ -1,10 +1,11 @@
 /** A patient's sequences on one grid, valid by construction; see `gliomask.case` and `gliomask.io.brats`. */
 
 import type { Air, Foreground } from './air'
-import { findForeground, withoutFarAir, withoutNan } from './air'
+import { findForeground, withoutFarAir } from './air'
 import { general, InputError, OtherGridError, tuple } from './errors'
-import type { Grid } from './grid'
+import type { Grid, Triple } from './grid'
 import { applyTurn, cornerDistanceMm, describeGrid, sameGrid, turnFrom, voxelMl } from './grid'
+import { type Nan, withoutNan, withoutNumber } from './nan'
 import type { NiftiVolume, Qform } from './nifti'
 import type { Sequence } from './sequences'
 import { isNiftiName, PAPER_ORDER, sequenceOfFileName, stem } from './sequences'
@@ -22,7 +23,8 @@ export interface Case {
   /** What the header's qform says beside its sform; null where it has no such two. */
   readonly qform: Qform | null
   readonly reordered: readonly Sequence[]
-  readonly nanVoxels: ReadonlyMap<Sequence, number>
+  /** The NaN that were mended. */
+  readonly nan: ReadonlyMap<Sequence, Nan>
   readonly foreground: Foreground
 }
 
@@ -54,7 +56,7 @@ export function caseOf(id: string, files: ReadonlyMap<Sequence, NiftiVolume>): C
   }
   const first = files.get(sequences[0] as Sequence) as NiftiVolume
   const volumes = new Map<Sequence, Float32Array>()
-  const nanVoxels = new Map<Sequence, number>()
+  const nan = new Map<Sequence, Nan>()
   const reordered: Sequence[] = []
   for (const sequence of sequences) {
     const file = files.get(sequence) as NiftiVolume
@@ -65,10 +67,10 @@ export function caseOf(id: string, files: ReadonlyMap<Sequence, NiftiVolume>): C
     volumes.set(sequence, same ? file.values : applyTurn(turn, file.values))
   }
   for (const [sequence, volume] of volumes) {
-    const [clean, count] = withoutNan(volume, first.grid.shape)
-    refuseNothing(`Case ${id}: ${sequence} (${(files.get(sequence) as NiftiVolume).name})`, clean)
+    const [clean, mended] = withoutNan(volume, first.grid.shape)
+    refuseNothing(`Case ${id}: ${sequence} (${(files.get(sequence) as NiftiVolume).name})`, clean, first.grid.shape)
     volumes.set(sequence, clean)
-    nanVoxels.set(sequence, count)
+    nan.set(sequence, mended)
   }
   if (Math.min(...first.grid.shape) < FEWEST_SLICES) {
     throw new InputError(
@@ -78,7 +80,7 @@ export function caseOf(id: string, files: ReadonlyMap<Sequence, NiftiVolume>): C
   refuseCtAndCopies(id, volumes, files)
   const foreground = findForeground([...volumes.values()], first.grid.shape, voxelMl(first.grid))
   const formCodes = [first.sformCode, first.qformCode] as const
-  return { id, volumes, grid: first.grid, header: first.header, formCodes, qform: first.qform, reordered, nanVoxels, foreground }
+  return { id, volumes, grid: first.grid, header: first.header, formCodes, qform: first.qform, reordered, nan, foreground }
 }
 
 /** Returns a sequence for measuring inside the brain: as it is but for air far from all tissue. */
@@ -96,17 +98,17 @@ function otherGrid(id: string, file: NiftiVolume, first: NiftiVolume): OtherGrid
   )
 }
 
-function refuseNothing(name: string, volume: Float32Array): void {
-  let [low, high, bad] = [Infinity, -Infinity, 0]
+function refuseNothing(name: string, volume: Float32Array, shape: Triple): void {
+  let [low, high] = [Infinity, -Infinity]
   for (let v = 0; v < volume.length; v++) {
     const value = volume[v] as number
-    if (!Number.isFinite(value)) bad++
     if (value < low) low = value
     if (value > high) high = value
   }
+  const bad = withoutNumber(volume, shape)
   if (bad) {
     throw new InputError(
-      `${name} holds ${bad} voxels that are NaN or infinite. NaN counts as air only where it reaches the border of the field of view. ` +
+      `${name} ${bad}. NaN counts as air only where it reaches the border of the field of view. ` +
         'Find out where they come from before segmenting.',
     )
   }

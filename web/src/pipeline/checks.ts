@@ -1,10 +1,11 @@
 /** Quality flags of a case: what looks wrong about it; see `gliomask.preprocess.checks`, whose names, words and limits these are. */
 
-import { BRAIN_LIMITS_ML, FAINT_LIMIT, FILLED_LIMIT, NAN_ISLANDS, TINY } from './air'
+import { BRAIN_LIMITS_ML, FAINT_LIMIT, FILLED_LIMIT, TINY } from './air'
 import type { Case } from './case'
 import { brainSamples, checkContrast, type Samples } from './contrast'
 import { commas, general, InputError } from './errors'
 import { cornerDistanceMm, orientation, spacingMm, voxelMl } from './grid'
+import { NAN_ISLANDS, places } from './nan'
 import { PAPER_ORDER, type Sequence } from './sequences'
 import { endAreasMm2, likenessToBrain, likenessTurned, misfit, type OrientationMeasures, orientationMeasures, type Outline, sectionsMm2 } from './shape'
 
@@ -18,6 +19,7 @@ export interface Flag {
 const NOT_1MM_LIMIT = 0.05
 const CUT_LIMIT_MM2 = 6000
 const NEGATIVE_LIMIT = 0.1
+const MISSING_LIMIT = 0.02
 
 const LIKENESS_LIMIT = 0.87
 const SECTION_LIMIT_MM2 = 21_000
@@ -81,8 +83,8 @@ function likenessOf(one: Case, outline: Outline): number | null {
 
 /** Returns the flags of a case; an empty list where nothing looks wrong. */
 export function checkCase(one: Case, outline: Outline): Flag[] {
-  const general = [notOneMm(one), orientationUnknown(one) ?? twoOrientations(one), nanIsAir(one)]
   const skull = skullOn(one)
+  const general = [notOneMm(one), orientationUnknown(one) ?? twoOrientations(one), nanIsAir(one), nanFilled(one, !skull)]
   if (skull) return [...general, skull].filter((flag) => flag !== null)
   const samples = brainSamples(one)
   const normalised = background(one) ?? negative(samples)
@@ -90,7 +92,7 @@ export function checkCase(one: Case, outline: Outline): Flag[] {
   const broken = [brainSmall(one), brainCut(one)]
   const turned = broken.some((flag) => flag) ? null : brainTurned(one)
   const shape = [...broken, turned, turned ? null : unlikeBrain(one, outline)]
-  return [...general, airNotZero(one), ...notBare(one), ...shape, normalised, ...contrast].filter((flag) => flag !== null)
+  return [...general, airNotZero(one), ...notBare(one), partMissing(one), ...shape, normalised, ...contrast].filter((flag) => flag !== null)
 }
 
 function notOneMm(one: Case): Flag | null {
@@ -146,12 +148,46 @@ function unlikeBrain(one: Case, outline: Outline): Flag | null {
 }
 
 function nanIsAir(one: Case): Flag | null {
-  const found = [...one.nanVoxels].filter(([, voxels]) => voxels)
+  const found = [...one.nan].filter(([, { outside }]) => outside)
   if (!found.length) return null
-  const names = found.map(([sequence, voxels]) => `${sequence}: ${commas(voxels)}`).join(', ')
-  const message = `Voxels that are NaN outside the field of view or the brain count as air (${names}). Check that no tissue is missing.`
-  const value = Math.max(...found.map(([, voxels]) => voxels)) / one.foreground.mask.length
+  const names = found.map(([sequence, { outside }]) => `${sequence}: ${commas(outside)}`).join(', ')
+  const message = `Voxels that are NaN and reach the border of the field of view count as air (${names}). Check that no tissue is missing.`
+  const value = Math.max(...found.map(([, { outside }]) => outside)) / one.foreground.mask.length
   return { name: 'nan_is_air', message, value, limit: NAN_ISLANDS }
+}
+
+/** A flag where voxels were filled; how many of them lie in the brain is told where the brain is bare. */
+function nanFilled(one: Case, bare: boolean): Flag | null {
+  const found = [...one.nan].filter(([, { filled }]) => filled.length)
+  if (!found.length) return null
+  const parts = found.map(([sequence, { filled }]) => {
+    const inside = filled.filter((v) => one.foreground.mask[v]).length
+    const brain = bare ? `, ${commas(inside)} of them in the brain` : ''
+    return `${sequence}: ${commas(filled.length)}${brain}, ${places(filled, filled.length, one.grid.shape)}`
+  })
+  const message =
+    'Voxels that are NaN away from the border of the field of view took the mean of their neighbours ' +
+    `(${parts.join('; ')}). Look at these places in a viewer.`
+  return { name: 'nan_filled', message, value: Math.max(...found.map(([, { filled }]) => filled.length)), limit: 0 }
+}
+
+/** A flag where a sequence shows nothing of a part of the brain, as the others show it; see `gliomask.preprocess.gaps`. */
+function partMissing(one: Case): Flag | null {
+  const { mask, voxels, airs, notBare: heads } = one.foreground
+  const shares = [...one.volumes].map(([sequence, volume], n) => {
+    const level = Math.fround(airs[n]?.level ?? 0)
+    let lacking = 0
+    if (!heads.includes(n)) for (let v = 0; v < volume.length; v++) if (mask[v] && volume[v] === level) lacking++
+    return [sequence, lacking / Math.max(1, voxels)] as const
+  })
+  const large = shares.filter(([, share]) => share > MISSING_LIMIT)
+  if (!large.length) return null
+  const ml = voxels * voxelMl(one.grid)
+  const names = large.map(([sequence, share]) => `${sequence}: ${percent(share)}, ${commas(share * ml)} ml`).join(', ')
+  const message =
+    `Part of the brain, as the other sequences show it, is air here (${names}): it lies outside that field of view, or was cut away. ` +
+    'Tumour there may be missed; give scans of the whole brain.'
+  return { name: 'part_missing', message, value: Math.max(...large.map(([, share]) => share)), limit: MISSING_LIMIT }
 }
 
 function skullOn(one: Case): Flag | null {

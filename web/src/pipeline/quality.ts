@@ -50,7 +50,18 @@ export function estimates(expected: Readonly<Record<Region, number>>, quality: N
 }
 
 /** Flags of scans with which no Dice is promised: calibrations come from scans that raise none of them. */
-const NOT_AS_CALIBRATED = ['skull_on', 'sequences_swapped', 'same_image', 'no_image', 'saturated', 'orientation_wrong', 'unlike_brain']
+const NOT_AS_CALIBRATED = [
+  'skull_on',
+  'not_bare',
+  'mask_uncertain',
+  'sequences_swapped',
+  'same_image',
+  'no_image',
+  'saturated',
+  'orientation_wrong',
+  'unlike_brain',
+  'part_missing',
+]
 
 /** Returns the names of the flags that keep a Dice from being promised. */
 export function unpromised(flags: readonly Flag[]): string[] {

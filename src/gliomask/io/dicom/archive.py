@@ -92,8 +92,8 @@ def opened(source: Source) -> Iterator[Opened]:
         LimitError: more files, bytes or compression than the limits allow.
     """
     if isinstance(source, str | Path):
-        with _opened_path(Path(source)) as found:
-            yield found
+        with _opened_path(Path(source)) as place:
+            yield place
         return
     with temporary_folder() as folder:
         if isinstance(source, bytes | bytearray | memoryview):

@@ -102,14 +102,14 @@ def _join(hole: list[Point], outer: list[list[Point]]) -> None:
         for loop in outer:
             if (row, target) in loop:
                 meeting = loop.index((row, target))
-                there = [(row, step) for step in range(target + 1, column)]
+                bridge = [(row, step) for step in range(target + 1, column)]
                 loop[meeting:meeting] = [
                     (row, target),
-                    *there,
+                    *bridge,
                     *hole[first:],
                     *hole[:first],
                     (row, column),
-                    *reversed(there),
+                    *reversed(bridge),
                 ]
                 return
     raise AssertionError("a hole lies inside a region")

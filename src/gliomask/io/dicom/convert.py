@@ -49,8 +49,8 @@ def inspect(
         # A missing pydicom is told before anything is unpacked.
         pass
     with opened(source) as place:
-        found = survey(place, progress)
-        return describe(found, choose(found, overrides), include_identifiers=include_identifiers)
+        surveyed = survey(place, progress)
+        return describe(surveyed, choose(surveyed, overrides), include_identifiers=include_identifiers)
 
 
 def convert(

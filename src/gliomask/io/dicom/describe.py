@@ -21,15 +21,15 @@ class Inspection:
     values: dict[str, Any]
 
 
-def describe(found: Survey, choice: Choice, *, include_identifiers: bool = False) -> Inspection:
+def describe(surveyed: Survey, choice: Choice, *, include_identifiers: bool = False) -> Inspection:
     """Returns both."""
-    return Inspection(to_text(found, choice), to_dict(found, choice, include_identifiers=include_identifiers))
+    return Inspection(to_text(surveyed, choice), to_dict(surveyed, choice, include_identifiers=include_identifiers))
 
 
 COLUMNS = ("series", "sequence", "description", "grid", "why")
 
 
-def rows(found: Survey, choice: Choice) -> list[dict[str, str]]:
+def rows(surveyed: Survey, choice: Choice) -> list[dict[str, str]]:
     """Returns one row for each series, in the order of their numbers."""
     sequence_of = {series.label: sequence.value for sequence, series in choice.chosen.items()}
     return [
@@ -40,28 +40,29 @@ def rows(found: Survey, choice: Choice) -> list[dict[str, str]]:
             "grid": "-" if series.geometry is None else str(series.geometry),
             "why": "; ".join((choice.verdicts[series.label], *series.notes)),
         }
-        for series in found.series
+        for series in surveyed.series
     ]
 
 
-def to_text(found: Survey, choice: Choice) -> str:
+def to_text(surveyed: Survey, choice: Choice) -> str:
     """Returns the table with a heading, columns aligned, and below it what stands in the way."""
-    table = [dict(zip(COLUMNS, COLUMNS, strict=True)), *rows(found, choice)]
+    table = [dict(zip(COLUMNS, COLUMNS, strict=True)), *rows(surveyed, choice)]
     widths = {column: max(len(row[column]) for row in table) for column in COLUMNS[:-1]}
     lines = [
         "  ".join([*(row[column].ljust(width) for column, width in widths.items()), row[COLUMNS[-1]]]) for row in table
     ]
-    if found.other_files:
-        lines.append(f"{counted(found.other_files, 'file that is', 'files that are')} not DICOM left out.")
-    if found.links:
-        verb = "leads" if found.links == 1 else "lead"
+    if surveyed.other_files:
+        lines.append(f"{counted(surveyed.other_files, 'file that is', 'files that are')} not DICOM left out.")
+    if surveyed.links:
+        verb = "leads" if surveyed.links == 1 else "lead"
         lines.append(
-            f"{found.links} link{'' if found.links == 1 else 's'} that {verb} outside the folder or nowhere "
+            f"{surveyed.links} link{'' if surveyed.links == 1 else 's'} that {verb} outside the folder or nowhere "
             "not followed."
         )
-    if found.unread:
+    if surveyed.unread:
         lines.append(
-            f"{found.unread} DICOM object{'' if found.unread == 1 else 's'} that cannot be read left out: no MR image."
+            f"{surveyed.unread} DICOM object{'' if surveyed.unread == 1 else 's'} that cannot be read left out: "
+            "no MR image."
         )
     lines += [f"Undecided: {problem}." for problem in choice.problems]
     missing = [sequence.value for sequence in Sequence if sequence not in choice.chosen]
@@ -73,7 +74,7 @@ def to_text(found: Survey, choice: Choice) -> str:
     return "\n".join(lines)
 
 
-def to_dict(found: Survey, choice: Choice, *, include_identifiers: bool = False) -> dict[str, Any]:
+def to_dict(surveyed: Survey, choice: Choice, *, include_identifiers: bool = False) -> dict[str, Any]:
     """Returns plain values: `series`, `chosen` by sequence, `undecided`, `not_found`, `other_files`; with `patient` if
     asked for.
     """
@@ -83,14 +84,14 @@ def to_dict(found: Survey, choice: Choice, *, include_identifiers: bool = False)
         "not_found": [sequence.value for sequence in Sequence if sequence not in choice.chosen],
         "series": [
             {**row, **_details(series, include_identifiers)}
-            for series, row in zip(found.series, rows(found, choice), strict=True)
+            for series, row in zip(surveyed.series, rows(surveyed, choice), strict=True)
         ],
-        "other_files": found.other_files,
-        "links_not_followed": found.links,
-        "unreadable_objects": found.unread,
+        "other_files": surveyed.other_files,
+        "links_not_followed": surveyed.links,
+        "unreadable_objects": surveyed.unread,
     }
     if include_identifiers:
-        patient_id, name = found.series[0].tags.patient
+        patient_id, name = surveyed.series[0].tags.patient
         result["patient"] = {"id": patient_id, "name": name}
     return result
 

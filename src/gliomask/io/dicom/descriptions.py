@@ -128,7 +128,7 @@ def read_description(text: str) -> Description:
     plain = " ".join(re.sub(r"[_^]+", " ", plain).split())
     for pattern, replacement in REWRITTEN:
         plain = re.sub(pattern, replacement, plain)
-    marks = [(found.group(), *found.span()) for found in re.finditer(r"[^\W_]+", plain)]
+    marks = [(word.group(), *word.span()) for word in re.finditer(r"[^\W_]+", plain)]
     tokens = [token for token, _, _ in marks]
     dropped, said = _phrases(tokens)
     kept = plain

@@ -29,14 +29,15 @@ REQUIRED_EMPTY = (
 """Attributes of type 2 (PS3.3, C.7.1.1, C.7.2.1): written, maybe empty. Anonymised series often lack them."""
 
 IMAGE = (
-    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "PositionReferenceIndicator", "Modality", "Rows", "Columns",  # noqa: E501
-    "NumberOfFrames", "ImagePositionPatient",
+    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "PositionReferenceIndicator",
+    "Modality", "Rows", "Columns", "NumberOfFrames", "ImagePositionPatient",
 )  # fmt: skip
 """What an object says about the image that it refers to."""
 
 EQUIPMENT = (
-    "Manufacturer", "ManufacturerModelName", "SoftwareVersions", "DeviceSerialNumber", "InstitutionName", "InstitutionalDepartmentName",  # noqa: E501
-    "InstitutionAddress", "StationName", "AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime",
+    "Manufacturer", "ManufacturerModelName", "SoftwareVersions", "DeviceSerialNumber", "InstitutionName",
+    "InstitutionalDepartmentName", "InstitutionAddress", "StationName", "AcquisitionDateTime", "AcquisitionDate",
+    "AcquisitionTime",
 )  # fmt: skip
 """The scanner, which a segmentation names as contributing equipment (PS3.3, C.12.1)."""
 

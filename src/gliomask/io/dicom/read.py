@@ -86,27 +86,27 @@ def read(
         # A missing pydicom is told before anything is unpacked.
         pass
     with opened(source) as place:
-        found = survey(place, progress)
-        choice = choose(found, sequences)
-        _refuse_undecided(place.title, found, choice, needed)
+        surveyed = survey(place, progress)
+        choice = choose(surveyed, sequences)
+        _refuse_undecided(place.title, surveyed, choice, needed)
         words = (
             frozenset()
             if include_identifiers
-            else frozenset().union(*(series.tags.identifiers for series in found.series))
+            else frozenset().union(*(series.tags.identifiers for series in surveyed.series))
         )
         name = case_name(place.name, words)
         if before is not None:
             before(name, tuple(choice.chosen))
         scans = {sequence: read_scan(series) for sequence, series in choice.chosen.items()}
-    return Reading(Examination(name, scans), describe(found, choice, include_identifiers=include_identifiers))
+    return Reading(Examination(name, scans), describe(surveyed, choice, include_identifiers=include_identifiers))
 
 
-def _refuse_undecided(title: str, found: Survey, choice: Choice, needed: Iterable[Sequence]) -> None:
+def _refuse_undecided(title: str, surveyed: Survey, choice: Choice, needed: Iterable[Sequence]) -> None:
     how = "Name the series by --series; `gliomask dicom inspect` shows all of them"
     if choice.problems:
         raise CaseError(f"{title}: cannot tell the sequences: {'; '.join(choice.problems)}. {how}.")
     if not choice.chosen:
-        raise CaseError(f"{title}: none of {len(found.series)} series is a T1, T1ce, T2 or FLAIR. {how}.")
+        raise CaseError(f"{title}: none of {len(surveyed.series)} series is a T1, T1ce, T2 or FLAIR. {how}.")
     missing = [sequence.value for sequence in needed if sequence not in choice.chosen]
     if missing:
         what = f"no series is a {' or a '.join(missing)}, `gliomask dicom inspect` says why"
@@ -135,7 +135,7 @@ def read_scan(series: Series) -> Scan:
 
 
 def case_name(name: str, identifiers: frozenset[str]) -> str:
-    """The folder's or archive's name, unless it holds words that identify the patient, or letters that cannot be shown."""  # noqa: E501
+    """The folder's or archive's name, unless it identifies the patient or holds letters that cannot be shown."""
     return "examination" if STRUCK_OUT in strike_out(name, identifiers) or not name.isprintable() or not name else name
 
 

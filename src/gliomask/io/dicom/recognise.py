@@ -28,9 +28,12 @@ GRADIENT_T1_TE_MS = 12.0
 WORDS = {
     "a localiser": r"locali[sz]er|scout|survey|\bref(erence)?\b( scan)?$|3.?plane|tri.?plan|\bloc\b|\bplan\b|"
     r"\baahead|topogram|calibration|\bcal\b|shim|coil sens",
-    "a region of interest, mask or label": r"\w*rois?\b|\w*masks?\b|\blabels?\b|\bseg\b|segment\w*|contours?\b|annotat\w*",  # noqa: E501
-    "diffusion": r"\bdw\w*|\bdti\w*|\be?adc\b|trace|tensor|\bdiff\w*|b.?1000|colou?r.?fa|\bfa\b(?!\W*\d)|\bivim\b|\bnoddi\b|fraction\w* aniso\w*",  # noqa: E501
-    "perfusion": r"\bperf\w*|\bpwi\b|\bdsc\b|\bdce\b|\bp?c?asl\b|\br?cb[vf]\b|\bmtt\b|\bttp\b|\btmax\b|k.?trans|\bdyn\w*|leakage",  # noqa: E501
+    "a region of interest, mask or label": r"\w*rois?\b|\w*masks?\b|\blabels?\b|\bseg\b|segment\w*|contours?\b|"
+    r"annotat\w*",
+    "diffusion": r"\bdw\w*|\bdti\w*|\be?adc\b|trace|tensor|\bdiff\w*|b.?1000|colou?r.?fa|\bfa\b(?!\W*\d)|"
+    r"\bivim\b|\bnoddi\b|fraction\w* aniso\w*",
+    "perfusion": r"\bperf\w*|\bpwi\b|\bdsc\b|\bdce\b|\bp?c?asl\b|\br?cb[vf]\b|\bmtt\b|\bttp\b|\btmax\b|"
+    r"k.?trans|\bdyn\w*|leakage",
     "functional": r"\bfmri\b|\bbold\b|resting|\brest\b",
     "a phase image": r"\w+phase\b|\bpha\b|\bphase (map|image)|\bphase$",
     "susceptibility or T2*": r"\bswi?\b|\bswi\w*|swan|veno|t2\s?\*|t2.?star|\bha?emo\b|\bm(in)?ip\b|"
@@ -63,16 +66,19 @@ WORDS = {
 ECHO_PLANAR = re.compile(r"\bepi\b|\bep2d\w*|\w+epi\b")
 
 DERIVED_KINDS = {
-    "LOCALIZER": "a localiser", "ADC": "diffusion", "TRACEW": "diffusion", "DIFFUSION": "diffusion", "FA": "diffusion", "TENSOR": "diffusion",  # noqa: E501
-    "PERFUSION": "perfusion", "CBV": "perfusion", "CBF": "perfusion", "MTT": "perfusion", "TTP": "perfusion", "RCBV": "perfusion", "ASL": "perfusion",  # noqa: E501
-    "SUBTRACTION": "a subtraction", "SUBTRACT": "a subtraction", "PROJECTION IMAGE": "a projection",
-    "MIP": "a projection", "MIN IP": "a projection", "MAX_IP": "a projection", "MIN_IP": "a projection", "MNIP": "a projection", "SWI": "susceptibility or T2*",  # noqa: E501
-    "P": "a phase image", "PHASE": "a phase image", "PHASE MAP": "a phase image", "R": "a real or imaginary image", "I": "a real or imaginary image",  # noqa: E501
-    "REAL": "a real or imaginary image", "IMAGINARY": "a real or imaginary image", "FMRI": "functional", "MOSAIC": "a Siemens mosaic (functional or diffusion)",  # noqa: E501
-    "SCREEN SAVE": "a screen shot", "SPECTROSCOPY": "spectroscopy", "T1 MAP": "a map", "T2 MAP": "a map", "R2_STAR MAP": "a map", "B0": "a field map",  # noqa: E501
-    "FIELD_MAP": "a field map", "T1_MAP": "a map", "T2_MAP": "a map", "T2_STAR_MAP": "a map", "R1_MAP": "a map", "R2_MAP": "a map", "VELOCITY": "an angiogram",  # noqa: E501
-    "DIFFUSION_ANISO": "diffusion", "DIFFUSION_ISO": "diffusion", "DIFFUSION_ATTNTD": "diffusion", "FAT": "a fat image", "F": "a fat image",  # noqa: E501
-    "SEGMENTATION": "a mask", "MASK": "a mask", "LABEL": "a mask", "ROI": "a mask",
+    "LOCALIZER": "a localiser", "ADC": "diffusion", "TRACEW": "diffusion", "DIFFUSION": "diffusion", "FA": "diffusion",
+    "TENSOR": "diffusion", "PERFUSION": "perfusion", "CBV": "perfusion", "CBF": "perfusion", "MTT": "perfusion",
+    "TTP": "perfusion", "RCBV": "perfusion", "ASL": "perfusion", "SUBTRACTION": "a subtraction",
+    "SUBTRACT": "a subtraction", "PROJECTION IMAGE": "a projection", "MIP": "a projection", "MIN IP": "a projection",
+    "MAX_IP": "a projection", "MIN_IP": "a projection", "MNIP": "a projection", "SWI": "susceptibility or T2*",
+    "P": "a phase image", "PHASE": "a phase image", "PHASE MAP": "a phase image", "R": "a real or imaginary image",
+    "I": "a real or imaginary image", "REAL": "a real or imaginary image", "IMAGINARY": "a real or imaginary image",
+    "FMRI": "functional", "MOSAIC": "a Siemens mosaic (functional or diffusion)", "SCREEN SAVE": "a screen shot",
+    "SPECTROSCOPY": "spectroscopy", "T1 MAP": "a map", "T2 MAP": "a map", "R2_STAR MAP": "a map", "B0": "a field map",
+    "FIELD_MAP": "a field map", "T1_MAP": "a map", "T2_MAP": "a map", "T2_STAR_MAP": "a map", "R1_MAP": "a map",
+    "R2_MAP": "a map", "VELOCITY": "an angiogram", "DIFFUSION_ANISO": "diffusion", "DIFFUSION_ISO": "diffusion",
+    "DIFFUSION_ATTNTD": "diffusion", "FAT": "a fat image", "F": "a fat image", "SEGMENTATION": "a mask",
+    "MASK": "a mask", "LABEL": "a mask", "ROI": "a mask",
 }  # fmt: skip
 """Values of ImageType and FrameType that stand for the same."""
 
@@ -203,8 +209,8 @@ def _weighting(tags: Tags, words: _Words) -> tuple[Sequence | None, str, bool]:
     timing = f"TR {_ms(tags.repetition_time_ms)}, TE {_ms(tags.echo_time_ms)}, TI {_ms(tags.inversion_time_ms)}"
     if named is None:
         timed = _by_timing(tags)
-        told = f"the {words.source} names none" if words.text else "there is no description"
-        return timed, f"{timing} alone, {told}" if timed else f"neither words nor {timing} tell a sequence", False
+        no_words = f"the {words.source} names none" if words.text else "there is no description"
+        return timed, f"{timing} alone, {no_words}" if timed else f"neither words nor {timing} tell a sequence", False
     wrong = _contradiction(named, tags)
     if wrong:
         return (
@@ -220,11 +226,11 @@ def _by_words(words: str) -> Sequence | None:
     if re.search(r"flair|dark.?fluid|fluid|tirm|\bt2.?fl\b", words):
         # A T1 FLAIR is weighted by T1: its inversion sharpens the contrast of grey and white matter.
         return Sequence.T1 if re.search(r"\bt1", words) else Sequence.FLAIR
-    found = {int(digit) for digit in re.findall(r"\b(?:ax|sag|cor|tra)?(?:[23]d)?[sdwe]?t([12])(?![0-9])", words)}
+    weightings = {int(digit) for digit in re.findall(r"\b(?:ax|sag|cor|tra)?(?:[23]d)?[sdwe]?t([12])(?![0-9])", words)}
     if re.search(r"mp.?rage|spgr|bravo|\bvibe\b|\be?thrive\b|\bmprage|\btfl\b|\bffe\b.*t1|fspgr|\btfe\b", words):
-        found.add(1)
-    if len(found) == 1:
-        return Sequence.T1 if found == {1} else Sequence.T2
+        weightings.add(1)
+    if len(weightings) == 1:
+        return Sequence.T1 if weightings == {1} else Sequence.T2
     return None
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from gliomask import __version__
 from gliomask.arrays import LabelMap
+from gliomask.errors import UsageError
 from gliomask.io.dicom.codes import ALGORITHM, BRAIN, CATEGORY, DEVICE, MANUFACTURER, NOTICE, SEGMENTS, SERIAL_NUMBER
 from gliomask.io.dicom.quiet import quiet_pydicom
 from gliomask.io.dicom.source import SourceImages
@@ -68,9 +69,15 @@ PERSON_NAME_LETTERS = 64
 
 
 def name_creator(dataset: Any, person: str) -> None:
-    """Writes who made the content; a name in other letters than ASCII makes the whole object UTF-8 (PS3.5, 6.1.2.3)."""
+    """Writes who made the content; a name in other letters than ASCII makes the whole object UTF-8 (PS3.5, 6.1.2.3).
+
+    Raises:
+        UsageError: nothing but signs that divide a name is left of it.
+    """
     # Characters that divide a PN or several values, or that no PN may hold (PS3.5, 6.2).
-    plain = "".join(" " if letter in "\\^=" else letter for letter in person)
+    plain = "".join(" " if letter in "\\^=" else letter for letter in person).strip()
+    if not plain:
+        raise UsageError("Who corrected the label map is named by no letter. Give a name.")
     dataset.ContentCreatorName = f"{plain[: PERSON_NAME_LETTERS - 1].strip()}^"
     if not plain.isascii():
         use_utf8(dataset)

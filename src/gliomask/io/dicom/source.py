@@ -67,9 +67,9 @@ def load_source(
         CaseError: several have it and `number` does not say which, or the record of the label map names another one.
         FileFormatError: the series lacks a frame of reference, or is part of a file.
     """
-    found = survey(place, progress)
+    surveyed = survey(place, progress)
     candidates = [
-        series for series in found.series if series.geometry is not None and series.tags.sop_class in MR_CLASSES
+        series for series in surveyed.series if series.geometry is not None and series.tags.sop_class in MR_CLASSES
     ]
     if number is not None:
         candidates = [series for series in candidates if number in (series.label, series.tags.series_uid)]

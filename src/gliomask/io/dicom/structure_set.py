@@ -29,8 +29,9 @@ STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"
 
 SERIES_NUMBER = 9002
 COPIED = (
-    "SpecificCharacterSet", "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "PatientWeight", "StudyInstanceUID", "StudyDate",  # noqa: E501
-    "StudyTime", "StudyID", "StudyDescription", "AccessionNumber", "ReferringPhysicianName", "FrameOfReferenceUID", "PositionReferenceIndicator",  # noqa: E501
+    "SpecificCharacterSet", "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "PatientWeight",
+    "StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "StudyDescription", "AccessionNumber",
+    "ReferringPhysicianName", "FrameOfReferenceUID", "PositionReferenceIndicator",
 )  # fmt: skip
 """Patient, study and frame of reference, as in the source: it is filed with them."""
 

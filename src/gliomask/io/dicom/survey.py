@@ -210,7 +210,7 @@ def _files(place: Opened) -> tuple[list[Path], int]:
     folder = place.folder
     if folder.is_file():
         return [folder], 0
-    root, found, annexed, links = folder.resolve(), [], set(), 0
+    root, files, annexed, links = folder.resolve(), [], set(), 0
     for where, folders, names in os.walk(folder):
         depth = len(Path(where).relative_to(folder).parts)
         shown = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
@@ -231,12 +231,12 @@ def _files(place: Opened) -> tuple[list[Path], int]:
                     continue
                 annexed.add(target)
             if path.is_file():
-                found.append(path)
-            if len(found) > MAX_MEMBERS:
+                files.append(path)
+            if len(files) > MAX_MEMBERS:
                 raise LimitError(
                     f"{place.title}: holds more than {MAX_MEMBERS:,} files. Give the folder of one examination."
                 )
-    return found, links
+    return files, links
 
 
 def _inside(link: Path, root: Path) -> Path | None:
@@ -333,7 +333,7 @@ def _series(label: str, tags: Tags, frames: list[Frame], notes: tuple[str, ...],
 
 def strike_out(text: str, words: frozenset[str]) -> str:
     """Returns the text with every word that is also part of a patient's name, number or the like replaced."""
-    return re.sub(r"[^\W_]+", lambda found: STRUCK_OUT if found.group().lower() in words else found.group(), text)
+    return re.sub(r"[^\W_]+", lambda match: STRUCK_OUT if match.group().lower() in words else match.group(), text)
 
 
 @dataclass(frozen=True, eq=False)
@@ -345,28 +345,28 @@ class Choice:
     problems: tuple[str, ...]
 
 
-def choose(found: Survey, overrides: Mapping[Sequence, str] | None = None) -> Choice:
+def choose(surveyed: Survey, overrides: Mapping[Sequence, str] | None = None) -> Choice:
     """Decides for each sequence: the series that was named, else the one recognised, else the sharpest of several.
 
     Args:
-        found: the series.
+        surveyed: the series.
         overrides: label or SeriesInstanceUID by sequence.
 
     Raises:
         UsageError: an override names no series, or one series twice.
     """
-    named = {sequence: _named(found, wanted) for sequence, wanted in (overrides or {}).items()}
+    named = {sequence: _named(surveyed, wanted) for sequence, wanted in (overrides or {}).items()}
     if len({series.label for series in named.values()}) < len(named):
         raise UsageError("--series names one series for two sequences. Give each sequence its own.")
     chosen = dict(named)
-    verdicts = {series.label: series.guess.reason for series in found.series}
+    verdicts = {series.label: series.guess.reason for series in surveyed.series}
     problems = []
     taken = {series.label for series in named.values()}
-    guesses = _guesses(found, verdicts)
+    guesses = _guesses(surveyed, verdicts)
     for sequence in Sequence:
         rivals = [
             series
-            for series in found.series
+            for series in surveyed.series
             if guesses[series.label].sequence == sequence and series.label not in taken
         ]
         for series in rivals:
@@ -401,24 +401,24 @@ def _within(problem: InputError) -> str:
     return str(problem).removesuffix(".")
 
 
-def _named(found: Survey, wanted: str) -> Series:
-    matches = [series for series in found.series if wanted in (series.label, series.tags.series_uid)]
+def _named(surveyed: Survey, wanted: str) -> Series:
+    matches = [series for series in surveyed.series if wanted in (series.label, series.tags.series_uid)]
     if len(matches) != 1:
-        known = ", ".join(series.label for series in found.series)
+        known = ", ".join(series.label for series in surveyed.series)
         what = "no series has" if not matches else f"{len(matches)} volumes share"
         raise UsageError(f"--series {wanted}: {what} this number or SeriesInstanceUID. Numbers here: {known}.")
     return matches[0]
 
 
-def _guesses(found: Survey, verdicts: dict[str, str]) -> dict[str, Guess]:
+def _guesses(surveyed: Survey, verdicts: dict[str, str]) -> dict[str, Guess]:
     """What each series is taken for, seen beside the others.
 
     Where the header of every MR series names a contrast agent, as scanners write it for a whole examination, it tells
     nothing apart: beside a T1ce that words name, a T1 without a word on contrast agent is T1.
     """
-    guesses = {series.label: series.guess for series in found.series}
+    guesses = {series.label: series.guess for series in surveyed.series}
     by_words = any(guess.sequence == Sequence.T1CE and not guess.agent_by_header for guess in guesses.values())
-    if by_words and all(series.tags.contrast_agent for series in found.series if series.tags.modality == "MR"):
+    if by_words and all(series.tags.contrast_agent for series in surveyed.series if series.tags.modality == "MR"):
         for label, guess in guesses.items():
             if guess.sequence == Sequence.T1CE and guess.agent_by_header:
                 guesses[label] = replace(guess, sequence=Sequence.T1, agent_by_header=False)

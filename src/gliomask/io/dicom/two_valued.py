@@ -40,14 +40,14 @@ def _values(frames: Frames[Frame], transfer_syntax: str, name: str) -> set[float
     wanted = [(str(frame.path), frame.index) for frame in frames]
     if len(wanted) == 1:
         return set(np.unique(decode(wanted, frames[0].shape, transfer_syntax, name)).tolist())
-    found: set[float] = set()
+    values: set[float] = set()
     for start in range(0, len(wanted), FRAMES_AT_ONCE):
-        found |= set(
+        values |= set(
             np.unique(decode(wanted[start : start + FRAMES_AT_ONCE], frames[0].shape, transfer_syntax, name)).tolist()
         )
-        if len(found) > MAX_VALUES:
+        if len(values) > MAX_VALUES:
             break
-    return found
+    return values
 
 
 FRAMES_AT_ONCE = 64

@@ -246,9 +246,9 @@ def _align_sized(scan: Scan, atlas: Atlas, size: float, threads: int, near: Affi
     """As if the average head were of a size, as a share of the adult's: stretches cost how far they are from it."""
     scaled = np.diag([size, size, size, 1.0])
     grown = Image(scan.volume, Geometry(scan.geometry.shape, inverse(scaled) @ scan.geometry.affine))
-    found = _align_adult(grown, atlas, threads, None if near is None else inverse(scaled) @ near)
-    matrix = scaled @ found.matrix
-    return replace(found, matrix=matrix, scales=stretches(matrix))
+    alignment = _align_adult(grown, atlas, threads, None if near is None else inverse(scaled) @ near)
+    matrix = scaled @ alignment.matrix
+    return replace(alignment, matrix=matrix, scales=stretches(matrix))
 
 
 def _align_adult(moving: Image, atlas: Atlas, threads: int, near: Affine | None) -> Alignment:
@@ -264,17 +264,17 @@ def _align_adult(moving: Image, atlas: Atlas, threads: int, near: Affine | None)
         raise QualityError("no pose was found in which the average brain overlaps it")
     poses = _distinct(in_threads(lambda start: coarse.register(start.matrix, "rigid"), starts, threads), brain)
     followed = in_threads(lambda pose: coarse.register(pose.matrix, "affine"), poses, threads)
-    found = _settled(coarse, max(followed, key=lambda match: match.information), brain)
-    return _measured(fine, fine.register(found.matrix, "affine"), brain, moving.geometry)
+    settled = _settled(coarse, max(followed, key=lambda match: match.information), brain)
+    return _measured(fine, fine.register(settled.matrix, "affine"), brain, moving.geometry)
 
 
 def _head_poses(coarse: Comparison, moving: Image, brain: Points, threads: int) -> list[Match]:
     """The best poses to begin from, one for each of several pitch angles, best first."""
     middle = _brain_centre(moving)
-    found = in_threads(
+    poses = in_threads(
         lambda pitch: best_start(coarse, _head_starts(middle, brain.mean(axis=0), pitch))[0], PITCH_DEGREES, threads
     )
-    return sorted(found, key=lambda match: -match.information)[:PITCHES_FOLLOWED]
+    return sorted(poses, key=lambda match: -match.information)[:PITCHES_FOLLOWED]
 
 
 @lru_cache(maxsize=1)
@@ -375,10 +375,10 @@ def align_sequences(fixed: Image, other: Scan, brain: Points) -> Alignment:
     starts = best_start(coarse, _sequence_starts(fixed, moving, brain), keep=2)
     if starts[0].information <= 0:
         raise QualityError("no pose was found in which the two overlap")
-    found = max((coarse.register(start.matrix, "rigid") for start in starts), key=lambda match: match.information)
+    best = max((coarse.register(start.matrix, "rigid") for start in starts), key=lambda match: match.information)
     for comparison in finer:
-        found = comparison.register(found.matrix, "rigid")
-    return _measured(finer[-1], found, brain, other.geometry)
+        best = comparison.register(best.matrix, "rigid")
+    return _measured(finer[-1], best, brain, other.geometry)
 
 
 def near_brain(scan: Scan, brain: Points) -> Image:

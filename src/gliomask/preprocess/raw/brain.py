@@ -242,6 +242,6 @@ def _one_piece(inside: Mask, geometry: Geometry) -> Mask:
     sizes[0] = 0
     if not sizes.any():
         return inside
-    found = np.zeros_like(inside)
-    found[box] = ndi.binary_fill_holes(labelled == sizes.argmax())
-    return found
+    piece = np.zeros_like(inside)
+    piece[box] = ndi.binary_fill_holes(labelled == sizes.argmax())
+    return piece

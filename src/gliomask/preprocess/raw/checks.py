@@ -25,9 +25,9 @@ def refuse_unfit(examination: Examination, without: frozenset[Sequence] = frozen
     case_id, scans = examination.case_id, examination.scans
     missing = [sequence.value for sequence in PAPER_ORDER if sequence not in scans and sequence not in without]
     if missing:
-        found = ", ".join(sequence.value for sequence in scans)
+        names = ", ".join(sequence.value for sequence in scans)
         raise CaseError(
-            f"Case {case_id}: missing {', '.join(missing)}; found {found}. Name what the patient does not have "
+            f"Case {case_id}: missing {', '.join(missing)}; found {names}. Name what the patient does not have "
             "by --without."
         )
     for sequence, scan in scans.items():

@@ -18,7 +18,7 @@ from gliomask.preprocess.raw.atlas import BRATS_FRAME
 from gliomask.preprocess.raw.brain import find_brain
 from gliomask.preprocess.raw.interface import OURS, BrainExtraction, GivenMask
 from gliomask.preprocess.raw.place import Placed, refuse_misplaced
-from gliomask.preprocess.raw.settings import Settings, Step, Told
+from gliomask.preprocess.raw.settings import PreparationSettings, PreparationStep, ReportStep
 from gliomask.preprocess.raw.transforms import inverse
 from gliomask.processors import thread_count
 from gliomask.sequences import Sequence
@@ -47,8 +47,8 @@ def brain_in_frame(
     reference: Sequence,
     placed: Placed,
     stripped: list[Sequence],
-    settings: Settings,
-    done: Told,
+    settings: PreparationSettings,
+    done: ReportStep,
 ) -> Brain:
     """Returns the brain mask in BraTS space.
 
@@ -79,7 +79,7 @@ def brain_in_frame(
         to_atlas = inverse(affine) @ placed.to_reference
         mask = find_brain(light, from_atlas, BRATS_FRAME, to_atlas, thread_count(settings.threads))
         what = "found: the average brain's surface moved to the skull"
-    done(Step("mask", "", what, {"volume_ml": _believed_ml(examination.case_id, mask)}))
+    done(PreparationStep("mask", "", what, {"volume_ml": _believed_ml(examination.case_id, mask)}))
     refuse_misplaced(examination.case_id, placed, mask)
     return Brain(mask, by)
 

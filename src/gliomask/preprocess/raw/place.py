@@ -25,7 +25,7 @@ from gliomask.preprocess.raw.align import (
 from gliomask.preprocess.raw.atlas import BRATS_FRAME, FRAME_TO_MNI, load_atlas
 from gliomask.preprocess.raw.interface import OURS, Transform
 from gliomask.preprocess.raw.registration import in_threads
-from gliomask.preprocess.raw.settings import Settings, Step, Told
+from gliomask.preprocess.raw.settings import PreparationSettings, PreparationStep, ReportStep
 from gliomask.preprocess.raw.transforms import (
     Points,
     angle_degrees,
@@ -87,7 +87,12 @@ class _Known:
 
 
 def place(
-    examination: Examination, light: Examination, reference: Sequence, settings: Settings, finding: bool, done: Told
+    examination: Examination,
+    light: Examination,
+    reference: Sequence,
+    settings: PreparationSettings,
+    finding: bool,
+    done: ReportStep,
 ) -> Placed:
     """Returns where the sequences lie.
 
@@ -138,7 +143,7 @@ def refuse_misplaced(case_id: str, placed: Placed, mask: Mask) -> None:
         )
 
 
-def _known(examination: Examination, reference: Sequence, settings: Settings) -> _Known:
+def _known(examination: Examination, reference: Sequence, settings: PreparationSettings) -> _Known:
     if settings.registration is None:
         return _Known()
     case_id, transforms = examination.case_id, settings.registration.register(examination, reference)
@@ -201,7 +206,7 @@ def _edge(transform: Transform) -> tuple[Sequence | str, Affine]:
     return FRAME, nearest_rigid(transform.matrix @ FRAME_TO_MNI, load_atlas().brain_points)
 
 
-def _average_brain(light: Examination, reference: Sequence, settings: Settings) -> Alignment:
+def _average_brain(light: Examination, reference: Sequence, settings: PreparationSettings) -> Alignment:
     try:
         affine = align_to_frame(light.scans[reference], load_atlas(), thread_count(settings.threads))
         refuse_unbelievable(affine, "affine")
@@ -211,7 +216,9 @@ def _average_brain(light: Examination, reference: Sequence, settings: Settings) 
     return affine
 
 
-def _given_frame(case_id: str, reference: Sequence, to_reference: Affine, by: str, affine: Alignment | None) -> Step:
+def _given_frame(
+    case_id: str, reference: Sequence, to_reference: Affine, by: str, affine: Alignment | None
+) -> PreparationStep:
     measured: dict[str, object] = {
         "angle_degrees": round(angle_degrees(to_reference), 2),
         "scales": [round(scale, 4) for scale in stretches(to_reference)],
@@ -226,26 +233,37 @@ def _given_frame(case_id: str, reference: Sequence, to_reference: Affine, by: st
                 f"{MOST_FROM_TEMPLATE_MM:g} mm is believed. Check that it leads into BraTS space, and in which "
                 "direction."
             )
-    return Step("frame", reference.value, f"brought to BraTS space as given: {by}", measured)
+    return PreparationStep("frame", reference.value, f"brought to BraTS space as given: {by}", measured)
 
 
-def _frame(scan: Scan, reference: Sequence, affine: Alignment, settings: Settings, done: Told) -> Affine:
+def _frame(
+    scan: Scan, reference: Sequence, affine: Alignment, settings: PreparationSettings, done: ReportStep
+) -> Affine:
     if "frame" in settings.skip:
-        done(Step("frame", reference.value, "left out: its world is taken for the frame's"))
+        done(PreparationStep("frame", reference.value, "left out: its world is taken for the frame's"))
         return np.eye(4)
     rigid = rigid_to_frame(scan, load_atlas(), affine)
-    done(Step("frame", reference.value, "brought to BraTS space, by way of the average brain", affine.measured()))
+    done(
+        PreparationStep(
+            "frame", reference.value, "brought to BraTS space, by way of the average brain", affine.measured()
+        )
+    )
     return rigid
 
 
 def _between(
-    examination: Examination, reference: Sequence, brain: Points, known: _Known, settings: Settings, done: Told
+    examination: Examination,
+    reference: Sequence,
+    brain: Points,
+    known: _Known,
+    settings: PreparationSettings,
+    done: ReportStep,
 ) -> dict[Sequence, Affine]:
     """For each sequence, the reference's world to the scan's."""
     matrices: dict[Sequence, Affine] = {reference: np.eye(4)}
     others = [sequence for sequence in examination.scans if sequence != reference]
     if "coregister" in settings.skip:
-        done(Step("coregister", "", "left out: their headers are trusted"))
+        done(PreparationStep("coregister", "", "left out: their headers are trusted"))
         return matrices | {sequence: np.eye(4) for sequence in others}
     fixed = near_brain(examination.scans[reference], brain)
 
@@ -274,7 +292,7 @@ def _between(
     for sequence, alignment in zip(others, alignments, strict=True):
         matrices[sequence] = alignment.matrix
         what = f"as given: {known.made_by[sequence]}" if sequence in known.between else f"brought to {reference.title}"
-        done(Step("coregister", sequence.value, what, alignment.measured()))
+        done(PreparationStep("coregister", sequence.value, what, alignment.measured()))
     return matrices
 
 

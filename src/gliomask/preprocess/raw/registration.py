@@ -251,7 +251,7 @@ class Comparison:
         # Imported here: it takes a sixth of a second, and scans that are prepared already need no registration.
         from scipy.optimize import minimize
 
-        found = minimize(
+        optimum = minimize(
             lost,
             np.zeros(PARAMETERS[kind]),
             method="Powell",
@@ -259,8 +259,8 @@ class Comparison:
         )
         # Powell's method may end a hair below where it began.
         return (
-            Match(start @ small_map(found.x, self.centre), -float(found.fun))
-            if -found.fun > first
+            Match(start @ small_map(optimum.x, self.centre), -float(optimum.fun))
+            if -optimum.fun > first
             else Match(start, first)
         )
 
@@ -291,8 +291,8 @@ def in_threads(work: Callable[[T], R], items: Iterable[T], threads: int) -> list
 
 def best_start(comparison: Comparison, starts: Iterable[Affine], keep: int = 1) -> list[Match]:
     """Returns the starts under which the images share most information, best first; of equals the earlier one."""
-    found = [Match(start, comparison.information(start)) for start in starts]
-    return sorted(found, key=lambda match: -match.information)[:keep]
+    matches = [Match(start, comparison.information(start)) for start in starts]
+    return sorted(matches, key=lambda match: -match.information)[:keep]
 
 
 def thin(image: Image, spacing_mm: float) -> Image:

@@ -17,6 +17,7 @@ from gliomask.arrays import Affine, LabelMap, Mask, short_repr
 from gliomask.case import Case
 from gliomask.examination import Examination
 from gliomask.flag import Flag
+from gliomask.preprocess.gaps import nan_flags
 from gliomask.preprocess.raw.align import CERTAIN_GAIN, choose_reference, downsampled
 from gliomask.preprocess.raw.atlas import BRATS_FRAME
 from gliomask.preprocess.raw.back import filled, labels_on
@@ -26,7 +27,14 @@ from gliomask.preprocess.raw.deface import FacePlane, face_plane
 from gliomask.preprocess.raw.interface import OURS
 from gliomask.preprocess.raw.mask import Brain, brain_in_frame
 from gliomask.preprocess.raw.place import Placed, place
-from gliomask.preprocess.raw.settings import DEFAULT_SETTINGS, Settings, Step, Told, describe, measures
+from gliomask.preprocess.raw.settings import (
+    DEFAULT_PREPARATION,
+    PreparationSettings,
+    PreparationStep,
+    ReportStep,
+    describe,
+    measures,
+)
 from gliomask.preprocess.raw.transforms import inverse
 from gliomask.processors import thread_count
 from gliomask.progress import Progress
@@ -54,7 +62,7 @@ class RawCase:
     examination: Examination
     reference: Sequence
     matrices: Mapping[Sequence, Affine]
-    steps: tuple[Step, ...]
+    steps: tuple[PreparationStep, ...]
     flags: tuple[Flag, ...] = ()
     registered_by: Mapping[Sequence, str] = field(default_factory=dict)
     brain_by: str = OURS
@@ -82,7 +90,9 @@ class RawCase:
 
 
 def prepare_examination(
-    examination: Examination, settings: Settings = DEFAULT_SETTINGS, progress: Progress = lambda done, total: None
+    examination: Examination,
+    settings: PreparationSettings = DEFAULT_PREPARATION,
+    progress: Progress = lambda done, total: None,
 ) -> RawCase:
     """Brings an examination into BraTS space.
 
@@ -100,14 +110,14 @@ def prepare_examination(
         EngineUnavailableError: the extra `raw` is not installed.
     """
     refuse_unfit(examination, settings.without)
-    steps: list[Step] = []
+    steps: list[PreparationStep] = []
     # Reference, frame, mask, and each of the others.
     done = _telling(steps, len(examination.scans) + 2, progress)
     reference = choose_reference(examination)
     stripped = [sequence for sequence, scan in examination.scans.items() if not has_skull(scan.volume, scan.geometry)]
     skull_off = {"skull_off": [sequence.value for sequence in stripped]}
     grid = examination.scans[reference].geometry
-    done(Step("reference", reference.value, f"the others are brought to it; {grid}", skull_off))
+    done(PreparationStep("reference", reference.value, f"the others are brought to it; {grid}", skull_off))
     # What is looked at; what is laid into the frame in the end are the scans themselves.
     light = Examination(
         examination.case_id, {sequence: downsampled(scan) for sequence, scan in examination.scans.items()}
@@ -115,15 +125,21 @@ def prepare_examination(
     finding = settings.brain_extraction is None and not stripped and "mask" not in settings.skip
     placed = place(examination, light, reference, settings, finding, done)
     brain = brain_in_frame(examination, light, reference, placed, stripped, settings, done)
-    flags = _uncertain(placed) if finding else ()
+    scans = examination.scans.items()
+    flags = nan_flags(
+        {sequence: scan.nan for sequence, scan in scans}, {sequence: scan.volume.size for sequence, scan in scans}, None
+    )
+    flags += _uncertain(placed) if finding else ()
     case = _laid(examination, placed, brain, settings)
-    return RawCase(case, examination, reference, placed.matrices, tuple(steps), flags, placed.made_by, brain.made_by)
+    return RawCase(
+        case, examination, reference, placed.matrices, tuple(steps), tuple(flags), placed.made_by, brain.made_by
+    )
 
 
-def _telling(steps: list[Step], in_all: int, progress: Progress) -> Told:
+def _telling(steps: list[PreparationStep], in_all: int, progress: Progress) -> ReportStep:
     """Returns what keeps, logs and counts each step."""
 
-    def done(step: Step) -> None:
+    def done(step: PreparationStep) -> None:
         steps.append(step)
         _log.info("%s", describe(step))
         if step.measured:
@@ -133,7 +149,7 @@ def _telling(steps: list[Step], in_all: int, progress: Progress) -> Told:
     return done
 
 
-def _laid(examination: Examination, placed: Placed, brain: Brain, settings: Settings) -> Case:
+def _laid(examination: Examination, placed: Placed, brain: Brain, settings: PreparationSettings) -> Case:
     """The sequences in the frame, skull off."""
     volumes = on_grid(examination, BRATS_FRAME, placed.matrices, thread_count(settings.threads))
     for volume in volumes.values():

@@ -17,7 +17,7 @@ STEPS = ("coregister", "frame", "mask")
 
 
 @dataclass(frozen=True, eq=False)
-class Settings:
+class PreparationSettings:
     """How to prepare.
 
     Args:
@@ -44,11 +44,11 @@ class Settings:
             raise UsageError(f"There is no step '{unknown[0]}' to skip. Known ones: {', '.join(STEPS)}.")
 
 
-DEFAULT_SETTINGS = Settings()
+DEFAULT_PREPARATION = PreparationSettings()
 
 
 @dataclass(frozen=True)
-class Step:
+class PreparationStep:
     """What became of one step.
 
     Args:
@@ -64,11 +64,11 @@ class Step:
     measured: Mapping[str, Any] = field(default_factory=dict)
 
 
-Told = Callable[[Step], None]
+ReportStep = Callable[[PreparationStep], None]
 """Called with each step as it is done."""
 
 
-def describe(step: Step) -> str:
+def describe(step: PreparationStep) -> str:
     """Returns what a step did, and whether it can be believed, as a line of text."""
     subject = (
         parse_sequence(step.sequence).title
@@ -85,7 +85,7 @@ def describe(step: Step) -> str:
     return f"{words}."
 
 
-def measures(step: Step) -> str:
+def measures(step: PreparationStep) -> str:
     """Returns the measures of a step as a line of text."""
     return ", ".join(
         f"{name.replace('_', ' ')} {value}" for name, value in step.measured.items() if value not in ([], None)

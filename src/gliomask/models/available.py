@@ -54,7 +54,7 @@ class ModelSummary:
         protocol: how the scores came about.
         seconds: that a case takes.
         timing: what was measured there, on what machine.
-        second_opinion: the model that is asked as well where this one suspects tumour; empty for none.
+        ensemble_member: the model that is asked as well where this one suspects tumour; empty for none.
         quality: how much its own estimates of a result's Dice are worth, by region, in a sentence each; empty where it
             makes none.
         lacking: median Dice of each region by what a patient lacks, such as `t1 t2`, segmented by this model alone;
@@ -81,7 +81,7 @@ class ModelSummary:
     protocol: str | None
     seconds: float | None
     timing: str | None
-    second_opinion: str
+    ensemble_member: str
     quality: dict[str, str]
     lacking: dict[str, dict[str, float]]
     licence: str
@@ -177,7 +177,7 @@ def _summary(folder: Path, fields: Mapping[str, Any], digest: str) -> ModelSumma
         protocol=fields["scores"].get("protocol"),
         seconds=timing.get("seconds"),
         timing=timing.get("conditions"),
-        second_opinion=str(fields["second_opinion"] or ""),
+        ensemble_member=str(fields["second_opinion"] or ""),
         quality=dict(_quality(fields["quality"] or {})),
         lacking=dict(_lacking(fields["subsets"] or {})),
         licence=str(fields["licence"]),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 NOTICE = "Research use only, not a medical device."
 
 
-def show_found(segmenter: Segmenter, result: Outcome) -> None:
+def show_result(segmenter: Segmenter, result: Outcome) -> None:
     """Shows flags, exceptions and the table of volumes."""
     from gliomask.judgement import doubted, doubts_first
     from gliomask.report.provenance import exceptions_in_words
@@ -27,7 +27,7 @@ def show_found(segmenter: Segmenter, result: Outcome) -> None:
         echo(f"Warning: {result.case_id}: {flag.message}", err=True)
     if segmenter.second is not None and len(result.prediction.models) == 1:
         name = segmenter.second.model.spec.name
-        echo(f"Without the second opinion of {name}, which cannot do without {', '.join(sorted(result.case.without))}.")
+        echo(f"Without the ensemble member {name}, which cannot do without {', '.join(sorted(result.case.without))}.")
     for line in exceptions_in_words(exceptions(result)):
         echo(line)
     echo()

@@ -20,11 +20,11 @@ from gliomask.server.events import Watch
 from gliomask.server.jobs import Correction, Job, ResultFile, State
 from gliomask.server.keeper import Folders
 from gliomask.server.metrics import Metrics
-from gliomask.server.multipart import Part
+from gliomask.server.multipart import ReceivedPart
 from gliomask.server.pool import Pool
 from gliomask.server.problems import RequestError
 from gliomask.server.receive import Receiver
-from gliomask.server.settings import Settings
+from gliomask.server.settings import ServerSettings
 from gliomask.server.store import JobStore
 from gliomask.server.studies import Studies
 from gliomask.server.view_files import VIEW, manifest_of
@@ -35,10 +35,10 @@ FORM = "multipart/form-data"
 
 
 @dataclass(frozen=True)
-class Desk:
+class ServerContext:
     """Everything that belongs to one running server."""
 
-    settings: Settings
+    settings: ServerSettings
     folders: Folders
     store: JobStore
     pool: Pool
@@ -60,7 +60,7 @@ class Desk:
         self.pool.wake()
         return job
 
-    def _made(self, folder: Path, parts: list[Part]) -> Job:
+    def _made(self, folder: Path, parts: list[ReceivedPart]) -> Job:
         received = sum(part.path.stat().st_size for part in parts if part.path is not None)
         job = incoming.make_job(folder, parts, self.settings, self.folders.jobs)
         try:
@@ -178,9 +178,9 @@ class Desk:
         """
         folder = self.folders.jobs / self.job(job_id).id
         for place, pattern in (("input", f"{sequence.value}.nii*"), ("scans", f"*_{sequence.value}.nii*")):
-            found = next(iter(sorted((folder / place).glob(pattern))), None)
-            if found is not None:
-                return found
+            path = next(iter(sorted((folder / place).glob(pattern))), None)
+            if path is not None:
+                return path
         raise RequestError("no_such_result")
 
     def objects(self, job: Job) -> list[Path]:
@@ -240,7 +240,7 @@ def _objects(folder: Path, files: Iterable[ResultFile]) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-def desk_of(request: Request) -> Desk:
-    """Returns the desk of the server that a request came to."""
-    desk: Desk = request.app.state.desk
-    return desk
+def context_of(request: Request) -> ServerContext:
+    """Returns the context of the server that a request came to."""
+    context: ServerContext = request.app.state.context
+    return context

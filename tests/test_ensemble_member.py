@@ -43,7 +43,7 @@ def answer(bias):
 
 @pytest.fixture
 def two_models(monkeypatch):
-    """The model made by hand with another one, shyer and with another name and hash, as its second opinion."""
+    """The model made by hand with another one, shyer and with another name and hash, as the second ensemble member."""
     first, second = model_by_hand(), model_by_hand()
     first.change(second_opinion="shy")
     second.change(name="shy")
@@ -91,13 +91,13 @@ def test_where_nothing_is_suspected_nobody_is_asked(tiny_case):
 
 
 @pytest.mark.parametrize("flips", [False, True])
-def test_the_models_own_second_opinion_is_asked_unless_none_is_wanted(two_models, tiny_case, flips):
+def test_the_models_own_second_member_is_asked_unless_none_is_wanted(two_models, tiny_case, flips):
     with_it = gliomask.segment(tiny_case, flips=flips)
-    alone = gliomask.segment(tiny_case, second_opinion="none", flips=flips)
+    alone = gliomask.segment(tiny_case, ensemble_member="none", flips=flips)
     assert with_it.models == ("by-hand", "shy")
     assert alone.models == ("by-hand",)
-    assert "second opinion" in with_it.seconds
-    assert "second opinion" not in alone.seconds
+    assert "ensemble member" in with_it.seconds
+    assert "ensemble member" not in alone.seconds
     assert 0 < np.count_nonzero(with_it.label_map) < np.count_nonzero(alone.label_map)
     assert with_it.expected_dice != alone.expected_dice
 
@@ -110,12 +110,12 @@ def test_two_that_agree_on_tumour_and_not_on_its_part_find_tumour(two_models, ti
     result = gliomask.segment(tiny_case)
     np.testing.assert_allclose(result.probabilities[tiny_case.brain_mask][0], [0.4, 0.3, 0.3, 0], atol=1e-5)
     assert (result.label_map[tiny_case.brain_mask] == Label.OEDEMA).all()
-    assert (gliomask.segment(tiny_case, second_opinion="none").label_map[tiny_case.brain_mask] == Label.OEDEMA).all()
+    assert (gliomask.segment(tiny_case, ensemble_member="none").label_map[tiny_case.brain_mask] == Label.OEDEMA).all()
 
 
-def test_any_model_may_be_asked_for_a_second_opinion(fake_model, tiny_case):
+def test_any_model_may_be_a_second_member(fake_model, tiny_case):
     assert gliomask.segment(tiny_case).models == ("by-hand",)
-    assert gliomask.segment(tiny_case, second_opinion="other").models == ("by-hand", "by-hand")
+    assert gliomask.segment(tiny_case, ensemble_member="other").models == ("by-hand", "by-hand")
 
 
 def test_it_is_not_asked_about_patients_who_lack_what_it_needs(two_models, tiny_case):
@@ -144,25 +144,25 @@ def test_a_calibration_of_both_is_not_used_for_one(two_models, tiny_case):
     assert gliomask.segment(tiny_case).estimates == both
     for case, options in (
         (lacking, {}),
-        (tiny_case, {"second_opinion": "none"}),
-        (tiny_case, {"second_opinion": "by-hand"}),
+        (tiny_case, {"ensemble_member": "none"}),
+        (tiny_case, {"ensemble_member": "by-hand"}),
     ):
         assert gliomask.segment(case, **options).estimates == {}
     first.spec = first.spec.model_copy(update={"subsets": tiny_subsets()})
-    for case, options, slope in ((lacking, {}, 0.25), (tiny_case, {"second_opinion": "none"}, 0.5)):
+    for case, options, slope in ((lacking, {}, 0.25), (tiny_case, {"ensemble_member": "none"}, 0.5)):
         result = gliomask.segment(case, **options)
         assert result.estimates[Region.WT].dice == pytest.approx(slope * result.expected_dice[Region.WT], abs=1e-3)
-    assert gliomask.segment(tiny_case, second_opinion="by-hand").estimates == {}
+    assert gliomask.segment(tiny_case, ensemble_member="by-hand").estimates == {}
 
 
 def test_the_screen_says_so_when_it_is_not_asked(two_models, tmp_path, capsys):
     two_models[0].change(may_miss=PAPER_ORDER)
     write_brats_case(tmp_path / "cases", make_tiny_case())
     assert run(["segment", str(tmp_path / "cases"), "-o", str(tmp_path / "out"), "--without", "t1"]) == 0
-    assert "Without the second opinion of shy, which cannot do without t1." in capsys.readouterr().out
+    assert "Without the ensemble member shy, which cannot do without t1." in capsys.readouterr().out
     assert json.loads((tmp_path / "out" / "tiny_run.json").read_text())["second_opinion"]["asked"] is False
     assert run(["segment", str(tmp_path / "cases"), "-o", str(tmp_path / "whole")]) == 0
-    assert "Without the second opinion" not in capsys.readouterr().out
+    assert "Without the ensemble member" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_the_screen_says_so_when_it_is_not_asked(two_models, tmp_path, capsys):
 )
 def test_one_that_takes_other_input_is_refused(two_models, field, value, words):
     two_models[1].change(**{field: value})
-    with pytest.raises(ModelError, match=f"'shy' cannot give a second opinion on 'by-hand': {words}"):
+    with pytest.raises(ModelError, match=f"'shy' cannot be an ensemble member beside 'by-hand': {words}"):
         Segmenter(Options())
 
 
@@ -201,7 +201,7 @@ def test_the_record_says_who_was_asked(two_models, tiny_brats_folder, tmp_path):
     writing = Delivery(preview=False)
     for name, wanted in (("own", None), ("none", "none")):
         results = CaseLayout.of(tmp_path / name, files.case_id)
-        with Segmenter(Options(second_opinion=wanted)) as segmenter:
+        with Segmenter(Options(ensemble_member=wanted)) as segmenter:
             segment_to_files(segmenter, FileSource(files), results, writing)
         record = json.loads(results.record.read_text())
         assert record["model"] == {"name": "by-hand", "sha256": "0" * 64}
@@ -210,15 +210,15 @@ def test_the_record_says_who_was_asked(two_models, tiny_brats_folder, tmp_path):
         )
 
 
-def test_a_cohort_goes_on_only_with_the_same_second_opinion(two_models, tiny_brats_folder, tmp_path):
+def test_a_cohort_goes_on_only_with_the_same_second_member(two_models, tiny_brats_folder, tmp_path):
     cases, writing = find_cases(tiny_brats_folder), Delivery(preview=False)
     with Segmenter(Options()) as segmenter:
         segment_all(segmenter, cases, tmp_path / "out", writing)
         again = segment_all(segmenter, cases, tmp_path / "out", writing, resume=True)
     assert [row.message for row in again] == [KEPT]
     with (
-        Segmenter(Options(second_opinion="none")) as alone,
-        pytest.raises(UsageError, match="with other second opinion, so"),
+        Segmenter(Options(ensemble_member="none")) as alone,
+        pytest.raises(UsageError, match="with other ensemble member, so"),
     ):
         segment_all(alone, cases, tmp_path / "out", writing, resume=True)
 
@@ -227,7 +227,7 @@ def test_the_report_names_it(two_models, tmp_path):
     write_brats_case(tmp_path / "cases", make_tiny_case())
     assert run(["segment", str(tmp_path / "cases"), "-o", str(tmp_path / "out"), "--report", "html"]) == 0
     page = (tmp_path / "out" / "tiny_report.html").read_text()
-    assert "Second opinion" in page
+    assert "Ensemble member" in page
     assert f"shy, SHA-256 {'1' * 64}" in page
 
 
@@ -240,7 +240,7 @@ def test_one_that_is_not_there_is_refused(tiny_brats_folder, tmp_path, capsys, w
         str(tmp_path / "out"),
         "--network",
         "sparse",
-        "--second-opinion",
+        "--ensemble-member",
         wanted,
     ]
     assert run(command) == 4
@@ -253,8 +253,8 @@ def test_two_shipped_networks_agree_with_their_mean(tiny_case):
     network's answer.
     """
     model = load_model("unet")
-    options = Options(model="unet", second_opinion="sparse", postprocess="none")
-    with Segmenter(options) as both, Segmenter(replace(options, second_opinion="none")) as alone:
+    options = Options(model="unet", ensemble_member="sparse", postprocess="none")
+    with Segmenter(options) as both, Segmenter(replace(options, ensemble_member="none")) as alone:
         together, first = both.run(tiny_case), alone.run(tiny_case)
     unsuspected = 1 - first.probabilities[..., Label.BACKGROUND] <= SUSPICION
     assert together.models == (model.spec.name, "sparse-multi-ocm")
