@@ -312,11 +312,15 @@ SHAPES: dict[str, tuple[tuple[float, ...], ...]] = {
     "the front of a brain": ((0, -60, 15, 66, 60, 54),),
     "a knee": ((0, 26, -20, 82, 45, 36), (0, -24, 24, 76, 46, 40)),
     "a calf": ((0, 10, 25, 60, 50, 70), (0, -15, -45, 55, 55, 40)),
+    "a slab of a knee": ((0, 0, -30, 74, 60, 150, 32), (0, 10, 30, 72, 66, 150, 32)),
+    "a bottle on its side": ((0, 30, 0, 44, 60, 44), (0, -60, 0, 26, 44, 26)),
     "a foot": ((0, 50, 15, 36, 36, 90), (0, -15, -60, 40, 90, 28)),
     "a brain on its back": tuple((x, z, -y, a, c, b) for x, y, z, a, b, c in BRAIN),
     "hardly anything": ((0, 0, 0, 20, 20, 20),),
 }
-"""Ellipsoids: centre and radii in mm, from the middle of the field of view."""
+"""Ellipsoids: centre and radii in mm, from the middle of the field of view, and how far up and down from there they
+reach at most.
+"""
 
 
 def shapes() -> Iterator[Json]:
@@ -327,8 +331,9 @@ def shapes() -> Iterator[Json]:
     i, j, k = np.indices(FIELD)
     for what, ellipsoids in SHAPES.items():
         inside = np.zeros(FIELD, bool)
-        for left, back, up, a, b, c in ellipsoids:
-            inside |= ((x - left) / a) ** 2 + ((y - back) / b) ** 2 + ((z - up) / c) ** 2 < 1
+        for left, back, up, a, b, c, *high in ellipsoids:
+            within = ((x - left) / a) ** 2 + ((y - back) / b) ** 2 + ((z - up) / c) ** 2 < 1
+            inside |= within & (np.abs(z) < (high or [np.inf])[0])
         laid = {
             sequence: np.where(inside, 100 + (7 * i + 3 * j + 5 * k + 11 * n * i) % 50, 0).astype(np.float32)
             for n, sequence in enumerate(PAPER_ORDER)

@@ -422,8 +422,10 @@ def test_a_folder_that_is_no_dataset_ends_with_three(tmp_path, capsys):
 
 def test_an_invalid_dataset_is_refused_before_any_work(small, capsys):
     (small.root / "sub-01/anat/sub-01_T1.nii.gz").write_bytes(b"")
+    (small.root / "sub-01/anat/sub-01_acq-x_T1w.nii.gz").symlink_to("../.git/annex/objects/x.nii.gz")
     assert app(small.root, small.output, "participant") == 3
     error = capsys.readouterr().err
+    assert "datalad get" in error
     assert "is no valid BIDS dataset" in error
     assert "/sub-01/anat/sub-01_T1.nii.gz: " in error
     assert "--skip-bids-validator" in error

@@ -329,8 +329,16 @@ def shaped(inside) -> Case:
             ),
             "nothing of it was cut off",
         ),
+        (
+            lambda i, j, k: ((i / 68) ** 2 + ((j - 0.1 * k) / 64) ** 2 < 1) & (np.abs(k) < 30),
+            "wider than long, as a joint is",
+        ),
+        (
+            lambda i, j, k: (np.hypot(i, k) < 50) & (j > -40) & (j < 95) | (np.hypot(i, k) < 20) & (j > -95) & (j < 0),
+            "far longer than wide and high",
+        ),
     ],
-    ids=["ball", "cylinder", "slab of a head", "limb", "calf", "heel", "foot"],
+    ids=["ball", "cylinder", "slab of a head", "limb", "calf", "heel", "foot", "slab of a knee", "lying bottle"],
 )
 def test_what_is_no_brain_is_refused_by_name(inside, words) -> None:
     with pytest.raises(CaseError, match="Case shape: this is no bare brain: .*" + words):

@@ -316,3 +316,24 @@ def test_a_second_focus_that_post_processing_removes_is_said_recorded_and_flagge
     assert "removed what may be a second focus" in (tmp_path / "out" / "tiny_report.json").read_text()
 
     assert run([*words, "--postprocess", "3d", "--overwrite", "--strict"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--network", "nobody"], 4, "no model 'nobody'"),
+        (["--ensemble-member", "nobody"], 4, "no model 'nobody'"),
+        (["--postprocess", "7"], 2, "'7'"),
+        (["--skip", "everything"], 2, "no step 'everything'"),
+        ([], 2, "exists. Give --overwrite"),
+    ],
+)
+def test_what_can_be_refused_is_refused_before_the_first_scan_is_read(
+    words, code, message, tiny_brats_folder, tmp_path, capsys, monkeypatch
+):
+    if not words:
+        (tmp_path / "tiny_seg.nii.gz").write_bytes(b"of an earlier run")
+        (tmp_path / "tiny_run.json").write_text("{")
+    monkeypatch.setattr("gliomask.io.brats.read_ahead", lambda files: pytest.fail("a scan was read"))
+    assert run(["segment", str(tiny_brats_folder), "-o", str(tmp_path), *words]) == code
+    assert message in " ".join(capsys.readouterr().err.split())

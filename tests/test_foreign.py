@@ -14,7 +14,7 @@ from conftest import make_tiny_case
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gliomask.engines.ends import GraphEnds, label_probabilities
+from gliomask.engines.layout import TensorLayout, label_probabilities
 from gliomask.errors import ModelError, UsageError
 from gliomask.labels import Label
 from gliomask.models import content
@@ -322,7 +322,7 @@ def test_a_huge_file_is_refused_unread_and_a_bare_one_is_no_model(tmp_path, monk
         adopt(graph, tmp_path / "net", "net", replace(MONAI_2D, **OPEN))
 
 
-# The ends themselves.
+# The layout itself.
 
 
 @given(
@@ -333,7 +333,7 @@ def test_a_huge_file_is_refused_unread_and_a_bare_one_is_no_model(tmp_path, monk
     st.integers(1, 4),
 )
 def test_a_graph_that_changes_nothing_gives_back_what_it_was_given(axes, flips, channels_first, batch, count):
-    ends = GraphEnds(channels_first, tuple(axes), flips, batch)
+    layout = TensorLayout(channels_first, tuple(axes), flips, batch)
     given = np.random.default_rng(0).random((count, 3, 4, 5, 4), np.float32)
     sizes = []
 
@@ -341,13 +341,13 @@ def test_a_graph_that_changes_nothing_gives_back_what_it_was_given(axes, flips, 
         sizes.append(len(part))
         return part
 
-    np.testing.assert_array_equal(ends.through(given, call), given)
+    np.testing.assert_array_equal(layout.run(given, call), given)
     assert batch is None or set(sizes) == {batch}
 
 
 def test_an_answer_of_another_shape_is_refused():
     with pytest.raises(ModelError, match=r"answers with the shape \(1, 4, 4, 3\)"):
-        GraphEnds(channels_first=True).through(np.zeros((1, 4, 4, 4), np.float32), lambda given: given[..., :3])
+        TensorLayout(channels_first=True).run(np.zeros((1, 4, 4, 4), np.float32), lambda given: given[..., :3])
 
 
 @given(st.tuples(*[st.floats(0, 1, width=32)] * 3), st.permutations(("WT", "TC", "ET")))

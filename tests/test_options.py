@@ -18,6 +18,7 @@ from gliomask.cli import bids, cohort, segment
 from gliomask.cli.options import chosen
 from gliomask.errors import UsageError
 from gliomask.labels import convention
+from gliomask.postprocess import CHAINS
 from gliomask.results.layout import report_formats
 from gliomask.segmentation.deliver import asked_options
 from gliomask.segmentation.options import Delivery, Options, default_of, described, from_names, options_table
@@ -96,6 +97,7 @@ def test_what_is_typed_is_what_python_gets():
         (Options, {"max_memory_mb": 0}, "from 1 to"),
         (Options, {"max_memory_mb": 10**400}, "from 1 to"),
         (Options, {"network": "dense"}, "Unknown options: network"),
+        (Options, {"skip": ("frame", "registration")}, "no step 'registration' to skip"),
         (Delivery, {"labels": "mine"}, "label convention"),
         (Delivery, {"report": "docx"}, "report format"),
         (Delivery, {"spaces": ("pet",)}, "pet"),
@@ -173,6 +175,10 @@ def test_an_earlier_flag_works_with_a_note(command, typed, capsys):
     assert parsed(command, *arguments, *typed)["ensemble_member"] == "none"
     assert "--second-opinion is now called --ensemble-member" in capsys.readouterr().err
     assert "--second-opinion" not in command.get_help(click.Context(command))
+
+
+def test_the_chains_of_post_processing_are_those_that_there_are():
+    assert set(described(Options)["postprocess"][1].choices) == set(CHAINS)
 
 
 def test_after_two_dashes_nothing_is_a_flag(capsys):

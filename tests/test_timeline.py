@@ -139,7 +139,7 @@ def test_both_settings_show_it_and_nothing_hostile_is_markup():
     with pypdfium2.PdfDocument(file) as document:
         pages = [sheet.get_textpage().get_text_range() for sheet in document]
     assert all(NOTICE in text for text in pages)
-    assert "(-100 %)" in "".join(pages)
+    assert "(\N{MINUS SIGN}100 %)" in "".join(pages)
     assert "2024-06-01" in page
     assert report.pdf() == file
     assert report.to_dict()["visits"][1]["largest_enhancing_lesion"] is None

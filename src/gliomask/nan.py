@@ -84,9 +84,9 @@ def _filled(volume: Volume, holes: npt.NDArray[np.intp]) -> Volume:
         total, known = np.zeros(len(holes)), np.zeros(len(holes), np.intp)
         for step in _STEPS:
             near = holes + step
-            there = ((near >= 0) & (near < volume.shape)).all(axis=1)
+            in_range = ((near >= 0) & (near < volume.shape)).all(axis=1)
             values = np.full(len(holes), np.nan)
-            values[there] = result[tuple(near[there].T)]
+            values[in_range] = result[tuple(near[in_range].T)]
             number = ~np.isnan(values)
             total[number] += values[number]
             known += number

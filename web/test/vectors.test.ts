@@ -119,7 +119,9 @@ describe('shapes', () => {
     for (let v = 0; v < (volumes[0] as Float32Array).length; v++) {
       const place = [v % shape[0], Math.floor(v / shape[0]) % shape[1], Math.floor(v / (shape[0] * shape[1]))] as Triple
       const [x, y, z] = place.map((at, axis) => (at - (shape[axis] as number) / 2 + 0.5) * mm) as Triple
-      if (!ellipsoids.some(([a = 0, b = 0, c = 0, i = 1, j = 1, k = 1]) => ((x - a) / i) ** 2 + ((y - b) / j) ** 2 + ((z - c) / k) ** 2 < 1)) continue
+      const within = ([a = 0, b = 0, c = 0, i = 1, j = 1, k = 1, high = Infinity]: readonly number[]) =>
+        ((x - a) / i) ** 2 + ((y - b) / j) ** 2 + ((z - c) / k) ** 2 < 1 && Math.abs(z) < high
+      if (!ellipsoids.some(within)) continue
       volumes.forEach((volume, n) => (volume[v] = 100 + ((7 * place[0] + 3 * place[1] + 5 * place[2] + 11 * n * place[0]) % 50)))
     }
     const files = volumes.map((values, n): [Sequence, NiftiVolume] => {

@@ -188,7 +188,7 @@ class Derivatives:
             return
         entities = ({} if space is None else {"space": SPACES[space]}) | ({} if desc is None else {"desc": desc})
         yield Piece(self._path(self._name(suffix, ".nii.gz", **entities)), source)
-        where = " In the frame in which BraTS lays its patients, 1 mm." if space == FRAME else ""
+        where = " In BraTS space, 1 mm." if space == FRAME else ""
         fields = {
             "Description": description + where,
             "Sources": self._sources(),

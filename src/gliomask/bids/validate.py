@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from gliomask.errors import CaseError, EngineUnavailableError, LimitError
+from gliomask.in_words import counted
 
 BUNDLE = "bids-validator.js"
 """The validator, in the package's folder."""
@@ -50,6 +51,9 @@ SECONDS = 900
 
 PARTICIPANT = re.compile(r"/?sub-([^/]+)/")
 """Beginning of a finding's place that lies below a participant's folder."""
+
+BROKEN_LINK = "SYMLINK_BROKEN"
+"""The code of a link that leads to nothing."""
 
 SHOWN = 6
 """Findings named in a message."""
@@ -183,9 +187,14 @@ def refuse_invalid(dataset: Path, participants: Collection[str] | None = None) -
     if findings.errors:
         shown = "\n  ".join(str(finding) for finding in findings.errors[:SHOWN])
         more = f"\n  and {len(findings.errors) - SHOWN} more" if len(findings.errors) > SHOWN else ""
+        fetch = (
+            "Fetch what dangling links stand for (datalad get), or name the participants that are there by "
+            "--participant-label. "
+        )
         raise CaseError(
-            f"{dataset}: is no valid BIDS dataset; the BIDS validator found {len(findings.errors)} errors:\n  "
-            f"{shown}{more}\n"
+            f"{dataset}: is no valid BIDS dataset; the BIDS validator found "
+            f"{counted(len(findings.errors), 'error')}:\n  {shown}{more}\n"
+            f"{fetch if any(error.code.startswith(BROKEN_LINK) for error in findings.errors) else ''}"
             "Mend them, or give --skip-bids-validator if they do not matter to the anatomical images."
         )
     return findings

@@ -13,7 +13,7 @@ from gliomask.cli import options as shared
 from gliomask.cli.kinds import GivenPath
 from gliomask.cli.say import echo
 from gliomask.imports import import_without
-from gliomask.segmentation.options import Delivery, Options
+from gliomask.segmentation.options import NO_OTHER, Delivery, Options
 
 if TYPE_CHECKING:
     from gliomask.cohort.here import OneRow
@@ -119,9 +119,10 @@ def command(
         name = "--brain-mask" if options.brain_mask is not None else "--transform"
         raise UsageError(f"{name} is one patient's; there are {len(cases)} cases. Give them one at a time.")
     if len(cases) == 1 and not isinstance(cases[0], tuple) and not resume:
+        source = FileSource(cases[0])
+        _refuse_before_reading(options, delivery, output, source)
         # Its scans are unpacked while the models are compiled.
         read_ahead(cases[0])
-        source = FileSource(cases[0])
     if profile and source is None:
         raise UsageError("--profile measures one case; give a single one, without --resume.")
     with _profiled(profile), _opened(options) as segmenter:
@@ -150,6 +151,21 @@ def _opened(options: Options) -> Segmenter:
 
     with stage("open models"):
         return Segmenter(options)
+
+
+def _refuse_before_reading(options: Options, delivery: Delivery, output: Path, source: Source) -> None:
+    """Refuses models that are not there and results that are, before the first scan is read.
+
+    The segmenter and the writer refuse the same, and all else: reading begins before they are at work.
+    """
+    from gliomask.models.available import find_model
+    from gliomask.results.layout import CaseLayout, refuse_results
+
+    find_model(options.model)
+    if options.ensemble_member not in (None, NO_OTHER):
+        find_model(options.ensemble_member)
+    inputs = (*source.inputs, *options.files)
+    refuse_results(CaseLayout.of(output, source.name), source.name, inputs, overwrite=delivery.overwrite)
 
 
 def _dicom(case: Path | None, series: tuple[str, ...], absent: frozenset[Sequence]) -> Source | None:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gliomask.arrays import short_repr
-from gliomask.engines.ends import GraphEnds
+from gliomask.engines.layout import TensorLayout
 from gliomask.errors import GliomaskError, LimitError, ModelError, UsageError
 
 Batch = npt.NDArray[np.float32]
@@ -45,7 +45,7 @@ class EngineSource:
         channels: number of input channels.
         size_multiple: height and width (and depth) of the input must be multiples of this.
         build: returns the Keras model without its weights; None where the network is not one of gliomask's own.
-        ends: how the graph's input and output are laid out.
+        layout: how the graph's input and output are laid out.
     """
 
     graph: bytes
@@ -55,7 +55,7 @@ class EngineSource:
     channels: int = 4
     size_multiple: int = 2
     build: Callable[[], Any] | None = None
-    ends: GraphEnds = field(default_factory=GraphEnds)
+    layout: TensorLayout = field(default_factory=TensorLayout)
 
     __repr__ = short_repr
 
@@ -79,9 +79,9 @@ class EngineSource:
             raise UsageError(
                 f"{expected} with sizes that are multiples of {self.size_multiple}; found {batch.shape}. Pad it first."
             )
-        if self.ends.size not in (None, batch.shape[1:-1]):
+        if self.layout.size not in (None, batch.shape[1:-1]):
             raise UsageError(
-                f"{expected} of the size {self.ends.size} alone; found {batch.shape}. Cut it into patches first."
+                f"{expected} of the size {self.layout.size} alone; found {batch.shape}. Cut it into patches first."
             )
         return np.ascontiguousarray(batch)
 
@@ -128,7 +128,7 @@ class Engine(ABC):
             LimitError: memory is short.
         """
         self.refuse_closed()
-        answer = self.source.ends.through(self.source.checked(batch), self._guarded)
+        answer = self.source.layout.run(self.source.checked(batch), self._guarded)
         if not np.isfinite(answer).all():
             raise ModelError(
                 f"The network '{self.source.network}' answers with numbers that are not finite on input {batch.shape}."

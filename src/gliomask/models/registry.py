@@ -144,5 +144,5 @@ def source_of(spec: ModelSpec, graph: bytes, weights: Arrays) -> EngineSource:
     network = NETWORKS.get(spec.network)
     build = None if network is None else partial(network.build, sequences=len(spec.inputs), classes=len(spec.outputs))
     return EngineSource(
-        graph, spec.network, weights, spec.input_kind, spec.channels, spec.size_multiple, build, spec.ends
+        graph, spec.network, weights, spec.input_kind, spec.channels, spec.size_multiple, build, spec.tensor_layout
     )

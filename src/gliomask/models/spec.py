@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
-from gliomask.engines.ends import Activation, GraphEnds
+from gliomask.engines.layout import Activation, TensorLayout
 from gliomask.errors import UsageError
 from gliomask.files.json_schema import json_schema
 from gliomask.labels import LABEL_NAMES, REGION_NAMES, are_regions
@@ -347,12 +347,12 @@ class ModelSpec(StrictMapping):
         return tuple(self.graph.size[self.graph_axes.index(axis)] for axis in range(len(self.graph_axes)))
 
     @property
-    def ends(self) -> GraphEnds:
+    def tensor_layout(self) -> TensorLayout:
         """The same, as engines take it."""
         letters = [letter for letter in self.orientation if AXIS_OF_LETTER[letter] in self.graph_axes]
         plain = self.graph_axes == tuple(range(len(self.graph_axes)))
         flips = tuple(letter not in ORIENTATION for letter in letters)
-        return GraphEnds(
+        return TensorLayout(
             channels_first=self.graph.layout == "channels_first",
             axes=None if plain else self.graph_axes,
             flips=flips if any(flips) else (),

@@ -25,7 +25,7 @@ import numpy as np
 import gliomask
 from gliomask.engines.base import Batch, EngineSource
 from gliomask.engines.choose import open_engine
-from gliomask.engines.ends import GraphEnds
+from gliomask.engines.layout import TensorLayout
 from gliomask.errors import GliomaskError, LimitError, ModelError
 from gliomask.models.content import sha256
 
@@ -58,7 +58,7 @@ def try_out(source: EngineSource, engine: str, batch: Batch, threads: int | None
         LimitError: it needs more memory or time than a trial may take.
         EngineUnavailableError: the engine's software is not installed.
     """
-    layout = json.dumps(asdict(source.ends))
+    layout = json.dumps(asdict(source.layout))
     key = (sha256(source.graph), engine, layout, str(batch.shape), str(threads))
     if key in _tried:
         return
@@ -68,7 +68,7 @@ def try_out(source: EngineSource, engine: str, batch: Batch, threads: int | None
         "bytes": _most_bytes(),
         "seconds": TRIAL_SECONDS,
         "source": {name: getattr(source, name) for name in ("network", "input_kind", "channels", "size_multiple")},
-        "ends": asdict(source.ends),
+        "layout": asdict(source.layout),
     }
     stream = io.BytesIO()
     np.savez(stream, order=_as_bytes(json.dumps(order).encode()), graph=_as_bytes(source.graph), batch=batch)
@@ -154,12 +154,12 @@ def child() -> dict[str, Any]:
     with np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False) as file:
         order, graph, batch = json.loads(file["order"].tobytes()), file["graph"].tobytes(), file["batch"]
     _limit(order["bytes"], order["seconds"])
-    ends: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in order["ends"].items()
+    layout: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in order["layout"].items()
     }
     try:
         engine = open_engine(
-            order["engine"], EngineSource(graph, ends=GraphEnds(**ends), **order["source"]), order["threads"]
+            order["engine"], EngineSource(graph, layout=TensorLayout(**layout), **order["source"]), order["threads"]
         )
         engine.predict(batch)
     except GliomaskError as error:

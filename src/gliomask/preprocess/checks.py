@@ -88,6 +88,14 @@ LONG_LIMIT = 1.1
 """Largest height, see `OrientationMeasures`, of a brain that is not cut off in front or behind; whole brains have at
 most 0.87."""
 
+SLAB_LIMITS = {"width": 1.0, "height": 0.45}
+"""As `STOUT_LIMITS`, for what is cut off at both ends. Such slabs of 69 brains whose height is above this limit (some
+60 mm and more) have a width of at most 0.934, thinner ones of 1.044; one of a knee has 1.043."""
+
+SLIM_LIMITS = {"width": 0.6, "height": 0.6}
+"""Below both, what is not cut off at the sides, bottom or top is no brain: 69 whole ones have 0.758 and 0.657 and more,
+one without a ball of 10 cm on one side 0.61 and 0.71; a bottle on its side has 0.55."""
+
 ALIEN_LIMIT = 0.62
 """What has no flat end and a lower Dice with the average brain is no brain. One half of a brain has 0.65."""
 
@@ -135,6 +143,9 @@ def _no_brain(mask: Mask, geometry: Geometry, measures: OrientationMeasures, lik
     if min(_cut_areas_mm2(mask, geometry)) > CUT_LIMIT_MM2 and measures.height > 1:
         return "it goes on beyond the field of view at both ends and is longer than wide, as a limb is"
     ends = end_areas_mm2(mask, geometry)
+    slab = _no_slab(measures, ends)
+    if slab is not None:
+        return slab
     stout = measures.width > STOUT_LIMITS["width"] and measures.height > STOUT_LIMITS["height"]
     long = measures.height > LONG_LIMIT
     alien = max(ends) <= CUT_LIMIT_MM2 and likeness < ALIEN_LIMIT
@@ -150,6 +161,21 @@ def _no_brain(mask: Mask, geometry: Geometry, measures: OrientationMeasures, lik
         )
     shape = "taller than long" if long else "as wide as long"
     return f"it is {shape}, from front to back, and unlike a brain (Dice {likeness:.2f}), as a limb or a joint is"
+
+
+def _no_slab(measures: OrientationMeasures, ends: tuple[float, ...]) -> str | None:
+    """Why a slab, or something slim, is no part of a brain; None where it may be one."""
+    cut = min(ends[4:]) > CUT_LIMIT_MM2
+    wide = measures.width > SLAB_LIMITS["width"] and measures.height > SLAB_LIMITS["height"]
+    if cut and wide and max(ends[2:4]) <= CUT_LIMIT_MM2:
+        return "it was cut off at both ends and is wider than long, as a joint is"
+    slim = measures.width < SLIM_LIMITS["width"] and measures.height < SLIM_LIMITS["height"]
+    if slim and max(*ends[:2], *ends[4:]) <= CUT_LIMIT_MM2:
+        return (
+            "from front to back it is far longer than wide and high (their ratios to its length are "
+            f"{measures.width:.2f} and {measures.height:.2f}, those of brains 0.65 and more)"
+        )
+    return None
 
 
 _likeness: WeakKeyDictionary[Case, float | None] = WeakKeyDictionary()
@@ -221,10 +247,10 @@ def _not_1mm(case: Case) -> Flag | None:
     off = max(abs(mm - 1) for mm in spacing)
     if off <= NOT_1MM_LIMIT:
         return None
-    found = " x ".join(f"{mm:.3g}" for mm in spacing)
+    sides = " x ".join(f"{mm:.3g}" for mm in spacing)
     return Flag(
         "not_1mm",
-        f"Voxels are {found} mm; the networks were trained on 1 x 1 x 1 mm. Resample all four sequences to 1 mm first.",
+        f"Voxels are {sides} mm; the networks were trained on 1 x 1 x 1 mm. Resample all four sequences to 1 mm first.",
         off,
         NOT_1MM_LIMIT,
     )
@@ -247,7 +273,7 @@ def _orientation(case: Case) -> Flag | None:
     limit = max(case.geometry.spacing_mm)
     header.quaternion_threshold = QUATERNION_THRESHOLD
     try:
-        apart = case.geometry.corner_distance_mm(Geometry(case.geometry.shape, header.get_qform()))
+        distance_mm = case.geometry.corner_distance_mm(Geometry(case.geometry.shape, header.get_qform()))
     except (GeometryError, HeaderDataError, ValueError):
         length = float(np.linalg.norm([header["quatern_b"], header["quatern_c"], header["quatern_d"]]))
         unreadable = (
@@ -256,10 +282,10 @@ def _orientation(case: Case) -> Flag | None:
         )
         return Flag("two_orientations", unreadable, length if np.isfinite(length) else 0.0, 1.0)
     message = (
-        f"The header's sform and qform differ by up to {apart:.3g} mm; the sform was used. Programs that use the "
+        f"The header's sform and qform differ by up to {distance_mm:.3g} mm; the sform was used. Programs that use the "
         "qform will show the result elsewhere."
     )
-    return Flag("two_orientations", message, apart, limit) if apart > limit else None
+    return Flag("two_orientations", message, distance_mm, limit) if distance_mm > limit else None
 
 
 def _background(case: Case) -> Flag | None:
@@ -367,10 +393,10 @@ def _negative(samples: npt.NDArray[np.float32]) -> Flag | None:
 def brain_turned(mask: Mask, geometry: Geometry) -> Flag | None:
     """Returns a flag where a whole, bare brain does not lie as the grid says; left and right cannot be told."""
     measures = orientation_measures(mask, geometry)
-    found = None if measures is None else misfit(measures)
-    if found is None:
+    mismatch = None if measures is None else misfit(measures)
+    if mismatch is None:
         return None
-    what, value, limit = found
+    what, value, limit = mismatch
     message = (
         f"The brain does not lie as the header says: {what} (the axes run {geometry.orientation}). "
         "Check the orientation in a viewer, or convert from DICOM again. Whether left and right are right "
@@ -396,10 +422,12 @@ def _same_image(samples: npt.NDArray[np.float32]) -> Flag | None:
 
 
 def _no_image(samples: npt.NDArray[np.float32], neighbours: npt.NDArray[np.float32]) -> Flag | None:
-    there = neighbours.any(axis=0)
-    if np.count_nonzero(there) < FEWEST_SAMPLES:
+    has_neighbour = neighbours.any(axis=0)
+    if np.count_nonzero(has_neighbour) < FEWEST_SAMPLES:
         return None
-    for sequence, values, ahead in zip(PAPER_ORDER, samples[:, there], neighbours[:, there], strict=True):
+    for sequence, values, ahead in zip(
+        PAPER_ORDER, samples[:, has_neighbour], neighbours[:, has_neighbour], strict=True
+    ):
         value = resemblance(values, ahead)
         if values.any() and value < NO_IMAGE_LIMIT:
             message = (
@@ -432,15 +460,15 @@ def sequences_swapped(samples: npt.NDArray[np.float32]) -> Flag | None:
     """
     if samples.shape[1] < FEWEST_SAMPLES:
         return None
-    there = {sequence for sequence, row in zip(PAPER_ORDER, samples, strict=True) if row.any()}
+    sampled = {sequence for sequence, row in zip(PAPER_ORDER, samples, strict=True) if row.any()}
     measured = []
-    if there == set(PAPER_ORDER):
+    if sampled == set(PAPER_ORDER):
         ranks = sample_ranks(samples)
         measured.append(
             ("likeness", likeness(ranks), "T1 and T1ce look less alike, and FLAIR and T2 too, than across these pairs")
         )
         measured.append(("fluid", fluid(ranks), "fluid is dark in T2 and bright in FLAIR, the wrong way round"))
-    if {Sequence.T1, Sequence.T1CE} <= there:
+    if {Sequence.T1, Sequence.T1CE} <= sampled:
         measured.append(("enhancement", enhancement(samples), "T1 has brighter spots than T1ce"))
     for name, value, what in measured:
         limit = CONTRAST_LIMITS[name]

@@ -40,8 +40,8 @@ def nan_flags(nan: Mapping[Sequence, Nan], voxels: Mapping[Sequence, int], brain
         parts = []
         for sequence, places in filled.items():
             inside = 0 if brain is None else int(np.count_nonzero(brain[tuple(places.T)]))
-            told = "" if brain is None else f", {inside:,} of them in the brain"
-            parts.append(f"{sequence.value}: {len(places):,}{told}, {at(places)}")
+            in_brain = "" if brain is None else f", {inside:,} of them in the brain"
+            parts.append(f"{sequence.value}: {len(places):,}{in_brain}, {at(places)}")
         message = (
             "Voxels that are NaN away from the border of the field of view took the mean of their neighbours "
             f"({'; '.join(parts)}). Look at these places in a viewer."

@@ -100,8 +100,8 @@ def _likeness_to_mirror(mask: npt.NDArray[np.bool_], axis: int) -> float:
     along = np.arange(mask.shape[axis])
     middle = float((mask.sum(axis=tuple({0, 1, 2} - {axis})) * along).sum() / mask.sum())
     opposite = np.rint(2 * middle - along).astype(int)
-    there = (opposite >= 0) & (opposite < len(along))
-    both = np.compress(there, mask, axis=axis) & np.take(mask, opposite[there], axis=axis)
+    in_range = (opposite >= 0) & (opposite < len(along))
+    both = np.compress(in_range, mask, axis=axis) & np.take(mask, opposite[in_range], axis=axis)
     return 2 * float(both.sum()) / float(2 * mask.sum())
 
 

@@ -300,7 +300,7 @@ def _listed(visit: Visit, region: Region) -> list[NewLesion]:
 def _change(change: Change | None) -> str:
     if change is None:
         return DASH
-    share = "" if change.percent is None else f" ({change.percent:+.0f} %)"
+    share = "" if change.percent is None else f" ({change.percent:+.0f} %)".replace("-", "\N{MINUS SIGN}")
     return f"{change_ml(change.difference_ml)}{share}"
 
 

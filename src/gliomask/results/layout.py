@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from gliomask.errors import UsageError
 from gliomask.io import nifti
-from gliomask.results.write import Place
+from gliomask.results.write import Place, recover, refuse_existing, refuse_inputs, refuse_unknown
 from gliomask.sequences import PAPER_ORDER, Sequence, parse_sequence
 
 FRAME = "brats"
@@ -181,3 +181,21 @@ def report_formats(value: str | Iterable[str]) -> tuple[str, ...]:
             "separated by commas."
         )
     return named
+
+
+def refuse_results(layout: CaseLayout, case_id: str, inputs: Iterable[Path], *, overwrite: bool) -> None:
+    """Refuses results that exist or would be written over what is read; finishes what a killed run had completed.
+
+    Args:
+        layout: where the results will lie.
+        case_id: of the case.
+        inputs: every file that is read.
+        overwrite: replacing was asked for.
+
+    Raises:
+        UsageError: see `results.write.refuse_inputs`, `refuse_unknown` and `refuse_existing`.
+    """
+    refuse_inputs(layout.all(), inputs)
+    recover(layout.place(case_id))
+    refuse_unknown(layout.place(case_id), layout.label_map)
+    refuse_existing(layout.all(), f"the results of case {case_id}", overwrite=overwrite)

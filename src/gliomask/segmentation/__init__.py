@@ -10,13 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gliomask.segmentation.options import Delivery, Options
+    from gliomask.segmentation.options import NO_OTHER, Delivery, Options
     from gliomask.segmentation.result import Segmentation
     from gliomask.segmentation.run import segment
-    from gliomask.segmentation.segmenter import NO_OTHER, Prediction, Segmenter
+    from gliomask.segmentation.segmenter import Prediction, Segmenter
 
 _HOMES = {
-    "NO_OTHER": "segmenter",
+    "NO_OTHER": "options",
     "Delivery": "options",
     "Options": "options",
     "Prediction": "segmenter",

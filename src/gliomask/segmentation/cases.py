@@ -12,10 +12,10 @@ from typing import Any
 from gliomask.errors import UsageError
 from gliomask.progress import Progress
 from gliomask.report.run_record import input_hashes
-from gliomask.results.layout import CaseLayout
+from gliomask.results.layout import CaseLayout, refuse_results
 from gliomask.results.record import RunRecord
 from gliomask.results.resume import Wanted, damaged, earlier_record, refuse_corrected, refuse_other_inputs
-from gliomask.results.write import held, recover, refuse_existing, refuse_inputs, refuse_unknown
+from gliomask.results.write import held, refuse_existing
 from gliomask.segmentation.deliver import asked_options, deliver, refuse_formats
 from gliomask.segmentation.options import Delivery
 from gliomask.segmentation.outcome import asked_of
@@ -135,12 +135,10 @@ def refuse_places(layout: CaseLayout, source: Source, delivery: Delivery, segmen
     """Refuses results that exist or would be written over what is read; finishes what a killed run had completed.
 
     Raises:
-        UsageError: see `results.write.refuse_existing` and `refuse_inputs`.
+        UsageError: see `results.layout.refuse_results`.
     """
-    refuse_inputs(layout.all(), (*source.inputs, *segmenter.options.files))
-    recover(layout.place(case_id))
-    refuse_unknown(layout.place(case_id), layout.label_map)
-    refuse_existing(layout.all(), f"the results of case {case_id}", overwrite=delivery.overwrite)
+    inputs = (*source.inputs, *segmenter.options.files)
+    refuse_results(layout, case_id, inputs, overwrite=delivery.overwrite)
 
 
 def wanted(

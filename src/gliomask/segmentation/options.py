@@ -26,6 +26,9 @@ MAX_THREADS = 4096
 MAX_MEMORY_MB = 1 << 30
 """A petabyte: more than any machine has."""
 
+NO_OTHER = "none"
+"""As the name of a second ensemble member: none is asked for."""
+
 Mode = Literal["auto", "always", "never"]
 
 
@@ -116,8 +119,9 @@ class Options:
     postprocess: str | None = option(
         None,
         "--postprocess",
-        help="none, 1, 1+2, legacy or 3d.",
+        help="What is done to the networks' answer.",
         group="network",
+        choices=("none", "1", "1+2", "legacy", "3d"),
         shown="the one the model was chosen with",
     )
     bias_correction: bool = option(
@@ -230,6 +234,11 @@ class Options:
                 f"There is no mode '{self.raw}' of native-space preprocessing. Known ones: {', '.join(get_args(Mode))}."
             )
         object.__setattr__(self, "skip", words(self.skip))
+        if self.skip:
+            # Imported here, for it brings scipy with it: a help text needs none.
+            from gliomask.preprocess.raw.interface import refuse_unknown_steps
+
+            refuse_unknown_steps(self.skip)
         transform_files(self.transforms)
         object.__setattr__(self, "transforms", tuple(self.transforms))
         object.__setattr__(self, "brain_mask", None if self.brain_mask is None else Path(self.brain_mask))

@@ -44,7 +44,7 @@ from gliomask.preprocess.checks import check_case, refuse_no_brain
 from gliomask.profiling import resident_mb
 from gliomask.progress import ALL, Progress, parts
 from gliomask.quality import Calibration, Cost, Estimate, disagreement, expected_dice, region_share
-from gliomask.segmentation.options import Options
+from gliomask.segmentation.options import NO_OTHER, Options
 from gliomask.sequences import Sequence
 
 if TYPE_CHECKING:
@@ -60,9 +60,6 @@ for the progress bar alone.
 
 SECOND_SHARE = 0.5
 """Time of the second ensemble member, as a share of the first network's: for the progress bar alone."""
-
-NO_OTHER = "none"
-"""As the name of a second ensemble member: none is asked for."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -225,8 +225,8 @@ def _ending(path: Path) -> str:
 def _scans_in_dicom(place: Path, absent: frozenset[Sequence]) -> dict[Sequence, Path]:
     needed = [sequence for sequence in PAPER_ORDER if sequence not in absent]
     SCANS.mkdir(exist_ok=True)
-    paths, found = convert(place, SCANS, needed=needed, overwrite=True)
-    write_record(SCANS / CONVERSION, "dicom convert", {"options": {}, "dicom": found.values})
+    paths, inspection = convert(place, SCANS, needed=needed, overwrite=True)
+    write_record(SCANS / CONVERSION, "dicom convert", {"options": {}, "dicom": inspection.values})
     return {sequence: path for sequence, path in paths.items() if sequence not in absent}
 
 

@@ -67,7 +67,7 @@ def refuse_unfit(model: Model) -> None:
         f"its normalisation is {spec.normalisation.method}": spec.normalisation.method not in NORMALISATIONS,
         f"its post-processing is {spec.postprocess}": spec.postprocess not in CHAINS,
         "it has a second ensemble member": spec.second_opinion is not None,
-        "its graph is laid out otherwise": not model.source.ends.plain or spec.window is not None,
+        "its graph is laid out otherwise": not model.source.layout.plain or spec.window is not None,
         f"it answers with {', '.join(spec.outputs)}": tuple(spec.outputs) != LABEL_NAMES,
         "its first plane is not axial": bool(spec.planes) and spec.planes[0] != Plane.AXIAL,
     }

@@ -28,6 +28,8 @@ const SYMMETRY_LIMIT = 0.05
 /** As of `gliomask.preprocess.checks`. */
 const STOUT_LIMITS = { width: 0.96, height: 0.6 } as const
 const LONG_LIMIT = 1.1
+const SLAB_LIMITS = { width: 1, height: 0.45 } as const
+const SLIM_LIMITS = { width: 0.6, height: 0.6 } as const
 const ALIEN_LIMIT = 0.62
 
 /** Refuses what can be no bare brain, whole or cut: a head or a slab of one whose air is 0, a phantom, a limb. */
@@ -59,6 +61,8 @@ function noBrain(one: Case, measures: OrientationMeasures, likeness: number, out
     return 'it goes on beyond the field of view at both ends and is longer than wide, as a limb is'
   }
   const ends = endAreasMm2(mask, one.grid)
+  const slab = noSlab(measures, ends)
+  if (slab) return slab
   const stout = measures.width > STOUT_LIMITS.width && measures.height > STOUT_LIMITS.height
   const long = measures.height > LONG_LIMIT
   const alien = Math.max(...ends) <= CUT_LIMIT_MM2 && likeness < ALIEN_LIMIT
@@ -68,6 +72,23 @@ function noBrain(one: Case, measures: OrientationMeasures, likeness: number, out
   if (likenessTurned(mask, one.grid, outline) >= LIKENESS_LIMIT) return null
   if (alien) return `nothing of it was cut off, and it is shaped unlike a brain (Dice with the average brain ${likeness.toFixed(2)})`
   return `it is ${long ? 'taller than long' : 'as wide as long'}, from front to back, and unlike a brain (Dice ${likeness.toFixed(2)}), as a limb or a joint is`
+}
+
+/** Why a slab, or something slim, is no part of a brain; null where it may be one. */
+function noSlab({ width, height }: OrientationMeasures, ends: readonly number[]): string | null {
+  const cut = Math.min(...ends.slice(4)) > CUT_LIMIT_MM2
+  const wide = width > SLAB_LIMITS.width && height > SLAB_LIMITS.height
+  if (cut && wide && Math.max(...ends.slice(2, 4)) <= CUT_LIMIT_MM2) {
+    return 'it was cut off at both ends and is wider than long, as a joint is'
+  }
+  const slim = width < SLIM_LIMITS.width && height < SLIM_LIMITS.height
+  if (slim && Math.max(...ends.slice(0, 2), ...ends.slice(4)) <= CUT_LIMIT_MM2) {
+    return (
+      'from front to back it is far longer than wide and high (their ratios to its length are ' +
+      `${width.toFixed(2)} and ${height.toFixed(2)}, those of brains 0.65 and more)`
+    )
+  }
+  return null
 }
 
 const likenesses = new WeakMap<Case, number | null>()

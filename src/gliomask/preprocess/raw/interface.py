@@ -4,7 +4,7 @@ brain. gliomask.segment takes objects of these kinds, and files come in through 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
@@ -22,8 +22,18 @@ Template = Literal["brats", "mni152"]
 OURS = "gliomask"
 """Who did a step, in records, where no other tool did."""
 
+STEPS = ("coregister", "frame", "mask")
+"""What can be left out: bringing the sequences to each other, bringing them to the frame, stripping the skull."""
+
 SMALLEST_DETERMINANT = 1e-6
 """A map that makes a volume smaller than this has no way back."""
+
+
+def refuse_unknown_steps(skip: Iterable[str]) -> None:
+    """Raises UsageError where a step that is to be left out is none of `STEPS`."""
+    unknown = sorted(set(skip) - set(STEPS))
+    if unknown:
+        raise UsageError(f"There is no step '{unknown[0]}' to skip. Known ones: {', '.join(STEPS)}.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,11 +9,8 @@ from typing import Any
 from gliomask.arrays import short_repr
 from gliomask.errors import UsageError
 from gliomask.preprocess.raw.align import CERTAIN_GAIN
-from gliomask.preprocess.raw.interface import BrainExtraction, Registration
+from gliomask.preprocess.raw.interface import BrainExtraction, Registration, refuse_unknown_steps
 from gliomask.sequences import Sequence, parse_sequence
-
-STEPS = ("coregister", "frame", "mask")
-"""What can be left out: bringing the sequences to each other, bringing them to the frame, stripping the skull."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +18,7 @@ class PreparationSettings:
     """How to prepare.
 
     Args:
-        skip: names of `STEPS` to leave out: their work was done before.
+        skip: names of `interface.STEPS` to leave out: their work was done before.
         registration: what knows where sequences lie; None to register all of them here.
         brain_extraction: what finds the brain; None to find it here.
         without: sequences that the patient does not have.
@@ -39,9 +36,7 @@ class PreparationSettings:
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"{self.threads} threads were asked for; at least 1 is needed.")
-        unknown = sorted(self.skip - set(STEPS))
-        if unknown:
-            raise UsageError(f"There is no step '{unknown[0]}' to skip. Known ones: {', '.join(STEPS)}.")
+        refuse_unknown_steps(self.skip)
 
 
 DEFAULT_PREPARATION = PreparationSettings()
@@ -52,7 +47,7 @@ class PreparationStep:
     """What became of one step.
 
     Args:
-        name: as in `STEPS`.
+        name: as in `interface.STEPS`.
         sequence: the one concerned, or an empty text.
         what: what was done, in words.
         measured: its measures.

@@ -1,4 +1,4 @@
-"""The two ends of a network's graph: how it wants its input laid out, and what its outputs mean.
+"""The layout of a network's input and output: how it wants its input laid out, and what its outputs mean.
 
 gliomask's own graphs take channels last, axes in LPS order and any size, and answer with one probability per label.
 Others answer with logits, or with overlapping regions, and take channels first, other axes, or one size only. All of
@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class GraphEnds:
+class TensorLayout:
     """How a graph takes a batch and how its answer is to be read; the defaults are those of gliomask's own graphs.
 
     Args:
@@ -49,9 +49,9 @@ class GraphEnds:
     @property
     def plain(self) -> bool:
         """True where the graph is laid out as gliomask's own, whatever sizes it takes."""
-        return self.batch is None and self == GraphEnds(size=self.size)
+        return self.batch is None and self == TensorLayout(size=self.size)
 
-    def through(self, batch: Floats, call: Callable[[Floats], Floats]) -> Floats:
+    def run(self, batch: Floats, call: Callable[[Floats], Floats]) -> Floats:
         """Returns the label probabilities (N, *size, 4) that a graph gives for a batch (N, *size, C).
 
         Args:
@@ -113,7 +113,7 @@ def label_probabilities(answer: Floats, outputs: tuple[str, ...]) -> Floats:
 
     Args:
         answer: (..., outputs) probabilities.
-        outputs: the name of each, see `GraphEnds`.
+        outputs: the name of each, see `TensorLayout`.
     """
     if not are_regions(outputs):
         return np.ascontiguousarray(answer[..., [outputs.index(name) for name in LABEL_NAMES]], np.float32)
