@@ -426,7 +426,10 @@ def test_two_results_and_two_visits_lie_in_one_page(case, result, tmp_path):
     output = tmp_path / "two.html"
     arguments = ["view", str(case), str(result), "--labels", "brats2021", "--html", str(output), "--overwrite"]
     assert run([*arguments, "--with", str(case / "P01_seg.nii.gz")]) == 0
-    assert "results and P01_seg.nii.gz" in output.read_text()
+    assert "<h1>results and P01_seg.nii.gz</h1>" in output.read_text()
+    # Folders may be called alike for all cases: then the case is named, too.
+    assert run([*arguments, "--with", str(result)]) == 0
+    assert "<h1>P01: results and results</h1>" in output.read_text()
     assert run([*arguments, "--visit", str(case), str(result)]) == 0
-    assert "Visit 1, P01 and Visit 2, P01" in output.read_text()
+    assert "<h1>Visit 1, P01 and Visit 2, P01</h1>" in output.read_text()
     assert run([*arguments, "--with", str(result), "--visit", str(case), str(result)]) == 2

@@ -28,6 +28,7 @@ def package(tmp_path, monkeypatch):
     (app / "index.html").write_text("<p>page</p>")
     (app / "service-worker.js").write_text("const VERSION = '__GLIOMASK_VERSION__'")
     (app / "assets" / "run.wasm.gz").write_bytes(gzip.compress(b"\0asm"))
+    (app / "assets" / "run.jspi-1.wasm.gz").write_bytes(gzip.compress(b"\0asm for cards"))
     monkeypatch.setattr(web_build, "files", lambda name: tmp_path / "package")
     return app
 
@@ -67,7 +68,11 @@ def test_the_application_is_written_whole_with_hashes_and_a_version(model, packa
     site = tmp_path / "site"
     web_build.build(model, site)
     assert (site / "assets" / "run.wasm").read_bytes() == b"\0asm"
-    manifest = json.loads((site / "files.json").read_text())
+    parts = json.loads((site / "files.json").read_text())
+    manifest = parts["first"] | parts["later"]
+    # What only a graphics card needs waits until one asks for it.
+    assert set(parts["later"]) == {"assets/run.jspi-1.wasm", "model/model.onnx"}
+    assert not set(parts["first"]) & set(parts["later"])
     written = {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
     assert written == {*manifest, "files.json"}
     assert {"model/model.json", "model/model.onnx", "model/golden.f32", "index.html"} <= written
@@ -76,6 +81,27 @@ def test_the_application_is_written_whole_with_hashes_and_a_version(model, packa
             assert hashlib.sha256((site / path).read_bytes()).hexdigest() == digest
     worker = (site / "service-worker.js").read_text()
     assert "__GLIOMASK_VERSION__" not in worker
+
+
+def test_in_float32_the_one_graph_is_there_at_once(model, package):
+    files = web_build.application(model, "fp32")
+    assert "model/model.onnx" in json.loads(files["files.json"])["first"]
+    assert "model/model.int8.onnx" not in files
+    assert json.loads(files["model/model.json"])["int8"] is None
+
+
+def test_the_int8_graph_goes_with_its_tolerance(model):
+    files = browser_files(model, "int8")
+    int8 = json.loads(files["model.json"])["int8"]
+    assert int8["sha256"] == hashlib.sha256(files[int8["file"]]).hexdigest() == model.spec.files["model.int8.onnx"]
+    assert int8["tolerance"] == model.spec.int8.tolerance
+
+
+def test_int8_of_a_model_that_has_none_is_refused(package, tmp_path, capsys):
+    site = tmp_path / "site"
+    assert run(["web", "build", "--model", "sparse-multi-ocm", "--precision", "int8", "-o", str(site)]) == 2
+    assert "has no int8 graph. Give --precision fp32 or auto." in capsys.readouterr().err
+    assert not site.exists()
 
 
 def test_another_page_gives_another_version_of_the_service_worker(model, package):

@@ -1,6 +1,8 @@
 /** What the tests of both pages share: the command, sizes, and what a page must be free of. */
 
-import { join } from 'node:path'
+import { existsSync, readFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import { extname, join, normalize } from 'node:path'
 
 import AxeBuilder from '@axe-core/playwright'
 import { expect, type Page } from '@playwright/test'
@@ -47,6 +49,30 @@ export async function writeStrip(page: Page, pictures: readonly Buffer[]): Promi
   await sheet.setContent(`<body style="margin:0;display:flex">${images.join('')}</body>`)
   await sheet.screenshot({ path: join(PICTURES, 'strip.jpg'), type: 'jpeg', quality: 80 })
   await sheet.close()
+}
+
+/** The path below which the application is served. */
+export const BELOW = '/some/where/'
+
+const TYPES: Record<string, string> = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.mjs': 'text/javascript',
+  '.css': 'text/css',
+  '.wasm': 'application/wasm',
+  '.json': 'application/json',
+}
+
+/** Serves a folder as any static server does, below `BELOW`, without headers of isolation. */
+export async function serveSite(site: string): Promise<Server> {
+  const server = createServer((request, response) => {
+    const path = normalize(decodeURIComponent((request.url ?? '').split('?')[0] ?? ''))
+    const file = join(site, path.slice(BELOW.length) || 'index.html')
+    if (!path.startsWith(BELOW) || !existsSync(file)) return response.writeHead(404).end()
+    return response.writeHead(200, { 'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream' }).end(readFileSync(file))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return server
 }
 
 /** Gathers the errors that a page reports. */

@@ -8,11 +8,11 @@
  */
 
 import { execFileSync } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { extname, join, normalize } from 'node:path'
+import { join } from 'node:path'
 
 import { type Download, expect, type Page, test } from '@playwright/test'
 import { unzipSync } from 'fflate'
@@ -20,7 +20,7 @@ import { unzipSync } from 'fflate'
 import { applyTurn, turnToLps } from '../src/pipeline/grid'
 import { type NiftiVolume, readNifti } from '../src/pipeline/nifti'
 import { text } from '../src/text/en'
-import { complaintsOf, DESK, expectNoBarriers, expectNoOverflow, GLIOMASK, PHONE, picture, SAMPLE, shot, TABLET, writeStrip } from './chromium'
+import { BELOW, complaintsOf, DESK, expectNoBarriers, expectNoOverflow, GLIOMASK, PHONE, picture, SAMPLE, serveSite, shot, TABLET, writeStrip } from './chromium'
 
 const NAMED = process.env['GLIOMASK_CASES']?.split(':').filter(Boolean) ?? []
 const RAW_LIKE = 'raw-like'
@@ -29,15 +29,6 @@ const FEW_SLICES = 'few-slices'
 const FIRST = process.env['GLIOMASK_SCREENSHOTS'] ? SAMPLE : FEW_SLICES
 const CASES = [FIRST, ...NAMED, RAW_LIKE]
 const PYTHON = process.env['GLIOMASK_PYTHON'] ?? 'python'
-const BELOW = '/some/where/'
-const TYPES: Record<string, string> = {
-  '.html': 'text/html',
-  '.js': 'text/javascript',
-  '.mjs': 'text/javascript',
-  '.css': 'text/css',
-  '.wasm': 'application/wasm',
-  '.json': 'application/json',
-}
 
 let scratch = ''
 let server: Server
@@ -46,13 +37,7 @@ let origin = ''
 test.beforeAll(async () => {
   scratch = mkdtempSync(join(tmpdir(), 'gliomask-web-'))
   execFileSync(GLIOMASK, ['web', 'build', '-o', join(scratch, 'site')])
-  server = createServer((request, response) => {
-    const path = normalize(decodeURIComponent((request.url ?? '').split('?')[0] ?? ''))
-    const file = join(scratch, 'site', path.slice(BELOW.length) || 'index.html')
-    if (!path.startsWith(BELOW) || !existsSync(file)) return response.writeHead(404).end()
-    return response.writeHead(200, { 'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream' }).end(readFileSync(file))
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  server = await serveSite(join(scratch, 'site'))
   origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 })
 
@@ -82,7 +67,7 @@ async function give(page: Page, folder: string): Promise<void> {
 
 function pythonLabelMap(folder: string, name: string): string {
   const output = join(scratch, 'python', name)
-  execFileSync(GLIOMASK, ['segment', folder, '-o', output, '--precision', 'fp32'], { stdio: 'pipe' })
+  execFileSync(GLIOMASK, ['segment', folder, '-o', output, '--precision', 'int8'], { stdio: 'pipe' })
   const all = readdirSync(output, { recursive: true, encoding: 'utf8' })
   return join(output, all.find((file) => file.endsWith('_seg.nii.gz')) ?? '')
 }
@@ -156,8 +141,8 @@ test('a DICOM folder: series are recognised, a wrong choice is refused with the 
   // Enhancing tumour is 4 where no file name tells BraTS 2023.
   const expected = laid(await read(join(vectors, 'tiny_seg.nii.gz'))).map((value) => (value === 3 ? 4 : value))
   expect(found.length).toBe(expected.length)
-  // 0.1 % of the brain's 57,000 voxels: engines differ in the last bits.
-  expect(found.filter((value, v) => value !== expected[v]).length).toBeLessThan(57)
+  // 0.5 % of the brain's 57,000 voxels: the page computes in eight bits, the vectors are of float32.
+  expect(found.filter((value, v) => value !== expected[v]).length).toBeLessThan(285)
   expect(converters()).toBeGreaterThan(before)
   expect(elsewhere(asked)).toEqual([])
   expect(complaints).toEqual([])
@@ -186,6 +171,8 @@ for (const given of CASES) {
     const seconds = (Date.now() - began) / 1000
     expect(await page.locator('#error').textContent()).toBe('')
     const labelMap = await downloaded(page, () => page.click('#downloads a[download$="_seg.nii.gz"]'))
+    const record = JSON.parse((await downloaded(page, () => page.click('#downloads a[download$="_run.json"]'))).toString())
+    expect(record.environment).toMatchObject({ provider: 'wasm', precision: 'int8', not_webgpu: text.noCard })
     const found = await readNifti(name, new Blob([new Uint8Array(labelMap)]))
     const expected = await read(pythonLabelMap(folder, name))
     const flair = readdirSync(folder).find((file) => /(flair|t2f)\.nii(\.gz)?$/.test(file)) as string

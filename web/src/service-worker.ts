@@ -48,7 +48,8 @@ worker.addEventListener('fetch', (event) => {
 
 async function keepAll(): Promise<void> {
   const manifest = new URL('files.json', worker.registration.scope)
-  const files = Object.keys((await (await fetch(manifest, { cache: 'no-cache' })).json()) as Record<string, string>)
+  const { first } = (await (await fetch(manifest, { cache: 'no-cache' })).json()) as Record<'first' | 'later', Record<string, string>>
+  const files = Object.keys(first)
   const cache = await caches.open(CACHE)
   // Past the browser's own cache: a new version must not be kept with files of the last.
   await cache.addAll(files.map((file) => new Request(new URL(file, worker.registration.scope), { cache: 'no-cache' })))
@@ -61,11 +62,18 @@ async function takeOver(): Promise<void> {
   await worker.clients.claim()
 }
 
+/** A browser that has no room left still gets the file. */
+async function keep(cache: Cache, request: Request, response: Response): Promise<void> {
+  await cache.put(request, response).catch(() => undefined)
+}
+
 async function answer(request: Request, url: URL): Promise<Response> {
   const cache = await caches.open(CACHE)
   const page = url.href.split(/[?#]/)[0] === worker.registration.scope
   const kept = await cache.match(page ? new URL('index.html', worker.registration.scope) : request, { ignoreSearch: true })
   const response = kept ?? (await fetch(request))
+  // What only a graphics card needs is kept once one has asked for it; what is missing here is of those.
+  if (!kept && response.ok && /\/(assets|model)\//.test(url.pathname)) await keep(cache, request, response.clone())
   if (response.type === 'opaque' || response.type === 'opaqueredirect') return response
   const headers = new Headers(response.headers)
   for (const [name, value] of Object.entries(HEADERS)) headers.set(name, value)

@@ -9,6 +9,8 @@ import { checkedGrid } from '../src/pipeline/grid'
 import { readNifti, writeLabelMap } from '../src/pipeline/nifti'
 import { text } from '../src/text/en'
 
+const COMPUTING = { provider: 'wasm', precision: 'fp32', threads: 1, goldenDifference: 0, notWebGpu: null } as const
+
 const desk = { memoryGb: 8, processors: 8, phone: false, webgl: true }
 
 test('a desk lacks nothing; what is not told is not missing', () => {
@@ -40,7 +42,7 @@ test('label map, volumes, record and report of a corrected case are of the corre
   const map = { name: 'p_seg.nii.gz', grid, values: labels.slice(), header: source }
   const correction = new Correction(map)
   correction.set('paint', [0, 1, 23], 3)
-  const facts = { finished: 'now', browser: 'b', threads: 1, goldenDifference: 0, convention: 'brats2021' as const, inputs: new Map() }
+  const facts = { finished: 'now', browser: 'b', computing: COMPUTING, convention: 'brats2021' as const, inputs: new Map() }
   const estimate = { dice: 0.9, low: 0.8, high: 0.95 }
   const estimates = { WT: estimate, TC: estimate, ET: estimate }
   const result = { labels, flags: [], expectedDice: { WT: 1, TC: 1, ET: 1 }, estimates, removedEnhancement: null, widenedCore: false, seconds: {} }

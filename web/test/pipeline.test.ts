@@ -17,7 +17,7 @@ import { labelMapFile, measure, reportHtml, runRecord } from '../src/pipeline/re
 import { segment } from '../src/pipeline/segment'
 import { PAPER_ORDER, type Sequence } from '../src/pipeline/sequences'
 import type { Outline } from '../src/pipeline/shape'
-import { openEngine } from '../src/worker/engine'
+import { openWasm } from '../src/worker/wasm'
 
 const PIPELINE = join(import.meta.dirname, '../vectors/pipeline')
 const contrasts = (JSON.parse(readFileSync(join(PIPELINE, '../functions.json'), 'utf8')) as { contrasts: Contrast[] }).contrasts
@@ -62,7 +62,7 @@ async function tinyCase(sequences: readonly Sequence[] = PAPER_ORDER) {
 
 test('the tiny case gets the label map that Python gives it', async () => {
   const facts = JSON.parse(readFileSync(join(PIPELINE, 'tiny.json'), 'utf8'))
-  const engine = await openEngine(model, fetchFile)
+  const engine = await openWasm({ ...model, int8: null }, fetchFile)
   const one = await tinyCase()
   const steps: [number, number][] = []
   const result = await segment(one, model, engine.predict, outline, (done, total) => steps.push([done, total]))
@@ -86,7 +86,7 @@ async function downloads(one: Awaited<ReturnType<typeof tinyCase>>, result: Awai
   expect(written.grid).toEqual(expected.grid)
   expect([...written.values]).toEqual([...result.labels])
   const inputs = new Map([['t1', { name: '<i>t1</i>.nii', sha256: '0' }]] as const)
-  const facts = { finished: '2026-11-27T00:00:00+00:00', browser: 'b', threads: 1, goldenDifference: 0, convention: 'brats2023', inputs } as const
+  const facts = { finished: '2026-11-27T00:00:00+00:00', browser: 'b', computing: { provider: 'wasm', precision: 'fp32', threads: 1, goldenDifference: 0, notWebGpu: null }, convention: 'brats2023', inputs } as const
   const record = runRecord(one, model, result, facts)
   expect(record['volumes']).toEqual(measure(result.labels, voxelMl(one.grid)))
   const report = reportHtml(one, model, result, facts)
@@ -105,18 +105,29 @@ test.each(contrasts)('contrasts: $what', async ({ order, changed, flags }) => {
   expect(Object.fromEntries(found.map((flag) => [flag.name, flag.message]))).toEqual(flags)
 })
 
+test('in eight bits the golden pair comes out within its tolerance, and the record names that graph', async () => {
+  const int8 = model.int8 as NonNullable<Model['int8']>
+  const engine = await openWasm(model, fetchFile)
+  await engine.close()
+  expect(engine.goldenDifference).toBeGreaterThan(0)
+  expect(engine.goldenDifference).toBeLessThanOrEqual(int8.tolerance)
+  expect(int8.sha256).not.toBe(model.graph.sha256)
+})
+
 test('a model that was altered on its way is refused', async () => {
   const altered = async (file: string) => {
     const bytes = (await fetchFile(file)).slice(0)
     new Uint8Array(bytes)[5000] ^= 1
     return bytes
   }
-  await expect(openEngine(model, altered)).rejects.toThrow(ModelError)
+  await expect(openWasm(model, altered)).rejects.toThrow(ModelError)
 })
 
 test('an answer that differs from the golden pair is refused', async () => {
-  const strict = { ...model, golden: { ...model.golden, tolerance: -1 } }
-  await expect(openEngine(strict, fetchFile)).rejects.toThrow(/does not reproduce its golden pair/)
+  const strict = { ...model, int8: null, golden: { ...model.golden, tolerance: -1 } }
+  await expect(openWasm(strict, fetchFile)).rejects.toThrow(/does not reproduce its golden pair: probabilities differ by up to/)
+  const strictInt8 = { ...model, int8: { ...(model.int8 as NonNullable<Model['int8']>), tolerance: 0.0001 } }
+  await expect(openWasm(strictInt8, fetchFile)).rejects.toThrow(/in the mean, 0.0001 is allowed/)
 })
 
 test('scans with the skull on are refused with the way to go', async () => {

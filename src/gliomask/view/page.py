@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import json
+from collections.abc import Mapping
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
 from importlib.resources import files
@@ -128,7 +129,7 @@ def _packed(content: bytes) -> str:
 
 
 def _html(page: Page, head: str, end: str) -> bytes:
-    title = escaped(" and ".join(exam["title"] for exam in page.manifest["exams"]))
+    title = escaped(_title(page.manifest["exams"]))
     manifest = script_json(page.manifest)
     text = f"""<!doctype html>
 <html lang="en">
@@ -151,6 +152,13 @@ def _html(page: Page, head: str, end: str) -> bytes:
 </html>
 """
     return text.encode()
+
+
+def _title(exams: Ordered[Mapping[str, Any]]) -> str:
+    """What the page is called: its exams, and the case where their titles do not tell it."""
+    titles = " and ".join(exam["title"] for exam in exams)
+    case = exams[0]["id"]
+    return titles if case in titles or any(exam["id"] != case for exam in exams) else f"{case}: {titles}"
 
 
 def script_json(values: object) -> str:

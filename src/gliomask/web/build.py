@@ -13,22 +13,32 @@ from pathlib import Path
 
 from gliomask.errors import ModelError, UsageError
 from gliomask.files.atomic import write_bytes
+from gliomask.models.files import INT8_GRAPH
 from gliomask.models.registry import Model
-from gliomask.web.model import browser_files
+from gliomask.web.model import GRAPH, browser_files
 
 APP = "app"
 """Folder of the package that holds what `npm run build` made of `web/`."""
 
 MANIFEST = "files.json"
-"""Every file with its SHA-256; the service worker keeps them for use without a network."""
+"""Every file with its SHA-256: those that the service worker fetches at once and keeps for use without a network, and
+those that it keeps once they were needed.
+"""
+
+FOR_CARDS = ".jspi"
+"""In the names of what only a graphics card needs: the runtime for WebGPU, which waits for it by JSPI."""
 
 SERVICE_WORKER, VERSION_MARK = "service-worker.js", b"__GLIOMASK_VERSION__"
 
 MAX_UNPACKED_BYTES = 64 << 20
 
 
-def application(model: Model) -> dict[str, bytes]:
+def application(model: Model, precision: str = "auto") -> dict[str, bytes]:
     """Returns every file of the application with this model, by its path below the folder.
+
+    Args:
+        model: the model to build in.
+        precision: see `browser_files`.
 
     Raises:
         ModelError: the browser cannot run the model, or the package holds no application.
@@ -38,17 +48,29 @@ def application(model: Model) -> dict[str, bytes]:
         raise ModelError(
             "This installation holds no application for the browser. In a checkout: cd web && npm ci && npm run build."
         )
-    packaged |= {f"model/{name}": content for name, content in browser_files(model).items()}
+    packaged |= {f"model/{name}": content for name, content in browser_files(model, precision).items()}
+    # A card computes in float32; with an int8 graph, nobody else needs the other.
+    cards_alone = f"model/{GRAPH}" if f"model/{INT8_GRAPH}" in packaged else None
+    only_cards = {path for path in packaged if FOR_CARDS in path or path == cards_alone}
     hashes = {path: hashlib.sha256(content).hexdigest() for path, content in sorted(packaged.items())}
-    manifest = (json.dumps(hashes, indent=1) + "\n").encode()
+    parts = {
+        "first": {path: digest for path, digest in hashes.items() if path not in only_cards},
+        "later": {path: digest for path, digest in hashes.items() if path in only_cards},
+    }
+    manifest = (json.dumps(parts, indent=1) + "\n").encode()
     # A browser takes up a new version when the bytes of its service worker change.
     version = hashlib.sha256(manifest).hexdigest()[:16].encode()
     packaged[SERVICE_WORKER] = packaged[SERVICE_WORKER].replace(VERSION_MARK, version)
     return {**packaged, MANIFEST: manifest}
 
 
-def build(model: Model, folder: Path) -> list[Path]:
+def build(model: Model, folder: Path, precision: str = "auto") -> list[Path]:
     """Writes the application into a new or empty folder and returns its files.
+
+    Args:
+        model: the model to build in.
+        folder: new or empty.
+        precision: see `browser_files`.
 
     Raises:
         UsageError: the folder holds something already, or is a file.
@@ -56,7 +78,7 @@ def build(model: Model, folder: Path) -> list[Path]:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: is not an empty folder. Name a new one.")
-    contents = application(model)
+    contents = application(model, precision)
     # The page last: a folder that was not finished shows nothing.
     order = sorted(contents, key=lambda path: (path == "index.html", path))
     for path in order:

@@ -13,7 +13,7 @@ import numpy as np
 from gliomask import __version__
 from gliomask.errors import ModelError
 from gliomask.labels import LABEL_NAMES
-from gliomask.models.files import sha256
+from gliomask.models.files import INT8_GRAPH, sha256
 from gliomask.models.golden import PROBABILITIES, golden_batch
 from gliomask.models.registry import Model
 from gliomask.planes import Plane
@@ -25,19 +25,29 @@ NORMALISATIONS, CHAINS = ("volume",), ("none", "3d")
 """What `web/src/pipeline` can do; a model that needs more is refused here, not in the browser."""
 
 
-def browser_files(model: Model) -> dict[str, bytes]:
+def browser_files(model: Model, precision: str = "auto") -> dict[str, bytes]:
     """Returns the files of a model for the browser, by name.
+
+    Args:
+        model: any; see `refuse_unfit`.
+        precision: of the network in WebAssembly, one of `engines.precision.PRECISIONS`; `auto` is int8 where the model
+            has it. WebGPU computes in float32 always.
 
     Raises:
         ModelError: the browser's pipeline cannot run this model; the message says why.
+        UsageError: int8 was asked for and the model has none.
     """
     refuse_unfit(model)
+    if precision == "int8":
+        model.in_int8()
+    int8 = None if precision == "fp32" else model.int8
     graph = model.source.graph
     batch = golden_batch(model.golden, model.spec.inputs, model.spec.slices)
     answer = model.golden[PROBABILITIES][None]
     golden = b"".join(np.ascontiguousarray(part, "<f4").tobytes() for part in (batch, answer))
-    manifest = _manifest(model, graph, golden, batch.shape, answer.shape)
+    manifest = _manifest(model, graph, int8, golden, batch.shape, answer.shape)
     return {
+        **({} if int8 is None else {INT8_GRAPH: int8}),
         GRAPH: graph,
         GOLDEN: golden,
         OUTLINE: packed_outline(),
@@ -69,7 +79,12 @@ def refuse_unfit(model: Model) -> None:
 
 
 def _manifest(
-    model: Model, graph: bytes, golden: bytes, given: tuple[int, ...], answered: tuple[int, ...]
+    model: Model,
+    graph: bytes,
+    int8: bytes | None,
+    golden: bytes,
+    given: tuple[int, ...],
+    answered: tuple[int, ...],
 ) -> Mapping[str, Any]:
     spec = model.spec
     core, enhancement, quality = spec.core_rule, spec.enhancement_rule, spec.quality
@@ -90,6 +105,9 @@ def _manifest(
         "enhancementRule": enhancement and {"probability": enhancement.probability, "seedMl": enhancement.seed_ml},
         "quality": quality and {name: _line(line) for name, line in quality.regions.items()},
         "graph": {"file": GRAPH, "sha256": sha256(graph), "bytes": len(graph)},
+        "int8": int8
+        and spec.int8
+        and {"file": INT8_GRAPH, "sha256": sha256(int8), "bytes": len(int8), "tolerance": spec.int8.tolerance},
         "golden": {
             "file": GOLDEN,
             "sha256": sha256(golden),

@@ -2,6 +2,7 @@
 
 import { PAPER_ORDER, SEQUENCE_TITLES, type Sequence } from '../pipeline/sequences'
 import { isolate } from '../worker/isolation'
+import type { Wanted } from '../worker/choose'
 import type { Done, Progress } from '../worker/messages'
 import { SegmentationFailed, segmentInWorker } from '../worker/client'
 import { text } from '../text/en'
@@ -17,6 +18,9 @@ const error = element('error')
 const run = element<HTMLButtonElement>('run')
 const cancel = element<HTMLButtonElement>('cancel')
 const bar = element<HTMLProgressElement>('progress')
+const compute = element<HTMLSelectElement>('compute')
+/** Why a card is not used, where a person expects that. */
+const EXPECTED: readonly string[] = [text.noWebGpu, text.noJspi, text.noCard, text.softwareCard, text.notWanted]
 
 const { title } = document
 let given: Given = NOTHING
@@ -37,6 +41,7 @@ addEventListener('drop', (event: DragEvent) => {
 })
 run.addEventListener('click', () => void start())
 cancel.addEventListener('click', () => stop?.())
+compute.closest('p')!.hidden = !('gpu' in navigator)
 void isolate().then((message) => note([message, ...lacks(device())]))
 document.addEventListener('visibilitychange', () => {
   if (document.hidden && stop) note([text.background])
@@ -126,7 +131,7 @@ async function start(): Promise<void> {
   try {
     const files = await opened(chosen, dicom)
     const caseId = idOf([...files.values()][0]?.name ?? '')
-    const running = segmentInWorker(caseId, files, show)
+    const running = segmentInWorker(caseId, files, compute.value as Wanted, show)
     stop = running.cancel
     const done = await running.done
     present(done)
@@ -155,7 +160,7 @@ function note(sentences: readonly string[]): void {
 }
 
 function show(now: Progress): void {
-  state.textContent = text.progress(now.stage, now.secondsLeft)
+  state.textContent = text.progress(now.stage, now.secondsLeft, now.onCard)
   bar.value = now.stage === 'network' ? now.done / now.total : 0
   // Seen where the page is one of many tabs.
   document.title = text.titleProgress(Math.round(100 * bar.value))
@@ -190,7 +195,10 @@ function present(done: Done): void {
     }),
   )
   const seconds = Object.values(done.result.seconds).reduce((sum, one) => sum + one, 0)
-  state.textContent = text.done(seconds, done.threads)
+  const { provider, threads, notWebGpu } = done.about.facts.computing
+  state.textContent = provider === 'webgpu' ? text.doneOnCard(seconds) : text.done(seconds, threads)
+  // Who has no card, or did not want it, need not be told.
+  if (notWebGpu !== null && !EXPECTED.includes(notWebGpu)) note([text.cardNotUsed(notWebGpu)])
   document.title = text.titleDone
   element('edited').textContent = ''
   element('result').hidden = false

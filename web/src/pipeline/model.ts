@@ -22,6 +22,8 @@ export interface Model {
   readonly enhancementRule: { readonly probability: number; readonly seedMl: number } | null
   readonly quality: Readonly<Record<Region, { readonly intercept: number; readonly slope: number; readonly below: number; readonly above: number }>> | null
   readonly graph: { readonly file: string; readonly sha256: string; readonly bytes: number }
+  /** The same network in eight bits, and the largest mean difference from the golden probabilities that it may show. */
+  readonly int8: { readonly file: string; readonly sha256: string; readonly bytes: number; readonly tolerance: number } | null
   /** Float32 values of `file`: the input batch, then the probabilities. */
   readonly golden: {
     readonly file: string

@@ -52,11 +52,21 @@ export async function labelMapFile(header: Uint8Array, labels: Uint8Array, conve
   return new Response(stream, { headers: { 'Content-Type': 'application/gzip' } }).blob()
 }
 
+/** On what the network ran. */
+export interface Computing {
+  readonly provider: 'webgpu' | 'wasm'
+  readonly precision: 'fp32' | 'int8'
+  readonly threads: number
+  /** From the golden probabilities: the largest difference, in int8 the mean. */
+  readonly goldenDifference: number
+  /** Why the graphics card was not used, or not to the end; null where it was. */
+  readonly notWebGpu: string | null
+}
+
 export interface RunFacts {
   readonly finished: string
   readonly browser: string
-  readonly threads: number
-  readonly goldenDifference: number
+  readonly computing: Computing
   readonly convention: 'brats2021' | 'brats2023'
   /** Name and SHA-256 of each sequence's file. */
   readonly inputs: ReadonlyMap<Sequence, { readonly name: string; readonly sha256: string }>
@@ -64,12 +74,14 @@ export interface RunFacts {
 
 /** Returns the run record as plain values for JSON. */
 export function runRecord(one: Case, model: Model, result: Segmentation, facts: RunFacts): Record<string, unknown> {
+  const { provider, precision, threads, goldenDifference, notWebGpu } = facts.computing
+  const graph = precision === 'int8' && model.int8 ? model.int8 : model.graph
   return {
     command: 'browser',
     finished: facts.finished,
-    environment: { gliomask: model.gliomask, browser: facts.browser, engine: 'onnxruntime-web', provider: 'wasm', threads: facts.threads },
+    environment: { gliomask: model.gliomask, browser: facts.browser, engine: 'onnxruntime-web', provider, not_webgpu: notWebGpu, precision, threads },
     case: one.id,
-    model: { name: model.name, sha256: model.graph.sha256, golden_difference: facts.goldenDifference },
+    model: { name: model.name, sha256: graph.sha256, golden_difference: goldenDifference },
     inputs: Object.fromEntries(facts.inputs),
     without: PAPER_ORDER.filter((sequence) => !one.volumes.has(sequence)),
     reordered: one.reordered,

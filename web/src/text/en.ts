@@ -46,6 +46,7 @@ export const text = {
   pane: (exam: string, sequence: string) => `${sequence} of ${exam}. Arrow keys move through slices.`,
   place: (point: readonly number[], values: string, label: string) =>
     `${point.map((mm) => mm.toFixed(1)).join(', ')} mm (R, A, S) · ${values}${label ? ` · ${label}` : ''}`,
+  labelOf: (exam: string, label: string) => `${exam}: ${label || 'outside'}`,
   outside: 'Outside the scan',
 
   volumes: 'Volumes',
@@ -142,10 +143,21 @@ export const text = {
 
   noSequence: 'none: the patient does not have it',
   cancelled: 'Cancelled.',
-  progress: (stage: 'reading' | 'model' | 'network', secondsLeft: number | null) =>
-    ({ reading: 'Reading the scans', model: 'Loading the model', network: 'Segmenting' })[stage] +
+  progress: (stage: 'reading' | 'model' | 'network', secondsLeft: number | null, onCard: boolean) =>
+    ({ reading: 'Reading the scans', model: 'Loading the model', network: onCard ? 'Segmenting on the graphics card' : 'Segmenting' })[stage] +
     (secondsLeft === null ? '' : `, about ${Math.ceil(secondsLeft)} s left`),
   done: (seconds: number, threads: number) => `Done in ${seconds.toFixed(1)} s with ${threads} thread${threads > 1 ? 's' : ''}.`,
+  doneOnCard: (seconds: number) => `Done in ${seconds.toFixed(1)} s on the graphics card.`,
+  cardNotUsed: (why: string) => `The graphics card was not used: ${why}.`,
+  // What stands in the run record, and after "was not used:".
+  noWebGpu: 'this browser has no WebGPU',
+  noJspi: 'this browser lacks JSPI (JavaScript Promise Integration)',
+  noCard: 'no graphics card offers WebGPU',
+  softwareCard: 'no graphics card is in use; WebGPU would run on the processor',
+  smallCard: 'it takes too little memory at once',
+  slowCard: (seconds: number) => `it did not answer within ${seconds} s`,
+  cardFailed: (message: string) => `it failed while it worked (${message}); the processor went on from there`,
+  notWanted: 'it was not asked for',
 
   sequence: (sequence: Sequence) => SEQUENCES[sequence],
 } as const

@@ -315,10 +315,16 @@ export class Viewer {
         return voxel ? `${text.sequence(sequence)} ${Number((scan.values[indexOf(scan.grid, voxel)] as number).toPrecision(4))}` : ''
       })
       .filter(Boolean)
-    const map = this.exams[0]?.segmentation
-    const voxel = map && voxelAt(map.grid, this.point)
-    const label = voxel ? text.label(map.values[indexOf(map.grid, voxel)] as number) : ''
+    const labels = this.exams.map((exam) => this.labelHere(exam))
+    // Two results, or two visits, may say two things of one place.
+    const label = new Set(labels).size > 1 ? labels.map((one, n) => text.labelOf((this.exams[n] as Exam).title, one)).join(', ') : (labels[0] ?? '')
     this.place.textContent = values.length ? text.place(this.point, values.join(', '), label) : text.outside
+  }
+
+  /** The label at the crosshair, in words; empty outside the label map. */
+  private labelHere({ segmentation }: Exam): string {
+    const voxel = segmentation && voxelAt(segmentation.grid, this.point)
+    return voxel ? text.label(segmentation.values[indexOf(segmentation.grid, voxel)] as number) : ''
   }
 
   /** Moves by slices of the plane that is shown. */

@@ -2,6 +2,7 @@
 
 import type { Sequence } from '../pipeline/sequences'
 import { text } from '../text/en'
+import type { Wanted } from './choose'
 import type { Answer, Done, Failed, Progress } from './messages'
 
 /** Why a case was not segmented. */
@@ -22,7 +23,7 @@ export interface Running {
 }
 
 /** Starts segmenting a case; nothing leaves the page. */
-export function segmentInWorker(caseId: string, files: ReadonlyMap<Sequence, File>, progress: (now: Progress) => void): Running {
+export function segmentInWorker(caseId: string, files: ReadonlyMap<Sequence, File>, wanted: Wanted, progress: (now: Progress) => void): Running {
   const worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' })
   let stop: (reason: SegmentationFailed) => void = () => undefined
   const done = new Promise<Done>((resolve, reject) => {
@@ -33,7 +34,7 @@ export function segmentInWorker(caseId: string, files: ReadonlyMap<Sequence, Fil
       else reject(new SegmentationFailed(data.message, data.cause))
     }
     worker.onerror = (event) => reject(new SegmentationFailed(event.message || text.workerNotStarted, 'other'))
-    worker.postMessage({ kind: 'segment', caseId, files, base: new URL('./', document.baseURI).href })
+    worker.postMessage({ kind: 'segment', caseId, files, wanted, base: new URL('./', document.baseURI).href })
   }).finally(() => worker.terminate())
   return { done, cancel: () => stop(new SegmentationFailed(text.cancelled, 'cancelled')) }
 }

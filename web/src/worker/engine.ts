@@ -1,66 +1,25 @@
-/** The network in onnxruntime-web: threads and SIMD where the page is isolated, one thread elsewhere; proved before use. */
-
-import * as ort from 'onnxruntime-web/wasm'
+/** What runs the network, whatever it runs on, and its proof before use. */
 
 import { ModelError } from '../pipeline/errors'
 import { voxelCount } from '../pipeline/grid'
 import type { Model } from '../pipeline/model'
 import type { Predict } from '../pipeline/predict'
-
-/** Threads beyond these help little and each needs memory of its own. */
-const MOST_THREADS = 8
+import type { Computing } from '../pipeline/results'
 
 export interface Engine {
   readonly predict: Predict
-  readonly threads: number
-  /** Largest difference from the golden probabilities. */
-  readonly goldenDifference: number
+  /** What it computes on and how well it reproduced the golden pair; may change while it works. */
+  readonly computing: () => Computing
   readonly close: () => Promise<void>
 }
 
 /** Fetches one of the model's files. */
 export type Fetch = (file: string) => Promise<ArrayBuffer>
 
-/** Where the WebAssembly files are; left out where the runtime finds them itself, as in tests. */
+/** Where a runtime's WebAssembly files are; left out where the runtime finds them itself, as in tests. */
 export interface Runtime {
   readonly mjs: string
   readonly wasm: string
-}
-
-/** Opens an engine and proves it: the files have the hashes that the model states, and the golden pair comes out. */
-export async function openEngine(model: Model, fetchFile: Fetch, runtime?: Runtime): Promise<Engine> {
-  const threads = threadCount()
-  ort.env.wasm.numThreads = threads
-  if (runtime) ort.env.wasm.wasmPaths = runtime
-  const graph = await proved(model.graph.file, model.graph.sha256, fetchFile)
-  const golden = await proved(model.golden.file, model.golden.sha256, fetchFile)
-  const session = await ort.InferenceSession.create(new Uint8Array(graph), {
-    executionProviders: ['wasm'],
-    graphOptimizationLevel: 'all',
-  })
-  const input = session.inputNames[0] as string
-  const output = session.outputNames[0] as string
-  const predict: Predict = async (batch, shape) => {
-    const answers = await session.run({ [input]: new ort.Tensor('float32', batch, shape) })
-    const answer = answers[output]
-    const expected = [...shape.slice(0, 3), 4].join()
-    if (answer?.dims.join() !== expected) throw new ModelError(`The graph answers with the shape ${answer?.dims.join()}; it would be ${expected}.`)
-    const values = (answer.data as Float32Array).slice()
-    answer.dispose()
-    return values
-  }
-  const close = () => session.release()
-  try {
-    return { predict, threads, goldenDifference: await prove(model, predict, new Float32Array(golden)), close }
-  } catch (error) {
-    await close()
-    throw error
-  }
-}
-
-/** Returns how many threads can be used: one where the page is not isolated from other origins. */
-export function threadCount(): number {
-  return globalThis.crossOriginIsolated ? Math.min(MOST_THREADS, Math.max(1, navigator.hardwareConcurrency || 1)) : 1
 }
 
 /** Returns the SHA-256 of bytes, in hexadecimal. */
@@ -76,18 +35,31 @@ export async function proved(file: string, expected: string, fetchFile: Fetch): 
   return bytes
 }
 
-async function prove(model: Model, predict: Predict, values: Float32Array): Promise<number> {
+/**
+ * Runs the golden input and returns how far the answer is from the golden probabilities: the largest difference; in int8 the mean,
+ * because a value that rounds the other way early in the network may move a single pixel far.
+ *
+ * @throws ModelError the answer differs by more than the model allows.
+ */
+export async function prove(model: Model, predict: Predict, fetchFile: Fetch, precision: 'fp32' | 'int8', what: string): Promise<number> {
   const { input, output, tolerance } = model.golden
+  const values = new Float32Array(await proved(model.golden.file, model.golden.sha256, fetchFile))
   const split = voxelCount(input)
   const answer = await predict(values.slice(0, split), input as unknown as [number, number, number, number])
   const expected = values.subarray(split)
+  const mean = precision === 'int8'
+  const allowed = mean ? (model.int8?.tolerance ?? 0) : tolerance
   let difference = answer.length === voxelCount(output) ? 0 : Infinity
-  for (let n = 0; n < expected.length; n++) difference = Math.max(difference, Math.abs((answer[n] as number) - (expected[n] as number)))
+  for (let n = 0; n < expected.length; n++) {
+    const one = Math.abs((answer[n] as number) - (expected[n] as number))
+    // Written so that a NaN stays one.
+    difference = mean ? difference + one / expected.length : one <= difference ? difference : one
+  }
   // Written so that a NaN fails too.
-  if (!(difference <= tolerance)) {
+  if (!(difference <= allowed)) {
     throw new ModelError(
-      `Model '${model.name}': onnxruntime-web does not reproduce its golden pair: probabilities differ by up to ${difference.toPrecision(2)}, ` +
-        `${tolerance} is allowed. Use another browser, or the command line.`,
+      `Model '${model.name}': ${what} does not reproduce its golden pair: probabilities differ by ` +
+        `${mean ? '' : 'up to '}${difference.toPrecision(2)}${mean ? ' in the mean' : ''}, ${allowed} is allowed. Use another browser, or the command line.`,
     )
   }
   return difference

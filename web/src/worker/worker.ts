@@ -2,6 +2,8 @@
 
 import wasmUrl from 'onnxruntime-web/ort-wasm-simd-threaded.wasm?url'
 import mjsUrl from 'onnxruntime-web/ort-wasm-simd-threaded.mjs?url'
+import gpuWasmUrl from 'onnxruntime-web/ort-wasm-simd-threaded.jspi.wasm?url'
+import gpuMjsUrl from 'onnxruntime-web/ort-wasm-simd-threaded.jspi.mjs?url'
 
 import { caseOf } from '../pipeline/case'
 import { InputError, ModelError, OtherGridError } from '../pipeline/errors'
@@ -12,11 +14,15 @@ import { labelMapFile, measure, reportHtml, type RunFacts, runRecord, volumesTsv
 import { segment } from '../pipeline/segment'
 import { namedAsBrats2023, type Sequence, stem } from '../pipeline/sequences'
 import { text } from '../text/en'
-import { type Engine, openEngine, proved, sha256 } from './engine'
+import { openEngine, ways } from './choose'
+import { type Engine, proved, sha256 } from './engine'
 import type { Answer, Done, Failed, Job, Progress } from './messages'
 
 /** How browsers and the runtime say that memory is not to be had. */
 const OUT_OF_MEMORY = /out of memory|allocation failed|cannot allocate|bad_alloc|could not allocate|memory access out of bounds|\bOOM\b/i
+
+const from = (mjs: string, wasm: string) => ({ mjs: new URL(mjs, import.meta.url).href, wasm: new URL(wasm, import.meta.url).href })
+const RUNTIMES = { wasm: from(mjsUrl, wasmUrl), webgpu: from(gpuMjsUrl, gpuWasmUrl) }
 
 const say = (answer: Answer) => self.postMessage(answer)
 
@@ -29,9 +35,9 @@ self.onmessage = async (event: MessageEvent<Job>) => {
 }
 
 async function run(job: Job): Promise<Done> {
-  const report = (stage: Progress['stage'], done: number, total: number, seconds = 0) => {
+  const report = (stage: Progress['stage'], done: number, total: number, seconds = 0, onCard = false) => {
     const secondsLeft = stage === 'network' && done ? (seconds / done) * (total - done) : null
-    say({ kind: 'progress', stage, done, total, seconds, secondsLeft })
+    say({ kind: 'progress', stage, done, total, onCard, seconds, secondsLeft })
   }
   const read = new Map<Sequence, NiftiVolume>()
   const inputs = new Map<Sequence, { name: string; sha256: string }>()
@@ -44,22 +50,24 @@ async function run(job: Job): Promise<Done> {
   read.clear()
   report('model', 0, 1)
   const model = (await (await fetched(job.base, 'model/model.json')).json()) as Model
-  const runtime = { mjs: new URL(mjsUrl, import.meta.url).href, wasm: new URL(wasmUrl, import.meta.url).href }
   const fetchFile = async (file: string) => (await fetched(job.base, `model/${file}`)).arrayBuffer()
   const { outline } = model
   const bits = new Uint8Array(await proved(outline.file, outline.sha256, fetchFile))
-  const engine = await openEngine(model, fetchFile, runtime)
+  const engine = await openEngine(model, job.wanted, ways(model, fetchFile, RUNTIMES))
   try {
     const began = performance.now()
     const average = { bits, shape: [...outline.shape] as Triple, mm: outline.mm }
-    const result = await segment(one, model, engine.predict, average, (done, total) => report('network', done, total, (performance.now() - began) / 1000))
+    const tell = (done: number, total: number) =>
+      report('network', done, total, (performance.now() - began) / 1000, engine.computing().provider === 'webgpu')
+    tell(0, 1)
+    const result = await segment(one, model, engine.predict, average, tell)
     const { grid } = one
     const volumes = measure(result.labels, voxelMl(grid))
     const made = facts(engine, inputs)
     const downloads = await downloadsOf(one, model, result, made)
     const { name, title, gliomask } = model
     const about = { model: { name, title, gliomask }, facts: made }
-    return { kind: 'done', result, volumes, shape: grid.shape, affine: grid.affine, threads: engine.threads, about, downloads }
+    return { kind: 'done', result, volumes, shape: grid.shape, affine: grid.affine, about, downloads }
   } finally {
     await engine.close()
   }
@@ -70,8 +78,7 @@ function facts(engine: Engine, inputs: RunFacts['inputs']): RunFacts {
   return {
     finished: new Date().toISOString().replace(/\.\d+Z$/, '+00:00'),
     browser: navigator.userAgent,
-    threads: engine.threads,
-    goldenDifference: engine.goldenDifference,
+    computing: engine.computing(),
     convention: namedAsBrats2023(stems) ? 'brats2023' : 'brats2021',
     inputs,
   }
