@@ -488,7 +488,7 @@ def test_errors_of_participants_not_asked_for_are_counted_and_not_fatal(small, m
         with pytest.raises(CaseError, match="found 2 errors"):
             refuse_invalid(small.root, asked)
     answer = findings("/dataset_description.json", "/sub-02/anat/sub-02_T1w.nii.gz")
-    with pytest.raises(CaseError, match="found 1 errors"):
+    with pytest.raises(CaseError, match="found 1 error:"):
         refuse_invalid(small.root, {"01"})
 
 
