@@ -15,7 +15,7 @@ from gliomask.air import Foreground, find_foreground, without_far_air
 from gliomask.arrays import Mask, Volume
 from gliomask.errors import CaseError, GeometryError
 from gliomask.geometry import Geometry
-from gliomask.nan import NO_NUMBER, Nan, without_nan, without_number
+from gliomask.nan import Nan, value_range, without_nan
 from gliomask.sequences import PAPER_ORDER, Sequence, refuse_too_few
 
 
@@ -105,10 +105,7 @@ class Case:
                 f"{name} has the shape {volume.shape}, but the case's grid has {self.geometry.shape}. Bring all "
                 "sequences to one grid first."
             )
-        bad = without_number(volume)
-        if bad is not None:
-            raise CaseError(f"{name} {bad}. {NO_NUMBER}")
-        low, high = float(volume.min()), float(volume.max())
+        low, high = value_range(volume, name)
         if low == high:
             what = "is empty: every voxel is 0" if low == 0 else f"shows nothing: every voxel is {low:g}"
             raise CaseError(f"{name} {what}. Check that the file is the right one.")

@@ -14,7 +14,7 @@ import numpy as np
 from gliomask.arrays import Volume, short_repr
 from gliomask.errors import CaseError, GeometryError
 from gliomask.geometry import Geometry
-from gliomask.nan import NO_NUMBER, Nan, without_nan, without_number
+from gliomask.nan import Nan, value_range, without_nan
 from gliomask.sequences import Sequence
 
 
@@ -51,10 +51,7 @@ class Scan:
                 f"{self.source}: the volume has the shape {view.shape}, its grid has {self.geometry.shape}. They "
                 "must be equal."
             )
-        bad = without_number(view)
-        if bad is not None:
-            raise CaseError(f"{self.source} {bad}. {NO_NUMBER}")
-        low, high = float(view.min()), float(view.max())
+        low, high = value_range(view, self.source)
         if low == high:
             value = f"{low:g}" if low else "0 or no number"
             raise CaseError(f"{self.source} shows nothing: every voxel is {value}. Check that it is the right scan.")

@@ -15,6 +15,7 @@ import scipy
 
 from gliomask.air import faces
 from gliomask.arrays import Volume, short_repr
+from gliomask.errors import CaseError
 
 NAN_ISLANDS = 1e-3
 """Share of the finite voxels up to which NaN may also lie away from the border."""
@@ -96,15 +97,22 @@ def _filled(volume: Volume, holes: npt.NDArray[np.intp]) -> Volume:
     return result
 
 
-def without_number(volume: Volume) -> str | None:
-    """Returns how many voxels are NaN or infinite and where, in words that follow a file's name; None where all are
-    numbers.
+def value_range(volume: Volume, name: str) -> tuple[float, float]:
+    """Returns the least and the largest value.
+
+    Args:
+        volume: (I, J, K), see `without_nan`.
+        name: of the volume, which a message begins with.
+
+    Raises:
+        CaseError: voxels are NaN or infinite; the message says how many and where.
     """
-    if np.isfinite([float(volume.min()), float(volume.max())]).all():
-        return None
-    places = np.argwhere(~np.isfinite(volume).T)[:, ::-1]
-    voxels = "1 voxel that is" if len(places) == 1 else f"{len(places):,} voxels that are"
-    return f"holds {voxels} NaN or infinite, {at(places)}"
+    low, high = float(volume.min()), float(volume.max())
+    if not np.isfinite([low, high]).all():
+        places = np.argwhere(~np.isfinite(volume).T)[:, ::-1]
+        voxels = "1 voxel that is" if len(places) == 1 else f"{len(places):,} voxels that are"
+        raise CaseError(f"{name} holds {voxels} NaN or infinite, {at(places)}. {NO_NUMBER}")
+    return low, high
 
 
 def at(places: npt.NDArray[np.intp]) -> str:
