@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from fakes import tiny_spec, tiny_subsets
 
+from gliomask.files.markdown import WIDTH
 from gliomask.models.calibration import Quality, QualityLine
-from gliomask.models.card import WIDTH, card
+from gliomask.models.card import card
 from gliomask.models.registry import load_model, shipped_models
 from gliomask.models.spec import ForeignRecord, Timing
 

@@ -4,9 +4,10 @@ drift.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from gliomask.files.markdown import wrapped
 
 if TYPE_CHECKING:
     from gliomask.models.calibration import Quality, Subsets
@@ -24,9 +25,6 @@ SCORE_COLUMNS = {
 
 DICE_INTERVALS = {"median": ("median_low", "median_high"), "mean": ("mean_low", "mean_high")}
 """Where a summary keeps the 95 % interval of each."""
-
-WIDTH = 120
-"""Letters in a line of prose; tables have longer ones."""
 
 INTENDED_USE = """\
 Research on glioma in adults before treatment: segmenting the tumour's parts in four MR sequences (FLAIR, T1, T1ce, T2)
@@ -98,28 +96,7 @@ def card(spec: ModelSpec) -> str:
         f"Weights: {spec.licence}. With every use, name:" if spec.attribution else f"Weights: {spec.licence}.",
         *([_bullets(spec.attribution)] if spec.attribution else []),
     ]
-    return _wrapped("\n\n".join(sections)) + "\n"
-
-
-def _wrapped(markdown: str) -> str:
-    """Returns the text with its paragraphs and list items in lines of at most `WIDTH`; tables and headings stay."""
-    blocks: list[list[str]] = []
-    for line in markdown.split("\n"):
-        goes_on = bool(blocks and blocks[-1][0].strip()) and not blocks[-1][0].startswith(("|", "#"))
-        if goes_on and line.strip() and not line.startswith(("|", "#", "- ")):
-            blocks[-1].append(line.strip())
-        else:
-            blocks.append([line])
-    lines: list[str] = []
-    for block in blocks:
-        text, indent = " ".join(block), "  " if block[0].startswith("- ") else ""
-        if text.startswith(("|", "#")) or not text.strip():
-            lines.append(text)
-        else:
-            lines += textwrap.wrap(
-                text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-            )
-    return "\n".join(lines)
+    return wrapped("\n\n".join(sections)) + "\n"
 
 
 def _field(pixels: int | None) -> str:
