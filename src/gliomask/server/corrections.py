@@ -77,7 +77,7 @@ class Corrector:
     def _to_be_sent(self, job: Job, correction: Correction) -> Correction:
         """Its objects go where those of its job went: jobs that came by DICOMweb alone are sent."""
         objects = any(file.name.endswith(".dcm") for file in correction.results)
-        due = objects and job.study_uid != "" and self._settings.send_to is not None
+        due = objects and self._settings.sends(job.study_uid)
         return correction.model_copy(update={"delivery": DeliveryState.DUE if due else DeliveryState.NONE})
 
     async def _refuse_too_many(self, job: Job) -> None:

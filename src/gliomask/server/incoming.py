@@ -123,7 +123,7 @@ def seal(
         notes=notes,
     )
     write_bytes(folder / ORDER, (json.dumps(order.model_dump(mode="json")) + "\n").encode())
-    delivery = DeliveryState.DUE if study_uid and settings.send_to is not None else DeliveryState.NONE
+    delivery = DeliveryState.DUE if settings.sends(study_uid) else DeliveryState.NONE
     job = Job(job_id or new_id(), kind, State.QUEUED, options, time.time(), study_uid=study_uid, delivery=delivery)
     for inner in (folder / "input" / "dicom", folder / "input", folder):
         if inner.is_dir():

@@ -134,6 +134,10 @@ class ServerSettings:
         if self.workers is not None and self.workers < 1:
             raise UsageError("At least one job must be able to run.")
 
+    def sends(self, study_uid: str) -> bool:
+        """Returns True where the DICOM objects of a job go to the archive: only what came by DICOMweb names a study."""
+        return bool(study_uid) and self.send_to is not None
+
     @property
     def jobs_at_once(self) -> int:
         """Jobs that run at the same moment: one for two processors, as far as memory goes."""
