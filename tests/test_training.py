@@ -264,10 +264,12 @@ INTERRUPTED = """
     from pathlib import Path
     from gliomask.training.backend import use_backend
     use_backend("tensorflow", 1)
-    from stacks import make_stacks, small_config
+    from stacks import NORMED_NETWORK, make_stacks, small_config
+    from gliomask.networks.catalogue import NETWORKS
     from gliomask.training.checkpoint import Checkpoint
     from gliomask.training.loop import train
-    config = small_config(epochs=3, validation_share=0.3, average=0.9)
+    NETWORKS["normed"] = NORMED_NETWORK
+    config = small_config(network="normed", epochs=3, validation_share=0.3, average=0.9)
     stacks = make_stacks(3)
 
     def run(folder, on_step=None):
